@@ -1,0 +1,124 @@
+// Package ui is how Phase speaks to a person at a terminal: sizes and times in
+// human units, tables, progress bars, and text from strangers made harmless.
+package ui
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"text/tabwriter"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/dustin/go-humanize"
+	"github.com/schollz/progressbar/v3"
+	"golang.org/x/term"
+)
+
+// cleanMax is how many bytes of a stranger's text reach a log line: enough for
+// any honest name or reason, too few to push what matters off the screen.
+const cleanMax = 512
+
+// Bytes writes a size in bytes for people, in binary units: "16.5 MiB".
+func Bytes(n int64) string {
+	if n < 0 {
+		return "-" + Bytes(-n)
+	}
+	return humanize.IBytesN(uint64(n), 3)
+}
+
+// Duration writes d for people with as many digits as they need:
+// "350 ms", "4.2 s", "3m20s".
+func Duration(d time.Duration) string {
+	switch {
+	case d < time.Second:
+		return fmt.Sprintf("%d ms", d.Milliseconds())
+	case d < time.Minute:
+		return fmt.Sprintf("%.1f s", d.Seconds())
+	default:
+		return d.Round(time.Second).String()
+	}
+}
+
+// Clean makes text from outside fit for one line of a log, a terminal or a
+// page: control and other non-printing characters become spaces, bytes that are not
+// UTF-8 become U+FFFD, and what is beyond 512 bytes is cut with "…".
+func Clean(s string) string {
+	cut := false
+	if len(s) > cleanMax {
+		end := cleanMax
+		for end > 0 && !utf8.RuneStart(s[end]) {
+			end--
+		}
+		s, cut = s[:end], true
+	}
+	s = strings.Map(func(r rune) rune {
+		if r != ' ' && !unicode.IsPrint(r) {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(s, "\uFFFD"))
+	if cut {
+		s += "…"
+	}
+	return s
+}
+
+// Table writes rows as columns of equal width. The first row is the heading.
+func Table(w io.Writer, rows [][]string) error {
+	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
+	for _, row := range rows {
+		if _, err := fmt.Fprintln(t, strings.Join(row, "\t")); err != nil {
+			return err
+		}
+	}
+	return t.Flush()
+}
+
+// IsTerminal says whether a person is likely to be reading w.
+func IsTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// Bar is a progress bar in bytes. The zero value, and a nil one, show nothing.
+type Bar struct{ bar *progressbar.ProgressBar }
+
+// Progress starts a bar for what is being done, total bytes long (-1: length
+// not known). Unless w is a terminal it shows nothing.
+func Progress(w io.Writer, what string, total int64) *Bar {
+	if !IsTerminal(w) {
+		return &Bar{}
+	}
+	return &Bar{progressbar.NewOptions64(total,
+		progressbar.OptionSetWriter(w),
+		progressbar.OptionSetDescription(what),
+		progressbar.OptionShowBytes(true),
+		progressbar.OptionUseIECUnits(true),
+		progressbar.OptionThrottle(100*time.Millisecond),
+		progressbar.OptionClearOnFinish(),
+	)}
+}
+
+// Add moves the bar n bytes on.
+func (b *Bar) Add(n int64) {
+	if b != nil && b.bar != nil {
+		_ = b.bar.Add64(n) // a bar that cannot be drawn is no reason to stop
+	}
+}
+
+// Set moves the bar to n bytes from the start.
+func (b *Bar) Set(n int64) {
+	if b != nil && b.bar != nil {
+		_ = b.bar.Set64(n)
+	}
+}
+
+// Close takes the bar off the screen.
+func (b *Bar) Close() {
+	if b != nil && b.bar != nil {
+		_ = b.bar.Finish()
+	}
+}
