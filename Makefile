@@ -1,0 +1,84 @@
+# Phase. `make help` lists the targets; images/images.mk, qemu/qemu.mk and
+# examples/examples.mk hold those of their folders.
+
+ARCH    ?= x86_64
+BUILD   := build
+VERSION ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 1)
+
+# The same inputs give the same bytes: no cgo, no stamp of the checkout.
+export CGO_ENABLED := 0
+export GOFLAGS     := -buildvcs=false -trimpath
+
+.DEFAULT_GOAL := help
+.PHONY: help deps check test test-all test-fresh unit demo bench bench-boot bench-memory clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+	@echo "  ARCH=x86_64|arm64 (default x86_64) chooses the machine; T=REGEXP narrows make test."
+
+# The one list of Debian packages. Nothing else in the repository names what
+# must be installed; images and qemu say which of these a missing tool is in.
+DEPS := \
+	qemu-system-x86 qemu-system-arm qemu-utils ovmf qemu-efi-aarch64 \
+	e2fsprogs mtools dosfstools gdisk squashfs-tools \
+	iproute2 dnsmasq-base avahi-daemon avahi-utils dbus
+DEPS_FRESH := debootstrap
+
+deps: ## Install the Debian packages that building and testing need
+	@./tests/deps.sh $(DEPS)
+
+include images/images.mk
+include qemu/qemu.mk
+include examples/examples.mk
+
+check: ## Format, vet, staticcheck, tidy, import table, both architectures, clean tree
+	@bad=$$(git ls-files -z '*.go' | xargs -0 gofmt -l); [ -z "$$bad" ] || { echo "gofmt would change:"; echo "$$bad"; exit 1; }
+	go vet ./...
+	GOARCH=arm64 go vet ./...
+	go tool staticcheck ./...
+	go mod tidy -diff
+	go test -count=1 ./tests/house
+	GOARCH=amd64 go build -o /dev/null ./programs/phase
+	GOARCH=arm64 go build -o /dev/null ./programs/phase
+	@dirty=$$(git status --porcelain); [ -z "$$dirty" ] || { echo "the tree is not clean:"; echo "$$dirty"; exit 1; }
+
+# PHASE_REQUIRE turns "cannot run here" from a skip into a failure.
+test test-all test-fresh unit bench bench-boot bench-memory demo: export PHASE_REQUIRE := 1
+UNITS = $$(go list ./... | grep -v '^phase/tests/machines$$')
+T ?= .
+
+unit: deps
+	go test $(UNITS)
+
+test: deps ## Everything in under 25 minutes: units, images, machines of both architectures
+	go test $(UNITS)
+	$(MAKE) image examples ARCH=x86_64
+	$(MAKE) image ARCH=arm64
+	PHASE_TIER=test go test -count=1 -timeout 30m -v -run '$(T)' ./tests/machines
+
+test-all: deps ## Everything there is, in under 85 minutes
+	go test -count=1 $(UNITS)
+	$(MAKE) image examples ARCH=x86_64
+	$(MAKE) image ARCH=arm64
+	PHASE_TIER=all go test -count=1 -timeout 80m -v -run '$(T)' ./tests/machines
+
+test-fresh: ## Prove both commands in a fresh Debian 12 root with only Go, git and make
+	@./tests/deps.sh $(DEPS_FRESH)
+	./tests/fresh.sh
+
+demo: deps ## Watch machines boot from each other
+	@$(MAKE) --no-print-directory image examples
+	go run ./tests/demo --arch $(ARCH)
+
+bench: ## Benchmarks of fetch, verify and serve
+	go test -run '^$$' -bench . -benchmem ./appliance/...
+
+bench-boot: deps image ## Power on to the first answer, beside gokrazy's own hello
+	go run ./tests/benchboot --arch $(ARCH)
+
+bench-memory: deps image ## The least memory the loop works in, with and without a disk
+	go run ./tests/benchmemory --arch $(ARCH)
+
+clean: ## Remove what was built, keys excepted
+	find $(BUILD) -mindepth 1 -maxdepth 1 ! -name keys -exec rm -rf {} +

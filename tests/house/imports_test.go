@@ -1,0 +1,191 @@
+// Package house holds the repository to its own rules: who may import what,
+// which packages are pure, and which third-party library has which owner.
+package house
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// folders says what each folder may import of this module. appliance is the
+// ground; programs/phase alone sees the programs.
+var folders = map[string][]string{
+	"appliance":      {"appliance"},
+	"init":           {"appliance"},
+	"programs":       {"appliance"},
+	"programs/phase": {"appliance", "programs"},
+	"kernel":         {},
+	"images":         {"appliance", "kernel"},
+	"qemu":           {"appliance"},
+	"examples":       {},
+	"tests":          {"appliance", "kernel", "images", "qemu"},
+}
+
+// pure packages touch nothing: clocks and randomness come in as arguments.
+var pure = []string{"boot", "envelope", "jobspec", "receipt", "release", "strictjson", "trust"}
+
+// impure is what a pure package may not import.
+var impure = []string{"os", "os/exec", "os/signal", "net", "net/http", "syscall", "io/ioutil", "math/rand", "crypto/rand", "golang.org/x/sys"}
+
+// owners: a third-party library, by the start of its path, has one package
+// that imports it (more where the line says so).
+var owners = map[string][]string{
+	"github.com/alecthomas/kong":         {"appliance/program"},
+	"github.com/schollz/progressbar":     {"appliance/ui"},
+	"github.com/dustin/go-humanize":      {"appliance/ui"},
+	"golang.org/x/term":                  {"appliance/ui", "qemu"},
+	"github.com/go-json-experiment/json": {"appliance/strictjson"},
+	"github.com/google/renameio":         {"appliance/state"},
+	"github.com/mr-tron/base58":          {"appliance/identity"},
+	"github.com/vishvananda/netlink":     {"appliance/link"},
+	"github.com/insomniacslk/dhcp":       {"appliance/link"},
+	"github.com/miekg/dns":               {"appliance/nearby"},
+	"golang.org/x/net":                   {"appliance/nearby", "appliance/link"},
+	"github.com/u-root/u-root":           {"appliance/initrd"},
+	"github.com/klauspost/compress":      {"appliance/kexec", "images"},
+	"github.com/prometheus":              {"appliance/status"},
+	"github.com/tetratelabs/wazero":      {"appliance/wasm"},
+	"github.com/gokrazy/kernel":          {"kernel"},
+	"gvisor.dev/gvisor":                  {"qemu"},
+	"golang.org/x/sys":                   {"appliance/linux", "appliance/sandbox", "appliance/link", "appliance/nearby", "appliance/control", "init", "qemu"},
+	"github.com/google/go-cmp":           {},
+}
+
+// file is one Go file's imports.
+type file struct {
+	name    string // slash path from the root of the repository
+	imports []string
+	test    bool
+}
+
+func TestImports(t *testing.T) {
+	files := read(t, "../..")
+	if len(files) < 50 {
+		t.Fatalf("read only %d Go files: the table is not being held against the repository", len(files))
+	}
+	for _, f := range files {
+		dir := path.Dir(f.name)
+		for _, imported := range f.imports {
+			if problem := judge(dir, imported, f.test); problem != "" {
+				t.Errorf("%s: %s", f.name, problem)
+			}
+		}
+	}
+}
+
+// TestJudge shows that each rule of the table refuses.
+func TestJudge(t *testing.T) {
+	for _, c := range []struct {
+		dir, imported string
+		test, ok      bool
+	}{
+		{"appliance/fetch", "phase/appliance/trust", false, true},
+		{"appliance/fetch", "phase/programs/fetch", false, false},
+		{"appliance/fetch", "phase/qemu", false, false},
+		{"programs/fetch", "phase/programs/verify", false, false},
+		{"programs/phase", "phase/programs/verify", false, true},
+		{"appliance/trust", "os", false, false},
+		{"appliance/trust", "os", true, true},
+		{"appliance/fetch", "os", false, true},
+		{"appliance/fetch", "github.com/tetratelabs/wazero", false, false},
+		{"appliance/wasm", "github.com/tetratelabs/wazero/api", false, true},
+		{"appliance/fetch", "example.org/unknown", false, false},
+		{"nowhere", "phase/appliance/trust", false, false},
+	} {
+		if problem := judge(c.dir, c.imported, c.test); (problem == "") != c.ok {
+			t.Errorf("judge(%q, %q) = %q", c.dir, c.imported, problem)
+		}
+	}
+}
+
+// judge says what is wrong with a file in dir importing imported; "" if
+// nothing. Tests beside the code may use what they need of the standard
+// library and of third parties.
+func judge(dir, imported string, test bool) string {
+	if own, ok := strings.CutPrefix(imported, "phase/"); ok {
+		allowed, known := folders[dir]
+		for at := dir; !known && at != "."; {
+			at = path.Dir(at)
+			allowed, known = folders[at]
+		}
+		if !known {
+			return "its folder is not in the table of folders"
+		}
+		top, _, _ := strings.Cut(own, "/")
+		sameProgram := strings.HasPrefix(own, dir+"/") || own == dir
+		if !slices.Contains(allowed, top) && !sameProgram && !(top == strings.Split(dir, "/")[0] && top != "programs") {
+			return "may not import " + imported
+		}
+		return ""
+	}
+	if test {
+		return ""
+	}
+	if name, ok := strings.CutPrefix(dir, "appliance/"); ok && slices.Contains(pure, name) && slices.ContainsFunc(impure, func(p string) bool { return under(imported, p) }) {
+		return "is pure and may not import " + imported
+	}
+	if first, _, _ := strings.Cut(imported, "/"); !strings.Contains(first, ".") {
+		return "" // the standard library
+	}
+	for library, packages := range owners {
+		if strings.HasPrefix(imported, library) {
+			if slices.ContainsFunc(packages, func(p string) bool { return under(dir, p) }) {
+				return ""
+			}
+			return "may not import " + imported + ", which " + strings.Join(packages, " and ") + " owns"
+		}
+	}
+	return "imports " + imported + ", which has no owner in the table"
+}
+
+func under(p, folder string) bool { return p == folder || strings.HasPrefix(p, folder+"/") }
+
+func read(t *testing.T, root string) []file {
+	t.Helper()
+	var files []file
+	err := filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && (d.Name() == "build" || d.Name() == ".git" || d.Name() == "testdata") {
+			return filepath.SkipDir
+		}
+		if d.IsDir() || filepath.Ext(name) != ".go" {
+			return nil
+		}
+		source, err := os.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		parsed, err := parser.ParseFile(token.NewFileSet(), name, source, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(root, name)
+		if err != nil {
+			return err
+		}
+		f := file{name: filepath.ToSlash(rel), test: strings.HasSuffix(name, "_test.go")}
+		for _, spec := range parsed.Imports {
+			imported, err := strconv.Unquote(spec.Path.Value)
+			if err != nil {
+				return err
+			}
+			f.imports = append(f.imports, imported)
+		}
+		files = append(files, f)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
