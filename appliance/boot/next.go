@@ -1,0 +1,77 @@
+package boot
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// NextCmdline writes the command line of the kernel that is jumped to: what its
+// manifest asks for, every phase.* and console= word of the running command
+// line, and the digest of the manifest on trial ("sha256:<hex>"). Words of
+// phase.conf that hold are passed as conf (Options.Conf); the next kernel may
+// come up without the disk they are on. The stub's root= travels as
+// phase.disk=, so that the next init finds the same disk again and no other.
+//
+// A manifest that sets what is the owner's or the node's own (phase.*, init=,
+// rdinit=, root=) is refused, and so is a line over 2047 bytes.
+func NextCmdline(manifest, running string, conf []string, trial string) (string, error) {
+	var next []string
+	for _, w := range split(manifest) {
+		key, _, _ := strings.Cut(w, "=")
+		if strings.HasPrefix(key, "phase.") || slices.Contains([]string{"init", "rdinit", "root"}, key) {
+			return "", fmt.Errorf("the manifest's command line sets %s, which is not for a release to set", clean(w))
+		}
+		next = append(next, w)
+	}
+	var disk string
+	add := func(w string) {
+		next = append(next, w)
+	}
+	for _, w := range slices.Concat(split(running), conf) {
+		key, value, _ := strings.Cut(w, "=")
+		switch {
+		case key == "phase.trial": // of the running release, not of the next
+		case strings.HasPrefix(key, "phase."):
+			// The last word of a key wins, so of two equal ones the first goes.
+			next = slices.DeleteFunc(next, func(have string) bool { return have == w })
+			add(w)
+		case key == "console" && !slices.Contains(next, w): // named twice it prints twice
+			add(w)
+		case key == "root" && isDisk(value):
+			disk = "phase.disk=" + value
+		}
+		if key == "phase.disk" {
+			disk = ""
+		}
+	}
+	if disk != "" {
+		add(disk)
+	}
+	if trial != "" {
+		if !isDigest(trial) {
+			return "", fmt.Errorf("%q is no digest of a manifest", clean(trial))
+		}
+		add("phase.trial=" + trial)
+	}
+	line := joinQuoted(next)
+	if strings.ContainsAny(line, "\n\x00") {
+		return "", fmt.Errorf("the next kernel's command line holds a newline or a zero byte")
+	}
+	if len(line) > MaxNext {
+		return "", fmt.Errorf("the next kernel's command line is %d bytes, more than the %d a kernel takes; shorten phase.* options", len(line), MaxNext)
+	}
+	return line, nil
+}
+
+// joinQuoted writes words as one line that split reads as the same words.
+func joinQuoted(words []string) string {
+	quoted := make([]string, len(words))
+	for i, w := range words {
+		quoted[i] = w
+		if strings.ContainsAny(w, " \t\n\x00") {
+			quoted[i] = `"` + w + `"`
+		}
+	}
+	return strings.Join(quoted, " ")
+}
