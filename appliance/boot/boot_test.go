@@ -156,6 +156,7 @@ func TestNextCmdline(t *testing.T) {
 		{"manifest sets init", "init=/bin/sh", "", nil, "", "", "not for a release"},
 		{"manifest sets rdinit", "rdinit=/x", "", nil, "", "", "not for a release"},
 		{"manifest sets root", "root=/dev/sda1", "", nil, "", "", "not for a release"},
+		{"quote inside a word", "", `phase.x=a"b`, nil, "", "", "holds a quote"},
 		{"trial no digest", "", "", nil, "sha256:zz", "", "no digest"},
 		{"too long", strings.Repeat("x", 2000), "phase.x=" + strings.Repeat("y", 100), nil, "", "", "more than the 2047"},
 		{"as long as it gets", strings.Repeat("x", 2047), "", nil, "", strings.Repeat("x", 2047), ""},

@@ -54,10 +54,12 @@ func NextCmdline(manifest, running string, conf []string, trial string) (string,
 		}
 		add("phase.trial=" + trial)
 	}
-	line := joinQuoted(next)
-	if strings.ContainsAny(line, "\n\x00") {
-		return "", fmt.Errorf("the next kernel's command line holds a newline or a zero byte")
+	for _, w := range next {
+		if strings.ContainsAny(w, "\"\n\x00") {
+			return "", fmt.Errorf("%s holds a quote, a newline or a zero byte, which no command line can carry", clean(w))
+		}
 	}
+	line := joinQuoted(next)
 	if len(line) > MaxNext {
 		return "", fmt.Errorf("the next kernel's command line is %d bytes, more than the %d a kernel takes; shorten phase.* options", len(line), MaxNext)
 	}
@@ -69,7 +71,7 @@ func joinQuoted(words []string) string {
 	quoted := make([]string, len(words))
 	for i, w := range words {
 		quoted[i] = w
-		if strings.ContainsAny(w, " \t\n\x00") {
+		if strings.ContainsAny(w, " \t") {
 			quoted[i] = `"` + w + `"`
 		}
 	}
