@@ -45,6 +45,7 @@ func (r Root) inspect(data []byte, p Policy, network bool) (Verified, []Check) {
 	}
 	m, refusal := manifest(env)
 	if refusal != nil {
+		note(checkSignature, nil, "a release role of root version %d", r.version)
 		note(checkManifest, refusal, "")
 		return Verified{}, checks
 	}

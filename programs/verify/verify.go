@@ -1,0 +1,175 @@
+// Package verify is the command line of package trust: it holds a manifest,
+// and if asked the files it speaks of, against a root, and prints every check
+// with its answer.
+package verify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"phase/appliance/envelope"
+	"phase/appliance/program"
+	"phase/appliance/release"
+	"phase/appliance/strictjson"
+	"phase/appliance/trust"
+	"phase/appliance/ui"
+)
+
+const about = "Check a release manifest, and files, against the root of trust."
+
+type commandLine struct {
+	Root     string   `short:"r" default:"/etc/phase/root.json" placeholder:"FILE" help:"The root to trust (${default})."`
+	Floor    uint64   `short:"f" placeholder:"N" help:"Refuse a version below N; N itself passes."`
+	Arch     string   `short:"A" default:"any" help:"The arch it must be for: x86_64, arm64 or any (${default})."`
+	Channel  string   `short:"c" default:"any" help:"The channel it must be on: stable, testing, nightly or any (${default})."`
+	Now      string   `short:"n" placeholder:"RFC3339" help:"Judge expiry at this time instead of the clock's."`
+	JSON     bool     `name:"json" short:"j" help:"Print one JSON object instead of a line a check."`
+	Artifact []string `short:"a" sep:"none" placeholder:"NAME=FILE" help:"Check FILE against what the manifest says of artifact NAME. May be repeated."`
+	Manifest string   `arg:"" help:"The manifest's envelope, manifest.json; - reads standard input."`
+}
+
+// answer is what --json prints. Manifest is the signed payload itself, null
+// when it is not signed.
+type answer struct {
+	OK       bool           `json:"ok"`
+	Checks   []trust.Check  `json:"checks"`
+	Manifest strictjson.Raw `json:"manifest"`
+}
+
+type file struct{ artifact, path string }
+
+// Run is the program. It ends with 0 when every check holds, 1 when one does
+// not or an input cannot be read, 2 on a command line it cannot use.
+func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) error {
+	var cli commandLine
+	if _, err := program.Parse("verify", about, &cli, args, stdout, stderr); err != nil {
+		return err
+	}
+	policy, files, err := cli.policy(time.Now())
+	if err != nil {
+		return err
+	}
+	data, err := read(cli.Manifest, stdin)
+	if err != nil {
+		return fmt.Errorf("reading the manifest: %w", err)
+	}
+	rootData, err := read(cli.Root, nil)
+	if err != nil {
+		return fmt.Errorf("reading the root (name another with --root): %w", err)
+	}
+	result, err := examine(ctx, data, rootData, policy, files)
+	if err != nil {
+		return err
+	}
+	if err := result.print(stdout, cli.JSON); err != nil {
+		return fmt.Errorf("printing the answer: %w", err)
+	}
+	if !result.OK {
+		return program.Exit{Code: 1}
+	}
+	return nil
+}
+
+// policy reads what the flags ask for; what they do not say is not held
+// against the manifest.
+func (c commandLine) policy(clock time.Time) (trust.Policy, []file, error) {
+	p := trust.Policy{Channel: trust.Any, Arch: trust.Any, Floor: c.Floor, Now: clock}
+	var err error
+	if c.Channel != trust.Any {
+		if p.Channel, err = release.ParseChannel(c.Channel); err != nil {
+			return p, nil, program.Usagef("--channel: %w", err)
+		}
+	}
+	if c.Arch != trust.Any {
+		if p.Arch, err = release.ParseArch(c.Arch); err != nil {
+			return p, nil, program.Usagef("--arch: %w", err)
+		}
+	}
+	if c.Now != "" {
+		if p.Now, err = time.Parse(time.RFC3339, c.Now); err != nil {
+			return p, nil, program.Usagef("--now %q is not a time like 2026-11-23T12:00:00Z", c.Now)
+		}
+	}
+	var files []file
+	for _, text := range c.Artifact {
+		name, path, ok := strings.Cut(text, "=")
+		if !ok || name == "" || path == "" {
+			return p, nil, program.Usagef("--artifact %q is not NAME=FILE", text)
+		}
+		files = append(files, file{name, path})
+	}
+	return p, files, nil
+}
+
+// examine gathers the answer. Once the manifest is known to be signed, every
+// check is made, so that one run names all there is to say.
+func examine(ctx context.Context, data, rootData []byte, p trust.Policy, files []file) (answer, error) {
+	var a answer
+	root, err := trust.ParseRoot(rootData)
+	if err != nil {
+		var refusal *trust.Refusal
+		if !errors.As(err, &refusal) {
+			return a, err
+		}
+		a.Checks = []trust.Check{{Name: "root", Code: refusal.Code, Detail: refusal.Detail}}
+		return a, nil
+	}
+	a.Checks = root.Check(data, p)
+	// What is signed may be shown and held against files even if it is not
+	// what was asked for, or no longer good.
+	if signed, err := root.VerifyHeld(data, trust.Any, trust.Any); err == nil {
+		a.Manifest = signed.Payload()
+		for _, f := range files {
+			check, err := checkArtifact(ctx, signed.Manifest(), f)
+			if err != nil {
+				return a, err
+			}
+			a.Checks = append(a.Checks, check)
+		}
+	}
+	a.OK = true
+	for _, c := range a.Checks {
+		a.OK = a.OK && c.OK
+	}
+	return a, nil
+}
+
+func (a answer) print(w io.Writer, asJSON bool) error {
+	if asJSON {
+		data, err := strictjson.MarshalIndent(a)
+		if err != nil {
+			return err
+		}
+		_, err = w.Write(data)
+		return err
+	}
+	for _, c := range a.Checks {
+		word, detail := "ok", c.Detail
+		if !c.OK {
+			word, detail = "FAIL", fmt.Sprintf("%s (%s)", c.Detail, c.Code)
+		}
+		if _, err := fmt.Fprintf(w, "%s %s: %s\n", word, ui.Clean(c.Name), ui.Clean(detail)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// read returns at most one byte more than an envelope may have, so that a
+// longer one is refused for its size and not read to its end.
+func read(path string, stdin io.Reader) ([]byte, error) {
+	if path == "-" && stdin != nil {
+		return io.ReadAll(io.LimitReader(stdin, envelope.MaxBytes+1))
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, envelope.MaxBytes+1))
+}
