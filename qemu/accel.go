@@ -1,0 +1,75 @@
+package qemu
+
+import (
+	"context"
+	"os"
+	"regexp"
+	"runtime"
+	"slices"
+	"sync"
+	"time"
+)
+
+// trialTime is how long a machine may take under KVM until its first program runs, firmware included. Real hardware
+// needs a tenth of it.
+const trialTime = 20 * time.Second
+
+// booted is what a console says when the kernel has come so far that the first program runs.
+var booted = regexp.MustCompile(`as init process|^init: `)
+
+type trial struct {
+	once sync.Once
+	ok   bool
+}
+
+var (
+	trialsMu sync.Mutex
+	trials   = map[string]*trial{}
+)
+
+// accelerator chooses between KVM and TCG. That /dev/kvm opens means little: under nested virtualisation it may be there
+// and break in the middle of a kernel. So the first machine of an architecture and firmware is booted once on trial, on
+// throw-away disks and without a network, and the answer holds for this process.
+func accelerator(ctx context.Context, c Config) string {
+	native := map[string]string{"amd64": X86_64, "arm64": ARM64}[runtime.GOARCH]
+	if c.Arch != native {
+		return "tcg"
+	}
+	if f, err := os.OpenFile("/dev/kvm", os.O_RDWR, 0); err != nil {
+		return "tcg"
+	} else {
+		f.Close()
+	}
+	key := c.Arch + " " + string(c.Firmware)
+	trialsMu.Lock()
+	t := trials[key]
+	if t == nil {
+		t = &trial{}
+		trials[key] = t
+	}
+	trialsMu.Unlock()
+	t.once.Do(func() { t.ok = tryKVM(ctx, c) })
+	if t.ok {
+		return "kvm"
+	}
+	return "tcg"
+}
+
+func tryKVM(ctx context.Context, c Config) bool {
+	c.Accel, c.NICs, c.Vars, c.Console = "kvm", nil, "", nil
+	c.Disks = slices.Clone(c.Disks)
+	for i, d := range c.Disks {
+		c.Disks[i] = Disk{Path: d.Path, Bus: d.Bus}
+	}
+	ctx, cancel := context.WithTimeout(ctx, trialTime)
+	defer cancel()
+	m, err := start(ctx, c)
+	if err != nil {
+		return false
+	}
+	defer m.Close()
+	e, err := m.Console.WaitFunc(ctx, Event{Index: -1}, "a first program", func(e Event) bool {
+		return e.Kind == Stopped || e.Kind == Reset || e.Kind == Line && booted.MatchString(e.Text)
+	})
+	return err == nil && e.Kind == Line
+}

@@ -1,0 +1,274 @@
+package qemu
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"strconv"
+
+	"gvisor.dev/gvisor/pkg/buffer"
+	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/adapters/gonet"
+	"gvisor.dev/gvisor/pkg/tcpip/link/channel"
+	"gvisor.dev/gvisor/pkg/tcpip/link/ethernet"
+	"gvisor.dev/gvisor/pkg/tcpip/network/arp"
+	"gvisor.dev/gvisor/pkg/tcpip/network/ipv4"
+	"gvisor.dev/gvisor/pkg/tcpip/network/ipv6"
+	"gvisor.dev/gvisor/pkg/tcpip/stack"
+	"gvisor.dev/gvisor/pkg/tcpip/transport/icmp"
+	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
+	"gvisor.dev/gvisor/pkg/tcpip/transport/udp"
+	"gvisor.dev/gvisor/pkg/waiter"
+)
+
+const (
+	hostNIC = tcpip.NICID(1)
+	hostMTU = 1500
+)
+
+// Host is a host on a segment that lives in this process, with a user-space TCP/IP stack: what a test or the demo
+// dials from, and what plays a hostile provider, a DHCP server or a second mDNS responder. It has one IPv6 and one
+// IPv4 link-local address and takes every address to be on the link.
+type Host struct {
+	port  *Port
+	stack *stack.Stack
+	link  *channel.Endpoint
+	stop  context.CancelFunc
+	four  netip.Addr
+	six   netip.Addr
+}
+
+// NewHost plugs a further host into the segment. Its IPv4 address is 169.254.0.N: RFC 3927 §2.1 keeps that range from
+// nodes that choose for themselves, so it needs no claim. At most 254 hosts fit on a segment.
+func (s *Segment) NewHost(name string) (*Host, error) {
+	s.mu.Lock()
+	s.hosts++
+	n := s.hosts
+	s.mu.Unlock()
+	if n > 254 {
+		return nil, fmt.Errorf("adding host %s: a segment holds 254 hosts", name)
+	}
+	mac := net.HardwareAddr{0x02, 0, 0, 0, 0, byte(n)}
+	h := &Host{four: netip.AddrFrom4([4]byte{169, 254, 0, byte(n)}), six: EUI64(mac)}
+	h.stack = stack.New(stack.Options{
+		NetworkProtocols:   []stack.NetworkProtocolFactory{arp.NewProtocol, ipv4.NewProtocol, ipv6.NewProtocol},
+		TransportProtocols: []stack.TransportProtocolFactory{tcp.NewProtocol, udp.NewProtocol, icmp.NewProtocol4, icmp.NewProtocol6},
+	})
+	sack := tcpip.TCPSACKEnabled(true)
+	h.stack.SetTransportProtocolOption(tcp.ProtocolNumber, &sack)
+	h.link = channel.New(portQueue, hostMTU+14, tcpip.LinkAddress(mac))
+	if err := h.stack.CreateNIC(hostNIC, ethernet.New(h.link)); err != nil {
+		return nil, fmt.Errorf("adding host %s: making its NIC: %s", name, err)
+	}
+	h.stack.SetRouteTable([]tcpip.Route{
+		{Destination: subnet(netip.MustParsePrefix("0.0.0.0/0")), NIC: hostNIC},
+		{Destination: subnet(netip.MustParsePrefix("::/0")), NIC: hostNIC},
+	})
+	for _, p := range []netip.Prefix{netip.PrefixFrom(h.four, 16), netip.PrefixFrom(h.six, 64)} {
+		if err := h.AddAddress(p); err != nil {
+			return nil, err
+		}
+	}
+	port, err := s.plug(name, mac, hostPort{h})
+	if err != nil {
+		h.stack.Close()
+		return nil, err
+	}
+	h.port = port
+	ctx, cancel := context.WithCancel(context.Background())
+	h.stop = cancel
+	go h.send(ctx)
+	return h, nil
+}
+
+// send carries what the stack sends to the switch.
+func (h *Host) send(ctx context.Context) {
+	for {
+		pkt := h.link.ReadContext(ctx)
+		if pkt == nil {
+			return
+		}
+		v := pkt.ToView()
+		frame := append([]byte(nil), v.AsSlice()...)
+		v.Release()
+		pkt.DecRef()
+		h.port.segment.forward(h.port, frame)
+	}
+}
+
+// hostPort is the switch's side of a Host.
+type hostPort struct{ h *Host }
+
+func (w hostPort) writeFrames(frames [][]byte) error {
+	for _, f := range frames {
+		pkt := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: buffer.MakeWithData(f)})
+		w.h.link.InjectInbound(0, pkt)
+		pkt.DecRef()
+	}
+	return nil
+}
+
+func (w hostPort) Close() error {
+	if w.h.stop != nil {
+		w.h.stop()
+	}
+	w.h.stack.Close()
+	return nil
+}
+
+// Close takes the host off the segment; its connections die without a word.
+func (h *Host) Close() error { return h.port.Close() }
+
+// Port is the host's place in the switch.
+func (h *Host) Port() *Port { return h.port }
+
+// Addr4 and Addr6 are the host's link-local addresses, without a zone.
+func (h *Host) Addr4() netip.Addr { return h.four }
+
+// Addr6 is the host's IPv6 link-local address, without a zone.
+func (h *Host) Addr6() netip.Addr { return h.six }
+
+// AddAddress gives the host a further address.
+func (h *Host) AddAddress(p netip.Prefix) error {
+	a := tcpip.ProtocolAddress{Protocol: protocol(p.Addr()), AddressWithPrefix: tcpip.AddressWithPrefix{Address: address(p.Addr()), PrefixLen: p.Bits()}}
+	if err := h.stack.AddProtocolAddress(hostNIC, a, stack.AddressProperties{}); err != nil {
+		return fmt.Errorf("adding address %s: %s", p, err)
+	}
+	return nil
+}
+
+// Dial connects over the segment. network is tcp or udp (a 4 or 6 behind it is taken and means nothing: the address
+// decides), addr is address:port; names are not resolved and a zone is ignored.
+func (h *Host) Dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	full, proto, err := endpoint(addr)
+	if err != nil {
+		return nil, fmt.Errorf("dialling %s on the segment: %w", addr, err)
+	}
+	switch network {
+	case "tcp", "tcp4", "tcp6":
+		c, err := gonet.DialContextTCP(ctx, h.stack, full, proto)
+		if err != nil {
+			return nil, fmt.Errorf("dialling %s on the segment: %w", addr, err)
+		}
+		return c, nil
+	case "udp", "udp4", "udp6":
+		c, err := gonet.DialUDP(h.stack, nil, &full, proto)
+		if err != nil {
+			return nil, fmt.Errorf("dialling %s on the segment: %w", addr, err)
+		}
+		return c, nil
+	}
+	return nil, fmt.Errorf("dialling %s on the segment: network %q is not known; use tcp or udp", addr, network)
+}
+
+// HTTPClient makes a client that reaches the segment and nothing else. It keeps no connection open between requests: a
+// machine that was switched off in between would leave a dead one.
+func (h *Host) HTTPClient() *http.Client {
+	return &http.Client{Transport: &http.Transport{DialContext: h.Dial, DisableKeepAlives: true}}
+}
+
+// Listen takes TCP connections from the segment. addr is address:port; "[::]:80" listens on IPv6, "0.0.0.0:80" on IPv4.
+func (h *Host) Listen(addr string) (net.Listener, error) {
+	full, proto, err := endpoint(addr)
+	if err != nil {
+		return nil, fmt.Errorf("listening on %s on the segment: %w", addr, err)
+	}
+	l, err := gonet.ListenTCP(h.stack, full, proto)
+	if err != nil {
+		return nil, fmt.Errorf("listening on %s on the segment: %w", addr, err)
+	}
+	return l, nil
+}
+
+// ListenPacket opens a UDP socket on the segment. When addr is a multicast group ("224.0.0.251:5353",
+// "[ff02::fb]:5353") the socket joins it, shares the port with others, and sends to groups with a TTL of 255 as mDNS
+// asks (RFC 6762 §11).
+func (h *Host) ListenPacket(addr string) (net.PacketConn, error) {
+	full, proto, err := endpoint(addr)
+	if err != nil {
+		return nil, fmt.Errorf("listening on %s on the segment: %w", addr, err)
+	}
+	var wq waiter.Queue
+	ep, terr := h.stack.NewEndpoint(udp.ProtocolNumber, proto, &wq)
+	if terr != nil {
+		return nil, fmt.Errorf("listening on %s on the segment: making a socket: %s", addr, terr)
+	}
+	ep.SocketOptions().SetBroadcast(true)
+	if ap := netip.MustParseAddrPort(addr); ap.Addr().IsMulticast() {
+		ep.SocketOptions().SetReuseAddress(true)
+		ep.SocketOptions().SetReusePort(true)
+		// Linux delivers what is for the socket's own address too only when it is bound to none.
+		group := full.Addr
+		full.Addr = tcpip.Address{}
+		if terr = ep.SetSockOpt(&tcpip.AddMembershipOption{NIC: hostNIC, MulticastAddr: group}); terr == nil {
+			terr = ep.SetSockOpt(&tcpip.MulticastInterfaceOption{NIC: hostNIC})
+		}
+		if terr == nil {
+			terr = ep.SetSockOptInt(tcpip.MulticastTTLOption, 255)
+		}
+	}
+	if terr == nil {
+		terr = ep.Bind(full)
+	}
+	if terr != nil {
+		ep.Close()
+		return nil, fmt.Errorf("listening on %s on the segment: %s", addr, terr)
+	}
+	return gonet.NewUDPConn(&wq, ep), nil
+}
+
+// Dial connects from the observer; see Host.Dial.
+func (s *Segment) Dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	return s.observer.Dial(ctx, network, addr)
+}
+
+// HTTPClient makes a client on the observer; see Host.HTTPClient.
+func (s *Segment) HTTPClient() *http.Client { return s.observer.HTTPClient() }
+
+// Listen takes TCP connections on the observer; see Host.Listen.
+func (s *Segment) Listen(addr string) (net.Listener, error) { return s.observer.Listen(addr) }
+
+// ListenPacket opens a UDP socket on the observer; see Host.ListenPacket.
+func (s *Segment) ListenPacket(addr string) (net.PacketConn, error) {
+	return s.observer.ListenPacket(addr)
+}
+
+// EUI64 is the IPv6 link-local address Linux gives a card with this MAC (RFC 4291, appendix A).
+func EUI64(mac net.HardwareAddr) netip.Addr {
+	return netip.AddrFrom16([16]byte{0xfe, 0x80, 8: mac[0] ^ 2, 9: mac[1], 10: mac[2], 11: 0xff, 12: 0xfe, 13: mac[3], 14: mac[4], 15: mac[5]})
+}
+
+func endpoint(addr string) (tcpip.FullAddress, tcpip.NetworkProtocolNumber, error) {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return tcpip.FullAddress{}, 0, err
+	}
+	a, err := netip.ParseAddr(host)
+	if err != nil {
+		return tcpip.FullAddress{}, 0, fmt.Errorf("%w; names are not resolved here", err)
+	}
+	n, err := strconv.ParseUint(port, 10, 16)
+	if err != nil {
+		return tcpip.FullAddress{}, 0, err
+	}
+	full := tcpip.FullAddress{NIC: hostNIC, Port: uint16(n)}
+	if !a.IsUnspecified() {
+		full.Addr = address(a)
+	}
+	return full, protocol(a), nil
+}
+
+func protocol(a netip.Addr) tcpip.NetworkProtocolNumber {
+	if a.Is4() {
+		return ipv4.ProtocolNumber
+	}
+	return ipv6.ProtocolNumber
+}
+
+func address(a netip.Addr) tcpip.Address { return tcpip.AddrFromSlice(a.AsSlice()) }
+
+func subnet(p netip.Prefix) tcpip.Subnet {
+	return tcpip.AddressWithPrefix{Address: address(p.Addr()), PrefixLen: p.Bits()}.Subnet()
+}

@@ -1,0 +1,176 @@
+package qemu
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"slices"
+	"sync"
+	"sync/atomic"
+)
+
+// Machine is one machine. It is on or off; its disks, variables and console history outlive a power cycle.
+type Machine struct {
+	// Console is the serial console, and all that happened to the machine.
+	Console *Console
+
+	config Config
+	files  files
+	dir    string
+
+	mu      sync.Mutex
+	process *process // the latest; nil before the first
+	closed  bool
+	unwatch func() bool
+
+	stopped atomic.Bool // not under mu: QEMU reports while PowerOn holds it
+}
+
+// Start switches a new machine on. It is closed when ctx ends; the caller closes it otherwise.
+func Start(ctx context.Context, cfg Config) (*Machine, error) {
+	cfg.Disks, cfg.NICs = slices.Clone(cfg.Disks), slices.Clone(cfg.NICs)
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	if cfg.Accel == "" {
+		cfg.Accel = accelerator(ctx, cfg)
+	}
+	return start(ctx, cfg)
+}
+
+func start(ctx context.Context, cfg Config) (*Machine, error) {
+	dir, err := os.MkdirTemp("", "phase-qemu-")
+	if err != nil {
+		return nil, fmt.Errorf("machine %q: making its folder: %w", cfg.Name, err)
+	}
+	m := &Machine{Console: newConsole(cfg.Console), config: cfg, dir: dir}
+	if m.files, err = prepare(cfg, dir); err == nil {
+		err = m.PowerOn(ctx)
+	}
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	m.unwatch = context.AfterFunc(ctx, func() { m.Close() })
+	return m, nil
+}
+
+// Config is what the machine was started with, defaults filled in.
+func (m *Machine) Config() Config { return m.config }
+
+// Name is the machine's name.
+func (m *Machine) Name() string { return m.config.Name }
+
+// PowerOn switches a machine on that is off.
+func (m *Machine) PowerOn(ctx context.Context) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		return fmt.Errorf("machine %q: it is closed", m.config.Name)
+	}
+	if m.process != nil {
+		select {
+		case <-m.process.done:
+			m.process.kill("") // unplugs what is left of it
+		default:
+			return fmt.Errorf("machine %q: it is on already", m.config.Name)
+		}
+	}
+	m.stopped.Store(false)
+	p, err := m.start(ctx, m.config.Accel)
+	if err != nil {
+		return err
+	}
+	m.process = p
+	return nil
+}
+
+// Kill cuts the power: QEMU gets SIGKILL. What the guest had written to its disk and not flushed is, as far as this
+// host's kernel has it, still there. Killing a machine that is off does nothing.
+func (m *Machine) Kill() {
+	if p := m.current(); p != nil {
+		p.kill("power cut")
+	}
+}
+
+// PowerCycle cuts the power and switches the machine on again, with the same disks, variables and MACs.
+func (m *Machine) PowerCycle(ctx context.Context) error {
+	m.Kill()
+	return m.PowerOn(ctx)
+}
+
+// Close cuts the power for good and removes what the machine wrote, but for kept overlays and variables.
+func (m *Machine) Close() error {
+	m.mu.Lock()
+	p, closed := m.process, m.closed
+	m.closed = true
+	m.mu.Unlock()
+	if closed {
+		return nil
+	}
+	if m.unwatch != nil {
+		m.unwatch()
+	}
+	if p != nil {
+		p.kill("closed")
+	}
+	if err := os.RemoveAll(m.dir); err != nil {
+		return fmt.Errorf("machine %q: removing its folder: %w", m.config.Name, err)
+	}
+	return nil
+}
+
+// Done is closed when the present power-on ends: a power-off by the guest, Kill, Close, or QEMU's death. A restart by the
+// guest does not end it.
+func (m *Machine) Done() <-chan struct{} { return m.current().done }
+
+// Wait waits until the machine is off. It returns an error when ctx ends first, or when QEMU died of itself.
+func (m *Machine) Wait(ctx context.Context) error {
+	p := m.current()
+	select {
+	case <-p.done:
+		return p.err
+	case <-ctx.Done():
+		return fmt.Errorf("waiting until machine %q is off: %w", m.config.Name, ctx.Err())
+	}
+}
+
+func (m *Machine) current() *process {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.process
+}
+
+// Port is the segment's port of NIC n, for filters and partitions; another one after each power-on. nil when there is no such NIC.
+func (m *Machine) Port(n int) *Port {
+	if p := m.current(); n >= 0 && n < len(p.ports) {
+		return p.ports[n]
+	}
+	return nil
+}
+
+// Addr is the IPv6 link-local address of the first NIC, as Linux derives it from its MAC; the zero Addr without a NIC.
+func (m *Machine) Addr() netip.Addr {
+	if len(m.config.NICs) == 0 {
+		return netip.Addr{}
+	}
+	return EUI64(m.config.NICs[0].MAC)
+}
+
+// URL is the node's HTTP address on its first segment: http://[fe80::…]:8080, without a zone. A node in private mode has
+// another address, see Port.Addrs.
+func (m *Machine) URL() string {
+	return "http://" + net.JoinHostPort(m.Addr().String(), "8080")
+}
+
+// HTTPClient reaches the machine from the observer of its first segment; nil without a NIC.
+func (m *Machine) HTTPClient() *http.Client {
+	if len(m.config.NICs) == 0 {
+		return nil
+	}
+	return m.config.NICs[0].Segment.HTTPClient()
+}

@@ -1,0 +1,234 @@
+package qemu
+
+import (
+	"bufio"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+)
+
+// maxFrame bounds what QEMU's stream netdev may send: 64 KiB and an Ethernet header with room to spare.
+const maxFrame = 68 << 10
+
+// portQueue is how many frames wait for one port before the switch drops, as a real one does: 6 MB of full frames,
+// more than the TCP windows of the machines we run.
+const portQueue = 4096
+
+type frameWriter interface {
+	// writeFrames sends frames in order; it is called by one goroutine only.
+	writeFrames(frames [][]byte) error
+	io.Closer
+}
+
+type queued struct {
+	frame []byte
+	at    time.Time // zero: at once
+}
+
+// Port is one socket of a segment's switch: a machine's NIC, a Host, or a Tap.
+type Port struct {
+	name    string
+	mac     net.HardwareAddr
+	segment *Segment
+	out     frameWriter
+	queue   chan queued
+	stop    chan struct{}
+	once    sync.Once
+
+	mu    sync.Mutex
+	addrs []netip.Addr
+}
+
+func newPort(s *Segment, name string, mac net.HardwareAddr, w frameWriter) *Port {
+	return &Port{name: name, mac: mac, segment: s, out: w, queue: make(chan queued, portQueue), stop: make(chan struct{})}
+}
+
+// Name is the machine's or host's name, with ".1", ".2" … for a machine's further NICs.
+func (p *Port) Name() string { return p.name }
+
+// MAC is the address of the card behind the port; nil for a Tap. A node in private mode sends under another.
+func (p *Port) MAC() net.HardwareAddr { return p.mac }
+
+// Close unplugs the port.
+func (p *Port) Close() error {
+	p.once.Do(func() {
+		close(p.stop)
+		p.segment.unplug(p)
+		p.out.Close()
+	})
+	return nil
+}
+
+// Send puts a frame on the segment as if the port's owner had sent it.
+func (p *Port) Send(frame []byte) { p.segment.forward(p, slices.Clone(frame)) }
+
+// Addrs lists the link-local addresses the port was seen to send from, oldest first: how to reach a node that does not
+// take its address from its MAC. At most 64 are kept.
+func (p *Port) Addrs() []netip.Addr {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.addrs)
+}
+
+func (p *Port) learn(frame []byte) {
+	var a netip.Addr
+	switch binary.BigEndian.Uint16(frame[12:14]) {
+	case 0x86dd:
+		if len(frame) >= 14+40 {
+			a = netip.AddrFrom16([16]byte(frame[22:38]))
+		}
+	case 0x0800:
+		if len(frame) >= 14+20 {
+			a = netip.AddrFrom4([4]byte(frame[26:30]))
+		}
+	}
+	if !a.IsLinkLocalUnicast() {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.addrs) < 64 && !slices.Contains(p.addrs, a) {
+		p.addrs = append(p.addrs, a)
+	}
+}
+
+// enqueue never blocks: a slow machine must not stop the segment.
+func (p *Port) enqueue(q queued) bool {
+	select {
+	case p.queue <- q:
+		return true
+	default:
+		return false
+	}
+}
+
+// run writes what is queued, as many frames at once as are due: under emulation the system calls are what costs.
+func (p *Port) run() {
+	batch := make([][]byte, 0, 64)
+	for {
+		var q queued
+		select {
+		case q = <-p.queue:
+		case <-p.stop:
+			return
+		}
+		for {
+			if d := time.Until(q.at); !q.at.IsZero() && d > 0 {
+				if len(batch) > 0 {
+					if p.flush(&batch) != nil {
+						return
+					}
+				}
+				select {
+				case <-time.After(d):
+				case <-p.stop:
+					return
+				}
+			}
+			batch = append(batch, q.frame)
+			if len(batch) == cap(batch) {
+				break
+			}
+			select {
+			case q = <-p.queue:
+				continue
+			default:
+			}
+			break
+		}
+		if p.flush(&batch) != nil {
+			return
+		}
+	}
+}
+
+func (p *Port) flush(batch *[][]byte) error {
+	err := p.out.writeFrames(*batch)
+	clear(*batch)
+	*batch = (*batch)[:0]
+	if err != nil {
+		p.Close()
+	}
+	return err
+}
+
+// streamPort speaks QEMU's `-netdev stream`: each frame behind its length, four bytes big-endian.
+type streamPort struct {
+	conn net.Conn
+	buf  []byte
+}
+
+func (w *streamPort) writeFrames(frames [][]byte) error {
+	w.buf = w.buf[:0]
+	for _, f := range frames {
+		w.buf = binary.BigEndian.AppendUint32(w.buf, uint32(len(f)))
+		w.buf = append(w.buf, f...)
+	}
+	_, err := w.conn.Write(w.buf)
+	return err
+}
+
+func (w *streamPort) Close() error { return w.conn.Close() }
+
+// readFrame reads one frame of QEMU's stream protocol. It refuses a length no NIC sends.
+func readFrame(r *bufio.Reader) ([]byte, error) {
+	var head [4]byte
+	if _, err := io.ReadFull(r, head[:]); err != nil {
+		return nil, err
+	}
+	n := binary.BigEndian.Uint32(head[:])
+	if n > maxFrame {
+		return nil, fmt.Errorf("reading a frame from QEMU: length %d is over %d", n, maxFrame)
+	}
+	frame := make([]byte, n)
+	if _, err := io.ReadFull(r, frame); err != nil {
+		return nil, fmt.Errorf("reading a frame of %d bytes from QEMU: %w", n, err)
+	}
+	return frame, nil
+}
+
+// plugStream plugs in one end of a machine's stream netdev and forwards what it sends until it closes.
+func (s *Segment) plugStream(name string, mac net.HardwareAddr, conn net.Conn) (*Port, error) {
+	p, err := s.plug(name, mac, &streamPort{conn: conn})
+	if err != nil {
+		return nil, err
+	}
+	go func() {
+		defer p.Close()
+		r := bufio.NewReaderSize(conn, 256<<10)
+		for {
+			frame, err := readFrame(r)
+			if err != nil {
+				return
+			}
+			s.forward(p, frame)
+		}
+	}()
+	return p, nil
+}
+
+type tapPort struct{ receive func(frame []byte) }
+
+func (t tapPort) writeFrames(frames [][]byte) error {
+	for _, f := range frames {
+		t.receive(f)
+	}
+	return nil
+}
+
+func (t tapPort) Close() error { return nil }
+
+// Tap plugs in a bare port: receive gets the frames for it (nil: none), Port.Send puts frames on the segment as they
+// are. For tests that must say what no network stack would. receive is called by one goroutine and must not change
+// the frame.
+func (s *Segment) Tap(name string, receive func(frame []byte)) (*Port, error) {
+	if receive == nil {
+		receive = func([]byte) {}
+	}
+	return s.plug(name, nil, tapPort{receive})
+}

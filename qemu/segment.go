@@ -1,0 +1,177 @@
+package qemu
+
+import (
+	"fmt"
+	"net"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Verdict says what becomes of one frame on its way to one port.
+type Verdict struct {
+	// Drop loses the frame for this port.
+	Drop bool
+	// Delay holds the frame back. A port is a queue: what comes behind a delayed frame waits as well,
+	// so a delay never changes the order.
+	Delay time.Duration
+}
+
+// Filter decides for each frame and each port it would be handed to. It runs in the switch, under its lock: it must
+// not block and must not call the segment. The frame (Ethernet, no checksum at the end) must not be changed or kept.
+type Filter func(from, to *Port, frame []byte) Verdict
+
+// Segment is one Ethernet segment: a learning switch whose ports are machines and in-process hosts. A frame is never
+// echoed to its sender. The first host, the observer, is made with the segment.
+type Segment struct {
+	mu       sync.Mutex
+	ports    []*Port
+	learned  map[[6]byte]*Port
+	filter   Filter
+	group    map[*Port]int
+	captures []*capture
+	hosts    int
+	closed   bool
+
+	observer *Host
+}
+
+// NewSegment makes a segment with one host on it, the observer.
+func NewSegment() (*Segment, error) {
+	s := &Segment{learned: map[[6]byte]*Port{}}
+	h, err := s.NewHost("observer")
+	if err != nil {
+		return nil, err
+	}
+	s.observer = h
+	return s, nil
+}
+
+// Close unplugs everything. Machines on the segment go on without a network.
+func (s *Segment) Close() error {
+	s.mu.Lock()
+	s.closed = true
+	ports := slices.Clone(s.ports)
+	s.mu.Unlock()
+	for _, p := range ports {
+		p.Close()
+	}
+	return nil
+}
+
+// Observer is the host made with the segment; its MAC and addresses are the same in every segment.
+func (s *Segment) Observer() *Host { return s.observer }
+
+// SetFilter puts f in the way of every frame; nil takes it away.
+func (s *Segment) SetFilter(f Filter) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.filter = f
+}
+
+// Partition cuts the segment into groups: no frame passes between ports of different groups. A port in no group still
+// reaches all. A second call replaces the first; a call without groups heals the segment.
+func (s *Segment) Partition(groups ...[]*Port) {
+	g := map[*Port]int{}
+	for i, ports := range groups {
+		for _, p := range ports {
+			g[p] = i + 1
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.group = g
+}
+
+// Heal undoes Partition.
+func (s *Segment) Heal() { s.Partition() }
+
+// Ports lists what is plugged in now.
+func (s *Segment) Ports() []*Port {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.ports)
+}
+
+// plug adds a port. The MAC (may be nil) is only compared with those of the other ports: two machines with one MAC
+// would take each other's frames, and the test that did it would fail in strange ways.
+func (s *Segment) plug(name string, mac net.HardwareAddr, w frameWriter) (*Port, error) {
+	p := newPort(s, name, mac, w)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, fmt.Errorf("plugging %s into the segment: it is closed", name)
+	}
+	for _, o := range s.ports {
+		if mac != nil && o.mac.String() == mac.String() {
+			return nil, fmt.Errorf("plugging %s into the segment: %s already has the MAC %s; give one of them another name or MAC", name, o.name, mac)
+		}
+	}
+	s.ports = append(s.ports, p)
+	go p.run()
+	return p, nil
+}
+
+func (s *Segment) unplug(p *Port) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ports = slices.DeleteFunc(s.ports, func(o *Port) bool { return o == p })
+	for mac, o := range s.learned {
+		if o == p {
+			delete(s.learned, mac)
+		}
+	}
+}
+
+// forward hands a frame that from sent to those it is for. The frame is shared between ports and not changed again.
+func (s *Segment) forward(from *Port, frame []byte) {
+	if len(frame) < 14 {
+		return
+	}
+	dst, src := [6]byte(frame[0:6]), [6]byte(frame[6:12])
+	now := time.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return
+	}
+	if src[0]&1 == 0 {
+		s.learned[src] = from
+	}
+	from.learn(frame)
+	var to []*Port
+	if p := s.learned[dst]; p != nil && dst[0]&1 == 0 {
+		if p != from {
+			to = append(to, p)
+		}
+	} else {
+		for _, p := range s.ports {
+			if p != from {
+				to = append(to, p)
+			}
+		}
+	}
+	delivered := to[:0:0]
+	for _, p := range to {
+		if a, b := s.group[from], s.group[p]; a != 0 && b != 0 && a != b {
+			continue
+		}
+		var v Verdict
+		if s.filter != nil {
+			v = s.filter(from, p, frame)
+		}
+		if v.Drop {
+			continue
+		}
+		at := time.Time{}
+		if v.Delay > 0 {
+			at = now.Add(v.Delay)
+		}
+		if p.enqueue(queued{frame, at}) && len(s.captures) > 0 {
+			delivered = append(delivered, p)
+		}
+	}
+	for _, c := range s.captures {
+		c.frame(now, from, delivered, frame)
+	}
+}
