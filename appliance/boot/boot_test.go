@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"phase/appliance/release"
 )
 
 func TestParse(t *testing.T) {
@@ -151,17 +153,23 @@ func TestNextCmdline(t *testing.T) {
 		{"unknown words travel", "", "phase.new=1", nil, "", "phase.new=1", ""},
 		{"root that cannot be found again", "", "root=LABEL=x", nil, "", "", ""},
 		{"quotes", `a="b c"`, `phase.x="y z"`, nil, "", `"a=b c" "phase.x=y z"`, ""},
-		{"manifest sets phase", "phase.mode=private", "", nil, "", "", "not for a release"},
-		{"manifest sets phase, quoted", `"phase.mode=private"`, "", nil, "", "", "not for a release"},
-		{"manifest sets init", "init=/bin/sh", "", nil, "", "", "not for a release"},
-		{"manifest sets rdinit", "rdinit=/x", "", nil, "", "", "not for a release"},
-		{"manifest sets root", "root=/dev/sda1", "", nil, "", "", "not for a release"},
+		{"manifest sets phase", "phase.mode=private", "", nil, "", "", "the manifest's"},
+		{"manifest sets phase, quoted", `"phase.mode=private"`, "", nil, "", "", "the manifest's"},
+		{"manifest sets init", "init=/bin/sh", "", nil, "", "", "the manifest's"},
+		{"manifest sets rdinit", "rdinit=/x", "", nil, "", "", "the manifest's"},
+		{"manifest sets root", "root=/dev/sda1", "", nil, "", "", "the manifest's"},
 		{"quote inside a word", "", `phase.x=a"b`, nil, "", "", "holds a quote"},
-		{"trial no digest", "", "", nil, "sha256:zz", "", "no digest"},
 		{"too long", strings.Repeat("x", 2000), "phase.x=" + strings.Repeat("y", 100), nil, "", "", "more than the 2047"},
 		{"as long as it gets", strings.Repeat("x", 2047), "", nil, "", strings.Repeat("x", 2047), ""},
 	} {
-		got, err := NextCmdline(c.manifest, c.running, c.conf, c.trial)
+		var trial release.Digest
+		if c.trial != "" {
+			var err error
+			if trial, err = release.ParseDigest(c.trial); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got, err := NextCmdline(c.manifest, c.running, c.conf, trial)
 		if got != c.want || (err == nil) != (c.err == "") || (err != nil && !strings.Contains(err.Error(), c.err)) {
 			t.Errorf("%s: got %q, %v; want %q, %q", c.name, got, err, c.want, c.err)
 		}
@@ -178,7 +186,7 @@ func FuzzParse(f *testing.F) {
 		if o.Mode == Private && (o.Cache || !o.NoWrite) {
 			t.Errorf("private with cache %v, nowrite %v", o.Cache, o.NoWrite)
 		}
-		if o.Trial != "" && !isDigest(o.Trial) || o.Disk != "" && !isDisk(o.Disk) || len(o.Provider) > maxList || len(problems) > maxProblems+1 {
+		if o.Disk != "" && !isDisk(o.Disk) || len(o.Provider) > maxList || len(problems) > maxProblems+1 {
 			t.Errorf("got %+v and %d problems", o, len(problems))
 		}
 		for _, p := range problems {
@@ -196,7 +204,7 @@ func FuzzNextCmdline(f *testing.F) {
 	f.Add(`"a b" c="d e"`, `phase.x="`)
 	f.Fuzz(func(t *testing.T, manifest, running string) {
 		before, _ := Parse(running, "")
-		next, err := NextCmdline(manifest, running, nil, "")
+		next, err := NextCmdline(manifest, running, nil, release.Digest{})
 		if err != nil || len(running) > maxCmdline {
 			return
 		}

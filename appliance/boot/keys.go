@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"phase/appliance/release"
 )
 
 // internal keys carry facts over a jump; only a command line may hold them.
@@ -34,13 +36,13 @@ var keys = map[string]key{
 		return fmt.Errorf("the modes are internet, local and private; local holds")
 	},
 	"phase.channel": func(o *Options, v string) error {
-		switch v {
-		case "stable", "testing", "nightly":
-			o.Channel = v
-			return nil
+		channel, err := release.ParseChannel(v)
+		if err != nil {
+			o.Channel = "stable"
+			return fmt.Errorf("the channels are %s; stable holds", strings.Join(release.Channels, ", "))
 		}
-		o.Channel = "stable"
-		return fmt.Errorf("the channels are stable, testing and nightly; stable holds")
+		o.Channel = channel
+		return nil
 	},
 	"phase.provider": func(o *Options, v string) error {
 		provider, err := parseProvider(v)
@@ -94,7 +96,7 @@ var keys = map[string]key{
 		return nil
 	},
 	"phase.trial": func(o *Options, v string) error {
-		if !isDigest(v) {
+		if _, err := release.ParseDigest(v); err != nil {
 			return fmt.Errorf("want sha256: and 64 lower-case hexadecimal digits; this boot counts as no trial")
 		}
 		o.Trial = v
@@ -139,11 +141,6 @@ func parseSwitch(v string, safe bool) (bool, error) {
 		word = "on"
 	}
 	return safe, fmt.Errorf("want on or off; %s holds", word)
-}
-
-func isDigest(v string) bool {
-	hex, ok := strings.CutPrefix(v, "sha256:")
-	return ok && len(hex) == 64 && strings.Trim(hex, "0123456789abcdef") == ""
 }
 
 // isDisk accepts the two forms of the kernel's root= that name a disk which

@@ -4,26 +4,24 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"phase/appliance/release"
 )
 
 // NextCmdline writes the command line of the kernel that is jumped to: what its
 // manifest asks for, every phase.* and console= word of the running command
-// line, and the digest of the manifest on trial ("sha256:<hex>"). Words of
+// line, and the digest of the manifest on trial, unless it is zero. Words of
 // phase.conf that hold are passed as conf (Options.Conf); the next kernel may
 // come up without the disk they are on. The stub's root= travels as
 // phase.disk=, so that the next init finds the same disk again and no other.
 //
 // A manifest that sets what is the owner's or the node's own (phase.*, init=,
 // rdinit=, root=) is refused, and so is a line over 2047 bytes.
-func NextCmdline(manifest, running string, conf []string, trial string) (string, error) {
-	var next []string
-	for _, w := range split(manifest) {
-		key, _, _ := strings.Cut(w, "=")
-		if strings.HasPrefix(key, "phase.") || slices.Contains([]string{"init", "rdinit", "root"}, key) {
-			return "", fmt.Errorf("the manifest's command line sets %s, which is not for a release to set", clean(w))
-		}
-		next = append(next, w)
+func NextCmdline(manifest, running string, conf []string, trial release.Digest) (string, error) {
+	if err := release.CheckCmdline(manifest); err != nil {
+		return "", fmt.Errorf("the manifest's command line: %w", err)
 	}
+	next := split(manifest)
 	var disk string
 	add := func(w string) {
 		next = append(next, w)
@@ -48,11 +46,8 @@ func NextCmdline(manifest, running string, conf []string, trial string) (string,
 	if disk != "" {
 		add(disk)
 	}
-	if trial != "" {
-		if !isDigest(trial) {
-			return "", fmt.Errorf("%q is no digest of a manifest", clean(trial))
-		}
-		add("phase.trial=" + trial)
+	if !trial.IsZero() {
+		add("phase.trial=" + trial.String())
 	}
 	for _, w := range next {
 		if strings.ContainsAny(w, "\"\n\x00") {
