@@ -1,0 +1,113 @@
+package linux
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+	"unsafe"
+)
+
+// The codes of linux/input-event-codes.h.
+const (
+	evKey    = 1
+	keyPower = 116
+	pressed  = 1
+)
+
+// inputEvent is struct input_event of linux/input.h on 64-bit machines.
+type inputEvent struct {
+	Sec, Usec  int64
+	Type, Code uint16
+	Value      int32
+}
+
+// PowerButton sends on the channel it returns each time a power button is
+// pressed, until ctx ends. Buttons (ACPI's, or a GPIO on a board without ACPI)
+// are input devices; new ones are looked for every few seconds, since a
+// keyboard with such a key may be plugged in at any time.
+func PowerButton(ctx context.Context) <-chan struct{} {
+	presses := make(chan struct{}, 1)
+	go func() {
+		ended := make(chan string)
+		reading := map[string]bool{}
+		again := time.NewTicker(5 * time.Second)
+		defer again.Stop()
+		for {
+			devices, _ := filepath.Glob("/dev/input/event*") // the pattern is well formed
+			for _, device := range devices {
+				if !reading[device] && hasPowerKey(device) {
+					reading[device] = true
+					go func() {
+						watchButton(ctx, device, presses)
+						select {
+						case ended <- device:
+						case <-ctx.Done():
+						}
+					}()
+				}
+			}
+			select {
+			case <-ctx.Done():
+				return
+			case device := <-ended:
+				delete(reading, device)
+			case <-again.C:
+			}
+		}
+	}()
+	return presses
+}
+
+// hasPowerKey looks into the capabilities that sysfs shows for an input device:
+// words of 64 bits, the highest first.
+func hasPowerKey(device string) bool {
+	data, err := os.ReadFile("/sys/class/input/" + filepath.Base(device) + "/device/capabilities/key")
+	return err == nil && bitSet(string(data), keyPower)
+}
+
+func watchButton(ctx context.Context, device string, presses chan<- struct{}) {
+	f, err := os.Open(device)
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	defer context.AfterFunc(ctx, func() { f.Close() })()
+	buf := make([]byte, 16*unsafe.Sizeof(inputEvent{}))
+	for {
+		n, err := f.Read(buf)
+		if err != nil {
+			if !errors.Is(err, fs.ErrClosed) {
+				// The device is gone; do not come back to it in a hot loop.
+				select {
+				case <-ctx.Done():
+				case <-time.After(time.Second):
+				}
+			}
+			return
+		}
+		if pressedPower(buf[:n]) {
+			select {
+			case presses <- struct{}{}:
+			default: // one press is on its way already
+			}
+		}
+	}
+}
+
+// pressedPower says whether events, as read from an input device, hold a press
+// of the power key.
+func pressedPower(events []byte) bool {
+	const size = int(unsafe.Sizeof(inputEvent{}))
+	for ; len(events) >= size; events = events[size:] {
+		e := events[16:size] // behind the time
+		if binary.NativeEndian.Uint16(e) == evKey && binary.NativeEndian.Uint16(e[2:]) == keyPower &&
+			binary.NativeEndian.Uint32(e[4:]) == pressed {
+			return true
+		}
+	}
+	return false
+}

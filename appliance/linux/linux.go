@@ -1,0 +1,156 @@
+// Package linux is the edge to the kernel: mounts as a table, loop devices,
+// the boot disk, memory figures, the console, the power button, the watchdog,
+// and the calls nothing comes back from (load a kernel, jump, restart, power
+// off). The irreversible calls are methods of Kernel and are made nowhere else,
+// so that a test can put a Recorder in its place.
+package linux
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// Kernel makes the calls that replace or end the running system.
+type Kernel interface {
+	// Load hands a kernel and its initrd to kexec_file_load(2). Both files are
+	// read from their beginning. Nothing happens until Jump.
+	Load(kernel, initrd *os.File, cmdline string) error
+	// Loaded says whether a kernel waits for Jump.
+	Loaded() (bool, error)
+	// Jump starts the kernel that was loaded. It returns only on an error.
+	Jump() error
+	// Restart goes through the firmware. It returns only on an error.
+	Restart() error
+	// PowerOff returns only on an error.
+	PowerOff() error
+}
+
+// Running is the kernel this program runs on.
+type Running struct{}
+
+// Load implements Kernel.
+func (Running) Load(kernel, initrd *os.File, cmdline string) error {
+	if err := LoadAllowed(); err != nil {
+		return err
+	}
+	err := unix.KexecFileLoad(int(kernel.Fd()), int(initrd.Fd()), cmdline, 0)
+	if err == nil {
+		return nil
+	}
+	hint := ""
+	switch {
+	case errors.Is(err, unix.EPERM):
+		hint = "; only root may load a kernel"
+	case errors.Is(err, unix.ENOEXEC):
+		hint = "; it is no kernel for this machine"
+	case errors.Is(err, unix.ENOMEM):
+		hint = "; there is not enough memory in one piece"
+	case errors.Is(err, unix.ENOSYS):
+		hint = "; this kernel has no kexec_file_load"
+	}
+	return fmt.Errorf("kexec_file_load: %w%s", err, hint)
+}
+
+// LoadAllowed reports why this kernel would refuse to load another, before
+// anything is downloaded for it.
+func LoadAllowed() error {
+	const file = "/proc/sys/kernel/kexec_load_disabled"
+	data, err := os.ReadFile(file)
+	if errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("this kernel cannot load another one: it was built without kexec")
+	}
+	if err != nil {
+		return fmt.Errorf("asking whether a kernel may be loaded: %w", err)
+	}
+	if strings.TrimSpace(string(data)) != "0" {
+		return fmt.Errorf("this kernel may not load another one (%s is %s); restart to lift that", file, strings.TrimSpace(string(data)))
+	}
+	return nil
+}
+
+// Loaded implements Kernel.
+func (Running) Loaded() (bool, error) {
+	data, err := os.ReadFile("/sys/kernel/kexec_loaded")
+	if errors.Is(err, os.ErrNotExist) { // moved in Linux 6.19
+		data, err = os.ReadFile("/sys/kernel/kexec/loaded")
+	}
+	if err != nil {
+		return false, fmt.Errorf("asking whether a kernel is loaded: %w", err)
+	}
+	return strings.TrimSpace(string(data)) == "1", nil
+}
+
+// Jump implements Kernel.
+func (Running) Jump() error { return reboot("jumping", unix.LINUX_REBOOT_CMD_KEXEC) }
+
+// Restart implements Kernel.
+func (Running) Restart() error { return reboot("restarting", unix.LINUX_REBOOT_CMD_RESTART) }
+
+// PowerOff implements Kernel.
+func (Running) PowerOff() error { return reboot("powering off", unix.LINUX_REBOOT_CMD_POWER_OFF) }
+
+func reboot(what string, cmd int) error {
+	err := unix.Reboot(cmd)
+	if err == nil {
+		err = errors.New("the kernel came back")
+	}
+	return fmt.Errorf("%s: reboot(%#x): %w", what, cmd, err)
+}
+
+// TakeCtrlAltDel makes the kernel send SIGINT to PID 1 on Ctrl-Alt-Del instead
+// of restarting at once.
+func TakeCtrlAltDel() error {
+	if err := unix.Reboot(unix.LINUX_REBOOT_CMD_CAD_OFF); err != nil {
+		return fmt.Errorf("taking over Ctrl-Alt-Del: %w", err)
+	}
+	return nil
+}
+
+// Recorder is a Kernel that only writes down what it was asked for.
+type Recorder struct {
+	Fail map[string]error // what a call ("load", "jump", "restart", "power off") returns
+
+	mu    sync.Mutex
+	calls []string
+}
+
+// Calls returns what was asked for, in order; a load as "load CMDLINE".
+func (r *Recorder) Calls() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return append([]string(nil), r.calls...)
+}
+
+func (r *Recorder) call(name, detail string) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.calls = append(r.calls, strings.TrimSpace(name+" "+detail))
+	return r.Fail[name]
+}
+
+// Load implements Kernel.
+func (r *Recorder) Load(_, _ *os.File, cmdline string) error { return r.call("load", cmdline) }
+
+// Loaded implements Kernel.
+func (r *Recorder) Loaded() (bool, error) {
+	for _, c := range r.Calls() {
+		if strings.HasPrefix(c, "load") {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// Jump implements Kernel.
+func (r *Recorder) Jump() error { return r.call("jump", "") }
+
+// Restart implements Kernel.
+func (r *Recorder) Restart() error { return r.call("restart", "") }
+
+// PowerOff implements Kernel.
+func (r *Recorder) PowerOff() error { return r.call("power off", "") }

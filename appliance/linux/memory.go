@@ -1,0 +1,65 @@
+package linux
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+)
+
+// Memory are the figures of /proc/meminfo that decisions need, in bytes.
+type Memory struct {
+	Total     int64
+	Available int64 // what can be used without swapping, by the kernel's own estimate
+}
+
+// ReadMemory asks the kernel.
+func ReadMemory() (Memory, error) {
+	f, err := os.Open("/proc/meminfo")
+	if err != nil {
+		return Memory{}, fmt.Errorf("asking for free memory: %w", err)
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, 64<<10))
+	if err != nil {
+		return Memory{}, fmt.Errorf("asking for free memory: %w", err)
+	}
+	return ParseMemory(data)
+}
+
+// ParseMemory reads the text of /proc/meminfo (proc_meminfo(5)): lines of
+// "Name:  123 kB", where kB means 1024 bytes.
+func ParseMemory(meminfo []byte) (Memory, error) {
+	var m Memory
+	wanted := map[string]*int64{"MemTotal": &m.Total, "MemAvailable": &m.Available}
+	for line := range bytes.Lines(meminfo) {
+		name, rest, ok := strings.Cut(string(line), ":")
+		into := wanted[name]
+		if !ok || into == nil {
+			continue
+		}
+		number, unit, _ := strings.Cut(strings.TrimSpace(rest), " ")
+		n, err := strconv.ParseInt(number, 10, 64)
+		if err != nil || unit != "kB" || n < 0 || n > 1<<42 {
+			return Memory{}, fmt.Errorf("/proc/meminfo: %q is no size of %s", strings.TrimSpace(rest), name)
+		}
+		*into = n << 10
+		delete(wanted, name)
+	}
+	for name := range wanted {
+		return Memory{}, fmt.Errorf("/proc/meminfo does not say %s", name)
+	}
+	return m, nil
+}
+
+// DropCaches gives back the page cache and what hangs on it. It frees nothing
+// that the kernel would not free by itself under pressure, but kexec_file_load
+// takes pages in a way that does not wait for that.
+func DropCaches() error {
+	if err := os.WriteFile("/proc/sys/vm/drop_caches", []byte("3"), 0); err != nil {
+		return fmt.Errorf("dropping the page cache: %w", err)
+	}
+	return nil
+}
