@@ -1,0 +1,140 @@
+// Command init, in the initramfs, is the small PID 1 that brings a release up
+// from RAM: it attaches the rootfs that was carried over the jump in a second
+// archive, puts the carried release where the rootfs's own init looks for it,
+// and hands over. It keeps no copy: what it read from stays the only one.
+package main
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"phase/appliance/linux"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	rootfs  = "/release/rootfs.squashfs"
+	newRoot = "/newroot"
+	next    = "/gokrazy/init"
+
+	// trialWatchdog is how long a release on trial may take until its own init
+	// takes the watchdog over.
+	trialWatchdog = 2 * time.Minute
+)
+
+// step is one thing done on the way up. What fails stops the boot.
+type step struct {
+	what string
+	do   func() error
+}
+
+var steps = []step{
+	{"mounting /dev and /proc", mountSystem},
+	{"arming the watchdog", armWatchdog},
+	{"mounting the rootfs", mountRootfs},
+	{"carrying the release over", bindRelease},
+	{"switching to the rootfs", switchRoot},
+	{"starting " + next, func() error { return unix.Exec(next, []string{next}, os.Environ()) }},
+}
+
+func main() {
+	err := bringUp()
+	console := linux.OpenConsole()
+	console.Line(linux.Error, "initramfs", err.Error())
+	console.Line(linux.Error, "initramfs", "restarting through the firmware in 10 seconds")
+	time.Sleep(10 * time.Second)
+	for { // PID 1 may not return: the kernel would panic
+		console.Line(linux.Error, "initramfs", linux.Running{}.Restart().Error())
+		time.Sleep(time.Minute)
+	}
+}
+
+// bringUp returns only on an error; a panic is one.
+func bringUp() (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("a fault in the initramfs itself: %v", p)
+		}
+	}()
+	for _, s := range steps {
+		if err := s.do(); err != nil {
+			return fmt.Errorf("%s: %w", s.what, err)
+		}
+	}
+	return fmt.Errorf("%s returned", next)
+}
+
+func mountSystem() error {
+	for _, m := range linux.System[:2] {
+		m.Make = true // the archive need not hold the mount points
+		if err := m.Do(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// armWatchdog starts the watchdog of a machine that tries a release, so that
+// a rootfs whose init hangs is reset. The driver keeps it running after the
+// file is closed, since it was not told to stop. Its absence is no error.
+func armWatchdog() error {
+	cmdline, err := os.ReadFile("/proc/cmdline")
+	if err != nil || !strings.Contains(string(cmdline), "phase.trial=") {
+		return err
+	}
+	if _, err := linux.OpenWatchdog(trialWatchdog); err != nil {
+		linux.OpenConsole().Line(linux.Warning, "initramfs", err.Error())
+	}
+	return nil
+}
+
+func mountRootfs() error {
+	image, err := os.Open(rootfs)
+	if err != nil {
+		return fmt.Errorf("%w; the kernel that jumped here carried no release over", err)
+	}
+	defer image.Close()
+	device, err := linux.AttachLoop(image)
+	if err != nil {
+		return err
+	}
+	defer device.Close()
+	return linux.Mount{Source: device.Name(), Target: newRoot, Type: "squashfs", Flags: unix.MS_RDONLY, Make: true}.Do()
+}
+
+// bindRelease shows the carried release in the new root, read-only, without
+// copying it: the pages of the initramfs stay its only home.
+func bindRelease() error {
+	target := newRoot + "/release"
+	if err := (linux.Mount{Source: "/release", Target: target, Flags: unix.MS_BIND}).Do(); err != nil {
+		return err
+	}
+	const flags = unix.MS_BIND | unix.MS_REMOUNT | unix.MS_RDONLY | unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
+	return linux.Mount{Target: target, Flags: flags}.Do()
+}
+
+// switchRoot makes the rootfs the root of everything. /init is deleted first:
+// nothing can reach it afterwards, and it would hold its memory for ever.
+func switchRoot() error {
+	if err := os.Remove("/init"); err != nil {
+		return err
+	}
+	for _, m := range linux.System[:2] {
+		if err := (linux.Mount{Source: m.Target, Target: newRoot + m.Target, Flags: unix.MS_MOVE}).Do(); err != nil {
+			return err
+		}
+	}
+	if err := os.Chdir(newRoot); err != nil {
+		return err
+	}
+	if err := (linux.Mount{Source: ".", Target: "/", Flags: unix.MS_MOVE}).Do(); err != nil {
+		return err
+	}
+	if err := unix.Chroot("."); err != nil {
+		return fmt.Errorf("chroot: %w", err)
+	}
+	return os.Chdir("/")
+}
