@@ -1,0 +1,184 @@
+package fetch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"path"
+	"strings"
+	"time"
+
+	"phase/appliance/envelope"
+	"phase/appliance/release"
+	"phase/appliance/trust"
+)
+
+const (
+	dialTimeout = 5 * time.Second
+	// headerTimeout runs from the request to the end of the answer's header,
+	// whether it trickles or does not come.
+	headerTimeout = 8 * time.Second
+	// headerBytes caps an answer's header, informational ones included.
+	headerBytes = 64 << 10
+	// manifestTimeout is all a provider gets to hand over a manifest.
+	manifestTimeout = 9 * time.Second
+)
+
+// NewClient returns an HTTP client for providers: no proxy, no redirects, no
+// compression, no cookies, bounded waits and headers.
+func NewClient() *http.Client {
+	return &http.Client{
+		Transport: &http.Transport{
+			DialContext:            (&net.Dialer{Timeout: dialTimeout, KeepAlive: 5 * time.Second}).DialContext,
+			TLSHandshakeTimeout:    dialTimeout,
+			ResponseHeaderTimeout:  headerTimeout,
+			MaxResponseHeaderBytes: headerBytes,
+			DisableCompression:     true,
+			MaxIdleConnsPerHost:    2,
+			IdleConnTimeout:        10 * time.Second,
+			ReadBufferSize:         64 << 10,
+		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+// ParseBase reads a provider's base URL: http or https, a host (an IPv6
+// link-local one with its zone, http://[fe80::1%25eth0]:8080), perhaps a path.
+func ParseBase(text string) (*url.URL, error) {
+	u, err := url.Parse(text)
+	if err != nil {
+		return nil, fmt.Errorf("reading the provider's address: %w", err)
+	}
+	switch {
+	case u.Scheme != "http" && u.Scheme != "https":
+		return nil, fmt.Errorf("provider %.100q: an address begins with http:// or https://", text)
+	case u.Hostname() == "":
+		return nil, fmt.Errorf("provider %.100q has no host", text)
+	case u.User != nil || u.RawQuery != "" || u.Fragment != "":
+		return nil, fmt.Errorf("provider %.100q: only scheme, host, port and path are used", text)
+	}
+	return u, nil
+}
+
+// Manifest fetches the envelope of the newest release a provider has on a
+// channel for an arch. It is at most 1 MiB and comes within ten seconds, or
+// the error is a *trust.Refusal with the code "size", "slow", "busy" or
+// "unreachable". It is not verified. A nil client means one from NewClient.
+func Manifest(ctx context.Context, client *http.Client, base, channel, arch string) ([]byte, error) {
+	if client == nil {
+		client = NewClient()
+		defer client.CloseIdleConnections()
+	}
+	u, err := ParseBase(base)
+	if err != nil {
+		return nil, trust.Refuse(trust.Unreachable, "%v", err)
+	}
+	u = u.JoinPath(channel, arch, release.ManifestFile)
+	slow := trust.Refuse(trust.Slow, "no manifest within %v", manifestTimeout)
+	ctx, cancel := context.WithTimeoutCause(ctx, manifestTimeout, slow)
+	defer cancel()
+	req, err := newRequest(ctx, u)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return nil, failure(ctx, "asking for the manifest", err)
+	}
+	defer resp.Body.Close()
+	if err := checkStatus(resp, http.StatusOK); err != nil {
+		return nil, err
+	}
+	tooBig := trust.Refuse(trust.Size, "the manifest is over %d bytes", envelope.MaxBytes)
+	if resp.ContentLength > envelope.MaxBytes {
+		return nil, tooBig
+	}
+	data, err := io.ReadAll(io.LimitReader(resp.Body, envelope.MaxBytes+1))
+	if err != nil {
+		return nil, failure(ctx, "reading the manifest", err)
+	}
+	if len(data) > envelope.MaxBytes {
+		return nil, tooBig
+	}
+	return data, nil
+}
+
+func newRequest(ctx context.Context, u *url.URL) (*http.Request, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	if err != nil {
+		return nil, fmt.Errorf("making a request: %w", err)
+	}
+	// What is hashed is what was signed: no transformation on the way.
+	req.Header.Set("Accept-Encoding", "identity")
+	req.Header.Set("User-Agent", "phase")
+	return req, nil
+}
+
+// checkStatus turns every answer but the wanted ones into a refusal, final where
+// asking again would not help.
+func checkStatus(resp *http.Response, want ...int) error {
+	refuse := func(code trust.Code, text string) *trust.Refusal {
+		return trust.Refuse(code, "%s answered %d %s%s", resp.Request.URL.Path, resp.StatusCode, http.StatusText(resp.StatusCode), text)
+	}
+	for _, status := range want {
+		if resp.StatusCode == status {
+			if e := resp.Header.Get("Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") {
+				return final{refuse(trust.Format, ", in an encoding that was not asked for")}
+			}
+			return nil
+		}
+	}
+	switch status := resp.StatusCode; {
+	case status == http.StatusServiceUnavailable, status == http.StatusTooManyRequests:
+		return refuse(trust.Busy, "")
+	case status >= 500, status == http.StatusRequestTimeout:
+		return refuse(trust.Unreachable, "")
+	case status >= 300 && status < 400:
+		return final{refuse(trust.Unreachable, "; a redirect is not followed")}
+	}
+	return final{refuse(trust.Unreachable, "")}
+}
+
+// failure puts a transport error into the shared codes. The end of ctx has the
+// first word, with its cause.
+func failure(ctx context.Context, doing string, err error) error {
+	if ctx.Err() != nil {
+		if cause := context.Cause(ctx); cause != nil {
+			err = cause
+		}
+	}
+	var refusal *trust.Refusal
+	if errors.As(err, &refusal) {
+		return refusal
+	}
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("%s: %w", doing, err)
+	}
+	var timeout net.Error
+	if errors.As(err, &timeout) && timeout.Timeout() {
+		return trust.Refuse(trust.Slow, "%s: %v", doing, inner(err))
+	}
+	return trust.Refuse(trust.Unreachable, "%s: %v", doing, inner(err))
+}
+
+// inner takes net/http's "Get \"http://…\": " off an error: the provider is
+// named beside it anyway.
+func inner(err error) error {
+	var u *url.Error
+	if errors.As(err, &u) {
+		return u.Err
+	}
+	return err
+}
+
+// blobPath and filePath are where a provider has an artifact: by digest, and
+// where a plain file server has it.
+func blobPath(d release.Digest) string { return path.Join("blobs", "sha256", d.Hex()) }
+
+func filePath(m release.Manifest, name string) string {
+	return path.Join(m.Channel, m.Arch, release.FileName(name))
+}
