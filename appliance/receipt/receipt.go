@@ -100,18 +100,18 @@ func New(p Predicate, stdout, stderr []byte) Statement {
 	return Statement{StatementType, []Subject{subject("stdout", stdout), subject("stderr", stderr)}, PredicateType, p}
 }
 
-// Sign checks the statement as Verify would and returns its envelope, signed by
-// the key that is the node's identity.
-func Sign(s Statement, key ed25519.PrivateKey) ([]byte, error) {
+// Sign writes the statement, has it signed by sign (the envelope of a payload
+// under the node's identity), and returns the envelope if Verify accepts it
+// with pin: a node hands out nothing that its requester would have to refuse.
+func Sign(s Statement, pin Pin, sign func(payloadType string, payload []byte) ([]byte, error)) ([]byte, error) {
 	payload, err := strictjson.Marshal(s)
 	if err != nil {
 		return nil, fmt.Errorf("writing the receipt: %w", err)
 	}
-	signed, err := envelope.Sign(PayloadType, payload, key)
+	signed, err := sign(PayloadType, payload)
 	if err != nil {
 		return nil, fmt.Errorf("signing the receipt: %w", err)
 	}
-	pin := Pin{s.Predicate.Node.PeerID, key.Public().(ed25519.PublicKey)}
 	if _, err := Verify(signed, pin); err != nil {
 		return nil, fmt.Errorf("signing the receipt: %w", err)
 	}

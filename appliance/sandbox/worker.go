@@ -1,0 +1,100 @@
+// Package sandbox builds the walls around the process that runs other people's
+// code: what the process inherits, how much memory it may have, and which part
+// of the file system it can reach. The walls are the kernel's; nothing here
+// trusts the process it walls in once that has begun to run a job.
+package sandbox
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Start starts a worker process that inherits nothing but the streams and
+// ExtraFiles of cmd: no environment, no other descriptor of this process or of
+// its parents, no right to gain privileges. The worker is killed when this
+// process dies. The error of its end is sent to the channel, once.
+func Start(cmd *exec.Cmd) (<-chan error, error) {
+	cmd.Env = []string{}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	// What a parent of ours left open without close-on-exec would reach the
+	// worker: mark everything but the standard streams. Go's own descriptors
+	// are marked already, and exec.Cmd clears the mark on those it hands on.
+	if err := unix.CloseRange(3, ^uint(0)>>32, unix.CLOSE_RANGE_CLOEXEC); err != nil {
+		return nil, fmt.Errorf("closing inherited descriptors (Linux 5.11 or newer is needed): %w", err)
+	}
+	started, ended := make(chan error), make(chan error, 1)
+	go func() {
+		// Both are properties of a thread: no_new_privs passes to what the
+		// thread starts, and the kernel sends the death signal when the thread
+		// ends. So one thread starts the worker, waits for it, and, never
+		// unlocked, ends with this goroutine.
+		runtime.LockOSThread()
+		if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+			started <- fmt.Errorf("giving up new privileges: %w", err)
+			return
+		}
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			ended <- cmd.Wait()
+		}
+	}()
+	if err := <-started; err != nil {
+		return nil, fmt.Errorf("starting the worker: %w", err)
+	}
+	return ended, nil
+}
+
+// maxOpen is how many files a worker may have open.
+const maxOpen = 4096
+
+// Limit is called by the worker before it reads a byte that a stranger wrote:
+// its data (Go's heap, code and linear memory; shared and file mappings are not
+// counted) may grow to dataBytes and no further, it leaves no core file, and it
+// is the first process the kernel kills when the machine runs out of memory.
+func Limit(dataBytes uint64) error {
+	for _, l := range []struct {
+		name     string
+		resource int
+		value    uint64
+	}{
+		{"RLIMIT_DATA", unix.RLIMIT_DATA, dataBytes},
+		{"RLIMIT_CORE", unix.RLIMIT_CORE, 0},
+		{"RLIMIT_NOFILE", unix.RLIMIT_NOFILE, maxOpen},
+	} {
+		var now unix.Rlimit
+		if err := unix.Getrlimit(l.resource, &now); err != nil {
+			return fmt.Errorf("reading %s: %w", l.name, err)
+		}
+		value := min(l.value, now.Max) // a tighter limit from outside stays
+		if err := unix.Setrlimit(l.resource, &unix.Rlimit{Cur: value, Max: value}); err != nil {
+			return fmt.Errorf("setting %s: %w", l.name, err)
+		}
+	}
+	if err := os.WriteFile("/proc/self/oom_score_adj", []byte("1000"), 0); err != nil {
+		return fmt.Errorf("offering the worker to the kernel's memory killer: %w", err)
+	}
+	return nil
+}
+
+// OutOfMemoryKills returns how many processes the kernel has killed for want of
+// memory since it booted (oom_kill in /proc/vmstat).
+func OutOfMemoryKills() (uint64, error) {
+	data, err := os.ReadFile("/proc/vmstat")
+	if err != nil {
+		return 0, fmt.Errorf("reading the kernel's count of memory kills: %w", err)
+	}
+	for line := range strings.Lines(string(data)) {
+		if count, ok := strings.CutPrefix(line, "oom_kill "); ok {
+			return strconv.ParseUint(strings.TrimSpace(count), 10, 64)
+		}
+	}
+	return 0, fmt.Errorf("reading the kernel's count of memory kills: no oom_kill in /proc/vmstat")
+}

@@ -1,0 +1,222 @@
+// Package wasm runs one WebAssembly module (WASI preview 1) in this process:
+// with the streams, arguments, environment and folders it is given and nothing
+// else, no network among them. It bounds the module's memory; time, output and
+// the rest of the process are bounded by the worker process that calls it (see
+// package job), because code that runs cannot be stopped from inside.
+package wasm
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"runtime/debug"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/api"
+	"github.com/tetratelabs/wazero/experimental"
+	"github.com/tetratelabs/wazero/experimental/sysfs"
+	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
+	"github.com/tetratelabs/wazero/sys"
+
+	"phase/appliance/jobspec"
+	"phase/appliance/sandbox"
+)
+
+// Config is one run of a module.
+type Config struct {
+	Module   []byte
+	Args     []string // the program's name first
+	Env      []string // NAME=VALUE
+	Folders  []Folder
+	MemoryMB int // MiB of linear memory the module may have
+
+	// Files, not readers: the module then sees what they are, and can poll.
+	Stdin, Stdout, Stderr *os.File
+}
+
+// Folder is a directory that the module sees as Guest.
+type Folder struct {
+	Guest    string
+	Dir      *os.File
+	ReadOnly bool
+}
+
+// End is how a run ended; Code counts for the outcome exited alone, Detail says
+// why it trapped.
+type End struct {
+	Outcome jobspec.Outcome
+	Code    uint32
+	Detail  string
+}
+
+// Features are the proposals that modules may use beyond WebAssembly 2.0.
+const features = api.CoreFeaturesV2 | experimental.CoreFeaturesTailCall | experimental.CoreFeaturesExtendedConst | experimental.CoreFeaturesExceptionHandling
+
+// Run compiles the module and runs it to its end. An error means that nothing
+// of it ran: it is no module, is invalid, or imports what is not there.
+func Run(ctx context.Context, c Config) (end End, err error) {
+	info, err := Inspect(c.Module)
+	if err != nil {
+		return End{}, err
+	}
+	pages := uint32(c.MemoryMB << 20 / PageSize)
+	if info.MemoryPages > uint64(pages) {
+		return End{Outcome: jobspec.Memory, Detail: fmt.Sprintf("it starts with %d MiB of memory, %d are allowed", info.MemoryPages*PageSize>>20, c.MemoryMB)}, nil
+	}
+	memory := &memories{}
+	defer func() {
+		// wazero panics where the process may not have the memory it needs, be
+		// it for code or for the module's first pages.
+		if p := recover(); p != nil {
+			if cause, ok := p.(error); !memory.refused && !(ok && errors.Is(cause, syscall.ENOMEM)) {
+				panic(p)
+			}
+			end, err = End{Outcome: jobspec.Memory, Detail: "the worker has no more memory"}, nil
+		}
+	}()
+	ctx = experimental.WithMemoryAllocator(ctx, memory)
+
+	runtime := wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfig().WithCoreFeatures(features).WithMemoryLimitPages(pages))
+	wasi, err := wasi_snapshot_preview1.NewBuilder(runtime).Compile(ctx)
+	if err != nil {
+		return End{}, fmt.Errorf("preparing WASI: %w", err)
+	}
+	if _, err := runtime.InstantiateModule(ctx, wasi, wazero.NewModuleConfig()); err != nil {
+		return End{}, fmt.Errorf("preparing WASI: %w", err)
+	}
+	module, err := runtime.CompileModule(ctx, c.Module)
+	if err != nil {
+		return End{}, fmt.Errorf("compiling the module: %w", err)
+	}
+	if err := checkImports(module, wasi); err != nil {
+		return End{}, err
+	}
+	return start(ctx, runtime, module, c.module())
+}
+
+// module is the module's view of the world.
+func (c Config) module() wazero.ModuleConfig {
+	folders := wazero.NewFSConfig()
+	for _, f := range c.Folders {
+		folders = folders.(sysfs.FSConfig).WithSysFSMount(folder{Folder: sandbox.NewFolder(f.Dir, f.ReadOnly)}, f.Guest)
+	}
+	begin := time.Now()
+	config := wazero.NewModuleConfig().WithName("").WithStartFunctions().
+		WithArgs(c.Args...).WithFSConfig(folders).
+		WithStdin(c.Stdin).WithStdout(c.Stdout).WithStderr(c.Stderr).
+		WithRandSource(rand.Reader).WithSysNanosleep().
+		WithWalltime(func() (int64, int32) {
+			now := time.Now().Truncate(tick)
+			return now.Unix(), int32(now.Nanosecond())
+		}, sys.ClockResolution(tick)).
+		WithNanotime(func() int64 { return int64(time.Since(begin).Truncate(tick)) }, sys.ClockResolution(tick))
+	for _, v := range c.Env {
+		name, value, _ := strings.Cut(v, "=")
+		config = config.WithEnv(name, value)
+	}
+	return config
+}
+
+// tick is how fine the clocks are that a module sees: fine enough for programs,
+// too coarse to time what other programs leave in a processor's caches.
+const tick = time.Millisecond
+
+// checkImports refuses a module that imports anything but WASI's functions,
+// with the way out.
+func checkImports(module, wasi wazero.CompiledModule) error {
+	const way = "only wasi_snapshot_preview1 is offered; recompile it for wasip1"
+	offered := wasi.ExportedFunctions()
+	for _, f := range module.ImportedFunctions() {
+		from, name, _ := f.Import()
+		if from != wasi_snapshot_preview1.ModuleName || offered[name] == nil {
+			return fmt.Errorf("the module imports the function %.64q of %.64q; %s", name, from, way)
+		}
+	}
+	for _, m := range module.ImportedMemories() {
+		from, name, _ := m.Import()
+		return fmt.Errorf("the module imports the memory %.64q of %.64q; %s", name, from, way)
+	}
+	return nil
+}
+
+// start runs the module: its start function, then _start of a command or
+// _initialize of a reactor.
+func start(ctx context.Context, runtime wazero.Runtime, module wazero.CompiledModule, config wazero.ModuleConfig) (End, error) {
+	instance, err := runtime.InstantiateModule(ctx, module, config)
+	if err != nil {
+		// What wazero cannot link never ran; what went wrong in the start
+		// function, or while data was put in place, is the module's own doing.
+		var exit *sys.ExitError
+		text := err.Error()
+		if !errors.As(err, &exit) && !strings.HasPrefix(text, "start ") && !strings.Contains(text, "out of bounds") {
+			return End{}, fmt.Errorf("linking the module: %w", err)
+		}
+		return ended(err), nil
+	}
+	for _, name := range []string{"_start", "_initialize"} {
+		if f := instance.ExportedFunction(name); f != nil {
+			_, err := f.Call(ctx)
+			return ended(err), nil
+		}
+	}
+	return End{Outcome: jobspec.Exited}, nil
+}
+
+// ended says how a call into the module ended.
+func ended(err error) End {
+	var exit *sys.ExitError
+	switch {
+	case err == nil:
+		return End{Outcome: jobspec.Exited}
+	case errors.As(err, &exit):
+		return End{Outcome: jobspec.Exited, Code: exit.ExitCode()}
+	default:
+		detail, _, _ := strings.Cut(err.Error(), "\n")
+		return End{Outcome: jobspec.Trapped, Detail: detail}
+	}
+}
+
+// memories hands wazero linear memory that grows in place.
+type memories struct{ refused bool }
+
+func (m *memories) Allocate(_, most uint64) experimental.LinearMemory {
+	reserved, err := sandbox.Reserve(most)
+	if err != nil {
+		m.refused = true
+		panic(err)
+	}
+	return linear{m, reserved}
+}
+
+type linear struct {
+	of *memories
+	*sandbox.Memory
+}
+
+// Reallocate returns nil, which is memory.grow's -1, when there is no more.
+func (l linear) Reallocate(size uint64) []byte {
+	b := l.Grow(size)
+	l.of.refused = b == nil && size > 0
+	return b
+}
+
+// Profile is the system interface that modules are written for.
+const Profile = "wasip1"
+
+// Runtime returns the name and version of what runs modules, as receipts state it.
+func Runtime() (name, version string) {
+	const module = "github.com/tetratelabs/wazero"
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, d := range info.Deps {
+			if d.Path == module {
+				return "wazero", d.Version
+			}
+		}
+	}
+	return "wazero", "unknown"
+}
