@@ -1,0 +1,149 @@
+package trial
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/google/renameio/v2"
+	"golang.org/x/sys/unix"
+)
+
+// File is the journal's name in its folder.
+const File = "trials.json"
+
+// Variable is the journal's name among the firmware's variables. The GUID is
+// ours alone, made at random, so that no firmware means something else by it.
+const Variable = "PhaseTrials-6f2a9d1c-4be0-4a5e-9c57-d1a3e08f7b42"
+
+// InFolder returns the journal kept in a folder, normally /perm/phase.
+func InFolder(dir string) Journal { return Journal{folder{dir}} }
+
+// InEFI returns the journal kept among the firmware's variables, mounted at dir
+// (/sys/firmware/efi/efivars).
+func InEFI(dir string) Journal { return Journal{variable{filepath.Join(dir, Variable)}} }
+
+// InMemory returns a journal that lasts as long as this process.
+func InMemory() Journal { return Journal{&memory{}} }
+
+type folder struct{ dir string }
+
+func (folder) name() string { return "disk" }
+
+func (f folder) read() ([]byte, error) { return readCapped(filepath.Join(f.dir, File)) }
+
+func (f folder) write(data []byte) error {
+	if err := renameio.WriteFile(filepath.Join(f.dir, File), data, 0o644); err != nil {
+		return err
+	}
+	// The rename must be on the disk before the jump, not some seconds later.
+	dir, err := os.Open(f.dir)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	return dir.Sync()
+}
+
+func readCapped(path string) ([]byte, error) {
+	file, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	return io.ReadAll(io.LimitReader(file, maxBytes+16))
+}
+
+// variable is an EFI variable, as efivarfs shows it: 4 bytes of attributes and
+// the value, written in one call (Documentation/filesystems/efivarfs.rst).
+type variable struct{ path string }
+
+const (
+	// Kept, to be read at boot and at run time (UEFI 2.10, section 8.2).
+	attributes = 1 | 2 | 4
+	// FS_IMMUTABLE_FL of linux/fs.h.
+	immutable = 0x10
+	// The variable always has this size or a multiple, so that rewriting it
+	// never needs more of the firmware's little room than it had before.
+	padTo = 1024
+)
+
+func (variable) name() string { return "efi" }
+
+func (v variable) read() ([]byte, error) {
+	data, err := readCapped(v.path)
+	if err != nil || len(data) == 0 {
+		return nil, err
+	}
+	if len(data) < 4 {
+		return nil, fmt.Errorf("%s: %d bytes are too few for a variable", v.path, len(data))
+	}
+	return data[4:], nil
+}
+
+func (v variable) write(data []byte) error {
+	// efivarfs protects variables it does not know from deletion by making
+	// them immutable.
+	if err := makeMutable(v.path); err != nil {
+		return err
+	}
+	for len(data)%padTo != 0 {
+		data = append(data, ' ')
+	}
+	file, err := os.OpenFile(v.path, os.O_WRONLY|os.O_CREATE, 0o644)
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(append(binary.LittleEndian.AppendUint32(nil, attributes), data...))
+	return errors.Join(err, file.Close())
+}
+
+func makeMutable(path string) error {
+	file, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	flags, err := unix.IoctlGetInt(int(file.Fd()), unix.FS_IOC_GETFLAGS)
+	if errors.Is(err, unix.ENOTTY) || errors.Is(err, unix.EOPNOTSUPP) {
+		return nil // no efivarfs: nothing is immutable there
+	}
+	if err != nil {
+		return fmt.Errorf("%s: reading its flags: %w", path, err)
+	}
+	if err := unix.IoctlSetPointerInt(int(file.Fd()), unix.FS_IOC_SETFLAGS, flags&^immutable); err != nil {
+		return fmt.Errorf("%s: making it writable: %w", path, err)
+	}
+	return nil
+}
+
+type memory struct {
+	mu   sync.Mutex
+	data []byte
+}
+
+func (*memory) name() string { return "memory" }
+
+func (m *memory) read() ([]byte, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return append([]byte(nil), m.data...), nil
+}
+
+func (m *memory) write(data []byte) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.data = append([]byte(nil), data...)
+	return nil
+}

@@ -1,0 +1,169 @@
+// Package trial counts how often a release was jumped into and whether it came
+// up, so that one which dies is not tried for ever. A try is written down before
+// the jump and crossed out by the release itself once it is healthy; whoever
+// finds an open try after a restart knows that it did not. The journal is a
+// file on disk, or where there is no disk an EFI variable, or else the memory of
+// this boot alone, which a machine without either cannot better.
+package trial
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+
+	"phase/appliance/release"
+	"phase/appliance/strictjson"
+)
+
+const (
+	// MaxTries is how often a release may be jumped into without coming up. The
+	// second try is there because the first may have met a power cut.
+	MaxTries = 2
+	// maxRecords bounds the journal; an EFI variable has little room. The
+	// oldest record goes first.
+	maxRecords = 8
+	maxBytes   = 4096
+)
+
+// Record is what is known of one release.
+type Record struct {
+	Digest release.Digest `json:"digest"` // of its manifest
+	Tries  int            `json:"tries"`  // jumps since it last came up
+	Good   bool           `json:"good"`   // it came up once
+}
+
+// place is where the bytes of a journal are kept.
+type place interface {
+	read() ([]byte, error) // nil without an error when nothing was written yet
+	write(data []byte) error
+	name() string
+}
+
+// Journal holds the records of a machine. It is used by one process at a time:
+// init writes it, update reads it.
+type Journal struct{ place place }
+
+// Where says where the journal is: "disk", "efi", or "memory" when a restart
+// forgets it.
+func (j Journal) Where() string { return j.place.name() }
+
+// Begin counts a try of the release before the jump. When it has been tried
+// too often, or the try cannot be written down, the error says so and there
+// must be no jump.
+func (j Journal) Begin(d release.Digest) error {
+	records, err := j.Records()
+	if err != nil {
+		return err
+	}
+	r := Record{Digest: d}
+	if i := find(records, d); i >= 0 {
+		r = records[i]
+		records = slices.Delete(records, i, i+1)
+	}
+	if r.Tries >= MaxTries {
+		return fmt.Errorf("release %s was tried %d times and did not come up; a newer release is needed", d, r.Tries)
+	}
+	r.Tries++
+	return j.save(append(records, r))
+}
+
+// Good crosses out the tries of a release that came up.
+func (j Journal) Good(d release.Digest) error {
+	records, err := j.Records()
+	if err != nil {
+		return err
+	}
+	if i := find(records, d); i >= 0 {
+		records = slices.Delete(records, i, i+1)
+	}
+	return j.save(append(records, Record{Digest: d, Good: true}))
+}
+
+// Failed says whether the release was tried as often as it may be. A journal
+// that cannot be read has seen nothing: Begin will refuse by itself.
+func (j Journal) Failed(d release.Digest) bool {
+	records, err := j.Records()
+	if err != nil {
+		return false
+	}
+	i := find(records, d)
+	return i >= 0 && records[i].Tries >= MaxTries
+}
+
+// Open returns the releases that were jumped into and did not come up since,
+// the latest first.
+func (j Journal) Open() ([]Record, error) {
+	records, err := j.Records()
+	if err != nil {
+		return nil, err
+	}
+	records = slices.DeleteFunc(records, func(r Record) bool { return r.Tries == 0 })
+	slices.Reverse(records)
+	return records, nil
+}
+
+// Records returns all there are, oldest first.
+func (j Journal) Records() ([]Record, error) {
+	data, err := j.place.read()
+	if err != nil {
+		return nil, fmt.Errorf("reading the journal of trials: %w", err)
+	}
+	if len(data) == 0 {
+		return nil, nil
+	}
+	records, err := parse(data)
+	if err != nil {
+		return nil, fmt.Errorf("reading the journal of trials: %w", err)
+	}
+	return records, nil
+}
+
+func (j Journal) save(records []Record) error {
+	data, err := format(records)
+	if err != nil {
+		return err
+	}
+	if err := j.place.write(data); err != nil {
+		return fmt.Errorf("writing the journal of trials: %w", err)
+	}
+	return nil
+}
+
+// Reset begins the journal anew. A torn or foreign journal would otherwise
+// stop every update; what it forgets costs one more try of a bad release.
+func (j Journal) Reset() error { return j.save(nil) }
+
+func find(records []Record, d release.Digest) int {
+	return slices.IndexFunc(records, func(r Record) bool { return r.Digest == d })
+}
+
+type document struct {
+	Trials []Record `json:"trials"`
+}
+
+func format(records []Record) ([]byte, error) {
+	if extra := len(records) - maxRecords; extra > 0 {
+		records = records[extra:]
+	}
+	return strictjson.Marshal(document{Trials: records})
+}
+
+// parse reads what format wrote: at most 4 KiB and 8 records, no release twice.
+func parse(data []byte) ([]Record, error) {
+	var d document
+	if err := strictjson.Unmarshal(bytes.TrimRight(data, " \x00"), &d, strictjson.Limit(maxBytes)); err != nil {
+		return nil, err
+	}
+	if len(d.Trials) > maxRecords {
+		return nil, fmt.Errorf("%d records, at most %d", len(d.Trials), maxRecords)
+	}
+	for i, r := range d.Trials {
+		if r.Tries < 0 || r.Tries > MaxTries {
+			return nil, fmt.Errorf("release %s: %d tries", r.Digest, r.Tries)
+		}
+		if find(d.Trials, r.Digest) != i {
+			return nil, fmt.Errorf("release %s is there twice", r.Digest)
+		}
+	}
+	return d.Trials, nil
+}
