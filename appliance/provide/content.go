@@ -154,14 +154,14 @@ func (c *content) send(w http.ResponseWriter, s span) {
 // bodyPatience is how long a body that nobody wants may still come in.
 const bodyPatience = time.Second
 
-func abandonBody(w http.ResponseWriter) {
-	setDeadline(http.NewResponseController(w).SetReadDeadline, bodyPatience)
-}
-
-// setDeadline bounds the next step of a connection. A response that is not on
-// a connection, as in a test, knows no deadlines.
+// setDeadline bounds the next step of a connection, or with 0 frees it from
+// bounds. A response that is not on a connection, as in a test, knows none.
 func setDeadline(set func(time.Time) error, after time.Duration) {
-	if err := set(time.Now().Add(after)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+	var at time.Time
+	if after > 0 {
+		at = time.Now().Add(after)
+	}
+	if err := set(at); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		panic(http.ErrAbortHandler)
 	}
 }

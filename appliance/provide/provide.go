@@ -39,15 +39,20 @@ type handler struct{ Config }
 
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	path := r.URL.Path // decoded: an encoded slash or dot is one here too
+	control := http.NewResponseController(w)
 	if h.V1 != nil && (path == "/v1" || strings.HasPrefix(path, "/v1/")) {
+		// Its answers may take as long as a job; the deadline of an earlier
+		// request on this connection is not theirs.
+		setDeadline(control.SetWriteDeadline, 0)
 		h.V1.ServeHTTP(w, r)
 		return
 	}
+	setDeadline(control.SetWriteDeadline, sendStall)
 	if r.ContentLength != 0 {
 		// Nothing here reads a body. The server would wait for one in order
 		// to use the connection again.
 		w.Header().Set("Connection", "close")
-		abandonBody(w)
+		setDeadline(control.SetReadDeadline, bodyPatience)
 	}
 	answer := h.find(path)
 	if answer == nil && h.Loading != nil && h.Loading() && plausible(path) {

@@ -1,0 +1,136 @@
+package status
+
+import (
+	"net/http"
+	"runtime"
+	"strconv"
+	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// metrics are counted in a registry of their own, so that what a library puts
+// into the default one is not shown, and two nodes in one process do not meet.
+type metrics struct {
+	registry *prometheus.Registry
+	requests *prometheus.CounterVec
+	total    atomic.Int64
+	bytes    atomic.Int64
+	inFlight atomic.Int64
+}
+
+func newMetrics(s *Status) *metrics {
+	m := &metrics{registry: prometheus.NewRegistry()}
+	m.requests = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "phase_http_requests_total", Help: "HTTP requests answered, by status code.",
+	}, []string{"code"})
+	counter := func(name, help string, value func() float64) prometheus.Collector {
+		return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, value)
+	}
+	gauge := func(name, help string, value func() float64) prometheus.Collector {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value)
+	}
+	m.registry.MustRegister(
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		m.requests,
+		counter("phase_http_sent_bytes_total", "Bytes of HTTP bodies sent.", func() float64 { return float64(m.bytes.Load()) }),
+		gauge("phase_http_requests_in_flight", "HTTP requests being answered.", func() float64 { return float64(m.inFlight.Load()) }),
+		gauge("phase_uptime_seconds", "Seconds since the program started.", func() float64 { return s.Now().Sub(s.started).Seconds() }),
+		gauge("phase_healthy", "1 when every health check is ok.", func() float64 {
+			if s.Health().Status == "healthy" {
+				return 1
+			}
+			return 0
+		}),
+		held{s},
+	)
+	return m
+}
+
+func (m *metrics) handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4})
+}
+
+// sums are the figures of "metrics" in /status.
+func (m *metrics) sums() map[string]int64 {
+	var mem runtime.MemStats
+	runtime.ReadMemStats(&mem)
+	return map[string]int64{
+		"http_requests":           m.total.Load(),
+		"http_sent_bytes":         m.bytes.Load(),
+		"http_requests_in_flight": m.inFlight.Load(),
+		"goroutines":              int64(runtime.NumGoroutine()),
+		"memory_bytes":            int64(mem.Sys - mem.HeapReleased),
+	}
+}
+
+// held collects what the store holds at the moment of the question.
+type held struct{ *Status }
+
+var (
+	versionDesc = prometheus.NewDesc("phase_release_version", "Version of a release held.", []string{"channel", "arch"}, nil)
+	sizeDesc    = prometheus.NewDesc("phase_release_size_bytes", "Bytes of the artifacts of a release held.", []string{"channel", "arch"}, nil)
+)
+
+func (h held) Describe(ch chan<- *prometheus.Desc) { ch <- versionDesc; ch <- sizeDesc }
+
+func (h held) Collect(ch chan<- prometheus.Metric) {
+	seen := map[string]bool{}
+	for _, r := range h.Store.Releases() { // newest first
+		m := r.Manifest()
+		if line := m.Channel + "/" + m.Arch; seen[line] {
+			continue
+		} else {
+			seen[line] = true
+		}
+		size := int64(0)
+		for name, a := range m.Artifacts {
+			if _, ok := r.Artifact(name); ok {
+				size += a.Size
+			}
+		}
+		ch <- prometheus.MustNewConstMetric(versionDesc, prometheus.GaugeValue, float64(m.Version), m.Channel, m.Arch)
+		ch <- prometheus.MustNewConstMetric(sizeDesc, prometheus.GaugeValue, float64(size), m.Channel, m.Arch)
+	}
+}
+
+// Count wraps a handler so that its requests are counted.
+func (s *Status) Count(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c := &counting{ResponseWriter: w, metrics: s.metrics}
+		s.metrics.inFlight.Add(1)
+		// Deferred, because a broken-off answer leaves by a panic.
+		defer func() {
+			s.metrics.inFlight.Add(-1)
+			s.metrics.total.Add(1)
+			s.metrics.requests.WithLabelValues(strconv.Itoa(max(c.code, http.StatusOK))).Inc()
+		}()
+		next.ServeHTTP(c, r)
+	})
+}
+
+// counting is a ResponseWriter that counts; Unwrap lets a ResponseController
+// through to the connection.
+type counting struct {
+	http.ResponseWriter
+	metrics *metrics
+	code    int
+}
+
+func (c *counting) Unwrap() http.ResponseWriter { return c.ResponseWriter }
+
+func (c *counting) WriteHeader(code int) {
+	if c.code == 0 && code >= 200 {
+		c.code = code
+	}
+	c.ResponseWriter.WriteHeader(code)
+}
+
+func (c *counting) Write(p []byte) (int, error) {
+	n, err := c.ResponseWriter.Write(p)
+	c.metrics.bytes.Add(int64(n))
+	return n, err
+}
