@@ -105,7 +105,9 @@ func Run(ctx context.Context, t Task) (Result, error) {
 		_ = w.cmd.Process.Kill()
 		exit = <-ended
 	}
-	result.Finished = time.Now()
+	// By the monotonic clock, so that a wall clock set back does not have a job
+	// end before it began.
+	result.Finished = result.Started.Add(time.Since(result.Started))
 	report, diagnosis := w.finish()
 	if stopped == "" && w.output.exceeded() {
 		stopped = jobspec.Output // it ended before it could be killed
@@ -151,10 +153,14 @@ func killed(exit error) bool {
 	return ok && status.Signaled() && status.Signal() == syscall.SIGKILL
 }
 
+// stdinDelay is how long the end of a worker waits for the reader of its
+// standard input, which may be blocked for ever.
+const stdinDelay = 20 * time.Millisecond
+
 // process is a worker and this side of its pipes.
 type process struct {
 	cmd       *exec.Cmd
-	order     order
+	order     []byte
 	toClose   []*os.File // the worker's ends; ours are closed by who uses them
 	orderPipe *os.File
 	report    *os.File
@@ -174,10 +180,10 @@ type copying struct {
 // prepare opens all that the worker is given.
 func prepare(t Task) (_ *process, err error) {
 	w := &process{
-		cmd:    &exec.Cmd{Path: "/proc/self/exe", Args: workerArgs, Stdin: t.Stdin},
-		order:  order{Args: t.Args, Env: t.Env, MemoryMB: t.MemoryMB, Cores: t.Cores, ModuleSize: len(t.Module)},
+		cmd:    &exec.Cmd{Path: "/proc/self/exe", Args: workerArgs, Stdin: t.Stdin, WaitDelay: stdinDelay},
 		output: newMeter(t.OutputBytes),
 	}
+	o := order{Args: t.Args, Env: t.Env, MemoryMB: t.MemoryMB, Cores: t.Cores, ModuleSize: len(t.Module)}
 	defer func() {
 		if err != nil {
 			w.closeAll()
@@ -223,13 +229,17 @@ func prepare(t Task) (_ *process, err error) {
 	w.cmd.Stderr = diagnosis
 	w.cmd.ExtraFiles = []*os.File{order, report, stderr}
 	for _, f := range t.Folders {
-		dir, err := os.OpenFile(f.Host, os.O_RDONLY|syscall.O_DIRECTORY, 0)
+		var dir *os.File
+		dir, err = os.OpenFile(f.Host, os.O_RDONLY|syscall.O_DIRECTORY, 0)
 		if err != nil {
 			return nil, fmt.Errorf("opening a folder for the module: %w", err)
 		}
 		w.toClose = append(w.toClose, dir)
 		w.cmd.ExtraFiles = append(w.cmd.ExtraFiles, dir)
-		w.order.Folders = append(w.order.Folders, orderFolder{f.Guest, f.ReadOnly})
+		o.Folders = append(o.Folders, orderFolder{f.Guest, f.ReadOnly})
+	}
+	if w.order, err = o.encode(); err != nil {
+		return nil, err
 	}
 	return w, nil
 }
@@ -250,7 +260,13 @@ const (
 // begin serves the pipes of a worker that has been started.
 func (w *process) begin(t Task) {
 	w.closeAll() // so that the pipes end when the worker does
-	w.wait.Go(func() { _ = writeOrder(w.orderPipe, w.order, t.Module) })
+	w.wait.Go(func() {
+		defer w.orderPipe.Close()
+		// A worker that stops reading is dead; its end says more than EPIPE.
+		if _, err := w.orderPipe.Write(w.order); err == nil {
+			_, _ = w.orderPipe.Write(t.Module)
+		}
+	})
 	w.wait.Go(func() { w.reportText = drain(w.report, maxReport) })
 	w.wait.Go(func() { w.diagnosisText = drain(w.diagnosis, maxDiagnosis) })
 	for _, c := range w.copies {

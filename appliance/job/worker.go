@@ -143,23 +143,14 @@ func readOrder(pipe io.Reader) (order, error) {
 	return o, nil
 }
 
-// writeOrder writes all of the pipe and closes it. That the worker died while
-// reading is not its business: the worker's end says more.
-func writeOrder(pipe io.WriteCloser, o order, module []byte) error {
+// encode returns what stands on the pipe before the module.
+func (o order) encode() ([]byte, error) {
 	text, err := json.Marshal(o)
-	if err == nil && len(text) > maxOrder {
-		err = fmt.Errorf("it is %d bytes, at most %d are allowed", len(text), maxOrder)
-	}
 	if err != nil {
-		pipe.Close()
-		return fmt.Errorf("writing the worker's order: %w", err)
+		return nil, fmt.Errorf("writing the worker's order: %w", err)
 	}
-	message := append(binary.BigEndian.AppendUint32(nil, uint32(len(text))), text...)
-	for _, part := range [][]byte{message, module} {
-		if _, err := pipe.Write(part); err != nil {
-			break
-		}
+	if len(text) > maxOrder {
+		return nil, fmt.Errorf("writing the worker's order: arguments and environment are too large (%d bytes, at most %d)", len(text), maxOrder)
 	}
-	pipe.Close()
-	return nil
+	return append(binary.BigEndian.AppendUint32(nil, uint32(len(text))), text...), nil
 }

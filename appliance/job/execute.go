@@ -1,0 +1,246 @@
+package job
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"maps"
+	"runtime"
+	"slices"
+	"sync"
+	"unicode/utf8"
+
+	"phase/appliance/identity"
+	"phase/appliance/jobspec"
+	"phase/appliance/receipt"
+	"phase/appliance/strictjson"
+	"phase/appliance/wasm"
+)
+
+// Reason is why a worker rejects an offer.
+type Reason string
+
+// All reasons.
+const (
+	InsufficientResources Reason = "InsufficientResources"
+	RuntimeNotSupported   Reason = "RuntimeNotSupported"
+	QueueFull             Reason = "QueueFull"
+	InvalidRequest        Reason = "InvalidRequest"
+)
+
+// Rejection is the error of an offer that was not run. Detail names the figure
+// or the field that was wrong.
+type Rejection struct {
+	Reason Reason
+	Detail string
+}
+
+func (r *Rejection) Error() string { return fmt.Sprintf("%s: %s", r.Reason, r.Detail) }
+
+// Offer is a job with what it needs. Nonce is the offer_nonce, base64 of 16
+// bytes that the requester chose.
+type Offer struct {
+	Spec          jobspec.Spec
+	Module, Stdin []byte
+	Nonce         string
+}
+
+// Done is a job that ran.
+type Done struct {
+	Result
+	JobID, RunID   string
+	Stdout, Stderr []byte
+	Receipt        []byte // the envelope
+}
+
+// Runner runs offers, a few at a time, and signs what they did.
+type Runner struct {
+	identity identity.Identity
+	running  chan struct{} // holds one value a job that runs
+	waiting  chan struct{} // … or waits
+
+	mu     sync.Mutex
+	nonces map[string]bool
+	order  []string // of nonces, oldest first
+}
+
+// maxNonces is how many offers are remembered, so that none runs twice.
+const maxNonces = 1 << 16
+
+// NewRunner returns a runner that signs as id, runs one job a core and lets
+// queue more wait.
+func NewRunner(id identity.Identity, queue int) *Runner {
+	cores := runtime.NumCPU()
+	return &Runner{
+		identity: id,
+		running:  make(chan struct{}, cores), waiting: make(chan struct{}, cores+queue),
+		nonces: map[string]bool{},
+	}
+}
+
+// NewNonce returns an offer_nonce.
+func NewNonce() string {
+	nonce := make([]byte, receipt.NonceBytes)
+	rand.Read(nonce) // never fails: crypto/rand ends the program instead
+	return base64.StdEncoding.EncodeToString(nonce)
+}
+
+// Execute runs an offer and returns what it did, with the receipt. The error is
+// a *Rejection when the offer was at fault or there is no room for it.
+func (r *Runner) Execute(ctx context.Context, o Offer) (Done, error) {
+	if err := r.accept(o); err != nil {
+		return Done{}, err
+	}
+	select {
+	case r.waiting <- struct{}{}:
+		defer func() { <-r.waiting }()
+	default:
+		return Done{}, &Rejection{QueueFull, fmt.Sprintf("%d jobs run or wait already; try again later", cap(r.waiting))}
+	}
+	select {
+	case r.running <- struct{}{}:
+		defer func() { <-r.running }()
+	case <-ctx.Done():
+		return Done{}, fmt.Errorf("waiting for other jobs to end: %w", ctx.Err())
+	}
+	if !r.first(o.Nonce) {
+		return Done{}, &Rejection{InvalidRequest, "offer_nonce: this offer has been run already; choose another nonce"}
+	}
+	return r.run(ctx, o)
+}
+
+// accept judges an offer before it takes any room.
+func (r *Runner) accept(o Offer) error {
+	if err := receipt.CheckNonce(o.Nonce); err != nil {
+		return &Rejection{InvalidRequest, err.Error()}
+	}
+	if err := o.Spec.Accept(o.Module, o.Stdin); err != nil {
+		return &Rejection{InvalidRequest, err.Error()}
+	}
+	switch _, err := wasm.Inspect(o.Module); {
+	case errors.Is(err, wasm.ErrComponent):
+		return &Rejection{RuntimeNotSupported, err.Error()}
+	case err != nil:
+		return &Rejection{InvalidRequest, err.Error()}
+	}
+	if has, wants := runtime.NumCPU(), o.Spec.Job().CPUCores; wants > has {
+		return &Rejection{InsufficientResources, fmt.Sprintf("cpu_cores: %d asked for, this node has %d", wants, has)}
+	}
+	return nil
+}
+
+// first remembers a nonce and reports whether it is new.
+func (r *Runner) first(nonce string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	raw, err := strictjson.Base64(nonce) // one nonce, however it is spelled
+	if err != nil || r.nonces[string(raw)] {
+		return false
+	}
+	r.nonces[string(raw)] = true
+	r.order = append(r.order, string(raw))
+	if len(r.order) > maxNonces {
+		delete(r.nonces, r.order[0])
+		r.order = r.order[1:]
+	}
+	return true
+}
+
+// ProgramName is what a job's module finds as its own name, argument 0: the
+// same on every node, as the job file does not set it.
+const ProgramName = "module.wasm"
+
+func (r *Runner) run(ctx context.Context, o Offer) (Done, error) {
+	want := o.Spec.Job()
+	var stdout, stderr bytes.Buffer
+	result, err := Run(ctx, Task{
+		Module: o.Module, Args: append([]string{ProgramName}, want.Args...), Env: Environ(want.Env),
+		MemoryMB: want.MemoryMB, Timeout: o.Spec.Timeout(), OutputBytes: o.Spec.OutputBytes(), Cores: want.CPUCores,
+		Stdin: bytes.NewReader(o.Stdin), Stdout: &stdout, Stderr: &stderr,
+	})
+	if errors.Is(err, ErrRefused) {
+		return Done{}, &Rejection{InvalidRequest, err.Error()}
+	}
+	if err != nil {
+		return Done{}, err
+	}
+	done := Done{Result: result, JobID: o.Spec.ID(), Stdout: stdout.Bytes(), Stderr: stderr.Bytes()}
+	limits := receipt.Limits{
+		CPUCores: want.CPUCores, MemoryMB: want.MemoryMB,
+		TimeoutSeconds: o.Spec.Timeout().Seconds(), OutputBytes: o.Spec.OutputBytes(),
+	}
+	sums := Sums{sha256.Sum256(o.Stdin), sha256.Sum256(done.Stdout), sha256.Sum256(done.Stderr)}
+	done.RunID, done.Receipt, err = Attest(r.identity, o.Spec, o.Nonce, limits, result, sums)
+	return done, err
+}
+
+// Environ returns an environment as NAME=VALUE, sorted.
+func Environ(env map[string]string) []string {
+	var list []string
+	for _, name := range slices.Sorted(maps.Keys(env)) {
+		list = append(list, name+"="+env[name])
+	}
+	return list
+}
+
+// Sums are the SHA-256 of a run's streams.
+type Sums struct{ Stdin, Stdout, Stderr [sha256.Size]byte }
+
+// Attest signs the receipt of a run and gives the run its name.
+func Attest(id identity.Identity, spec jobspec.Spec, nonce string, limits receipt.Limits, result Result, sums Sums) (runID string, signed []byte, err error) {
+	random := make([]byte, 16)
+	rand.Read(random) // never fails
+	runID = hex.EncodeToString(random)
+	pin := receipt.Pin{PeerID: id.PeerID(), Key: id.Public()}
+	name, version := wasm.Runtime()
+	statement := receipt.New(receipt.Predicate{
+		JobID: spec.ID(), RunID: runID, OfferNonce: nonce, ModuleHash: spec.Job().ModuleHash,
+		ArgsSHA256: spec.ArgsSHA256(), EnvSHA256: spec.EnvSHA256(), StdinSHA256: hex.EncodeToString(sums.Stdin[:]),
+		ExitCode: result.ExitCode, Outcome: result.Outcome,
+		WallTimeMS: result.Finished.Sub(result.Started).Milliseconds(),
+		Started:    result.Started.UTC(), Finished: result.Finished.UTC(),
+		Runtime: receipt.Runtime{Name: name, Version: version, Profile: wasm.Profile},
+		Limits:  limits,
+		Node:    receipt.Node{PeerID: pin.PeerID, PublicKey: receipt.EncodeKey(pin.Key)},
+	}, sums.Stdout[:], sums.Stderr[:])
+	signed, err = receipt.Sign(statement, pin, id.Sign)
+	return runID, signed, err
+}
+
+// answer is the object that a job's requester gets.
+type answer struct {
+	JobID        string          `json:"job_id"`
+	RunID        string          `json:"run_id"`
+	ExitCode     uint32          `json:"exit_code"`
+	Outcome      jobspec.Outcome `json:"outcome"`
+	Stdout       *string         `json:"stdout"` // null when not UTF-8
+	StdoutBase64 []byte          `json:"stdout_base64"`
+	Stderr       *string         `json:"stderr"`
+	StderrBase64 []byte          `json:"stderr_base64"`
+	Receipt      strictjson.Raw  `json:"receipt"`
+}
+
+// Answer returns the JSON object {job_id, run_id, exit_code, outcome, stdout,
+// stdout_base64, stderr, stderr_base64, receipt}; stdout and stderr are null
+// when they are not UTF-8.
+func (d Done) Answer() ([]byte, error) {
+	text := func(b []byte) *string {
+		if !utf8.Valid(b) {
+			return nil
+		}
+		s := string(b)
+		return &s
+	}
+	data, err := strictjson.Marshal(answer{
+		d.JobID, d.RunID, d.ExitCode, d.Outcome, text(d.Stdout), d.Stdout, text(d.Stderr), d.Stderr, d.Receipt,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("writing the answer: %w", err)
+	}
+	return data, nil
+}
