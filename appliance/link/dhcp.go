@@ -1,0 +1,270 @@
+package link
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net/netip"
+	"os"
+	"time"
+
+	"github.com/insomniacslk/dhcp/dhcpv4"
+	"golang.org/x/sys/unix"
+)
+
+// dhcpClient holds a lease on one interface, RFC 2131.
+type dhcpClient struct {
+	index    int
+	own      hardwareAddr
+	name     string // host name and client identifier; empty sends neither
+	minLease time.Duration
+	log      *slog.Logger
+	// granted is told of each lease won or renewed, and nil when one is lost.
+	granted func(*lease)
+	// last is the address held before, asked for again.
+	last netip.Addr
+}
+
+// maxDiscoverGap is the longest wait between two questions for a server. RFC
+// 2131 §4.1 doubles up to 64 s; a quarter of that finds a server that comes
+// late soon, at the price of one small broadcast.
+const maxDiscoverGap = 16 * time.Second
+
+var broadcastAddr = netip.AddrFrom4([4]byte{255, 255, 255, 255})
+
+// errNak is a server's refusal.
+var errNak = errors.New("the DHCP server refuses the address")
+
+// run asks, holds and renews until ctx ends or the interface fails.
+func (c *dhcpClient) run(ctx context.Context) error {
+	for {
+		l, err := c.acquire(ctx)
+		if err != nil {
+			return err
+		}
+		for err == nil {
+			c.last = l.address.Addr()
+			c.granted(&l)
+			var next lease
+			if next, err = c.renew(ctx, l); err == nil && next.address != l.address {
+				c.granted(nil)
+			}
+			if err == nil {
+				l = next
+			}
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		c.log.Warn("the DHCP lease is lost", "address", l.address.String(), "err", err)
+		c.granted(nil)
+	}
+}
+
+// acquire asks until a server grants a lease.
+func (c *dhcpClient) acquire(ctx context.Context) (lease, error) {
+	socket, err := c.open(ctx)
+	if err != nil {
+		return lease{}, err
+	}
+	defer socket.Close()
+	began := time.Now()
+	gap := time.Second
+	for {
+		discover, err := c.message(dhcpv4.MessageTypeDiscover)
+		if err != nil {
+			return lease{}, err
+		}
+		if c.last.IsValid() {
+			discover.UpdateOption(dhcpv4.OptRequestedIPAddress(c.last.AsSlice()))
+		}
+		discover.NumSeconds = uint16(min(time.Since(began)/time.Second, 65535))
+		// RFC 2131 §4.1: each wait varies by up to a second, that machines
+		// switched on together fall apart.
+		wait := gap + rand.N(gap/4)
+		ends := time.Now().Add(wait)
+		offer, err := c.exchange(ctx, socket, discover, netip.IPv4Unspecified(), broadcastAddr, wait, dhcpv4.MessageTypeOffer)
+		if err == nil {
+			var l lease
+			if l, err = c.accept(ctx, socket, offer); err == nil {
+				return l, nil
+			}
+			// A server that offers and then refuses is asked no faster than
+			// one that is silent.
+			if !pause(ctx, time.Until(ends)) {
+				return lease{}, ctx.Err()
+			}
+		}
+		if !errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, errNak) {
+			return lease{}, err
+		}
+		gap = min(2*gap, maxDiscoverGap)
+	}
+}
+
+// accept asks for what a server offered.
+func (c *dhcpClient) accept(ctx context.Context, socket *packetSocket, offer *dhcpv4.DHCPv4) (lease, error) {
+	request, err := c.message(dhcpv4.MessageTypeRequest)
+	if err != nil {
+		return lease{}, err
+	}
+	request.TransactionID = offer.TransactionID
+	request.UpdateOption(dhcpv4.OptRequestedIPAddress(offer.YourIPAddr))
+	request.UpdateOption(dhcpv4.OptServerIdentifier(offer.ServerIdentifier()))
+	for wait := time.Second; ; wait *= 2 {
+		ack, err := c.exchange(ctx, socket, request, netip.IPv4Unspecified(), broadcastAddr, wait, dhcpv4.MessageTypeAck)
+		if err == nil {
+			return leaseOf(ack, time.Now(), c.minLease)
+		}
+		if !errors.Is(err, os.ErrDeadlineExceeded) || wait >= 4*time.Second {
+			return lease{}, err
+		}
+	}
+}
+
+// renew waits until the lease wants renewing, asks its server, later any
+// server, and returns the renewed lease; an error is the lease's end.
+func (c *dhcpClient) renew(ctx context.Context, l lease) (lease, error) {
+	if !pause(ctx, time.Until(l.granted.Add(l.renew))) {
+		return lease{}, ctx.Err()
+	}
+	socket, err := c.open(ctx)
+	if err != nil {
+		return lease{}, err
+	}
+	defer socket.Close()
+	for {
+		remaining, to := time.Until(l.granted.Add(l.rebind)), l.server
+		if remaining <= 0 {
+			remaining, to = time.Until(l.granted.Add(l.expire)), broadcastAddr
+		}
+		if remaining <= 0 {
+			return lease{}, errors.New("it ran out and no server renewed it")
+		}
+		request, err := c.message(dhcpv4.MessageTypeRequest)
+		if err != nil {
+			return lease{}, err
+		}
+		request.ClientIPAddr = l.address.Addr().AsSlice()
+		// RFC 2131 §4.4.5: wait half of what remains, but a minute at least.
+		wait := min(remaining, max(remaining/2, c.minLease))
+		ack, err := c.exchange(ctx, socket, request, l.address.Addr(), to, wait, dhcpv4.MessageTypeAck)
+		if err == nil {
+			return leaseOf(ack, time.Now(), c.minLease)
+		}
+		// A wire that fails for a moment is no end of the lease.
+		if errors.Is(err, errNak) || ctx.Err() != nil {
+			return lease{}, err
+		}
+		if !errors.Is(err, os.ErrDeadlineExceeded) && !pause(ctx, wait) {
+			return lease{}, ctx.Err()
+		}
+	}
+}
+
+func (c *dhcpClient) open(ctx context.Context) (*packetSocket, error) {
+	socket, err := openPacket(c.index, unix.ETH_P_IP, dhcpFilter)
+	if err != nil {
+		return nil, err
+	}
+	// The socket's deadline, not its closing, ends a wait: the caller closes.
+	socket.release = context.AfterFunc(ctx, func() { socket.setReadDeadline(time.Unix(1, 0)) })
+	return socket, nil
+}
+
+func (c *dhcpClient) message(kind dhcpv4.MessageType) (*dhcpv4.DHCPv4, error) {
+	modifiers := []dhcpv4.Modifier{
+		dhcpv4.WithHwAddr(c.own[:]),
+		dhcpv4.WithMessageType(kind),
+		dhcpv4.WithRequestedOptions(dhcpv4.OptionSubnetMask, dhcpv4.OptionRouter, dhcpv4.OptionDomainNameServer,
+			dhcpv4.OptionClasslessStaticRoute, dhcpv4.OptionIPAddressLeaseTime, dhcpv4.OptionRenewTimeValue, dhcpv4.OptionRebindingTimeValue),
+		dhcpv4.WithOption(dhcpv4.OptMaxMessageSize(1500)),
+	}
+	if c.name != "" {
+		// A client identifier of type 0 is no hardware address, RFC 2132 §9.14.
+		modifiers = append(modifiers, dhcpv4.WithOption(dhcpv4.OptHostName(c.name)),
+			dhcpv4.WithOption(dhcpv4.OptClientIdentifier(append([]byte{0}, c.name...))))
+	}
+	m, err := dhcpv4.New(modifiers...)
+	if err != nil {
+		return nil, fmt.Errorf("making a DHCP message: %w", err)
+	}
+	return m, nil
+}
+
+// exchange sends a message and waits for the answer to it of one kind, errNak
+// or os.ErrDeadlineExceeded.
+func (c *dhcpClient) exchange(ctx context.Context, socket *packetSocket, m *dhcpv4.DHCPv4, from, to netip.Addr, wait time.Duration, kind dhcpv4.MessageType) (*dhcpv4.DHCPv4, error) {
+	if err := socket.setReadDeadline(time.Now().Add(wait)); err != nil {
+		return nil, fmt.Errorf("waiting for a DHCP server: %w", err)
+	}
+	if ctx.Err() != nil { // after the deadline is set, so that a later end shortens it
+		return nil, ctx.Err()
+	}
+	if err := socket.broadcast(udpPacket(from, to, m.ToBytes())); err != nil {
+		return nil, err
+	}
+	buf := make([]byte, maxFrame)
+	for {
+		n, err := socket.read(buf)
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		if err != nil && !errors.Is(err, io.EOF) {
+			return nil, fmt.Errorf("waiting for a DHCP server: %w", err)
+		}
+		answer, err := parseAnswer(buf[:n])
+		if err != nil || answer.TransactionID != m.TransactionID || hardwareString(answer) != c.own.String() {
+			continue
+		}
+		// A refusal counts only from the server that was asked.
+		if answer.MessageType() == dhcpv4.MessageTypeNak && kind == dhcpv4.MessageTypeAck {
+			asked := m.ServerIdentifier()
+			if asked == nil || asked.Equal(answer.ServerIdentifier()) {
+				return nil, errNak
+			}
+			continue
+		}
+		if answer.MessageType() != kind {
+			continue
+		}
+		if _, err := leaseOf(answer, time.Now(), c.minLease); err != nil {
+			c.log.Warn("a DHCP answer is not accepted", "err", err)
+			continue
+		}
+		return answer, nil
+	}
+}
+
+// parseAnswer reads a server's message out of an IPv4 packet.
+func parseAnswer(b []byte) (*dhcpv4.DHCPv4, error) {
+	_, payload, err := udpPayload(b)
+	if err != nil {
+		return nil, err
+	}
+	m, err := dhcpv4.FromBytes(payload)
+	if err != nil {
+		return nil, fmt.Errorf("reading a DHCP message: %w", err)
+	}
+	if m.OpCode != dhcpv4.OpcodeBootReply {
+		return nil, errors.New("reading a DHCP message: it is no server's")
+	}
+	return m, nil
+}
+
+func hardwareString(m *dhcpv4.DHCPv4) string { return m.ClientHWAddr.String() }
+
+// pause waits and says whether the whole time passed before ctx ended.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(max(d, 0))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

@@ -1,0 +1,106 @@
+package link
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxNameservers is MAXNS of resolv.conf(5).
+const maxNameservers = 3
+
+// resolvConf is the file's text; no server at all is a file that says so.
+func resolvConf(servers []netip.Addr) string {
+	var b strings.Builder
+	b.WriteString("# Written by net from what the network said; changes are lost.\n")
+	for i, s := range servers {
+		if i == maxNameservers {
+			break
+		}
+		fmt.Fprintf(&b, "nameserver %s\n", s)
+	}
+	return b.String()
+}
+
+// writeResolv replaces the file in one step, so that a reader never sees half.
+func writeResolv(path string, servers []netip.Addr) error {
+	f, err := os.CreateTemp(filepath.Dir(path), ".resolv-*")
+	if err != nil {
+		return fmt.Errorf("writing the name servers: %w", err)
+	}
+	defer os.Remove(f.Name()) // gone already when all went well
+	_, err = f.WriteString(resolvConf(servers))
+	if err == nil {
+		err = f.Chmod(0o644)
+	}
+	if closeErr := f.Close(); err == nil {
+		err = closeErr
+	}
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return fmt.Errorf("writing the name servers to %s: %w", path, err)
+	}
+	return nil
+}
+
+// onLinkServers are the servers among list that stand on the link of an
+// interface with these addresses.
+func onLinkServers(list []netip.Addr, addresses []netip.Prefix) []netip.Addr {
+	return slices.DeleteFunc(slices.Clone(list), func(s netip.Addr) bool {
+		return !slices.ContainsFunc(addresses, func(p netip.Prefix) bool { return p.Contains(s.WithZone("")) })
+	})
+}
+
+// announcedServers are name servers from a router's announcement.
+type announcedServers struct {
+	index   int
+	servers []netip.Addr
+	life    time.Duration // 0 takes them back
+}
+
+// parseUserOption reads a netlink message RTM_NEWNDUSEROPT, with which the
+// kernel hands on the options of router announcements it has no use for
+// itself. Only RDNSS (RFC 8106 §5.1) is read.
+func parseUserOption(b []byte) (announcedServers, bool) {
+	// struct nduseroptmsg: family, pad, options' length, ifindex, ICMP type
+	// and code, padding to 16 bytes.
+	const header = 16
+	if len(b) < header || len(b) > 64<<10 || b[0] != unix.AF_INET6 || b[8] != 134 {
+		return announcedServers{}, false
+	}
+	a := announcedServers{index: int(int32(binary.NativeEndian.Uint32(b[4:])))}
+	length := int(binary.NativeEndian.Uint16(b[2:]))
+	options := b[header:]
+	if length > len(options) {
+		return announcedServers{}, false
+	}
+	options = options[:length]
+	seen := false
+	for len(options) >= 8 {
+		size := int(options[1]) * 8
+		if size == 0 || size > len(options) {
+			return announcedServers{}, false
+		}
+		if options[0] == 25 && size >= 24 {
+			seen = true
+			a.life = time.Duration(binary.BigEndian.Uint32(options[4:])) * time.Second
+			for at := 8; at+16 <= size && len(a.servers) < maxNameservers; at += 16 {
+				server := netip.AddrFrom16([16]byte(options[at : at+16]))
+				if usable(server) && !server.Is4In6() {
+					a.servers = append(a.servers, server)
+				}
+			}
+		}
+		options = options[size:]
+	}
+	return a, seen
+}
