@@ -1,0 +1,183 @@
+package plasmd
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+
+	"phase/appliance/envelope"
+	"phase/appliance/identity"
+	"phase/appliance/jobspec"
+	"phase/appliance/program"
+	"phase/appliance/receipt"
+	"phase/appliance/strictjson"
+	"phase/appliance/ui"
+)
+
+// receiptCmd holds the commands about receipts.
+type receiptCmd struct {
+	Verify receiptVerifyCmd `cmd:"" help:"Check a receipt, and what it speaks of."`
+}
+
+// receiptVerifyCmd checks a receipt against the node that was asked.
+type receiptVerifyCmd struct {
+	Key    string `required:"" placeholder:"PEER|FILE" help:"The node that was asked: its peer id, or a file with its public key (PEM)."`
+	Job    string `placeholder:"F" help:"The job file that was sent."`
+	Stdout string `placeholder:"F" help:"The output that came back."`
+	Stderr string `placeholder:"F" help:"The error output that came back."`
+	JSON   bool   `name:"json" help:"Print one JSON object."`
+	File   string `arg:"" name:"f" help:"The receipt, - for standard input."`
+}
+
+// verdict is what --json prints.
+type verdict struct {
+	OK        bool               `json:"ok"`
+	Problem   string             `json:"problem,omitempty"`
+	Statement *receipt.Statement `json:"statement,omitempty"`
+}
+
+func (c *receiptVerifyCmd) run(_ context.Context, stdin io.Reader, stdout io.Writer) error {
+	dashes := 0
+	for _, name := range []string{c.File, c.Job, c.Stdout, c.Stderr} {
+		if name == "-" {
+			dashes++
+		}
+	}
+	if dashes > 1 {
+		return program.Usagef("standard input (-) can be only one of the files")
+	}
+	pin, err := parsePin(c.Key)
+	if err != nil {
+		return err
+	}
+	statement, err := c.check(stdin, pin)
+	if c.JSON {
+		v := verdict{OK: err == nil}
+		if err != nil {
+			v.Problem = ui.Clean(err.Error())
+		} else {
+			v.Statement = &statement
+		}
+		data, encoding := strictjson.MarshalIndent(v)
+		if encoding != nil {
+			return fmt.Errorf("writing the answer: %w", encoding)
+		}
+		if _, err := stdout.Write(data); err != nil {
+			return fmt.Errorf("writing the answer: %w", err)
+		}
+		if err != nil {
+			return program.Exit{Code: 1}
+		}
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	p := statement.Predicate
+	_, err = fmt.Fprintf(stdout, "ok %s ran %s: %s %d after %d ms\n", pin.PeerID, p.ModuleHash, p.Outcome, p.ExitCode, p.WallTimeMS)
+	return err
+}
+
+// check verifies the receipt and compares it with every file that was given.
+func (c *receiptVerifyCmd) check(stdin io.Reader, pin receipt.Pin) (receipt.Statement, error) {
+	data, err := readAll(c.File, stdin, envelope.MaxBytes)
+	if err != nil {
+		return receipt.Statement{}, err
+	}
+	s, err := receipt.Verify(data, pin)
+	if err != nil {
+		return receipt.Statement{}, err
+	}
+	if c.Job != "" {
+		file, err := readAll(c.Job, stdin, strictjson.MaxBytes)
+		if err != nil {
+			return receipt.Statement{}, err
+		}
+		spec, err := jobspec.Parse(file)
+		if err != nil {
+			return receipt.Statement{}, err
+		}
+		if err := s.CheckJob(spec); err != nil {
+			return receipt.Statement{}, err
+		}
+	}
+	for _, output := range []struct {
+		name  string
+		check func([sha256.Size]byte) error
+	}{{c.Stdout, s.CheckStdout}, {c.Stderr, s.CheckStderr}} {
+		if output.name == "" {
+			continue
+		}
+		sum, err := sumFile(output.name, stdin)
+		if err != nil {
+			return receipt.Statement{}, err
+		}
+		if err := output.check(sum); err != nil {
+			return receipt.Statement{}, err
+		}
+	}
+	return s, nil
+}
+
+// parsePin reads a peer id or a public key file.
+func parsePin(text string) (receipt.Pin, error) {
+	key, notPeer := identity.ParsePeerID(text)
+	if notPeer != nil {
+		data, err := readAll(text, nil, 16<<10)
+		if errors.Is(err, fs.ErrNotExist) {
+			return receipt.Pin{}, fmt.Errorf("--key is neither a peer id nor a file: %w", notPeer)
+		}
+		if err != nil {
+			return receipt.Pin{}, err
+		}
+		if key, err = envelope.DecodePublicKey(data); err != nil {
+			return receipt.Pin{}, fmt.Errorf("reading the key %s: %w", ui.Clean(text), err)
+		}
+	}
+	return receipt.Pin{PeerID: identity.PeerID(key), Key: ed25519.PublicKey(key)}, nil
+}
+
+// open opens a file, or standard input for "-".
+func open(name string, stdin io.Reader) (io.ReadCloser, error) {
+	if name == "-" && stdin != nil {
+		return io.NopCloser(stdin), nil
+	}
+	return os.Open(name)
+}
+
+// readAll reads a file of at most limit bytes.
+func readAll(name string, stdin io.Reader, limit int64) ([]byte, error) {
+	f, err := open(name, stdin)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", ui.Clean(name), err)
+	}
+	if int64(len(data)) > limit {
+		return nil, fmt.Errorf("reading %s: it is larger than %d bytes", ui.Clean(name), limit)
+	}
+	return data, nil
+}
+
+// sumFile hashes a file of any size.
+func sumFile(name string, stdin io.Reader) (sum [sha256.Size]byte, err error) {
+	f, err := open(name, stdin)
+	if err != nil {
+		return sum, err
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return sum, fmt.Errorf("reading %s: %w", ui.Clean(name), err)
+	}
+	h.Sum(sum[:0])
+	return sum, nil
+}

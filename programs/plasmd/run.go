@@ -1,0 +1,225 @@
+package plasmd
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"phase/appliance/identity"
+	"phase/appliance/job"
+	"phase/appliance/jobspec"
+	"phase/appliance/program"
+	"phase/appliance/receipt"
+	"phase/appliance/ui"
+	"phase/appliance/wasm"
+)
+
+// workerName is the first argument that makes plasmd a worker process. It is
+// looked at before the command line is parsed, and stands in no help text.
+const workerName = "worker"
+
+// runWorker is the life of a worker process.
+func runWorker(ctx context.Context) error {
+	if code := job.Worker(ctx); code != 0 {
+		return program.Exit{Code: code}
+	}
+	return nil
+}
+
+// runCmd runs a module here. Whatever comes after WASM is the module's.
+type runCmd struct {
+	Dir     []string `placeholder:"HOST[:GUEST[:ro]]" sep:"none" help:"Give the module a folder, read-only with :ro. GUEST is what the module calls it, HOST if left out."`
+	Memory  int      `placeholder:"MB" default:"512" help:"MiB of memory the module may have, 1 to 4096."`
+	Timeout limit    `placeholder:"D" default:"60s" help:"Kill the module after this time (90s, 5m, or a number of seconds; at most 1h)."`
+	Env     []string `placeholder:"K=V" sep:"none" help:"Set a variable in the module's environment."`
+	Receipt string   `placeholder:"F" help:"Write a signed receipt of the run to this file."`
+	Command []string `arg:"" name:"wasm" passthrough:"" help:"The module, and its arguments."`
+}
+
+// limit is a time on the command line: a duration, or a number of seconds.
+type limit time.Duration
+
+// UnmarshalText reads "90s", "1m30s" or "90".
+func (l *limit) UnmarshalText(text []byte) error {
+	d, err := time.ParseDuration(string(text))
+	if seconds, number := strconv.ParseFloat(string(text), 64); number == nil {
+		d, err = time.Duration(seconds*float64(time.Second)), nil
+	}
+	if err != nil || d < time.Millisecond || d > jobspec.MaxTimeoutSeconds*time.Second {
+		return fmt.Errorf("%.40q is not a time from 1ms to 1h, like 90s or 5m", text)
+	}
+	*l = limit(d)
+	return nil
+}
+
+func (c *runCmd) run(ctx context.Context, stdin io.Reader, stdout, stderr io.Writer) error {
+	task, err := c.task()
+	if err != nil {
+		return err
+	}
+	task.Stdin, task.Stdout, task.Stderr = stdin, stdout, stderr
+	var result job.Result
+	if c.Receipt == "" {
+		result, err = job.Run(ctx, task)
+	} else {
+		result, err = c.attested(ctx, task)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", ui.Clean(c.Command[0]), err)
+	}
+	// Standard error is the module's, byte for byte; only a person at a
+	// terminal is told why it ended.
+	if result.Outcome != jobspec.Exited && ui.IsTerminal(stderr) {
+		fmt.Fprintf(stderr, "plasmd: %s: %s %s\n", ui.Clean(c.Command[0]), result.Outcome, result.Detail)
+	}
+	if result.ExitCode == 0 {
+		return nil
+	}
+	return program.Exit{Code: int(uint8(result.ExitCode))} // as the kernel cuts it
+}
+
+// task turns the command line into a task, reading the module.
+func (c *runCmd) task() (job.Task, error) {
+	if c.Memory < 1 || c.Memory > jobspec.MaxMemoryMB {
+		return job.Task{}, program.Usagef("--memory %d is out of range, 1 to %d is allowed", c.Memory, jobspec.MaxMemoryMB)
+	}
+	t := job.Task{MemoryMB: c.Memory, Timeout: time.Duration(c.Timeout), Cores: jobspec.DefaultCPUCores, Env: c.Env}
+	for _, v := range c.Env {
+		if name, _, ok := strings.Cut(v, "="); !ok || name == "" {
+			return job.Task{}, program.Usagef("--env %.80q is not NAME=VALUE", v)
+		}
+	}
+	for _, text := range c.Dir {
+		folder, err := parseFolder(text)
+		if err != nil {
+			return job.Task{}, err
+		}
+		t.Folders = append(t.Folders, folder)
+	}
+	name := c.Command[0]
+	t.Args = append([]string{filepath.Base(name)}, c.Command[1:]...)
+	f, err := os.Open(name)
+	if err != nil {
+		return job.Task{}, fmt.Errorf("reading the module: %w", err)
+	}
+	defer f.Close()
+	if t.Module, err = io.ReadAll(io.LimitReader(f, wasm.MaxModule+1)); err != nil {
+		return job.Task{}, fmt.Errorf("reading the module: %w", err)
+	}
+	return t, nil
+}
+
+// parseFolder reads HOST[:GUEST[:ro]]; an empty GUEST is HOST.
+func parseFolder(text string) (job.Folder, error) {
+	parts := strings.Split(text, ":")
+	f := job.Folder{Host: parts[0], Guest: parts[0]}
+	if len(parts) > 1 && parts[1] != "" {
+		f.Guest = parts[1]
+	}
+	f.ReadOnly = len(parts) == 3 && parts[2] == "ro"
+	if f.Host == "" || len(parts) > 3 || len(parts) == 3 && !f.ReadOnly {
+		return job.Folder{}, program.Usagef("--dir %.200q is not HOST[:GUEST[:ro]]", text)
+	}
+	return f, nil
+}
+
+// attested runs the task and writes the receipt of what went in and out of it.
+// A run is no offer, so the nonce is its own; the limits are those applied, and
+// the job file the receipt speaks of has its time in whole seconds.
+func (c *runCmd) attested(ctx context.Context, t job.Task) (job.Result, error) {
+	id, err := laptopIdentity()
+	if err != nil {
+		return job.Result{}, err
+	}
+	wanted := jobspec.Default(t.Module)
+	wanted.MemoryMB, wanted.Args, wanted.Env = t.MemoryMB, t.Args[1:], map[string]string{}
+	wanted.TimeoutSeconds = int(math.Ceil(t.Timeout.Seconds()))
+	for _, v := range t.Env {
+		name, value, _ := strings.Cut(v, "=")
+		wanted.Env[name] = value
+	}
+	spec, err := jobspec.New(wanted)
+	if err != nil {
+		return job.Result{}, err
+	}
+	in, out, errs := newSummed(), newSummed(), newSummed()
+	t.Stdin, t.Stdout, t.Stderr = reader{in, t.Stdin}, io.MultiWriter(out, t.Stdout), io.MultiWriter(errs, t.Stderr)
+	result, err := job.Run(ctx, t)
+	if err != nil {
+		return job.Result{}, err
+	}
+	limits := receipt.Limits{CPUCores: t.Cores, MemoryMB: t.MemoryMB, TimeoutSeconds: t.Timeout.Seconds()}
+	_, signed, err := job.Attest(id, spec, job.NewNonce(), limits, result, job.Sums{Stdin: in.sum(), Stdout: out.sum(), Stderr: errs.sum()})
+	if err != nil {
+		return job.Result{}, err
+	}
+	if err := os.WriteFile(c.Receipt, append(signed, '\n'), 0o644); err != nil {
+		return job.Result{}, fmt.Errorf("writing the receipt: %w", err)
+	}
+	return result, nil
+}
+
+// summed hashes what passes; the reader of standard input may still hold it
+// when the run has ended.
+type summed struct {
+	mu   sync.Mutex
+	hash hash.Hash
+}
+
+func newSummed() *summed { return &summed{hash: sha256.New()} }
+
+func (s *summed) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.hash.Write(p)
+}
+
+func (s *summed) sum() (sum [sha256.Size]byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.hash.Sum(sum[:0])
+	return sum
+}
+
+// reader hashes what is read through it.
+type reader struct {
+	to   *summed
+	from io.Reader
+}
+
+func (r reader) Read(p []byte) (int, error) {
+	n, err := r.from.Read(p)
+	r.to.Write(p[:n]) // a hash takes everything
+	return n, err
+}
+
+// laptopIdentity is the identity of whoever runs plasmd without a daemon: in
+// /var/lib/phase for root, else in $XDG_DATA_HOME/phase.
+func laptopIdentity() (identity.Identity, error) {
+	dir := "/var/lib/phase"
+	if os.Geteuid() != 0 {
+		data := os.Getenv("XDG_DATA_HOME")
+		if !filepath.IsAbs(data) { // as the XDG base directory specification has it
+			home, err := os.UserHomeDir()
+			if err != nil {
+				return identity.Identity{}, fmt.Errorf("finding the identity: %w; set XDG_DATA_HOME", err)
+			}
+			data = filepath.Join(home, ".local", "share")
+		}
+		dir = filepath.Join(data, "phase")
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+		return identity.Identity{}, fmt.Errorf("keeping an identity: %w", err)
+	}
+	return identity.Load(dir)
+}
