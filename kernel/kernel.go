@@ -7,8 +7,6 @@ package kernel
 import (
 	"fmt"
 	"strings"
-
-	"phase/appliance/release"
 )
 
 // Kernel is what one arch boots.
@@ -50,12 +48,8 @@ var kernels = []Kernel{
 	},
 }
 
-// For returns the kernel of an arch.
+// For returns the kernel of an arch, x86_64 or arm64.
 func For(arch string) (Kernel, error) {
-	arch, err := release.ParseArch(arch)
-	if err != nil {
-		return Kernel{}, err
-	}
 	for _, k := range kernels {
 		if k.Arch == arch {
 			return k, nil

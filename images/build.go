@@ -1,0 +1,154 @@
+package images
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"phase/appliance/release"
+	"phase/appliance/ui"
+)
+
+// releaseFlags say which release; what is not said follows from the commit.
+type releaseFlags struct {
+	Channel string    `default:"stable" help:"Channel: stable, testing or nightly."`
+	Version uint64    `name:"release-version" help:"Version number, monotonic per channel and arch (default: the commit's time in seconds)."`
+	Name    string    `help:"Name for people (default: the commit's date)."`
+	Created time.Time `help:"RFC 3339 (default: the commit's time)."`
+	Expires time.Time `help:"RFC 3339 (default: 180 days after --created)."`
+	Keys    string    `default:"build/keys" help:"Folder of the release key and the root document." type:"path"`
+}
+
+type buildCommand struct {
+	releaseFlags
+	Arch     string   `short:"A" default:"x86_64" help:"x86_64 or arm64."`
+	Checkout string   `default:"." help:"Folder of go.mod." type:"path"`
+	Out      string   `short:"o" default:"build" help:"Folder for what is made." type:"path"`
+	From     string   `help:"Assemble from pieces compiled before (OUT/pieces/ARCH) instead of compiling." type:"path"`
+	Set      []string `help:"A line of phase.conf, such as phase.mode=local; may be repeated." placeholder:"KEY=VALUE" sep:"none"`
+	DiskID   string   `help:"Seed of the disk's identifiers (default: the manifest's digest)."`
+	NoQCOW2  bool     `help:"Leave out the image for virtual machines."`
+	Verbose  bool     `short:"v" help:"Show what gok and the compiler say."`
+	JSON     bool     `name:"json" help:"Answer in JSON."`
+	MakeKeys bool     `help:"Make keys first if the folder has none."`
+}
+
+func (c *buildCommand) run(ctx context.Context, out output) error {
+	arch, err := release.ParseArch(c.Arch)
+	if err != nil {
+		return err
+	}
+	if err := c.fill(ctx, c.Checkout, out); err != nil {
+		return err
+	}
+	if c.MakeKeys {
+		if err := (&keyCommand{Dir: c.Keys}).run(ctx, output{out.stderr, out.stderr}); err != nil {
+			return err
+		}
+	}
+	spec, err := c.spec()
+	if err != nil {
+		return err
+	}
+	spec.Conf, spec.DiskID = c.Set, []byte(c.DiskID)
+	spec.Release = filepath.Join(c.Out, "release")
+	spec.Disk = filepath.Join(c.Out, "phase-"+arch+".img")
+	if !c.NoQCOW2 {
+		spec.QCOW2 = filepath.Join(c.Out, "phase-"+arch+".qcow2")
+	}
+	started := time.Now()
+	if c.From != "" {
+		if spec.Pieces, err = LoadPieces(c.From); err != nil {
+			return err
+		}
+		if spec.Pieces.Kernel.Arch != arch {
+			return fmt.Errorf("%s holds pieces for %s, not %s", c.From, spec.Pieces.Kernel.Arch, arch)
+		}
+	} else {
+		source := Source{Checkout: c.Checkout, Arch: arch, Name: c.Name, Time: c.Created, Dir: filepath.Join(c.Out, "pieces", arch)}
+		if c.Verbose {
+			source.Log = out.stderr
+		}
+		fmt.Fprintf(out.stderr, "compiling %s for %s\n", c.Name, arch)
+		if spec.Pieces, err = Compile(ctx, source); err != nil {
+			return err
+		}
+	}
+	r, err := Assemble(ctx, spec)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return json.NewEncoder(out.stdout).Encode(map[string]any{"version": r.Manifest.Version, "name": r.Manifest.Name, "channel": r.Manifest.Channel,
+			"arch": r.Manifest.Arch, "digest": r.Digest, "release": r.Folder, "disk": spec.Disk, "qcow2": spec.QCOW2})
+	}
+	fmt.Fprintf(out.stdout, "release %s/%s version %d (%s) %s, in %s\n", r.Manifest.Channel, r.Manifest.Arch, r.Manifest.Version,
+		r.Manifest.Name, r.Digest, ui.Duration(time.Since(started)))
+	return Sizes(out.stdout, c.Out, arch, r)
+}
+
+// spec is the part of a Spec that follows from the flags.
+func (f *releaseFlags) spec() (Spec, error) {
+	channel, err := release.ParseChannel(f.Channel)
+	if err != nil {
+		return Spec{}, err
+	}
+	keys, root, err := LoadKeys(f.Keys)
+	if err != nil {
+		return Spec{}, err
+	}
+	return Spec{Keys: keys, Root: root, Channel: channel, Version: f.Version, Name: f.Name, Created: f.Created, Expires: f.Expires}, nil
+}
+
+// fill takes from the commit what was not said.
+func (f *releaseFlags) fill(ctx context.Context, checkout string, out output) error {
+	if f.Version != 0 && f.Name != "" && !f.Created.IsZero() {
+		return nil
+	}
+	// The checkout may be another user's; git is only asked to read it.
+	git := func(args ...string) (string, error) {
+		answer, err := command{name: "git", args: append([]string{"-c", "safe.directory=*"}, args...), dir: checkout}.run(ctx)
+		return strings.TrimSpace(string(answer)), err
+	}
+	seconds, err := git("log", "-1", "--format=%ct")
+	if err != nil {
+		return fmt.Errorf("asking git for the commit's time (or give --release-version, --name and --created): %w", err)
+	}
+	at, err := strconv.ParseInt(seconds, 10, 64)
+	if err != nil {
+		return fmt.Errorf("reading the commit's time: %w", err)
+	}
+	if f.Version == 0 {
+		f.Version = uint64(at)
+		if changed, err := git("status", "--porcelain"); err == nil && changed != "" {
+			fmt.Fprintln(out.stderr, "images: the tree is not as committed, and the version is the commit's; give --release-version to tell builds apart")
+		}
+	}
+	if f.Created.IsZero() {
+		f.Created = time.Unix(at, 0).UTC()
+	}
+	if f.Name == "" {
+		f.Name = f.Created.UTC().Format("2006.01.02")
+	}
+	return nil
+}
+
+type keyCommand struct {
+	Dir string `arg:"" optional:"" default:"build/keys" help:"The folder." type:"path"`
+}
+
+func (c *keyCommand) run(_ context.Context, out output) error {
+	made, err := MakeKeys(c.Dir, rand.Reader, time.Now())
+	if err != nil {
+		return err
+	}
+	if made {
+		fmt.Fprintf(out.stdout, "made keys in %s: keep root.pem offline, release.pem signs releases\n", c.Dir)
+	}
+	return nil
+}

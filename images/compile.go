@@ -1,0 +1,191 @@
+package images
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/mod/modfile"
+
+	"phase/kernel"
+)
+
+// Source is what to compile.
+type Source struct {
+	Checkout string // the folder of go.mod
+	Arch     string // x86_64 or arm64
+	Name     string // what --version answers
+	Time     time.Time
+	// Time is that of every file in the rootfs and the initramfs.
+
+	Dir string    // where the pieces go
+	Log io.Writer // what gok and the compiler say; nil: only when they fail
+}
+
+// Compile runs gok for one arch, builds the initramfs, and leaves the pieces of
+// a release in source.Dir.
+func Compile(ctx context.Context, source Source) (Pieces, error) {
+	k, err := kernel.For(source.Arch)
+	if err != nil {
+		return Pieces{}, err
+	}
+	if source.Checkout, err = filepath.Abs(source.Checkout); err != nil {
+		return Pieces{}, err
+	}
+	if source.Dir, err = filepath.Abs(source.Dir); err != nil {
+		return Pieces{}, err
+	}
+	p := Pieces{Dir: source.Dir, Kernel: k, Time: source.Time}
+	for _, step := range []struct {
+		what string
+		do   func(context.Context, Source) error
+	}{
+		{"clearing the old pieces", p.clear},
+		{"packing with gok", p.gok},
+		{"unpacking the root that gok made", p.unpackRoot},
+		{"taking the boot loaders from gok", p.takeLoaders},
+		{"taking the kernel", p.takeKernel},
+		{"building the initramfs", p.buildInitramfs},
+		{"formatting the persistent partition", p.formatPerm},
+		{"describing the pieces", p.describe},
+	} {
+		if err := step.do(ctx, source); err != nil {
+			return Pieces{}, fmt.Errorf("%s: %w", step.what, err)
+		}
+	}
+	return p, nil
+}
+
+func (p Pieces) clear(context.Context, Source) error {
+	if err := os.RemoveAll(p.Dir); err != nil {
+		return err
+	}
+	return os.MkdirAll(p.Dir, 0o755)
+}
+
+// gok runs the packer on a copy of config.json. It wants the module of every
+// package in a folder of its own; ours is a link to the checkout, so that there
+// is one go.mod and one go.sum, and no path of this machine gets into the build
+// information, as a replace directive would put it there. gok makes Go free to
+// change go.mod (-mod=mod), so Go gets a copy of it, which must come back with
+// the same versions.
+func (p Pieces) gok(ctx context.Context, source Source) error {
+	instance := p.path("gok", "phase")
+	if err := os.MkdirAll(instance, 0o755); err != nil {
+		return err
+	}
+	config, err := instanceConfig(source, p.Kernel)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(instance, "config.json"), config, 0o644); err != nil {
+		return err
+	}
+	if err := os.Symlink(source.Checkout, filepath.Join(instance, "builddir")); err != nil {
+		return err
+	}
+	for _, name := range []string{"go.mod", "go.sum"} {
+		data, err := os.ReadFile(filepath.Join(source.Checkout, name))
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(p.path("gok", name), data, 0o644); err != nil {
+			return err
+		}
+	}
+	args := []string{"tool", "gok", "-i", "phase", "--parent_dir", p.path("gok"), "overwrite",
+		"--root", p.path("gok", "root.squashfs"), "--boot", p.path("gok", "boot.fat"), "--mbr", p.path("gok", "mbr.img")}
+	flags := strings.TrimSpace(os.Getenv("GOFLAGS") + " '-modfile=" + p.path("gok", "go.mod") + "'")
+	_, err = command{name: "go", args: args, dir: source.Checkout, env: []string{"GOFLAGS=" + flags, "CGO_ENABLED=0"}, log: source.Log}.run(ctx)
+	if err != nil {
+		return err
+	}
+	return p.checkPins(source)
+}
+
+// instanceConfig is the checkout's config.json with what depends on the arch
+// and the release.
+func instanceConfig(source Source, k kernel.Kernel) ([]byte, error) {
+	data, err := os.ReadFile(filepath.Join(source.Checkout, "config.json"))
+	if err != nil {
+		return nil, err
+	}
+	var config map[string]any
+	if err := json.Unmarshal(data, &config); err != nil {
+		return nil, fmt.Errorf("reading config.json: %w", err)
+	}
+	config["KernelPackage"] = k.Module
+	config["Environment"] = []string{"GOOS=linux", "GOARCH=" + k.GOARCH, "CGO_ENABLED=0"}
+	packages, ok := config["PackageConfig"].(map[string]any)
+	if !ok {
+		return nil, errors.New("config.json has no PackageConfig")
+	}
+	for _, name := range slices.Sorted(maps.Keys(packages)) {
+		p, _ := packages[name].(map[string]any)
+		flags, _ := p["GoBuildFlags"].([]any)
+		linked := false
+		for i, flag := range flags {
+			if text, ok := flag.(string); ok && strings.HasPrefix(text, "-ldflags=") {
+				flags[i], linked = text+" "+versionFlag(source.Name), true
+			}
+		}
+		if !linked {
+			return nil, fmt.Errorf("config.json: package %s has no -ldflags, so its binary would name this build", name)
+		}
+	}
+	return json.MarshalIndent(config, "", "    ")
+}
+
+func versionFlag(name string) string {
+	return "'-X=phase/appliance/program.Version=" + strings.Map(func(r rune) rune {
+		if r <= ' ' || r > '~' || r == '\'' {
+			return '-'
+		}
+		return r
+	}, name) + "'"
+}
+
+// checkPins refuses an image out of anything that go.mod and go.sum do not name.
+func (p Pieces) checkPins(source Source) error {
+	before, err := requirements(filepath.Join(source.Checkout, "go.mod"))
+	if err != nil {
+		return err
+	}
+	after, err := requirements(p.path("gok", "go.mod"))
+	if err != nil {
+		return err
+	}
+	for _, path := range slices.Sorted(maps.Keys(after)) {
+		if before[path] != after[path] {
+			return fmt.Errorf("go.mod does not pin %s %s, which the image needs: run 'go mod tidy' and commit it", path, after[path])
+		}
+	}
+	return nil
+}
+
+func requirements(file string) (map[string]string, error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	mod, err := modfile.Parse(file, data, nil)
+	if err != nil {
+		return nil, err
+	}
+	pins := map[string]string{}
+	for _, r := range mod.Require {
+		pins[r.Mod.Path] = r.Mod.Version
+	}
+	for _, r := range mod.Replace {
+		pins[r.Old.Path] += " => " + r.New.String()
+	}
+	return pins, nil
+}

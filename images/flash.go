@@ -1,0 +1,217 @@
+package images
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+
+	"phase/appliance/ui"
+	"phase/images/gpt"
+)
+
+// Flashing is an image on its way to a disk of some size, with identifiers of
+// its own: two sticks with one identifier in one machine would be one root.
+type Flashing struct {
+	image   *Image
+	table   gpt.Table
+	patches []patch // in place of what the image holds, in no order
+	length  int64   // bytes of the image that are copied
+}
+
+type patch struct {
+	offset int64
+	data   []byte
+}
+
+// Prepare works out what goes onto a disk of that many bytes. The persistent
+// partition gets the rest of it. conf replaces the settings unless it is nil.
+func Prepare(from io.ReaderAt, size int64, id gpt.ID, conf []byte) (*Flashing, error) {
+	image, err := OpenImage(from)
+	if err != nil {
+		return nil, err
+	}
+	f := &Flashing{image: image, table: image.Table}
+	if needed := image.Table.Sectors * gpt.SectorSize; size < needed {
+		return nil, fmt.Errorf("the image needs %s, and there are %s", ui.Bytes(needed), ui.Bytes(size))
+	}
+	// Partitions are aligned to whole mebibytes, so the last one's end is too.
+	f.table.ID, f.table.Sectors = id, size/gpt.SectorSize
+	f.table.Partitions = slices.Clone(image.Table.Partitions)
+	last := &f.table.Partitions[len(f.table.Partitions)-1]
+	if last.Number != partPerm {
+		return nil, errors.New("the last partition of the image is not the persistent one")
+	}
+	f.length = (last.Last + 1) * gpt.SectorSize
+	end := (f.table.Sectors - gpt.TailSectors) * gpt.SectorSize / mebi * mebi
+	last.Last = max(last.Last, end/gpt.SectorSize-1)
+	return f, f.rename(conf)
+}
+
+// rename collects what changes on the boot partition. An identifier is as long
+// as another, so everything stays where it is.
+func (f *Flashing) rename(conf []byte) error {
+	was, is := f.image.Table.PartitionID(partRoot).String(), f.table.PartitionID(partRoot).String()
+	for _, name := range []string{bootCmdline, bootEntry} {
+		data, err := f.image.read(name)
+		if err != nil {
+			return err
+		}
+		if bytes.Count(data, []byte("PARTUUID="+was)) != 1 {
+			return fmt.Errorf("%s does not name the root partition", name)
+		}
+		f.patches = append(f.patches, patch{f.image.Files[name].Offset, bytes.Replace(data, []byte(was), []byte(is), 1)})
+	}
+	if conf != nil {
+		at, ok := f.image.Files[bootConf]
+		if !ok || at.Size != int64(len(conf)) {
+			return fmt.Errorf("the image has no %s of %d bytes", bootConf, len(conf))
+		}
+		f.patches = append(f.patches, patch{at.Offset, conf})
+	}
+	boot, err := f.image.Partition(partBoot)
+	if err != nil {
+		return err
+	}
+	f.patches = append(f.patches, patch{boot.Offset() + serialOffset, serialBytes(f.table.ID)})
+	head, tail, err := f.table.Encode(f.image.loader)
+	f.patches = append(f.patches, patch{0, head}, patch{(f.table.Sectors - gpt.TailSectors) * gpt.SectorSize, tail})
+	return err
+}
+
+// ReadAt reads the disk as it will be, up to the end of what is copied.
+func (f *Flashing) ReadAt(p []byte, at int64) (int, error) {
+	n, err := f.image.from.ReadAt(p, at)
+	for _, patch := range f.patches {
+		from, to := max(patch.offset, at), min(patch.offset+int64(len(patch.data)), at+int64(len(p)))
+		if from < to {
+			copy(p[from-at:to-at], patch.data[from-patch.offset:])
+		}
+	}
+	return n, err
+}
+
+const flashBlock = 1 << 20
+
+// Write writes the disk, its tables last: a disk that was pulled out half-way
+// is none, rather than one that looks whole. It returns the hash of the copied
+// part, for Verify.
+func (f *Flashing) Write(ctx context.Context, to io.WriterAt, progress func(n int64)) (sum [32]byte, err error) {
+	empty := make([]byte, gpt.HeadSectors*gpt.SectorSize)
+	if _, err := to.WriteAt(empty, 0); err != nil {
+		return sum, err
+	}
+	hash, first := sha256.New(), []byte(nil)
+	for at := int64(0); at < f.length; at += flashBlock {
+		if err := ctx.Err(); err != nil {
+			return sum, err
+		}
+		block := make([]byte, min(flashBlock, f.length-at))
+		if _, err := f.ReadAt(block, at); err != nil {
+			return sum, fmt.Errorf("reading the image: %w", err)
+		}
+		hash.Write(block)
+		if at == 0 {
+			first = block
+		} else if _, err := to.WriteAt(block, at); err != nil {
+			return sum, err
+		}
+		progress(int64(len(block)))
+	}
+	for _, p := range f.patches {
+		if p.offset >= f.length {
+			if _, err := to.WriteAt(p.data, p.offset); err != nil {
+				return sum, err
+			}
+		}
+	}
+	_, err = to.WriteAt(first, 0)
+	return [32]byte(hash.Sum(nil)), err
+}
+
+// Verify reads back what Write wrote.
+func (f *Flashing) Verify(ctx context.Context, from io.ReaderAt, sum [32]byte, progress func(n int64)) error {
+	hash, block := sha256.New(), make([]byte, flashBlock)
+	for at := int64(0); at < f.length; at += flashBlock {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		block = block[:min(flashBlock, f.length-at)]
+		if _, err := from.ReadAt(block, at); err != nil {
+			return fmt.Errorf("reading back: %w", err)
+		}
+		hash.Write(block)
+		progress(int64(len(block)))
+	}
+	if [32]byte(hash.Sum(nil)) != sum {
+		return errors.New("what was read back is not what was written: the disk is broken, or not the size it says")
+	}
+	for _, p := range f.patches {
+		if p.offset < f.length {
+			continue
+		}
+		data := make([]byte, len(p.data))
+		if _, err := from.ReadAt(data, p.offset); err != nil || !bytes.Equal(data, p.data) {
+			return errors.New("the end of the disk does not hold what was written there: it is not the size it says")
+		}
+	}
+	return nil
+}
+
+type flashCommand struct {
+	Image  string   `arg:"" help:"The disk image."`
+	Target string   `arg:"" help:"The stick's block device, such as /dev/sdX."`
+	Set    []string `help:"A line of phase.conf, such as phase.mode=local; may be repeated. Replaces the image's settings." placeholder:"KEY=VALUE" sep:"none"`
+	Force  bool     `help:"Write to what is mounted, not removable, or no block device at all."`
+}
+
+func (c *flashCommand) run(ctx context.Context, out output) error {
+	image, err := os.Open(c.Image)
+	if err != nil {
+		return err
+	}
+	defer image.Close()
+	var conf []byte
+	if c.Set != nil {
+		if conf, err = Conf(c.Set); err != nil {
+			return err
+		}
+	}
+	target, err := openTarget(c.Target, c.Force)
+	if err != nil {
+		return err
+	}
+	defer target.Close()
+	var seed [16]byte
+	if _, err := rand.Read(seed[:]); err != nil {
+		return err
+	}
+	id := gpt.NewID(seed[:])
+	flashing, err := Prepare(image, target.size, id, conf)
+	if err != nil {
+		return fmt.Errorf("flashing %s: %w", c.Target, err)
+	}
+	bar := ui.Progress(out.stderr, "writing", flashing.length)
+	sum, err := flashing.Write(ctx, target, bar.Add)
+	if err == nil {
+		err = target.settle()
+	}
+	bar.Close()
+	if err != nil {
+		return fmt.Errorf("writing %s: %w", c.Target, err)
+	}
+	bar = ui.Progress(out.stderr, "reading back", flashing.length)
+	err = flashing.Verify(ctx, target, sum, bar.Add)
+	bar.Close()
+	if err != nil {
+		return fmt.Errorf("checking %s: %w", c.Target, err)
+	}
+	target.reread()
+	fmt.Fprintf(out.stdout, "%s holds the image, as disk %s\n", c.Target, id)
+	return nil
+}

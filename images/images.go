@@ -1,0 +1,157 @@
+// Package images turns a checkout into bytes to flash, to netboot and to serve.
+// Compile runs gok and the Go compiler and leaves the pieces of one arch in a
+// folder; Assemble makes a signed release and the images that carry it out of
+// such pieces, in about a second, so that tests can have many releases from one
+// compilation; Build is both. Whatever decides about the bytes is an argument:
+// root, keys, version, name, times, disk id. The same arguments on the same
+// checkout give the same bytes, and nothing of the machine that builds (names,
+// paths, users, certificates, time zone) gets in.
+package images
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"phase/appliance/release"
+	"phase/images/gpt"
+)
+
+// Lifetime is how long a release is taken from the network unless told otherwise.
+const Lifetime = 180 * 24 * time.Hour
+
+// Spec says which release to make out of some pieces.
+type Spec struct {
+	Pieces Pieces
+	Keys   Keys // that sign the manifest
+	Root   []byte
+	// Root is the envelope of the root document, version 1, that is built into
+	// the rootfs and that the manifest must verify under.
+
+	Channel string
+	Version uint64
+	Name    string
+	Created time.Time
+	Expires time.Time // zero: Created + Lifetime
+
+	// Conf holds settings for phase.conf, "phase.mode=local" each.
+	Conf []string
+	// DiskID is the seed of every identifier on the disk; empty: the manifest.
+	DiskID []byte
+
+	// Release is the folder that a provider serves; other releases in it stay.
+	Release string
+	// Disk and QCOW2 are the images to write, none when empty. A QCOW2 alone
+	// needs no Disk.
+	Disk, QCOW2 string
+}
+
+// Result is what was made.
+type Result struct {
+	Manifest release.Manifest
+	Envelope []byte         // manifest.json
+	Digest   release.Digest // of its payload
+	Folder   string         // with the manifest and the artifacts
+	DiskID   gpt.ID
+}
+
+// Build compiles and assembles.
+func Build(ctx context.Context, source Source, spec Spec) (Result, error) {
+	pieces, err := Compile(ctx, source)
+	if err != nil {
+		return Result{}, err
+	}
+	spec.Pieces = pieces
+	return Assemble(ctx, spec)
+}
+
+// Assemble makes the release and its images.
+func Assemble(ctx context.Context, s Spec) (Result, error) {
+	if s.Expires.IsZero() {
+		s.Expires = s.Created.Add(Lifetime)
+	}
+	rootfs, err := s.Pieces.rootfs(ctx, s.Root)
+	if err != nil {
+		return Result{}, fmt.Errorf("making the rootfs: %w", err)
+	}
+	r, err := s.release(rootfs)
+	if err != nil {
+		return Result{}, fmt.Errorf("making the release: %w", err)
+	}
+	seed := s.DiskID
+	if len(seed) == 0 {
+		seed = r.Digest[:]
+	}
+	r.DiskID = gpt.NewID(seed)
+	disk := s.Disk
+	if disk == "" && s.QCOW2 != "" {
+		disk = s.QCOW2 + ".raw"
+		defer os.Remove(disk)
+	}
+	if disk != "" {
+		if err := s.disk(ctx, r, disk); err != nil {
+			return Result{}, fmt.Errorf("laying out the disk image: %w", err)
+		}
+	}
+	if s.QCOW2 != "" {
+		if err := toQCOW2(ctx, disk, s.QCOW2); err != nil {
+			return Result{}, fmt.Errorf("compressing the disk image: %w", err)
+		}
+	}
+	return r, nil
+}
+
+// replace makes a file appear whole or not at all. write gets it empty.
+func replace(path string, mode os.FileMode, write func(f *os.File) error) (err error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, os.Remove(f.Name()))
+		}
+	}()
+	if err := errors.Join(f.Chmod(mode), write(f), f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}
+
+func replaceWith(path string, data []byte) error {
+	return replace(path, 0o644, func(f *os.File) error {
+		_, err := f.Write(data)
+		return err
+	})
+}
+
+// copyFile gives from a second name where it can, and copies where it cannot.
+// Artifacts are only ever replaced, never written again, so a name is as good.
+func copyFile(from, to string) error {
+	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+		return err
+	}
+	temporary := to + ".new"
+	if err := os.Remove(temporary); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	if os.Link(from, temporary) == nil {
+		return os.Rename(temporary, to)
+	}
+	return replace(to, 0o644, func(f *os.File) error {
+		r, err := os.Open(from)
+		if err != nil {
+			return err
+		}
+		defer r.Close()
+		_, err = io.Copy(f, r)
+		return err
+	})
+}

@@ -1,0 +1,270 @@
+package images
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"phase/appliance/envelope"
+	"phase/appliance/release"
+	"phase/appliance/trust"
+	"phase/appliance/ui"
+	"phase/images/fat"
+	"phase/images/gpt"
+)
+
+// Image is a disk as Phase lays it out, opened for reading.
+type Image struct {
+	Table  gpt.Table
+	Files  map[string]fat.Extent // of the boot partition, from the start of the disk
+	loader []byte
+	from   io.ReaderAt
+}
+
+// OpenImage reads the tables of an image or a stick. It refuses what it did not
+// write itself.
+func OpenImage(from io.ReaderAt) (*Image, error) {
+	head := make([]byte, gpt.HeadSectors*gpt.SectorSize)
+	if _, err := from.ReadAt(head, 0); err != nil {
+		return nil, fmt.Errorf("reading the partition table: %w", err)
+	}
+	table, loader, err := gpt.Decode(head)
+	if err != nil {
+		return nil, err
+	}
+	i := &Image{Table: table, loader: loader, from: from}
+	boot, err := i.Partition(partBoot)
+	if err != nil {
+		return nil, err
+	}
+	files, err := fat.Read(io.NewSectionReader(from, boot.Offset(), boot.Size()), boot.Size())
+	if err != nil {
+		return nil, fmt.Errorf("reading the boot partition: %w", err)
+	}
+	for name, extent := range files {
+		extent.Offset += boot.Offset()
+		files[name] = extent
+	}
+	i.Files = files
+	return i, nil
+}
+
+// Partition finds one by its number.
+func (i *Image) Partition(number int) (gpt.Partition, error) {
+	for _, p := range i.Table.Partitions {
+		if p.Number == number {
+			return p, nil
+		}
+	}
+	return gpt.Partition{}, fmt.Errorf("the disk has no partition %d", number)
+}
+
+// read returns a small file of the boot partition.
+func (i *Image) read(name string) ([]byte, error) {
+	at, ok := i.Files[name]
+	if !ok {
+		return nil, fmt.Errorf("the boot partition has no %s", name)
+	}
+	if at.Size > envelope.MaxBytes {
+		return nil, fmt.Errorf("%s has %s", name, ui.Bytes(at.Size))
+	}
+	data := make([]byte, at.Size)
+	_, err := i.from.ReadAt(data, at.Offset)
+	return data, err
+}
+
+// artifact is where an artifact of the release on the disk lies.
+func (i *Image) artifact(name string, a release.Artifact) (*io.SectionReader, error) {
+	if name == "rootfs" {
+		p, err := i.Partition(partRoot)
+		if err == nil && p.Size() < a.Size {
+			err = fmt.Errorf("the root partition is smaller than the rootfs")
+		}
+		return io.NewSectionReader(i.from, p.Offset(), a.Size), err
+	}
+	at, ok := i.Files[release.FileName(name)]
+	if !ok {
+		return nil, fmt.Errorf("the boot partition has no %s", release.FileName(name))
+	}
+	return io.NewSectionReader(i.from, at.Offset, at.Size), nil
+}
+
+// Report is what inspect answers.
+type Report struct {
+	Disk       string          `json:"disk"`
+	Signature  string          `json:"mbr_signature"`
+	Bytes      int64           `json:"bytes"`
+	Partitions []PartitionInfo `json:"partitions"`
+	Files      []FileInfo      `json:"files"`
+	Settings   []string        `json:"settings"`
+	Version    uint64          `json:"version"`
+	Name       string          `json:"name"`
+	Channel    string          `json:"channel"`
+	Arch       string          `json:"arch"`
+	Created    time.Time       `json:"created"`
+	Expires    time.Time       `json:"expires"`
+	Digest     release.Digest  `json:"digest"`
+	Verified   *bool           `json:"verified"` // null: no root to verify with
+	Artifacts  []ArtifactInfo  `json:"artifacts"`
+	Problems   []string        `json:"problems"`
+}
+
+// PartitionInfo is a partition, in bytes.
+type PartitionInfo struct {
+	Number int    `json:"number"`
+	Name   string `json:"name"`
+	ID     string `json:"id"`
+	Offset int64  `json:"offset"`
+	Size   int64  `json:"size"`
+}
+
+// FileInfo is a file of the boot partition.
+type FileInfo struct {
+	Path string `json:"path"`
+	Size int64  `json:"size"`
+}
+
+// ArtifactInfo says whether an artifact is on the disk as it was signed.
+type ArtifactInfo struct {
+	Name   string         `json:"name"`
+	Size   int64          `json:"size"`
+	SHA256 release.Digest `json:"sha256"`
+	OK     bool           `json:"ok"`
+}
+
+// Inspect reads all of the release on a disk. root may be empty: then nobody's
+// signature is checked, only that the disk holds what its manifest says.
+func Inspect(from io.ReaderAt, root []byte) (Report, error) {
+	i, err := OpenImage(from)
+	if err != nil {
+		return Report{}, err
+	}
+	r := Report{Disk: i.Table.ID.String(), Signature: fmt.Sprintf("%08x", i.Table.ID.Signature()), Bytes: i.Table.Sectors * gpt.SectorSize,
+		Settings: []string{}, Artifacts: []ArtifactInfo{}, Problems: []string{}}
+	for _, p := range i.Table.Partitions {
+		r.Partitions = append(r.Partitions, PartitionInfo{p.Number, p.Name, i.Table.PartitionID(p.Number).String(), p.Offset(), p.Size()})
+	}
+	for name, at := range i.Files {
+		r.Files = append(r.Files, FileInfo{name, at.Size})
+	}
+	slices.SortFunc(r.Files, func(a, b FileInfo) int { return strings.Compare(a.Path, b.Path) })
+	if conf, err := i.read(bootConf); err != nil {
+		r.problem(err)
+	} else {
+		for line := range strings.Lines(string(conf)) {
+			if line = strings.TrimSpace(line); line != "" && line[0] != '#' {
+				r.Settings = append(r.Settings, ui.Clean(line))
+			}
+		}
+	}
+	if err := r.release(i, root); err != nil {
+		r.problem(err)
+	}
+	return r, nil
+}
+
+func (r *Report) problem(err error) { r.Problems = append(r.Problems, ui.Clean(err.Error())) }
+
+func (r *Report) release(i *Image, root []byte) error {
+	data, err := i.read(release.ManifestFile)
+	if err != nil {
+		return err
+	}
+	env, err := envelope.Parse(data)
+	if err != nil {
+		return fmt.Errorf("reading the manifest: %w", err)
+	}
+	m, err := release.Parse(env.Payload)
+	if err != nil {
+		return fmt.Errorf("reading the manifest: %w", err)
+	}
+	r.Version, r.Name, r.Channel, r.Arch = m.Version, m.Name, m.Channel, m.Arch
+	r.Created, r.Expires, r.Digest = m.Created, m.Expires, release.Sum(env.Payload)
+	if len(root) > 0 {
+		trusted, err := trust.ParseRoot(root)
+		if err != nil {
+			return fmt.Errorf("reading the root: %w", err)
+		}
+		_, err = trusted.VerifyHeld(data, "", m.Arch)
+		ok := err == nil
+		r.Verified = &ok
+		if err != nil {
+			r.problem(fmt.Errorf("verifying the manifest: %w", err))
+		}
+	}
+	for _, name := range release.Required {
+		a := m.Artifacts[name]
+		is := release.Artifact{}
+		content, err := i.artifact(name, a)
+		if err == nil {
+			is, err = measureFrom(content)
+		}
+		if err == nil && is != a {
+			err = errors.New("not what the manifest says")
+		}
+		if err != nil {
+			r.problem(fmt.Errorf("artifact %s: %w", name, err))
+		}
+		r.Artifacts = append(r.Artifacts, ArtifactInfo{name, a.Size, a.SHA256, err == nil})
+	}
+	return nil
+}
+
+type inspectCommand struct {
+	Image string `arg:"" help:"A disk image, or a block device."`
+	Root  string `help:"Root document whose keys must have signed the release." type:"path" placeholder:"FILE"`
+	JSON  bool   `name:"json" help:"Answer in JSON."`
+}
+
+func (c *inspectCommand) run(_ context.Context, out output) error {
+	f, err := os.Open(c.Image)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	var root []byte
+	if c.Root != "" {
+		if root, err = os.ReadFile(c.Root); err != nil {
+			return err
+		}
+	}
+	r, err := Inspect(f, root)
+	if err != nil {
+		return fmt.Errorf("inspecting %s: %w", c.Image, err)
+	}
+	if c.JSON {
+		err = json.NewEncoder(out.stdout).Encode(r)
+	} else {
+		err = r.print(out.stdout)
+	}
+	if err == nil && len(r.Problems) > 0 {
+		return fmt.Errorf("%s: %s", c.Image, strings.Join(r.Problems, "; "))
+	}
+	return err
+}
+
+func (r Report) print(w io.Writer) error {
+	signed := "not verified, give --root FILE"
+	if r.Verified != nil {
+		signed = map[bool]string{true: "signature verified", false: "REFUSED"}[*r.Verified]
+	}
+	fmt.Fprintf(w, "release %s/%s version %d (%s) %s, %s\n", r.Channel, r.Arch, r.Version, ui.Clean(r.Name), r.Digest, signed)
+	fmt.Fprintf(w, "created %s, expires %s\ndisk %s, %s\n", r.Created.Format(time.RFC3339), r.Expires.Format(time.RFC3339), r.Disk, ui.Bytes(r.Bytes))
+	for _, s := range r.Settings {
+		fmt.Fprintln(w, "setting", s)
+	}
+	rows := [][]string{{"partition", "id", "size", ""}}
+	for _, p := range r.Partitions {
+		rows = append(rows, []string{fmt.Sprint(p.Number, " ", ui.Clean(p.Name)), p.ID, ui.Bytes(p.Size), ""})
+	}
+	for _, a := range r.Artifacts {
+		rows = append(rows, []string{a.Name, a.SHA256.String(), ui.Bytes(a.Size), map[bool]string{true: "ok", false: "DAMAGED"}[a.OK]})
+	}
+	return ui.Table(w, rows)
+}

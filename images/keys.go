@@ -1,0 +1,160 @@
+package images
+
+import (
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"phase/appliance/envelope"
+	"phase/appliance/trust"
+)
+
+// Keys are those at hand. The root's can stay offline: a build needs only the
+// release keys and the root document.
+type Keys struct {
+	Root, Release []ed25519.PrivateKey
+}
+
+// Files of a folder of keys. A stolen release key can be taken away by the root
+// key, so they are two from the first day, and can live on two machines.
+const (
+	rootKeyFile    = "root.pem"
+	releaseKeyFile = "release.pem"
+	rootDocument   = "root.json"
+)
+
+// RootLifetime is how long the first root document of a new folder of keys lasts.
+const RootLifetime = 10 * 365 * 24 * time.Hour
+
+// MakeKeys makes, in a folder, what is not there yet: a root key, a release key,
+// their public halves, and the root document that names them. What is there is
+// never changed. It says whether it made anything.
+func MakeKeys(dir string, rand io.Reader, now time.Time) (made bool, err error) {
+	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+		return false, err
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return false, err
+	}
+	if _, err := os.Stat(filepath.Join(dir, rootDocument)); err == nil {
+		return false, nil // complete, the private keys perhaps elsewhere
+	}
+	keys := map[string]ed25519.PrivateKey{}
+	for _, name := range []string{rootKeyFile, releaseKeyFile} {
+		key, err := makeKey(filepath.Join(dir, name), rand)
+		if err != nil {
+			return false, fmt.Errorf("making key %s: %w", name, err)
+		}
+		keys[name] = key
+	}
+	root, err := trust.SignRoot(trust.RootSpec{
+		Version: 1, Expires: now.Add(RootLifetime).UTC().Truncate(time.Second),
+		Roles: map[string]trust.RoleSpec{
+			trust.RoleRoot:    {Keys: []ed25519.PublicKey{public(keys[rootKeyFile])}, Threshold: 1},
+			trust.RoleRelease: {Keys: []ed25519.PublicKey{public(keys[releaseKeyFile])}, Threshold: 1},
+		},
+	}, keys[rootKeyFile])
+	if err != nil {
+		return false, fmt.Errorf("signing the root document: %w", err)
+	}
+	err = createOnce(filepath.Join(dir, rootDocument), 0o644, root)
+	if errors.Is(err, fs.ErrExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// makeKey makes a key pair, or reads the one that is there.
+func makeKey(path string, rand io.Reader) (ed25519.PrivateKey, error) {
+	if key, err := readKey(path); !errors.Is(err, fs.ErrNotExist) {
+		return key, err
+	}
+	_, key, err := ed25519.GenerateKey(rand)
+	if err != nil {
+		return nil, err
+	}
+	private, err := envelope.EncodeKey(key)
+	if err != nil {
+		return nil, err
+	}
+	err = createOnce(path, 0o600, private)
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil, err
+	}
+	// Whoever came first has made the pair; its public half follows from it.
+	if key, err = readKey(path); err != nil {
+		return nil, err
+	}
+	half, err := envelope.EncodePublicKey(public(key))
+	if err != nil {
+		return nil, err
+	}
+	err = createOnce(path[:len(path)-len(".pem")]+".pub", 0o644, half)
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil, err
+	}
+	return key, nil
+}
+
+func public(key ed25519.PrivateKey) ed25519.PublicKey { return key.Public().(ed25519.PublicKey) }
+
+// createOnce makes a file that appears whole, with its mode, and never takes
+// the place of another: fs.ErrExist then.
+func createOnce(path string, mode os.FileMode, data []byte) (err error) {
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*") // 0600 from the start
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.Remove(f.Name())) }()
+	_, werr := f.Write(data)
+	if err := errors.Join(werr, f.Chmod(mode), f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	return os.Link(f.Name(), path)
+}
+
+// readKey refuses a private key that others could have read.
+func readKey(path string) (ed25519.PrivateKey, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if mode := info.Mode().Perm(); mode&0o077 != 0 {
+		return nil, fmt.Errorf("%s can be read by others (mode %04o): chmod 600, or make new keys if it was not yours alone", path, mode)
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	key, err := envelope.DecodeKey(data)
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", path, err)
+	}
+	return key, nil
+}
+
+// LoadKeys reads a folder of keys: the release key, the root document and,
+// where it is there, the root key.
+func LoadKeys(dir string) (keys Keys, root []byte, err error) {
+	root, err = os.ReadFile(filepath.Join(dir, rootDocument))
+	if err != nil {
+		return Keys{}, nil, fmt.Errorf("reading the root document ('images key' makes keys): %w", err)
+	}
+	key, err := readKey(filepath.Join(dir, releaseKeyFile))
+	if err != nil {
+		return Keys{}, nil, fmt.Errorf("reading the release key: %w", err)
+	}
+	keys.Release = []ed25519.PrivateKey{key}
+	switch key, err = readKey(filepath.Join(dir, rootKeyFile)); {
+	case err == nil:
+		keys.Root = []ed25519.PrivateKey{key}
+	case !errors.Is(err, fs.ErrNotExist):
+		return Keys{}, nil, fmt.Errorf("reading the root key: %w", err)
+	}
+	return keys, root, nil
+}

@@ -1,0 +1,196 @@
+package images
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/klauspost/compress/zstd"
+
+	"phase/images/gpt"
+	"phase/kernel"
+)
+
+// Pieces is a folder of what releases of one arch are assembled from.
+type Pieces struct {
+	Dir    string
+	Kernel kernel.Kernel
+	Time   time.Time // of the files in rootfs and initramfs
+}
+
+// Files in the folder of pieces.
+const (
+	pieceTree      = "rootfs"        // the rootfs, without root.json
+	pieceImage     = "kernel"        // as a firmware's loader takes it
+	pieceKernel    = "kernel.zst"    // the artifact, where that is another file
+	pieceInitramfs = "initramfs.img" // the artifact
+	pieceLoader    = "mbr"           // the BIOS boot loader
+	pieceEFI       = "boot.efi"      // the UEFI boot loader
+	piecePerm      = "perm.ext4"     // the persistent partition, empty
+	pieceAbout     = "pieces.json"   // written last: the rest is complete
+)
+
+func (p Pieces) path(parts ...string) string {
+	return filepath.Join(append([]string{p.Dir}, parts...)...)
+}
+
+// artifactKernel is the file of the artifact "kernel".
+func (p Pieces) artifactKernel() string {
+	if p.Kernel.Compressed {
+		return p.path(pieceKernel)
+	}
+	return p.path(pieceImage)
+}
+
+type about struct {
+	Arch string    `json:"arch"`
+	Time time.Time `json:"time"`
+}
+
+func (p Pieces) describe(context.Context, Source) error {
+	data, err := json.Marshal(about{p.Kernel.Arch, p.Time.UTC()})
+	if err != nil {
+		return err
+	}
+	return replaceWith(p.path(pieceAbout), data)
+}
+
+// LoadPieces finds what Compile left in a folder.
+func LoadPieces(dir string) (Pieces, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return Pieces{}, err
+	}
+	p := Pieces{Dir: dir}
+	data, err := os.ReadFile(p.path(pieceAbout))
+	if err != nil {
+		return Pieces{}, fmt.Errorf("looking for compiled pieces (make image makes them): %w", err)
+	}
+	var a about
+	if err := json.Unmarshal(data, &a); err != nil {
+		return Pieces{}, fmt.Errorf("reading %s: %w", p.path(pieceAbout), err)
+	}
+	p.Time = a.Time
+	p.Kernel, err = kernel.For(a.Arch)
+	return p, err
+}
+
+// unpackRoot takes gok's root file system apart: its file times are those of
+// the build, and it holds things of the machine that builds. See rootfs.go.
+func (p Pieces) unpackRoot(ctx context.Context, source Source) error {
+	_, err := command{name: "unsquashfs", args: []string{"-no-progress", "-no-xattrs", "-d", p.path("gok", "root"), p.path("gok", "root.squashfs")}}.run(ctx)
+	if err != nil {
+		return err
+	}
+	if err := keepTree(p.path("gok", "root"), p.path(pieceTree)); err != nil {
+		return err
+	}
+	return p.refuseTraces(source)
+}
+
+// refuseTraces looks into the programs for the folder they were built from,
+// which a build flag lost from config.json would put there.
+func (p Pieces) refuseTraces(source Source) error {
+	for _, program := range []string{"gokrazy/init", "user/phase"} {
+		data, err := os.ReadFile(p.path(pieceTree, program))
+		if err != nil {
+			return err
+		}
+		if bytes.Contains(data, []byte(source.Checkout+"/")) {
+			return fmt.Errorf("%s names the folder it was built from: give it -trimpath in config.json", program)
+		}
+	}
+	return nil
+}
+
+var efiLoaders = map[string]string{"x86_64": "EFI/BOOT/BOOTX64.EFI", "arm64": "EFI/BOOT/BOOTAA64.EFI"}
+
+// takeLoaders gets the two boot loaders, gokrazy's for BIOS and systemd-boot
+// for UEFI, out of the pieces that gok wrote: its packages that hold them are
+// internal.
+func (p Pieces) takeLoaders(ctx context.Context, source Source) error {
+	mbr, err := os.ReadFile(p.path("gok", "mbr.img"))
+	if err != nil {
+		return err
+	}
+	if len(mbr) < gpt.LoaderSize {
+		return fmt.Errorf("gok's boot loader has only %d bytes", len(mbr))
+	}
+	if err := replaceWith(p.path(pieceLoader), mbr[:gpt.LoaderSize]); err != nil {
+		return err
+	}
+	_, err = command{name: "mcopy", args: []string{"-n", "-i", p.path("gok", "boot.fat"), "::" + efiLoaders[p.Kernel.Arch], p.path(pieceEFI)}}.run(ctx)
+	return err
+}
+
+// takeKernel finds the kernel in its module, at the version that go.mod pins.
+func (p Pieces) takeKernel(ctx context.Context, source Source) error {
+	out, err := command{name: "go", args: []string{"mod", "download", "-json", p.Kernel.Module}, dir: source.Checkout}.run(ctx)
+	if err != nil {
+		return err
+	}
+	var module struct{ Dir string }
+	if err := json.Unmarshal(out, &module); err != nil {
+		return fmt.Errorf("reading what go says of %s: %w", p.Kernel.Module, err)
+	}
+	from, err := os.Open(filepath.Join(module.Dir, p.Kernel.File))
+	if err != nil {
+		return err
+	}
+	defer from.Close()
+	err = replace(p.path(pieceImage), 0o644, func(f *os.File) error {
+		_, err := io.Copy(f, from)
+		return err
+	})
+	if err != nil || !p.Kernel.Compressed {
+		return err
+	}
+	return replace(p.path(pieceKernel), 0o644, func(f *os.File) error {
+		if _, err := from.Seek(0, io.SeekStart); err != nil {
+			return err
+		}
+		return compress(f, from)
+	})
+}
+
+// compress writes zstd with a window of 8 MiB, which is what unpacking costs in
+// memory. One goroutine, so that the bytes depend on nothing but the input.
+func compress(w io.Writer, r io.Reader) error {
+	z, err := zstd.NewWriter(w, zstd.WithEncoderLevel(zstd.SpeedBestCompression), zstd.WithWindowSize(8<<20), zstd.WithEncoderConcurrency(1))
+	if err != nil {
+		return err
+	}
+	if _, err := io.Copy(z, r); err != nil {
+		return err
+	}
+	return z.Close()
+}
+
+// permBytes is the size of the persistent partition in an image. It grows with
+// the stick: flash gives it the rest of the disk.
+const permBytes = 64 << 20
+
+// formatPerm makes the empty ext4: blocks of 4 KiB, so that it can grow to any
+// size in place, and a journal of 4 MiB.
+func (p Pieces) formatPerm(ctx context.Context, source Source) error {
+	id := gpt.NewID([]byte("ext4 " + p.Kernel.Arch)).String()
+	if err := os.WriteFile(p.path(piecePerm), nil, 0o644); err != nil {
+		return err
+	}
+	if err := os.Truncate(p.path(piecePerm), permBytes); err != nil {
+		return err
+	}
+	_, err := command{
+		name: "mkfs.ext4",
+		args: strings.Fields("-q -F -b 4096 -I 256 -i 16384 -m 0 -J size=4 -L phase-perm -U " + id +
+			" -E lazy_itable_init=0,lazy_journal_init=0,root_owner=0:0,hash_seed=" + id + " " + p.path(piecePerm)),
+		env: []string{"MKE2FS_CONFIG=/dev/null", fmt.Sprintf("E2FSPROGS_FAKE_TIME=%d", p.Time.Unix())},
+	}.run(ctx)
+	return err
+}

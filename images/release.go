@@ -1,0 +1,74 @@
+package images
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"phase/appliance/envelope"
+	"phase/appliance/release"
+	"phase/appliance/trust"
+)
+
+// release signs the manifest and lays the release out as a provider serves it.
+// What is written has been verified, under the root that is in the rootfs.
+func (s Spec) release(rootfs string) (Result, error) {
+	k := s.Pieces.Kernel
+	files := map[string]string{"kernel": s.Pieces.artifactKernel(), "initramfs": s.Pieces.path(pieceInitramfs), "rootfs": rootfs}
+	m := release.Manifest{
+		Version: s.Version, Name: s.Name, Channel: s.Channel, Arch: k.Arch, Created: s.Created, Expires: s.Expires,
+		Cmdline: k.Cmdline(), Artifacts: map[string]release.Artifact{},
+	}
+	for name, file := range files {
+		a, err := measure(file)
+		if err != nil {
+			return Result{}, err
+		}
+		m.Artifacts[name] = a
+	}
+	signed, err := Sign(m, s.Root, s.Keys)
+	if err != nil {
+		return Result{}, err
+	}
+	return Result{Manifest: signed.Manifest(), Envelope: signed.Envelope(), Digest: signed.Digest(),
+		Folder: filepath.Join(s.Release, m.Channel, m.Arch)}, layOut(s.Release, signed, s.Root, files)
+}
+
+// Sign makes the envelope of a manifest and refuses one that the root refuses.
+func Sign(m release.Manifest, root []byte, keys Keys) (trust.Verified, error) {
+	r, err := trust.ParseRoot(root)
+	if err != nil {
+		return trust.Verified{}, fmt.Errorf("reading the root: %w", err)
+	}
+	payload, err := m.Payload()
+	if err != nil {
+		return trust.Verified{}, err
+	}
+	signed, err := envelope.Sign(release.PayloadType, payload, keys.Release...)
+	if err != nil {
+		return trust.Verified{}, fmt.Errorf("signing the manifest: %w", err)
+	}
+	v, err := r.VerifyHeld(signed, m.Channel, m.Arch)
+	if err != nil {
+		return trust.Verified{}, fmt.Errorf("the root does not accept these release keys: %w", err)
+	}
+	return v, nil
+}
+
+func measure(file string) (release.Artifact, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return release.Artifact{}, err
+	}
+	defer f.Close()
+	return measureFrom(f)
+}
+
+func measureFrom(r io.Reader) (a release.Artifact, err error) {
+	hash := sha256.New()
+	a.Size, err = io.Copy(hash, r)
+	copy(a.SHA256[:], hash.Sum(nil))
+	return a, err
+}

@@ -1,0 +1,132 @@
+package images
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// entry of the rootfs. All of it is in this table, so that nothing of the
+// machine that builds is: gok adds that machine's certificates and time
+// zone, ports of a web interface that is not there, modules for Xen.
+type entry struct {
+	path string
+	mode fs.FileMode
+	link string // a symbolic link to
+}
+
+var rootfsTable = []entry{
+	{path: ".", mode: fs.ModeDir | 0o755},
+	{path: "boot", mode: fs.ModeDir | 0o755},
+	{path: "dev", mode: fs.ModeDir | 0o755},
+	{path: "etc", mode: fs.ModeDir | 0o755},
+	{path: "etc/group", mode: 0o644},
+	{path: "etc/hostname", mode: 0o644},
+	{path: "etc/hosts", mode: 0o644},
+	{path: "etc/passwd", mode: 0o644},
+	{path: "etc/phase", mode: fs.ModeDir | 0o755},
+	{path: "etc/resolv.conf", link: "/tmp/resolv.conf"},
+	{path: "gokrazy", mode: fs.ModeDir | 0o755},
+	{path: "gokrazy/init", mode: 0o755},
+	{path: "perm", mode: fs.ModeDir | 0o755},
+	{path: "proc", mode: fs.ModeDir | 0o555},
+	{path: "release", mode: fs.ModeDir | 0o755},
+	{path: "run", mode: fs.ModeDir | 0o755},
+	{path: "sys", mode: fs.ModeDir | 0o555},
+	{path: "tmp", mode: fs.ModeDir | 0o755},
+	{path: "user", mode: fs.ModeDir | 0o755},
+	{path: "user/phase", mode: 0o755},
+}
+
+// rootFile is added when a release is assembled: it is an input of its own.
+const rootFile = "etc/phase/root.json"
+
+// keepTree moves what the table names from what gok made.
+func keepTree(from, to string) error {
+	for _, e := range rootfsTable {
+		at := filepath.Join(to, e.path)
+		var err error
+		switch {
+		case e.link != "":
+			err = os.Symlink(e.link, at)
+		case e.mode.IsDir():
+			err = os.Mkdir(at, 0o755)
+		default:
+			err = os.Rename(filepath.Join(from, e.path), at)
+		}
+		if err == nil && e.link == "" {
+			err = os.Chmod(at, e.mode.Perm()) // whatever the umask
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// rootfs packs the tree with that root document in it, and keeps the result:
+// many releases differ in their manifest alone. gzip, since the kernels know no
+// other squashfs.
+func (p Pieces) rootfs(ctx context.Context, root []byte) (string, error) {
+	sum := sha256.Sum256(root)
+	out := p.path("rootfs-" + hex.EncodeToString(sum[:8]) + ".squashfs")
+	if _, err := os.Stat(out); err == nil {
+		return out, nil
+	} else if !errors.Is(err, os.ErrNotExist) {
+		return "", err
+	}
+	// A tree of links, so that two releases can be assembled at once.
+	tree, err := os.MkdirTemp(p.Dir, "tree.*")
+	if err != nil {
+		return "", err
+	}
+	defer os.RemoveAll(tree)
+	if err := p.linkTree(tree); err != nil {
+		return "", err
+	}
+	if err := os.WriteFile(filepath.Join(tree, rootFile), root, 0o644); err != nil {
+		return "", err
+	}
+	if err := os.Chmod(filepath.Join(tree, rootFile), 0o644); err != nil {
+		return "", err
+	}
+	made := tree + ".squashfs"
+	defer os.Remove(made)
+	at := strconv.FormatInt(p.Time.Unix(), 10)
+	_, err = command{name: "mksquashfs", args: append([]string{tree, made}, strings.Fields(
+		"-comp gzip -Xcompression-level 9 -b 131072 -noappend -all-root -no-xattrs -no-exports -no-progress -quiet -mkfs-time "+at+" -all-time "+at)...)}.run(ctx)
+	if err != nil {
+		return "", err
+	}
+	return out, os.Rename(made, out)
+}
+
+func (p Pieces) linkTree(tree string) error {
+	if err := os.Chmod(tree, rootfsTable[0].mode.Perm()); err != nil {
+		return err
+	}
+	for _, e := range rootfsTable[1:] {
+		at := filepath.Join(tree, e.path)
+		var err error
+		switch {
+		case e.link != "":
+			err = os.Symlink(e.link, at)
+		case e.mode.IsDir():
+			if err = os.Mkdir(at, 0o755); err == nil {
+				err = os.Chmod(at, e.mode.Perm())
+			}
+		default:
+			err = os.Link(p.path(pieceTree, e.path), at)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
