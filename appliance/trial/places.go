@@ -31,6 +31,21 @@ func InEFI(dir string) Journal { return Journal{variable{filepath.Join(dir, Vari
 // InMemory returns a journal that lasts as long as this process.
 func InMemory() Journal { return Journal{&memory{}} }
 
+// Here returns the journal of the node this program runs on: init opens it to
+// write, update to read. /perm/phase is there only while the persistent
+// partition is mounted, and the variables only where init has mounted them,
+// which it does not where nothing may be written.
+func Here() Journal {
+	if info, err := os.Stat("/perm/phase"); err == nil && info.IsDir() {
+		return InFolder("/perm/phase")
+	}
+	const efi = "/sys/firmware/efi/efivars"
+	if entries, err := os.ReadDir(efi); err == nil && len(entries) > 0 {
+		return InEFI(efi)
+	}
+	return InMemory()
+}
+
 type folder struct{ dir string }
 
 func (folder) name() string { return "disk" }

@@ -1,0 +1,95 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"phase/appliance/linux"
+
+	"golang.org/x/sys/unix"
+)
+
+// ending is a way for the machine to stop running this release.
+type ending struct {
+	line string // on the console, just before
+	call func(linux.Kernel) error
+}
+
+var (
+	jump     = ending{"jumping", linux.Kernel.Jump}
+	restart  = ending{"restarting", linux.Kernel.Restart}
+	powerOff = ending{"power off", linux.Kernel.PowerOff}
+)
+
+// end stops the services, brings the disks to rest and ends the machine. It is
+// done once; whoever asks again waits for ever, as there is nothing after it.
+func (n *node) end(e ending) {
+	n.mu.Lock()
+	if n.ending {
+		n.mu.Unlock()
+		select {}
+	}
+	n.ending = true
+	if n.unpause != nil {
+		n.unpause.Stop()
+	}
+	n.mu.Unlock()
+
+	n.say("stopping")
+	n.services.Stop()
+	unix.Sync()
+	for _, dir := range []string{permDir, bootDir} {
+		if err := linux.Unmount(dir); err != nil {
+			n.say("%v", err)
+		}
+	}
+	// The watchdog stays armed: over a jump it guards the next kernel (as far
+	// as its driver lets it run on, see watchdog.stop_on_reboot), and it ends a
+	// restart that hangs.
+	if err := n.watchdog.SetTimeout(jumpTime); err != nil {
+		n.say("%v", err)
+	}
+	n.say("%s", e.line)
+	err := e.call(n.kernel)
+	n.console.Line(linux.Error, "init", err.Error())
+	// Everything is stopped; only the firmware can bring the machine back. A
+	// restart that failed fails again, and PID 1 may not spin: the watchdog,
+	// where there is one, does the rest.
+	n.say("restarting through the firmware")
+	n.console.Line(linux.Error, "init", n.kernel.Restart().Error())
+	select {}
+}
+
+// signals of the first process: the kernel sends SIGINT for Ctrl-Alt-Del; the
+// others are those of other inits.
+var signals = map[os.Signal]ending{
+	syscall.SIGINT:  restart,
+	syscall.SIGTERM: restart,
+	syscall.SIGUSR2: powerOff,
+}
+
+func (n *node) watchSignals() error {
+	c := make(chan os.Signal, 16)
+	signal.Notify(c, syscall.SIGCHLD, syscall.SIGINT, syscall.SIGTERM, syscall.SIGUSR2)
+	n.services.Reap() // what ended before we listened
+	for s := range c {
+		if e, ok := signals[s]; ok {
+			n.say("signal: %s", s)
+			go n.guard(step{"ending", func(n *node) error { n.end(e); return nil }})
+			continue
+		}
+		n.services.Reap()
+	}
+	return fmt.Errorf("no more signals")
+}
+
+func (n *node) watchButton() error {
+	for range linux.PowerButton(context.Background()) {
+		n.say("power button")
+		go n.guard(step{"ending", func(n *node) error { n.end(powerOff); return nil }})
+	}
+	return nil
+}

@@ -1,0 +1,72 @@
+// Command init is PID 1 of a node. It mounts, reads the settings, finds the
+// release this machine came up from, starts the services, and from then on
+// keeps them running, takes requests over its socket, watches the power button
+// and the watchdog, and ends the machine cleanly. Nothing that goes wrong ends
+// init: it is written to the console and to boot.json, and the boot goes on
+// with what there is.
+package main
+
+import (
+	"fmt"
+	"os"
+)
+
+// step is one thing done on the way up. A step that fails has its problem
+// reported; the ones behind it cope with what is missing.
+type step struct {
+	name string
+	do   func(*node) error
+}
+
+// The way up, in order. Nothing may wait here for what a service does not need;
+// that goes into beside.
+var steps = []step{
+	{"mounts", (*node).mountSystem},
+	{"kernel settings", (*node).setKernel},
+	{"boot disk", (*node).findDisk},
+	{"settings", (*node).readSettings},
+	{"release", (*node).findRelease},
+	{"clock", (*node).raiseClock},
+	{"persistent partition", (*node).mountPerm},
+	{"watchdog", (*node).openWatchdog},
+	{"state", (*node).writeState},
+	{"control socket", (*node).listen},
+	{"services", (*node).startServices},
+}
+
+// What goes on beside the services, each for as long as the machine is up.
+var beside = []step{
+	{"signals", (*node).watchSignals},
+	{"power button", (*node).watchButton},
+	{"health", (*node).watchHealth},
+	{"trial", (*node).watchTrials},
+	{"watchdog", (*node).petWatchdog},
+}
+
+func main() {
+	if os.Getpid() != 1 {
+		fmt.Fprintln(os.Stderr, "init: this program is the first of a node; it does nothing on a machine that runs already")
+		os.Exit(1)
+	}
+	n := newNode()
+	for _, s := range steps {
+		n.guard(s)
+	}
+	n.greet()
+	for _, s := range beside {
+		go n.guard(s)
+	}
+	select {} // PID 1 may not return: the kernel would panic
+}
+
+// guard does a step; an error of it or a panic in it is a problem in words.
+func (n *node) guard(s step) {
+	defer func() {
+		if p := recover(); p != nil {
+			n.problem("%s: a fault in init itself: %v", s.name, p)
+		}
+	}()
+	if err := s.do(n); err != nil {
+		n.problem("%s: %v", s.name, err)
+	}
+}

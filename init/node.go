@@ -1,0 +1,139 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"phase/appliance/boot"
+	"phase/appliance/linux"
+	"phase/appliance/state"
+	"phase/appliance/strictjson"
+	"phase/appliance/supervise"
+	"phase/appliance/trial"
+	"phase/appliance/trust"
+)
+
+// Where things are on a node.
+const (
+	runDir     = "/run/phase"           // the files programs meet in
+	bootDir    = "/boot"                // the stub's boot partition
+	releaseDir = "/release"             // what was carried over a jump
+	permDir    = "/perm"                // the persistent partition
+	dataDir    = "/perm/phase/plasmd"   // plasmd's own folder
+	rootFile   = "/etc/phase/root.json" // whose signatures count
+	resolvFile = "/tmp/resolv.conf"     // /etc/resolv.conf is a link to it
+	plasmdUID  = 900                    // plasmd in /etc/passwd
+	plasmdGID  = 900
+)
+
+// node is the machine as init knows it. The steps of the boot fill it one after
+// the other; what is used beside them afterwards is behind mu.
+type node struct {
+	console  linux.Console
+	kernel   linux.Kernel
+	started  time.Time
+	services supervise.Set
+	limits   limits
+
+	options  boot.Options
+	disk     *linux.Partition // the root partition of the boot disk
+	carried  bool             // this boot came from a jump
+	release  trust.Verified   // zero when nothing verified is held
+	journal  trial.Journal
+	watchdog linux.Watchdog
+
+	mu      sync.Mutex
+	boot    state.Boot
+	written bool // boot.json is there and follows what changes
+	ending  bool
+	unpause *time.Timer
+}
+
+func newNode() *node {
+	n := &node{kernel: linux.Running{}, started: time.Now(), journal: trial.InMemory()}
+	n.console = linux.OpenConsole()
+	n.boot = state.Boot{Problems: []string{}, OptionsUnknown: []string{}, BootedFrom: state.FromStub, Watchdog: "none"}
+	n.services.Line = n.serviceLine
+	return n
+}
+
+// say writes a line of init's own to the console.
+func (n *node) say(format string, args ...any) {
+	n.console.Line(linux.Notice, "init", fmt.Sprintf(format, args...))
+}
+
+const maxProblems = 100 // in boot.json; a machine that has more has said enough
+
+// problem reports what is not as it should be: on the console, and in boot.json
+// for /status.
+func (n *node) problem(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	n.console.Line(linux.Warning, "init", "problem: "+text)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if len(n.boot.Problems) < maxProblems {
+		n.boot.Problems = append(n.boot.Problems, linux.Record("init", text)[len("init: "):])
+	}
+	n.writeLocked()
+}
+
+// writeState makes the folder where programs meet and writes boot.json. From
+// then on it is written again whenever a problem is added.
+func (n *node) writeState() error {
+	for _, dir := range []struct {
+		path string
+		uid  int
+		mode os.FileMode
+	}{
+		{runDir, 0, 0o755},
+		{filepath.Join(runDir, "plasmd"), plasmdUID, 0o700},
+	} {
+		if err := makeDir(dir.path, dir.uid, dir.mode); err != nil {
+			return err
+		}
+	}
+	options, err := strictjson.Marshal(n.options)
+	if err != nil {
+		return err
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.boot.Mode = string(n.options.Mode)
+	n.boot.Options = options
+	n.boot.Trial = n.options.Trial
+	n.boot.Watchdog = n.watchdog.Name()
+	n.boot.Started = n.started
+	n.written = true
+	return n.writeLocked()
+}
+
+func (n *node) writeLocked() error {
+	if !n.written {
+		return nil
+	}
+	return state.Write(runDir, state.BootFile, n.boot)
+}
+
+// makeDir makes a folder with exactly that owner and mode.
+func makeDir(path string, uid int, mode os.FileMode) error {
+	if err := os.MkdirAll(path, mode); err != nil {
+		return err
+	}
+	if err := os.Chown(path, uid, uid); err != nil {
+		return err
+	}
+	return os.Chmod(path, mode)
+}
+
+// greet is the line by which a person, or a test, knows what came up.
+func (n *node) greet() {
+	what := "Phase without a verified release"
+	if n.release.Valid() {
+		m := n.release.Manifest()
+		what = fmt.Sprintf("Phase %s (version %d, %s, %s)", m.Name, m.Version, m.Channel, m.Arch)
+	}
+	n.say("%s, mode %s, booted from %s", what, n.options.Mode, n.boot.BootedFrom)
+}

@@ -1,0 +1,237 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"phase/appliance/boot"
+	"phase/appliance/linux"
+	"phase/appliance/release"
+	"phase/appliance/state"
+	"phase/appliance/trust"
+
+	"golang.org/x/sys/unix"
+)
+
+func (n *node) mountSystem() error {
+	errs := linux.MountAll(linux.System)
+	// Before the mounts there may have been no /dev to open the console in.
+	n.console = linux.OpenConsole()
+	return errors.Join(errs...)
+}
+
+// kernelSettings are sysctls: what a program that was taken over could
+// otherwise use against the others.
+var kernelSettings = []struct{ path, value string }{
+	{"/proc/sys/fs/protected_symlinks", "1"},
+	{"/proc/sys/fs/protected_hardlinks", "1"},
+	{"/proc/sys/fs/protected_regular", "2"},
+	{"/proc/sys/fs/protected_fifos", "2"},
+	{"/proc/sys/kernel/dmesg_restrict", "1"},
+	{"/proc/sys/kernel/kptr_restrict", "2"},
+	{"/proc/sys/kernel/sysrq", "0"},
+}
+
+func (n *node) setKernel() error {
+	var errs []error
+	for _, s := range kernelSettings {
+		if err := os.WriteFile(s.path, []byte(s.value), 0); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(append(errs, linux.TakeCtrlAltDel(), linux.LoopbackUp(), unix.Sethostname([]byte("phase")))...)
+}
+
+// diskWait is how long a boot that came from a jump waits for the disk of the
+// stub: a USB stick is there some seconds after the kernel.
+const diskWait = 6 * time.Second
+
+// findDisk finds the boot disk and mounts its boot partition. A machine that
+// came up from RAM may have none.
+func (n *node) findDisk() error {
+	_, err := os.Stat(filepath.Join(releaseDir, release.ManifestFile))
+	if n.carried = err == nil; n.carried {
+		n.boot.BootedFrom = state.FromKexec
+	}
+	root, err := linux.RootPartition()
+	if errors.Is(err, linux.ErrNoDisk) {
+		root, err = n.stubDisk()
+	}
+	if errors.Is(err, linux.ErrNoDisk) {
+		return nil // diskless, as a machine may be
+	}
+	if err != nil {
+		return err
+	}
+	n.disk = &root
+	part, err := root.Sibling(1)
+	if err != nil {
+		return err
+	}
+	return linux.Mount{Source: part.Device(), Target: bootDir, Type: "vfat",
+		Flags: unix.MS_RDONLY | unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC | unix.MS_NOATIME,
+		Data:  fmt.Sprintf("uid=0,gid=%d,fmask=0337,dmask=0227", plasmdGID)}.Do()
+}
+
+// stubDisk is the disk the jump began on, when it began on one.
+func (n *node) stubDisk() (linux.Partition, error) {
+	cmdline, err := readCapped("/proc/cmdline", 4<<10)
+	if err != nil {
+		return linux.Partition{}, err
+	}
+	options, _ := boot.Parse(string(cmdline), "") // problems are reported by readSettings
+	if options.Disk == "" {
+		return linux.Partition{}, linux.ErrNoDisk
+	}
+	for deadline := time.Now().Add(diskWait); ; time.Sleep(50 * time.Millisecond) {
+		root, err := linux.FindPartition(options.Disk)
+		if !errors.Is(err, linux.ErrNoDisk) {
+			return root, err
+		}
+		if time.Now().After(deadline) {
+			return root, fmt.Errorf("the disk this machine was started from (%s) is gone; nothing is kept", options.Disk)
+		}
+	}
+}
+
+func (n *node) readSettings() error {
+	cmdline, err := readCapped("/proc/cmdline", 4<<10)
+	if err != nil {
+		return err
+	}
+	conf, err := readCapped(filepath.Join(bootDir, "phase.conf"), 64<<10+1)
+	if errors.Is(err, os.ErrNotExist) {
+		err = nil
+	}
+	options, problems := boot.Parse(string(cmdline), string(conf))
+	n.options = options
+	for _, p := range problems {
+		if p.Word != "" {
+			n.boot.OptionsUnknown = append(n.boot.OptionsUnknown, p.Word)
+		}
+		n.problem("%s", p)
+	}
+	return err
+}
+
+// findRelease verifies the manifest this machine came up with and notes where
+// its bytes are. That a release is held gives it no trust: whoever serves it
+// verifies it again, bytes and all.
+func (n *node) findRelease() error {
+	dir, rootfs := bootDir, filepath.Join(releaseDir, release.FileName("rootfs"))
+	if n.carried {
+		dir = releaseDir
+	} else {
+		if n.disk == nil {
+			return fmt.Errorf("there is neither a boot disk nor a carried release; nothing is held")
+		}
+		rootfs = n.disk.Device()
+		// The rootfs is public; plasmd serves it from where it lies.
+		if err := errors.Join(os.Chown(rootfs, 0, plasmdGID), os.Chmod(rootfs, 0o640)); err != nil {
+			return err
+		}
+	}
+	rootData, err := readCapped(rootFile, 1<<20)
+	if err != nil {
+		return fmt.Errorf("%w; nothing can be verified", err)
+	}
+	root, err := trust.ParseRoot(rootData)
+	if err != nil {
+		return fmt.Errorf("%s: %w; nothing can be verified", rootFile, err)
+	}
+	manifest := filepath.Join(dir, release.ManifestFile)
+	data, err := readCapped(manifest, 1<<20)
+	if err != nil {
+		return fmt.Errorf("%w; nothing is held", err)
+	}
+	verified, err := root.VerifyHeld(data, trust.Any, release.RunningArch())
+	if err != nil {
+		return fmt.Errorf("%s: %w; nothing is held", manifest, err)
+	}
+	n.release = verified
+	n.boot.Held = &state.Held{Manifest: manifest, Artifacts: map[string]string{
+		"kernel":    filepath.Join(dir, release.FileName("kernel")),
+		"initramfs": filepath.Join(dir, release.FileName("initramfs")),
+		"rootfs":    rootfs,
+	}}
+	return nil
+}
+
+// raiseClock keeps a clock that fell back to 1970 from being believed: it is
+// later than the day the running release was made, which is signed.
+func (n *node) raiseClock() error {
+	if !n.release.Valid() {
+		return nil
+	}
+	created := n.release.Manifest().Created
+	now := time.Now()
+	if !now.Before(created) {
+		return nil
+	}
+	tv := syscall.NsecToTimeval(created.UnixNano())
+	if err := syscall.Settimeofday(&tv); err != nil {
+		return fmt.Errorf("setting it: %w", err)
+	}
+	n.started = time.Now()
+	n.say("the clock said %s; it is not before %s, when this release was made", now.UTC().Format(time.RFC3339), created.UTC().Format(time.RFC3339))
+	return nil
+}
+
+// mountPerm mounts the persistent partition, unless the mode forbids it, and
+// makes the folders on it.
+func (n *node) mountPerm() error {
+	if n.disk == nil || n.options.NoWrite {
+		return nil
+	}
+	part, err := n.disk.Sibling(4)
+	if err != nil {
+		return fmt.Errorf("%w; nothing is kept", err)
+	}
+	err = linux.Mount{Source: part.Device(), Target: permDir, Type: "ext4",
+		Flags: unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC | unix.MS_NOATIME, Data: "errors=remount-ro"}.Do()
+	if err != nil {
+		return fmt.Errorf("%w; nothing is kept", err)
+	}
+	err = errors.Join(makeDir(filepath.Dir(dataDir), 0, 0o755), makeDir(dataDir, plasmdUID, 0o700))
+	var fs unix.Statfs_t
+	if err == nil {
+		err = unix.Statfs(permDir, &fs)
+	}
+	if err == nil && int64(fs.Bavail)*fs.Bsize < 64<<10 {
+		err = fmt.Errorf("it is full")
+	}
+	if err == nil {
+		n.boot.Data = dataDir
+		return nil
+	}
+	// An identity that is there already can still be read.
+	if _, stat := os.Stat(filepath.Join(dataDir, "identity.pem")); stat == nil {
+		n.boot.Data = dataDir
+		return fmt.Errorf("%w; nothing new is kept", err)
+	}
+	return fmt.Errorf("%w; nothing is kept, and this node has a new identity at each boot", err)
+}
+
+func (n *node) openWatchdog() (err error) {
+	n.watchdog, err = linux.OpenWatchdog(watchdogTime)
+	return err
+}
+
+// readCapped reads a file that may hold anything, in size too.
+func readCapped(path string, limit int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, limit))
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", path, err)
+	}
+	return data, nil
+}
