@@ -32,7 +32,8 @@ type buildCommand struct {
 	From     string   `help:"Assemble from pieces compiled before (OUT/pieces/ARCH) instead of compiling." type:"path"`
 	Set      []string `help:"A line of phase.conf, such as phase.mode=local; may be repeated." placeholder:"KEY=VALUE" sep:"none"`
 	DiskID   string   `help:"Seed of the disk's identifiers (default: the manifest's digest)."`
-	NoQCOW2  bool     `help:"Leave out the image for virtual machines."`
+	NoDisk   bool     `help:"Make the folder of releases alone."`
+	NoQCOW2  bool     `name:"no-qcow2" help:"Leave out the image for virtual machines."`
 	Verbose  bool     `short:"v" help:"Show what gok and the compiler say."`
 	JSON     bool     `name:"json" help:"Answer in JSON."`
 	MakeKeys bool     `help:"Make keys first if the folder has none."`
@@ -57,8 +58,10 @@ func (c *buildCommand) run(ctx context.Context, out output) error {
 	}
 	spec.Conf, spec.DiskID = c.Set, []byte(c.DiskID)
 	spec.Release = filepath.Join(c.Out, "release")
-	spec.Disk = filepath.Join(c.Out, "phase-"+arch+".img")
-	if !c.NoQCOW2 {
+	if !c.NoDisk {
+		spec.Disk = filepath.Join(c.Out, "phase-"+arch+".img")
+	}
+	if !c.NoDisk && !c.NoQCOW2 {
 		spec.QCOW2 = filepath.Join(c.Out, "phase-"+arch+".qcow2")
 	}
 	started := time.Now()
@@ -89,7 +92,7 @@ func (c *buildCommand) run(ctx context.Context, out output) error {
 	}
 	fmt.Fprintf(out.stdout, "release %s/%s version %d (%s) %s, in %s\n", r.Manifest.Channel, r.Manifest.Arch, r.Manifest.Version,
 		r.Manifest.Name, r.Digest, ui.Duration(time.Since(started)))
-	return Sizes(out.stdout, c.Out, arch, r)
+	return Sizes(out.stdout, c.Out, r.Manifest)
 }
 
 // spec is the part of a Spec that follows from the flags.

@@ -27,10 +27,8 @@ const Lifetime = 180 * 24 * time.Hour
 // Spec says which release to make out of some pieces.
 type Spec struct {
 	Pieces Pieces
-	Keys   Keys // that sign the manifest
-	Root   []byte
-	// Root is the envelope of the root document, version 1, that is built into
-	// the rootfs and that the manifest must verify under.
+	Keys   Keys   // that sign the manifest
+	Root   []byte // envelope of the root document that is built into the rootfs
 
 	Channel string
 	Version uint64
@@ -62,6 +60,16 @@ type Result struct {
 // Build compiles and assembles.
 func Build(ctx context.Context, source Source, spec Spec) (Result, error) {
 	pieces, err := Compile(ctx, source)
+	if err != nil {
+		return Result{}, err
+	}
+	spec.Pieces = pieces
+	return Assemble(ctx, spec)
+}
+
+// Relay assembles another release from pieces that Compile left in a folder.
+func Relay(ctx context.Context, dir string, spec Spec) (Result, error) {
+	pieces, err := LoadPieces(dir)
 	if err != nil {
 		return Result{}, err
 	}

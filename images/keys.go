@@ -52,21 +52,43 @@ func MakeKeys(dir string, rand io.Reader, now time.Time) (made bool, err error) 
 		}
 		keys[name] = key
 	}
-	root, err := trust.SignRoot(trust.RootSpec{
-		Version: 1, Expires: now.Add(RootLifetime).UTC().Truncate(time.Second),
-		Roles: map[string]trust.RoleSpec{
-			trust.RoleRoot:    {Keys: []ed25519.PublicKey{public(keys[rootKeyFile])}, Threshold: 1},
-			trust.RoleRelease: {Keys: []ed25519.PublicKey{public(keys[releaseKeyFile])}, Threshold: 1},
-		},
-	}, keys[rootKeyFile])
+	root, err := firstRoot(Keys{Root: []ed25519.PrivateKey{keys[rootKeyFile]}, Release: []ed25519.PrivateKey{keys[releaseKeyFile]}}, now)
 	if err != nil {
-		return false, fmt.Errorf("signing the root document: %w", err)
+		return false, err
 	}
 	err = createOnce(filepath.Join(dir, rootDocument), 0o644, root)
 	if errors.Is(err, fs.ErrExist) {
 		return false, nil
 	}
 	return err == nil, err
+}
+
+// NewKeys makes keys and their root document without keeping them anywhere.
+func NewKeys(rand io.Reader, now time.Time) (keys Keys, root []byte, err error) {
+	for _, role := range []*[]ed25519.PrivateKey{&keys.Root, &keys.Release} {
+		_, key, err := ed25519.GenerateKey(rand)
+		if err != nil {
+			return Keys{}, nil, err
+		}
+		*role = []ed25519.PrivateKey{key}
+	}
+	root, err = firstRoot(keys, now)
+	return keys, root, err
+}
+
+// firstRoot is version 1: one key a role.
+func firstRoot(keys Keys, now time.Time) ([]byte, error) {
+	root, err := trust.SignRoot(trust.RootSpec{
+		Version: 1, Expires: now.Add(RootLifetime).UTC().Truncate(time.Second),
+		Roles: map[string]trust.RoleSpec{
+			trust.RoleRoot:    {Keys: []ed25519.PublicKey{public(keys.Root[0])}, Threshold: 1},
+			trust.RoleRelease: {Keys: []ed25519.PublicKey{public(keys.Release[0])}, Threshold: 1},
+		},
+	}, keys.Root...)
+	if err != nil {
+		return nil, fmt.Errorf("signing the root document: %w", err)
+	}
+	return root, nil
 }
 
 // makeKey makes a key pair, or reads the one that is there.

@@ -70,5 +70,5 @@ func (k Kernel) ConsoleArgs() string {
 // options, the consoles, and the root partition by its GPT identifier. The
 // disk may appear late (USB), so the kernel waits for it, and not longer.
 func (k Kernel) DiskCmdline(cmdline, partUUID string) string {
-	return fmt.Sprintf("%s %s root=PARTUUID=%s rootfstype=squashfs ro rootwait init=%s", cmdline, k.ConsoleArgs(), partUUID, Init)
+	return fmt.Sprintf("%s %s root=PARTUUID=%s rootfstype=squashfs ro rootwait=30 init=%s", cmdline, k.ConsoleArgs(), partUUID, Init)
 }
