@@ -122,3 +122,11 @@ func (b *Bar) Close() {
 		_ = b.bar.Finish()
 	}
 }
+
+// Count writes n things: "1 provider", "3 providers".
+func Count(n int, thing string) string {
+	if n != 1 {
+		thing += "s"
+	}
+	return fmt.Sprintf("%d %s", n, thing)
+}

@@ -1,0 +1,307 @@
+// Package update keeps a node on the newest release its network has: it asks
+// every provider it hears of for its manifest, verifies it, chooses the newest,
+// fetches it from everyone who has it, counts the trial and asks init to jump.
+// What it decides is pure (choose.go, book.go); this file is the loop that
+// carries it out. A provider that lies, stalls or dies costs a line on the
+// console, never the release the node runs.
+package update
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"phase/appliance/release"
+	"phase/appliance/state"
+	"phase/appliance/trust"
+	"phase/appliance/ui"
+)
+
+// Announcement is what a node hears of a provider: a hint, nothing more.
+type Announcement struct {
+	Key     string   // tells announcers apart; the same one again replaces it
+	URLs    []string // bases to ask, in order
+	Version uint64   // what it says it has
+}
+
+// Journal remembers which releases were tried, across a failed boot.
+type Journal interface {
+	// Failed says whether a release was tried before and did not come up.
+	Failed(release.Digest) bool
+	// Begin counts a trial. It returns when the count is kept.
+	Begin(release.Digest) error
+}
+
+// Payload is a fetched release, ready to be jumped into.
+type Payload interface {
+	// Load verifies what was fetched once more and hands it to the kernel.
+	Load(ctx context.Context) error
+	// Close frees it.
+	Close() error
+}
+
+// Updater is the loop's surroundings. All fields but Providers are needed.
+type Updater struct {
+	Root    trust.Root
+	Running trust.Verified // the release this node runs: the floor
+	Channel string
+	Arch    string
+
+	Providers []string // base URLs the owner named
+	Journal   Journal
+	Now       func() time.Time // the clock, floored by signed material
+
+	// Ask gets the manifest of a provider: the envelope, at most 1 MiB.
+	Ask func(ctx context.Context, url, channel, arch string) ([]byte, error)
+	// Ready refuses a release that this machine cannot load (too little
+	// memory, a kernel that may not load another) before it is downloaded.
+	Ready func(trust.Verified) error
+	// Fetch downloads a release from its providers, resuming what an earlier
+	// call for the same release left behind.
+	Fetch func(ctx context.Context, v trust.Verified, providers []string) (Payload, error)
+	// Jump asks init to stop the services and enter the loaded kernel. It
+	// returns nil only when init has taken over.
+	Jump func(ctx context.Context, v trust.Verified) error
+	// Report shows the state to other programs.
+	Report func(state.Update)
+}
+
+const (
+	askers     = 8                // providers asked at once
+	settle     = time.Second      // after the first good offer, wait for better ones
+	historyMax = 16               // refusals kept for /status
+	failPause  = 10 * time.Second // after a download that failed
+	failMax    = 5 * time.Minute
+)
+
+// answer is what one provider said.
+type answer struct {
+	from  *provider
+	url   string
+	offer *Offer
+	err   error
+}
+
+// loop is one run of an Updater.
+type loop struct {
+	Updater
+	book    *book
+	answers chan answer
+	done    chan error // of the download under way
+
+	mu    sync.Mutex // guards shown: the download reports beside the loop
+	shown state.Update
+
+	asking  int
+	busy    bool
+	chosen  Choice
+	settled time.Time // when a choice may be acted on
+	pause   time.Duration
+	resume  time.Time // no download before
+}
+
+// Run looks for newer releases among the announcements until ctx ends, or
+// until init has taken over for the jump, when it returns nil.
+func (u Updater) Run(ctx context.Context, heard <-chan Announcement) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	l := &loop{Updater: u, book: newBook(), answers: make(chan answer), done: make(chan error, 1)}
+	for _, url := range u.Providers {
+		l.book.hear(url, []string{url}, 0, true, time.Now())
+	}
+	l.show("looking")
+	floor := u.Running.Manifest().Version
+	slog.Info(fmt.Sprintf("looking for a release newer than version %d (%s/%s)", floor, u.Channel, u.Arch))
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case a, ok := <-heard:
+			if !ok {
+				heard = nil
+				continue
+			}
+			l.book.hear(a.Key, a.URLs, a.Version, false, time.Now())
+		case a := <-l.answers:
+			l.asking--
+			l.judge(a)
+		case err := <-l.done:
+			l.busy = false
+			if err == nil {
+				return nil
+			}
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			l.failed(err)
+		case <-timer.C:
+		}
+		timer.Reset(l.step(ctx))
+	}
+}
+
+// step starts whatever is due and returns how long nothing more will be.
+func (l *loop) step(ctx context.Context) time.Duration {
+	now := time.Now() // paces the loop: never set back, unlike the clock that judges expiry
+	due, wake := l.book.due(now)
+	for _, p := range due {
+		if l.asking == askers {
+			break // an answer brings us back here
+		}
+		l.asking++
+		p.asking = true
+		go l.ask(ctx, p, p.urls)
+	}
+	choice, ok := Choose(l.book.offers(), l.Running.Manifest().Version, l.Journal.Failed)
+	if !ok {
+		l.settled = time.Time{}
+		return wake.Sub(now)
+	}
+	if l.busy {
+		return wake.Sub(now)
+	}
+	if l.settled.IsZero() {
+		l.settled = now.Add(settle)
+	}
+	start := l.settled
+	if l.resume.After(start) {
+		start = l.resume
+	}
+	if start.After(now) {
+		if start.Before(wake) {
+			wake = start
+		}
+		return wake.Sub(now)
+	}
+	l.busy, l.chosen = true, choice
+	go func() { l.done <- l.take(ctx, choice) }()
+	return wake.Sub(now)
+}
+
+// ask gets and verifies one provider's manifest, trying its addresses in turn.
+func (l *loop) ask(ctx context.Context, p *provider, urls []string) {
+	a := answer{from: p, err: trust.Refuse(trust.Unreachable, "it announced no address this node can reach")}
+	for _, url := range urls {
+		a.url = url
+		var data []byte
+		if data, a.err = l.Ask(ctx, url, l.Channel, l.Arch); a.err == nil {
+			a.offer, a.err = l.verify(url, data)
+			break // it answered: another address of the same node would say the same
+		}
+	}
+	select {
+	case l.answers <- a:
+	case <-ctx.Done():
+	}
+}
+
+// verify is the gate between what a stranger sent and an Offer.
+func (l *loop) verify(url string, data []byte) (*Offer, error) {
+	v, err := l.Root.Verify(data, trust.Policy{
+		Channel: l.Channel, Arch: l.Arch, Now: l.Now(),
+		Floor: l.Running.Manifest().Version, FloorDigest: l.Running.Digest(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	if l.Journal.Failed(v.Digest()) {
+		return nil, trust.Refuse(trust.FailedBefore, "version %d was tried on this machine and did not come up", v.Manifest().Version)
+	}
+	return &Offer{Provider: url, Release: v}, nil
+}
+
+// judge takes an answer into the book, and tells what is news in it.
+func (l *loop) judge(a answer) {
+	known := a.from.offer
+	news := l.book.answered(a.from, a.offer, a.err, time.Now())
+	floor := l.Running.Manifest().Version
+	switch {
+	case a.err != nil && news:
+		slog.Warn(fmt.Sprintf("refused %s: %v", a.url, a.err))
+		l.attempt(a.url, nil, "refused", a.err)
+	case a.err == nil && a.offer.Release.Manifest().Version > floor && (known == nil || known.Release.Digest() != a.offer.Release.Digest()):
+		m := a.offer.Release.Manifest()
+		slog.Info(fmt.Sprintf("found version %d (%s) at %s", m.Version, m.Name, a.url))
+	}
+}
+
+// failed slows down after a download that did not succeed. What it has
+// fetched so far is kept by Fetch, so that the next try resumes.
+func (l *loop) failed(err error) {
+	slog.Warn(fmt.Sprintf("version %d was not taken: %v", l.chosen.Release.Manifest().Version, err))
+	v := l.chosen.Release
+	l.attempt(l.chosen.Providers[0], &v, "failed", err)
+	l.pause = min(max(2*l.pause, failPause), failMax)
+	l.resume = time.Now().Add(l.pause)
+	l.show("looking")
+}
+
+// take is the whole road from a choice to the jump.
+func (l *loop) take(ctx context.Context, c Choice) (err error) {
+	v, m := c.Release, c.Release.Manifest()
+	if err := l.Ready(v); err != nil {
+		return err
+	}
+	var size int64
+	for _, a := range m.Artifacts {
+		size += a.Size
+	}
+	l.show("fetching")
+	slog.Info(fmt.Sprintf("fetching version %d, %s from %s", m.Version, ui.Bytes(size), ui.Count(len(c.Providers), "provider")))
+	start := time.Now()
+	payload, err := l.Fetch(ctx, v, c.Providers)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, payload.Close()) }()
+	slog.Info(fmt.Sprintf("fetched and verified version %d in %s", m.Version, ui.Duration(time.Since(start))))
+
+	l.show("loading")
+	start = time.Now()
+	if err := payload.Load(ctx); err != nil {
+		return err
+	}
+	slog.Info(fmt.Sprintf("loaded version %d in %s", m.Version, ui.Duration(time.Since(start))))
+	// Counted before the jump: if this release dies, the next boot knows.
+	if err := l.Journal.Begin(v.Digest()); err != nil {
+		return fmt.Errorf("counting the trial: %w", err)
+	}
+	l.attempt(c.Providers[0], &v, "accepted", nil)
+	l.show("jumping")
+	slog.Info(fmt.Sprintf("jumping into version %d %s", m.Version, v.Digest()))
+	return l.Jump(ctx, v)
+}
+
+// attempt records what came of one provider or one download.
+func (l *loop) attempt(provider string, v *trust.Verified, result string, err error) {
+	a := state.Attempt{At: l.Now(), Provider: provider, Result: result}
+	if err != nil {
+		a.Code, a.Reason = string(trust.CodeOf(err)), ui.Clean(err.Error())
+	}
+	if v != nil {
+		a.Version, a.Digest = v.Manifest().Version, v.Digest().String()
+	}
+	l.report(func(u *state.Update) {
+		u.Last = &a
+		u.History = append(slices.Clone(u.History), a)
+		u.History = u.History[max(0, len(u.History)-historyMax):]
+	})
+}
+
+func (l *loop) show(name string) {
+	l.report(func(u *state.Update) { u.State = name })
+}
+
+// report changes the shown state and hands it out.
+func (l *loop) report(change func(*state.Update)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	change(&l.shown)
+	l.Report(l.shown)
+}
