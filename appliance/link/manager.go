@@ -163,7 +163,8 @@ func (m *Manager) reconcile(ctx context.Context) error {
 	carrier := make(map[int]bool)
 	for _, l := range links {
 		if p := m.ports[l.Attrs().Index]; p != nil {
-			carrier[p.index] = hasCarrier(l.Attrs())
+			carrier[p.index] = hasCarrier(l.Attrs()) && !p.fresh
+			p.fresh = false
 		}
 	}
 	for _, p := range m.ports {
@@ -215,8 +216,9 @@ func (m *Manager) reconcilePort(l netlink.Link) {
 	}
 	delete(m.refused, p.index)
 	m.ports[p.index] = p
-	// A changed hardware address and a raised interface are news of their own:
-	// the worker starts when they come.
+	// What was listed was the interface before it was raised: look again.
+	p.fresh = true
+	m.poke()
 }
 
 func (m *Manager) forget(index int) {

@@ -31,6 +31,7 @@ type port struct {
 	stop   context.CancelFunc // of the running worker, nil for none
 	ended  chan struct{}
 	static *Static // told to this interface
+	fresh  bool    // raised since the interfaces were listed
 
 	// Kept from one carrier to the next, by the worker alone.
 	lastLease, lastLinkLocal netip.Addr
