@@ -1,0 +1,285 @@
+// Package fetch is the command line of package fetch of the appliance: it
+// finds the newest release that providers offer and the root vouches for, and
+// brings it into a folder that `plasmd serve` serves. What an interrupted run
+// left behind is used again; a manifest is written last, so that a folder with
+// one is whole.
+package fetch
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"phase/appliance/envelope"
+	"phase/appliance/fetch"
+	"phase/appliance/nearby"
+	"phase/appliance/program"
+	"phase/appliance/release"
+	"phase/appliance/strictjson"
+	"phase/appliance/trust"
+	"phase/appliance/ui"
+)
+
+const about = "Download a release, verify it, and keep it in a folder."
+
+// lookTime is how long the network is asked for providers when none is named:
+// a node answers within a second.
+const lookTime = 3 * time.Second
+
+type commandLine struct {
+	Root     string   `short:"r" default:"/etc/phase/root.json" placeholder:"FILE" help:"The root to trust (${default})."`
+	Channel  string   `short:"c" default:"stable" help:"stable, testing or nightly (${default})."`
+	Arch     string   `short:"A" placeholder:"ARCH" help:"x86_64 or arm64 (default: this machine's)."`
+	Floor    uint64   `short:"f" placeholder:"N" help:"Refuse a version below N; N itself passes."`
+	Output   string   `short:"o" default:"." placeholder:"DIR" help:"The folder to keep it in, as DIR/CHANNEL/ARCH/… (${default})."`
+	Provider []string `short:"p" sep:"none" placeholder:"URL" help:"Ask this provider. May be repeated; without it, those on the local network are asked."`
+	Artifact []string `short:"a" sep:"," placeholder:"NAME" help:"Bring this artifact only: kernel, initramfs or rootfs. May be repeated."`
+	JSON     bool     `name:"json" short:"j" help:"Print one JSON object."`
+}
+
+// answer is what is printed.
+type answer struct {
+	OK        bool       `json:"ok"`
+	Code      trust.Code `json:"code"`
+	Reason    string     `json:"reason"`
+	Channel   string     `json:"channel"`
+	Arch      string     `json:"arch"`
+	Version   uint64     `json:"version"`
+	Digest    string     `json:"digest"`
+	Folder    string     `json:"folder"`
+	Files     []string   `json:"files"`
+	Bytes     int64      `json:"bytes"`
+	Resumed   int64      `json:"resumed"`
+	Providers []provider `json:"providers"`
+}
+
+// provider is what became of one provider asked.
+type provider struct {
+	URL    string     `json:"url"`
+	Bytes  int64      `json:"bytes"`
+	Code   trust.Code `json:"code"`
+	Reason string     `json:"reason"`
+}
+
+// Run is the program. It ends with 0 when the release, or the artifacts asked
+// for, are in the folder.
+func Run(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writer) error {
+	var c commandLine
+	if _, err := program.Parse("fetch", about, &c, args, stdout, stderr); err != nil {
+		return err
+	}
+	if err := c.check(); err != nil {
+		return err
+	}
+	a := answer{Channel: c.Channel, Arch: c.Arch, Files: []string{}, Providers: []provider{}}
+	err := c.fetch(ctx, &a, stderr)
+	a.OK = err == nil
+	if c.JSON {
+		if err != nil {
+			a.Code, a.Reason = trust.CodeOf(err), ui.Clean(err.Error())
+		}
+		data, encoding := strictjson.MarshalIndent(a)
+		if encoding != nil {
+			return fmt.Errorf("printing the answer: %w", encoding)
+		}
+		if _, err := stdout.Write(data); err != nil {
+			return fmt.Errorf("printing the answer: %w", err)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	if !c.JSON {
+		_, err = fmt.Fprintf(stdout, "%s/%s version %d %s in %s (%s received, %s resumed)\n",
+			a.Channel, a.Arch, a.Version, a.Digest, a.Folder, ui.Bytes(a.Bytes), ui.Bytes(a.Resumed))
+	}
+	return err
+}
+
+func (c *commandLine) check() error {
+	var err error
+	if c.Channel, err = release.ParseChannel(c.Channel); err != nil {
+		return program.Usagef("--channel: %w", err)
+	}
+	if c.Arch == "" {
+		c.Arch = release.RunningArch()
+	}
+	if c.Arch, err = release.ParseArch(c.Arch); err != nil {
+		return program.Usagef("--arch: %w", err)
+	}
+	for _, p := range c.Provider {
+		if _, err := fetch.ParseBase(p); err != nil {
+			return program.Usagef("--provider: %w", err)
+		}
+	}
+	for i, name := range c.Artifact {
+		known, ok := release.ArtifactName(name)
+		if !ok {
+			return program.Usagef("--artifact %.70q is no artifact's name", name)
+		}
+		c.Artifact[i] = known
+	}
+	return nil
+}
+
+func (c *commandLine) fetch(ctx context.Context, a *answer, stderr io.Writer) error {
+	data, err := readRoot(c.Root)
+	if err != nil {
+		return fmt.Errorf("reading the root (name another with --root): %w", err)
+	}
+	root, err := trust.ParseRoot(data)
+	if err != nil {
+		return fmt.Errorf("reading the root %s: %w", c.Root, err)
+	}
+	providers := c.Provider
+	if len(providers) == 0 {
+		if providers, err = c.look(ctx); err != nil {
+			return err
+		}
+	}
+	best, sources, err := c.choose(ctx, root, providers, a)
+	if err != nil {
+		return err
+	}
+	m := best.Manifest()
+	a.Version, a.Digest = m.Version, best.Digest().String()
+	a.Folder = filepath.Join(c.Output, m.Channel, m.Arch)
+	if err := c.bring(ctx, best, sources, a, stderr); err != nil {
+		return err
+	}
+	// The folder carries its root, so that plasmd serve needs none named.
+	return keepRoot(c.Output, root)
+}
+
+// look finds providers on the local network.
+func (c *commandLine) look(ctx context.Context) ([]string, error) {
+	found, err := nearby.Find(ctx, nearby.BrowseOptions{Channel: c.Channel, Arch: c.Arch, Log: slog.Default()}, lookTime)
+	if err != nil {
+		return nil, err
+	}
+	var urls []string
+	for _, f := range found {
+		for _, u := range f.URLs {
+			if !slices.Contains(urls, u) {
+				urls = append(urls, u)
+			}
+		}
+	}
+	if len(urls) == 0 {
+		return nil, trust.Refuse(trust.Unreachable, "nobody on the network offers %s/%s; name a provider with --provider URL", c.Channel, c.Arch)
+	}
+	return urls, nil
+}
+
+// choose asks every provider for its manifest and picks the newest that the
+// root vouches for; sources are those who offer exactly that one.
+func (c *commandLine) choose(ctx context.Context, root trust.Root, providers []string, a *answer) (trust.Verified, []string, error) {
+	offers := fetch.Offers(ctx, providers, root, trust.Policy{
+		Channel: c.Channel, Arch: c.Arch, Floor: c.Floor, Now: time.Now(),
+	})
+	var best trust.Verified
+	var refused []error
+	for _, o := range offers {
+		if o.Err != nil {
+			slog.Warn("refused", "provider", o.URL, "reason", o.Err.Error())
+			a.Providers = append(a.Providers, provider{URL: o.URL, Code: trust.CodeOf(o.Err), Reason: ui.Clean(o.Err.Error())})
+			refused = append(refused, fmt.Errorf("%s: %w", o.URL, o.Err))
+			continue
+		}
+		if !best.Valid() || o.Release.Manifest().Version > best.Manifest().Version {
+			best = o.Release
+		}
+	}
+	if ctx.Err() != nil {
+		return best, nil, context.Cause(ctx)
+	}
+	if !best.Valid() {
+		return best, nil, refused[0] // every one was refused; all are in the log
+	}
+	var sources []string
+	for _, o := range offers {
+		switch {
+		case o.Err != nil:
+		case o.Release.Digest() == best.Digest():
+			sources = append(sources, o.URL)
+		case o.Release.Manifest().Version == best.Manifest().Version:
+			slog.Warn("two releases of one version are offered; the first is taken",
+				"version", best.Manifest().Version, "taken", best.Digest().String(), "other", o.Release.Digest().String(), "provider", o.URL)
+		}
+	}
+	return best, sources, nil
+}
+
+// bring downloads what is not there yet, and writes the manifest last.
+func (c *commandLine) bring(ctx context.Context, best trust.Verified, sources []string, a *answer, stderr io.Writer) error {
+	m := best.Manifest()
+	if err := os.MkdirAll(a.Folder, 0o755); err != nil {
+		return fmt.Errorf("making the folder: %w", err)
+	}
+	names := c.Artifact
+	if len(names) == 0 {
+		names = release.Required
+	}
+	dst := &folder{dir: a.Folder}
+	defer dst.close()
+	var missing []string
+	for _, name := range slices.Compact(slices.Sorted(slices.Values(names))) {
+		want, ok := m.Artifacts[name]
+		if !ok {
+			return fmt.Errorf("version %d has no artifact %q", m.Version, name)
+		}
+		held, err := dst.holds(ctx, name, want)
+		if err != nil {
+			return err
+		}
+		if !held {
+			missing = append(missing, name)
+		}
+		a.Files = append(a.Files, release.FileName(name))
+	}
+	a.Files = append(a.Files, release.ManifestFile)
+	if len(missing) > 0 {
+		bar := ui.Progress(stderr, "fetching "+strings.Join(missing, ", "), total(m, missing))
+		report, err := fetch.Release(ctx, best, sources, dst, fetch.Options{
+			Names:    missing,
+			Progress: func(done, _ int64) { bar.Set(done) },
+		})
+		bar.Close()
+		a.Bytes, a.Resumed = report.Bytes, report.Resumed
+		for _, p := range report.Providers {
+			line := provider{URL: p.URL, Bytes: p.Bytes}
+			if p.Dropped != nil {
+				line.Code, line.Reason = p.Dropped.Code, p.Dropped.Detail
+				slog.Warn("dropped", "provider", p.URL, "reason", p.Dropped.Error())
+			}
+			a.Providers = append(a.Providers, line)
+		}
+		if err != nil {
+			return fmt.Errorf("fetching version %d: %w", m.Version, err)
+		}
+	}
+	return dst.commit(best.Envelope())
+}
+
+func total(m release.Manifest, names []string) (n int64) {
+	for _, name := range names {
+		n += m.Artifacts[name].Size
+	}
+	return n
+}
+
+// readRoot reads a root document, which is at most envelope.MaxBytes long.
+func readRoot(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, envelope.MaxBytes+1))
+}

@@ -1,0 +1,167 @@
+package fetch
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"phase/appliance/fetch"
+	"phase/appliance/release"
+	"phase/appliance/trust"
+)
+
+// folder is a destination of files: each artifact grows in NAME.part and gets
+// its name once everything is there.
+type folder struct {
+	dir   string
+	parts []*part
+}
+
+// part is one artifact on its way.
+type part struct {
+	*os.File
+	have int64
+	name string // the file it becomes
+}
+
+// holds says whether the folder has an artifact already, whole and right.
+func (f *folder) holds(ctx context.Context, name string, want release.Artifact) (bool, error) {
+	file, err := os.Open(filepath.Join(f.dir, release.FileName(name)))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("looking at what is there: %w", err)
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil || !info.Mode().IsRegular() || info.Size() != want.Size {
+		return false, err
+	}
+	sum := sha256.New()
+	for {
+		if ctx.Err() != nil {
+			return false, context.Cause(ctx)
+		}
+		if _, err := io.CopyN(sum, file, 1<<20); err == io.EOF {
+			break
+		} else if err != nil {
+			return false, fmt.Errorf("looking at what is there: %w", err)
+		}
+	}
+	return release.Digest(sum.Sum(nil)) == want.SHA256, nil
+}
+
+// Region opens NAME.part, and keeps what an earlier run left in it.
+func (f *folder) Region(name string, size int64) (fetch.Region, error) {
+	target := filepath.Join(f.dir, release.FileName(name))
+	file, err := os.OpenFile(target+".part", os.O_RDWR|os.O_CREATE, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	p := &part{File: file, name: target}
+	f.parts = append(f.parts, p)
+	p.have, err = prefix(file, size)
+	return p, err
+}
+
+// Have is how much an earlier run left.
+func (p *part) Have() int64 { return p.have }
+
+// Keep cuts the file to what a later run can go on from.
+func (p *part) Keep(prefix int64) error { return p.Truncate(prefix) }
+
+// seekHole is SEEK_HOLE of lseek(2): the first byte, from the offset on, that
+// was never written.
+const seekHole = 4
+
+// holeMargin is taken off before a hole: a run that was killed can leave the
+// last write before it half done, and a file system counts in blocks.
+const holeMargin = 256 << 10
+
+// prefix is how many bytes from the start a run that was killed may have
+// written without a gap. Several providers leave several gaps; where the file
+// system does not tell them, the digest will.
+func prefix(file *os.File, size int64) (int64, error) {
+	info, err := file.Stat()
+	if err != nil {
+		return 0, err
+	}
+	if info.Size() > size {
+		return 0, file.Truncate(0) // another artifact's
+	}
+	hole, err := file.Seek(0, seekHole)
+	if err != nil || hole >= info.Size() {
+		return info.Size(), nil
+	}
+	return max(0, hole-holeMargin), nil
+}
+
+// commit gives the parts their names and writes the manifest. While files are
+// replaced there is none: a manifest beside files it does not describe would
+// be a lie.
+func (f *folder) commit(envelope []byte) error {
+	manifest := filepath.Join(f.dir, release.ManifestFile)
+	if old, err := os.ReadFile(manifest); err == nil && bytes.Equal(old, envelope) && len(f.parts) == 0 {
+		return nil
+	}
+	if err := os.Remove(manifest); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("taking the old manifest away: %w", err)
+	}
+	for _, p := range f.parts {
+		if err := errors.Join(p.Sync(), os.Rename(p.Name(), p.name)); err != nil {
+			return fmt.Errorf("keeping %s: %w", filepath.Base(p.name), err)
+		}
+	}
+	return writeFile(manifest, envelope)
+}
+
+func (f *folder) close() {
+	for _, p := range f.parts {
+		p.Close()
+	}
+}
+
+// writeFile puts a file in place whole, and on the disk.
+func writeFile(path string, data []byte) error {
+	part := path + ".part"
+	file, err := os.OpenFile(part, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
+	if err != nil {
+		return fmt.Errorf("writing %s: %w", filepath.Base(path), err)
+	}
+	_, err = file.Write(data)
+	if err = errors.Join(err, file.Sync(), file.Close()); err == nil {
+		err = os.Rename(part, path)
+	}
+	if err != nil {
+		return fmt.Errorf("writing %s: %w", filepath.Base(path), err)
+	}
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return fmt.Errorf("writing %s: %w", filepath.Base(path), err)
+	}
+	if err := errors.Join(dir.Sync(), dir.Close()); err != nil {
+		return fmt.Errorf("writing %s: %w", filepath.Base(path), err)
+	}
+	return nil
+}
+
+// keepRoot puts the root beside the releases it vouches for, unless one of
+// that version is there.
+func keepRoot(dir string, root trust.Root) error {
+	path := filepath.Join(dir, "root", strconv.FormatUint(root.Version(), 10)+".json")
+	if _, err := os.Stat(path); err == nil {
+		return nil
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return fmt.Errorf("keeping the root: %w", err)
+	}
+	return writeFile(path, root.Raw())
+}

@@ -1,0 +1,152 @@
+package plasmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"time"
+
+	"phase/appliance/fetch"
+	"phase/appliance/program"
+	"phase/appliance/status"
+	"phase/appliance/strictjson"
+	"phase/appliance/ui"
+)
+
+type providerCmd struct {
+	Status providerStatusCmd `cmd:"" help:"How a provider is; exit code 1 when it is unhealthy."`
+	List   providerListCmd   `cmd:"" help:"The releases a provider holds; exit code 1 when it is unhealthy."`
+}
+
+type providerStatusCmd struct {
+	URL  string `name:"url" short:"a" default:"http://localhost:8080" placeholder:"URL" help:"The provider (${default})."`
+	JSON bool   `name:"json" short:"j" help:"Print one JSON object."`
+}
+
+type providerListCmd struct {
+	URL  string `name:"url" short:"a" default:"http://localhost:8080" placeholder:"URL" help:"The provider (${default})."`
+	JSON bool   `name:"json" short:"j" help:"Print one JSON array."`
+}
+
+const (
+	askTime = 10 * time.Second
+	askMax  = 1 << 20
+)
+
+// ask gets a provider's /status: the text, and what it says.
+func ask(ctx context.Context, base string) ([]byte, status.Report, error) {
+	var report status.Report
+	u, err := fetch.ParseBase(base)
+	if err != nil {
+		return nil, report, program.Usagef("--url: %w", err)
+	}
+	u = u.JoinPath("status")
+	ctx, cancel := context.WithTimeoutCause(ctx, askTime, fmt.Errorf("no answer within %v", askTime))
+	defer cancel()
+	client := fetch.NewClient()
+	defer client.CloseIdleConnections()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	if err != nil {
+		return nil, report, program.Usagef("--url: %w", err)
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return nil, report, fmt.Errorf("asking the provider: %w", err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return nil, report, fmt.Errorf("asking the provider: %s answered %d %s", u, resp.StatusCode, http.StatusText(resp.StatusCode))
+	}
+	data, err := io.ReadAll(io.LimitReader(resp.Body, askMax+1))
+	if err != nil {
+		return nil, report, fmt.Errorf("reading the provider's answer: %w", errors.Join(err, context.Cause(ctx)))
+	}
+	if err := strictjson.Unmarshal(data, &report); err != nil {
+		return nil, report, fmt.Errorf("reading the provider's answer: %w", err)
+	}
+	return data, report, nil
+}
+
+func verdictOf(r status.Report) error {
+	if r.Health.Status != "healthy" {
+		return program.Exit{Code: 1}
+	}
+	return nil
+}
+
+func (c providerStatusCmd) run(ctx context.Context, stdout io.Writer) error {
+	data, r, err := ask(ctx, c.URL)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		if _, err := stdout.Write(data); err != nil {
+			return fmt.Errorf("writing the answer: %w", err)
+		}
+		return verdictOf(r)
+	}
+	rows := [][]string{
+		{"node", ui.Clean(r.Name)},
+		{"peer", ui.Clean(r.PeerID)},
+		{"health", ui.Clean(r.Health.Status)},
+		{"up", ui.Duration(time.Duration(r.UptimeSeconds) * time.Second)},
+		{"program", ui.Clean(r.Version)},
+	}
+	for name, said := range r.Health.Checks {
+		if said != "ok" {
+			rows = append(rows, []string{"", ui.Clean(name + ": " + said)})
+		}
+	}
+	if r.Release != nil {
+		rows = append(rows, []string{"release", ui.Clean(fmt.Sprintf("%s/%s version %d %s", r.Release.Channel, r.Release.Arch, r.Release.Version, r.Release.Digest))})
+	}
+	rows = append(rows, []string{"update", ui.Clean(r.Update.State)})
+	if last := r.Update.Last; last != nil {
+		rows = append(rows, []string{"", ui.Clean(fmt.Sprintf("version %d from %s: %s %s", last.Version, last.Provider, last.Result, last.Reason))})
+	}
+	for _, p := range r.Problems {
+		rows = append(rows, []string{"problem", ui.Clean(p)})
+	}
+	if err := ui.Table(stdout, rows); err != nil {
+		return fmt.Errorf("writing the answer: %w", err)
+	}
+	return verdictOf(r)
+}
+
+func (c providerListCmd) run(ctx context.Context, stdout io.Writer) error {
+	_, r, err := ask(ctx, c.URL)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		if r.Releases == nil {
+			r.Releases = []status.ReleaseInfo{}
+		}
+		data, err := strictjson.MarshalIndent(r.Releases)
+		if err != nil {
+			return fmt.Errorf("writing the answer: %w", err)
+		}
+		if _, err := stdout.Write(data); err != nil {
+			return fmt.Errorf("writing the answer: %w", err)
+		}
+		return verdictOf(r)
+	}
+	rows := [][]string{{"CHANNEL", "ARCH", "VERSION", "NAME", "SIZE", "EXPIRES", "DIGEST"}}
+	for _, held := range r.Releases {
+		size := int64(0)
+		for _, a := range held.Artifacts {
+			size += a.Size
+		}
+		rows = append(rows, []string{
+			ui.Clean(held.Channel), ui.Clean(held.Arch), strconv.FormatUint(held.Version, 10), ui.Clean(held.Name),
+			ui.Bytes(size), held.Expires.UTC().Format(time.DateOnly), ui.Clean(held.Digest),
+		})
+	}
+	if err := ui.Table(stdout, rows); err != nil {
+		return fmt.Errorf("writing the answer: %w", err)
+	}
+	return verdictOf(r)
+}

@@ -1,0 +1,141 @@
+package plasmd
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"phase/appliance/envelope"
+	"phase/appliance/identity"
+	"phase/appliance/program"
+	"phase/appliance/release"
+	"phase/appliance/store"
+)
+
+// rescan is how often a folder served is looked at for changes.
+const rescan = 2 * time.Second
+
+// nodeRoot is where a node has the root built into it.
+const nodeRoot = "/etc/phase/root.json"
+
+type serveCmd struct {
+	Folder  string `name:"artifacts" short:"a" default:"." placeholder:"DIR" help:"The folder, with <channel>/<arch>/manifest.json and the files beside it (${default})."`
+	Channel string `short:"c" placeholder:"CHANNEL" help:"Serve this channel only: stable, testing or nightly."`
+	Arch    string `short:"A" placeholder:"ARCH" help:"Serve this arch only: x86_64 or arm64."`
+	Port    uint16 `short:"p" default:"8080" help:"Port to listen on, 0 for any that is free (${default})."`
+	Bind    string `short:"b" default:"::" placeholder:"ADDR" help:"Address to listen on (${default}: all, IPv4 too)."`
+	Root    string `short:"r" placeholder:"FILE" help:"The root that releases must verify under (default: root/1.json in the folder, else /etc/phase/root.json)."`
+	NoDHT   bool   `name:"no-dht" help:"Announce nothing in the DHT. This version has none to announce in."`
+	NoMDNS  bool   `name:"no-mdns" help:"Announce nothing on the local network."`
+}
+
+func (c serveCmd) run(ctx context.Context, log io.Writer) error {
+	channels, arches := release.Channels, release.Arches
+	if c.Channel != "" {
+		channel, err := release.ParseChannel(c.Channel)
+		if err != nil {
+			return program.Usagef("--channel: %w", err)
+		}
+		channels = []string{channel}
+	}
+	if c.Arch != "" {
+		arch, err := release.ParseArch(c.Arch)
+		if err != nil {
+			return program.Usagef("--arch: %w", err)
+		}
+		arches = []string{arch}
+	}
+	folder, err := os.OpenRoot(c.Folder)
+	if err != nil {
+		return fmt.Errorf("serving a folder: %w", err)
+	}
+	defer folder.Close()
+	rootPath, err := c.rootPath()
+	if err != nil {
+		return err
+	}
+	root, err := readRoot(rootPath)
+	if err != nil {
+		return err
+	}
+	id, err := identity.Ephemeral(rand.Reader)
+	if err != nil {
+		return err
+	}
+	s := &server{
+		id: id, log: log, announce: !c.NoMDNS,
+		address: net.JoinHostPort(c.Bind, strconv.Itoa(int(c.Port))),
+		promise: fmt.Sprintf("%s holds no release that verifies under %s", c.Folder, rootPath),
+	}
+	s.channel, s.arch = first(folder, channels, arches)
+	s.fill = func(ctx context.Context, held *store.Store) (func(context.Context), error) {
+		releases := store.NewFolder(held, folder, root)
+		for _, p := range releases.Scan(ctx, channels, arches) {
+			s.problem(errors.New(p.String()))
+		}
+		report := func(p store.Problem) { s.problem(errors.New(p.String())) }
+		background := func(ctx context.Context) { releases.Watch(ctx, rescan, channels, arches, report) }
+		return background, nil
+	}
+	fmt.Fprintf(log, "peer %s\n", id.PeerID())
+	return s.run(ctx)
+}
+
+// rootPath is the root to use: the one named, the folder's own, the node's.
+// The folder's own is taken at its word because the folder is the owner's; who
+// fetches from here has a root of his own.
+func (c serveCmd) rootPath() (string, error) {
+	if c.Root != "" {
+		return c.Root, nil
+	}
+	for _, path := range []string{filepath.Join(c.Folder, "root", "1.json"), nodeRoot} {
+		if _, err := os.Stat(path); err == nil {
+			return path, nil
+		}
+	}
+	return "", fmt.Errorf("no root of trust in %s/root/1.json; name one with --root", c.Folder)
+}
+
+// first is the channel and arch for /manifest.json: stable before the others,
+// this machine's arch before the other, what is there before what is not.
+func first(folder *os.Root, channels, arches []string) (channel, arch string) {
+	own := release.RunningArch()
+	ordered := append([]string{}, arches...)
+	for i, a := range ordered {
+		if a == own {
+			ordered[0], ordered[i] = ordered[i], ordered[0]
+		}
+	}
+	for _, channel := range channels {
+		for _, arch := range ordered {
+			if _, err := folder.Stat(filepath.Join(channel, arch, release.ManifestFile)); err == nil {
+				return channel, arch
+			}
+		}
+	}
+	return channels[0], ordered[0]
+}
+
+// readCapped reads a signed document, which is at most envelope.MaxBytes long.
+func readCapped(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, envelope.MaxBytes+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(data) > envelope.MaxBytes {
+		return nil, fmt.Errorf("%s is over %d bytes long", path, envelope.MaxBytes)
+	}
+	return data, nil
+}

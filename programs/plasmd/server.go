@@ -1,0 +1,237 @@
+package plasmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync"
+	"time"
+
+	"phase/appliance/identity"
+	"phase/appliance/nearby"
+	"phase/appliance/program"
+	"phase/appliance/provide"
+	"phase/appliance/release"
+	"phase/appliance/status"
+	"phase/appliance/store"
+	"phase/appliance/trust"
+)
+
+const (
+	// drainTime is how long requests at work may go on after the end of the
+	// program was asked for; init waits a little longer before it kills.
+	drainTime = 5 * time.Second
+	// goodbyeTime is how long the announcer gets to take back what it said.
+	goodbyeTime = 2 * time.Second
+)
+
+// server is what start and serve have in common: a store behind HTTP, filled
+// after the first answer can be given, and announced once it is filled.
+type server struct {
+	id            identity.Identity
+	channel, arch string // of the release at /manifest.json
+	stateDir      string // "" for none
+	address       string // to listen on
+	v1            http.Handler
+	announce      bool
+	log           io.Writer
+	promise       string // what is wrong when nothing is held; "" when that is fine
+	// fill loads the store. It runs beside the HTTP server; when it returns,
+	// what can be had at once is in the store, and background, which may be
+	// nil, goes on following its source.
+	fill func(ctx context.Context, s *store.Store) (background func(context.Context), err error)
+
+	store *store.Store
+	mu    sync.Mutex
+	held  error // errLoading, what went wrong, or nil
+	said  []string
+}
+
+var errLoading = errors.New("the releases held are still being hashed")
+
+// run serves until ctx ends, then says goodbye and drains.
+func (s *server) run(ctx context.Context) error {
+	listener, err := listen(s.address)
+	if err != nil {
+		return err
+	}
+	s.store, s.held = store.New(), errLoading
+	board := status.New(status.Config{
+		Name: s.id.Name(), PeerID: s.id.PeerID(), Version: program.Version, Channel: s.channel, Arch: s.arch,
+		Store: s.store, Held: s.holding, Problems: s.problems, Dir: s.stateDir, Now: time.Now,
+	})
+	handler := provide.Handler(provide.Config{
+		Store: s.store, Channel: s.channel, Arch: s.arch, Pages: board.Pages(), V1: s.v1,
+		Loading: func() bool { return errors.Is(s.holding(), errLoading) },
+	})
+	// Its end is the end of the others too.
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var tasks sync.WaitGroup
+	var served error
+	tasks.Go(func() {
+		defer cancel()
+		served = provide.Serve(ctx, provide.NewServer(board.Count(handler)), listener, drainTime)
+	})
+	fmt.Fprintf(s.log, "serving http on %s\n", listener.Addr())
+	tasks.Go(func() { s.hold(ctx, port(listener)) })
+	tasks.Wait()
+	if served != nil {
+		return fmt.Errorf("serving http on %s: %w", listener.Addr(), served)
+	}
+	return nil
+}
+
+// hold fills the store, and then says on the console and the network what it
+// holds as that changes.
+func (s *server) hold(ctx context.Context, port uint16) {
+	background, err := s.fill(ctx, s.store)
+	if ctx.Err() != nil {
+		return
+	}
+	s.mu.Lock()
+	s.held = err
+	s.mu.Unlock()
+	if err := s.holding(); err != nil {
+		fmt.Fprintf(s.log, "problem: %v\n", err)
+	}
+	var tasks sync.WaitGroup
+	defer tasks.Wait()
+	if background != nil {
+		tasks.Go(func() { background(ctx) })
+	}
+	var announcer *nearby.Announcer
+	if s.announce {
+		announcer, err = nearby.Announce(ctx, nearby.Config{
+			Name: s.id.Name(), Port: port, Peer: s.id.PeerID(), Log: slog.Default(),
+		})
+		if err != nil {
+			s.problem(fmt.Errorf("announcing on the network: %w", err))
+		}
+	}
+	told := map[release.Digest]bool{}
+	for {
+		changed := s.store.Changed()
+		s.tell(told)
+		if announcer != nil {
+			if err := announcer.SetInstances(s.instances()); err != nil {
+				s.problem(fmt.Errorf("announcing on the network: %w", err))
+			}
+		}
+		select {
+		case <-changed:
+			continue
+		case <-ctx.Done():
+		}
+		break
+	}
+	if announcer != nil {
+		select {
+		case <-announcer.Done():
+		case <-time.After(goodbyeTime):
+		}
+	}
+}
+
+// tell prints the releases held that have not been printed.
+func (s *server) tell(told map[release.Digest]bool) {
+	for _, r := range s.store.Releases() {
+		if !told[r.Digest()] {
+			told[r.Digest()] = true
+			m := r.Manifest()
+			fmt.Fprintf(s.log, "holds release %s/%s version %d %s\n", m.Channel, m.Arch, m.Version, r.Digest())
+		}
+	}
+}
+
+// instances are the newest of each channel and arch, the one at /manifest.json
+// first.
+func (s *server) instances() []nearby.Instance {
+	var list []nearby.Instance
+	add := func(r store.Release) {
+		m := r.Manifest()
+		for _, i := range list {
+			if i.Channel == m.Channel && i.Arch == m.Arch {
+				return
+			}
+		}
+		list = append(list, nearby.Instance{Channel: m.Channel, Arch: m.Arch, Version: m.Version})
+	}
+	if r, ok := s.store.Newest(s.channel, s.arch); ok {
+		add(r)
+	}
+	for _, r := range s.store.Releases() {
+		add(r)
+	}
+	return list
+}
+
+// holding says what is wrong with what is held, nil when nothing is.
+func (s *server) holding() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.held == nil && s.promise != "" && len(s.store.Releases()) == 0 {
+		return errors.New(s.promise)
+	}
+	return s.held
+}
+
+// problem prints what is wrong and keeps it for /status.
+func (s *server) problem(err error) {
+	fmt.Fprintf(s.log, "problem: %v\n", err)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	const most = 32
+	if len(s.said) < most {
+		s.said = append(s.said, err.Error())
+	}
+}
+
+func (s *server) problems() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]string{}, s.said...)
+}
+
+// listen opens the address to serve on. For "::" the host is left out, which
+// means both families, or IPv4 alone where the kernel has no IPv6.
+func listen(address string) (net.Listener, error) {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, program.Usagef("%q is not an address to listen on, like [::]:8080: %w", address, err)
+	}
+	if host == "::" {
+		host = ""
+	}
+	listener, err := net.Listen("tcp", net.JoinHostPort(host, port))
+	if err != nil {
+		return nil, fmt.Errorf("serving http on %s: %w", address, err)
+	}
+	return listener, nil
+}
+
+func port(l net.Listener) uint16 {
+	at, err := netip.ParseAddrPort(l.Addr().String())
+	if err != nil {
+		return 0
+	}
+	return at.Port()
+}
+
+// readRoot reads the root that releases must verify under.
+func readRoot(path string) (trust.Root, error) {
+	data, err := readCapped(path)
+	if err != nil {
+		return trust.Root{}, fmt.Errorf("reading the root of trust: %w", err)
+	}
+	root, err := trust.ParseRoot(data)
+	if err != nil {
+		return trust.Root{}, fmt.Errorf("reading the root of trust %s: %w", path, err)
+	}
+	return root, nil
+}
