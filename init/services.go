@@ -14,8 +14,8 @@ const phase = "/user/phase" // the one binary
 
 var environment = []string{"PATH=/user", "HOME=/run/phase", "TMPDIR=/tmp"}
 
-// table lists the services of a node in the order they start, for the options
-// of this boot. data is plasmd's folder, or empty where nothing is kept.
+// table lists the services of a node, for the options of this boot, each before
+// those that need it to say goodbye: they are stopped from the last to the first. data is plasmd's folder, or empty where nothing is kept.
 func table(o boot.Options, data string) []supervise.Service {
 	listen := "[::]:8080"
 	if o.Mode == boot.Private {
@@ -26,8 +26,8 @@ func table(o boot.Options, data string) []supervise.Service {
 		plasmd = append(plasmd, "--data", data)
 	}
 	return []supervise.Service{
-		{Name: "plasmd", Path: phase, Args: plasmd, UID: plasmdUID, GID: plasmdGID},
 		{Name: "net", Path: phase, Args: []string{"--state", runDir, "--resolv", resolvFile}},
+		{Name: "plasmd", Path: phase, Args: plasmd, UID: plasmdUID, GID: plasmdGID},
 		{Name: "update", Path: phase, Args: []string{"--state", runDir, "--root", rootFile}},
 	}
 }

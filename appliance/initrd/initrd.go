@@ -1,0 +1,157 @@
+// Package initrd lays out the archive that carries a release over a jump. A
+// kernel unpacks several archives one after the other, so the signed initramfs
+// comes first, byte for byte, and a second archive behind it holds the files of
+// the release. Where each file's bytes go is known before the first of them
+// arrives: a download is written straight into the place the kernel will read
+// it from, and nothing is ever held twice.
+//
+// The format is "newc" (Documentation/driver-api/early-userspace/buffer-format.rst
+// in Linux). The u-root reader allocates what a header claims, up to 4 GiB for
+// a name; ours is capped, and u-root's serves as the second opinion in tests.
+package initrd
+
+import (
+	"fmt"
+	"io"
+	"path"
+	"slices"
+	"strings"
+)
+
+// File is a file to be carried.
+type File struct {
+	Name string // path without a leading slash
+	Size int64  // bytes, less than 4 GiB
+}
+
+// Layout says where in the archive each file's bytes lie. Everything that is
+// not a file's content or the prefix is written by WriteFrame.
+type Layout struct {
+	prefix int64 // bytes of the first archive
+	size   int64
+	places map[string]place
+	frames []frame
+}
+
+type place struct{ offset, size int64 }
+
+// frame is a header with its name, or the trailer, and where it goes.
+type frame struct {
+	offset int64
+	data   []byte
+}
+
+const (
+	magic       = "070701"
+	headerBytes = len(magic) + 13*8
+	trailer     = "TRAILER!!!"
+	fileMode    = 0o100644
+	folderMode  = 0o040755
+	maxSize     = 1<<32 - 1 // what 8 hexadecimal digits can say
+)
+
+// NewLayout plans the archive that begins with prefix bytes of another archive
+// and then carries files, in that order, and the folders they are in.
+func NewLayout(prefix int64, files []File) (*Layout, error) {
+	if prefix < 0 || prefix > maxSize {
+		return nil, fmt.Errorf("an initramfs of %d bytes", prefix)
+	}
+	l := &Layout{prefix: prefix, places: map[string]place{}}
+	at := align(prefix)
+	inode := 0
+	head := func(name string, mode uint32, size int64) {
+		inode++
+		data := header(name, mode, inode, size)
+		l.frames = append(l.frames, frame{at, data})
+		at = align(at + int64(len(data)))
+	}
+	made := map[string]bool{".": true}
+	for _, f := range files {
+		if !clean(f.Name) || f.Size < 0 || f.Size > maxSize {
+			return nil, fmt.Errorf("a file %q of %d bytes cannot be carried", f.Name, f.Size)
+		}
+		if _, twice := l.places[f.Name]; twice || made[f.Name] {
+			return nil, fmt.Errorf("%q is to be carried twice", f.Name)
+		}
+		for _, dir := range folders(f.Name) {
+			if _, isFile := l.places[dir]; isFile {
+				return nil, fmt.Errorf("%q is a file and a folder", dir)
+			}
+			if !made[dir] {
+				made[dir] = true
+				head(dir, folderMode, 0)
+			}
+		}
+		head(f.Name, fileMode, f.Size)
+		l.places[f.Name] = place{at, f.Size}
+		at = align(at + f.Size)
+	}
+	inode = -1
+	head(trailer, 0, 0)
+	l.size = at
+	return l, nil
+}
+
+// Size is the length of the whole archive in bytes.
+func (l *Layout) Size() int64 { return l.size }
+
+// Offset is where the content of a file lies.
+func (l *Layout) Offset(name string) (offset, size int64, ok bool) {
+	p, ok := l.places[name]
+	return p.offset, p.size, ok
+}
+
+// Prefix is the length of the first archive, which lies at 0.
+func (l *Layout) Prefix() int64 { return l.prefix }
+
+// WriteFrame writes what lies between the contents. The gaps of alignment are
+// left alone: w must read as zeros where nothing was written, as a new file or
+// memfd of length Size does.
+func (l *Layout) WriteFrame(w io.WriterAt) error {
+	for _, f := range l.frames {
+		if _, err := w.WriteAt(f.data, f.offset); err != nil {
+			return fmt.Errorf("writing the archive that is carried over: %w", err)
+		}
+	}
+	return nil
+}
+
+// header is a file's header and name, without the padding behind them. Times
+// and owners are zero: the same release gives the same bytes.
+func header(name string, mode uint32, inode int, size int64) []byte {
+	links := 1
+	if mode == folderMode {
+		links = 2
+	}
+	var b strings.Builder
+	b.WriteString(magic)
+	for _, n := range [13]int64{
+		int64(max(inode, 0)), int64(mode), 0, 0, int64(links), 0, size,
+		0, 0, 0, 0, int64(len(name) + 1), 0,
+	} {
+		fmt.Fprintf(&b, "%08X", n)
+	}
+	b.WriteString(name)
+	b.WriteByte(0)
+	return []byte(b.String())
+}
+
+// align rounds up to 4 bytes, where the kernel looks for the next header.
+func align(n int64) int64 { return (n + 3) &^ 3 }
+
+// clean says whether a path stays below the root it is unpacked in and is
+// written in its one shortest form.
+func clean(name string) bool {
+	return name != "" && name != trailer && len(name) < maxName && path.Clean(name) == name && !strings.HasPrefix(name, "/") &&
+		name != "." && name != ".." && !strings.HasPrefix(name, "../") && !strings.ContainsRune(name, 0)
+}
+
+// folders are those that name lies in, the outermost first.
+func folders(name string) []string {
+	var all []string
+	for dir := path.Dir(name); dir != "."; dir = path.Dir(dir) {
+		all = append(all, dir)
+	}
+	slices.Reverse(all)
+	return all
+}

@@ -1,0 +1,217 @@
+package initrd
+
+import (
+	"bytes"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/u-root/u-root/pkg/cpio"
+)
+
+// build writes an archive with the given contents and returns its bytes.
+func build(t testing.TB, prefix []byte, names []string, contents map[string][]byte) []byte {
+	t.Helper()
+	var files []File
+	for _, name := range names {
+		files = append(files, File{name, int64(len(contents[name]))})
+	}
+	l, err := NewLayout(int64(len(prefix)), files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Create(filepath.Join(t.TempDir(), "initrd"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := f.Truncate(l.Size()); err != nil {
+		t.Fatal(err)
+	}
+	// In any order: that is the point of it.
+	for _, name := range names {
+		at, size, ok := l.Offset(name)
+		if !ok || size != int64(len(contents[name])) {
+			t.Fatalf("%s: %d, %v", name, size, ok)
+		}
+		if _, err := f.WriteAt(contents[name], at); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := f.WriteAt(prefix, 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.WriteFrame(f); err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(f.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if int64(len(data)) != l.Size() {
+		t.Fatalf("%d bytes, planned %d", len(data), l.Size())
+	}
+	return data
+}
+
+var carried = map[string][]byte{
+	"release/manifest.json":    []byte(`{"a":1}`),
+	"release/vmlinuz":          bytes.Repeat([]byte("k"), 1001),
+	"release/initramfs.img":    {},
+	"release/rootfs.squashfs":  bytes.Repeat([]byte("r"), 4096),
+	"release/deep/er/file.txt": []byte("x"),
+}
+
+var order = []string{"release/manifest.json", "release/vmlinuz", "release/initramfs.img", "release/deep/er/file.txt", "release/rootfs.squashfs"}
+
+func TestLayoutReadByUroot(t *testing.T) {
+	prefix := []byte("13 bytes long")
+	data := build(t, prefix, order, carried)
+	if !bytes.HasPrefix(data, prefix) || !bytes.Equal(data[13:16], []byte{0, 0, 0}) {
+		t.Errorf("the archive begins with %q", data[:20])
+	}
+	records, err := cpio.ReadAllRecords(cpio.Newc.Reader(bytes.NewReader(data[16:])))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]string{}
+	var names []string
+	inodes := map[uint64]bool{}
+	for _, r := range records {
+		names = append(names, r.Name)
+		if inodes[r.Ino] {
+			t.Errorf("%s shares its inode: the kernel takes it for a hard link", r.Name)
+		}
+		inodes[r.Ino] = true
+		if r.Mode&cpio.S_IFMT == cpio.S_IFREG {
+			content, err := io.ReadAll(io.NewSectionReader(r, 0, int64(r.FileSize)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			got[r.Name] = string(content)
+		}
+	}
+	for name, want := range carried {
+		if got[name] != string(want) {
+			t.Errorf("%s: %d bytes, want %d", name, len(got[name]), len(want))
+		}
+	}
+	// A folder stands before what is in it: the kernel makes none by itself.
+	if s := strings.Join(names, " "); !strings.HasPrefix(s, "release release/manifest.json") ||
+		!strings.Contains(s, "release/deep release/deep/er release/deep/er/file.txt") {
+		t.Errorf("order %s", s)
+	}
+}
+
+func TestRead(t *testing.T) {
+	data := build(t, nil, order, carried)
+	entries, err := Read(bytes.NewReader(data), 0, int64(len(data)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for _, e := range entries {
+		if want, ok := carried[e.Name]; ok {
+			found++
+			if !bytes.Equal(data[e.Offset:e.Offset+e.Size], want) {
+				t.Errorf("%s lies elsewhere", e.Name)
+			}
+		}
+	}
+	if found != len(carried) {
+		t.Errorf("%d files of %d", found, len(carried))
+	}
+	patch := func(at int, text string) []byte {
+		bad := bytes.Clone(data)
+		copy(bad[at:], text)
+		return bad
+	}
+	for name, bad := range map[string][]byte{
+		"empty":              nil,
+		"cut in a header":    data[:50],
+		"cut before the end": data[:len(data)-headerBytes],
+		"cut in a name":      data[:headerBytes+2],
+		"magic":              patch(0, "070702"),
+		"no number":          patch(6, "0000000g"),
+		"a signed number":    patch(6, "+0000001"),
+		"size beyond":        patch(6+6*8, "FFFFFFFF"),
+		"name of 4 GiB":      patch(6+11*8, "FFFFFFFF"),
+		"name empty":         patch(6+11*8, "00000001"),
+		"name without end":   patch(6+11*8, "00000005"),
+		"path climbs":        patch(headerBytes, "../../x\x00"),
+		"path absolute":      patch(headerBytes, "/elease\x00"),
+	} {
+		if entries, err := Read(bytes.NewReader(bad), 0, int64(len(bad))); err == nil {
+			t.Errorf("%s: read %d entries", name, len(entries))
+		}
+	}
+}
+
+func TestLayoutRefuses(t *testing.T) {
+	for _, files := range [][]File{
+		{{"", 1}}, {{"/a", 1}}, {{"../a", 1}}, {{"a/../b", 1}}, {{"a/", 1}}, {{".", 1}}, {{trailer, 1}}, {{"a", -1}}, {{"a", 1 << 32}},
+		{{"a", 1}, {"a", 1}}, {{"a/b", 1}, {"a", 1}}, {{"a", 1}, {"a/b", 1}}, {{"a\x00b", 1}}, {{strings.Repeat("a", maxName), 1}},
+	} {
+		if _, err := NewLayout(0, files); err == nil {
+			t.Errorf("%.60q is accepted", files)
+		}
+	}
+	if _, err := NewLayout(-1, nil); err == nil {
+		t.Error("a prefix of -1 bytes is accepted")
+	}
+}
+
+// FuzzRead states: what is read lies within the archive, apart from each other,
+// under clean names.
+func FuzzRead(f *testing.F) {
+	data := build(f, nil, order, carried)
+	f.Add(data)
+	f.Add(data[:len(data)/2])
+	f.Fuzz(func(t *testing.T, data []byte) {
+		entries, err := Read(bytes.NewReader(data), 0, int64(len(data)))
+		if err != nil {
+			return
+		}
+		end := int64(0)
+		for _, e := range entries {
+			if e.Offset < end || e.Size < 0 || e.Offset+e.Size > int64(len(data)) || !clean(e.Name) {
+				t.Errorf("entry %+v in %d bytes, the one before ends at %d", e, len(data), end)
+			}
+			end = e.Offset + e.Size
+		}
+	})
+}
+
+// FuzzLayout states: every layout reads back as the files it was made for.
+func FuzzLayout(f *testing.F) {
+	f.Add(int64(5), "a/b", int64(3), "a/c", int64(0))
+	f.Fuzz(func(t *testing.T, prefix int64, a string, sizeA int64, b string, sizeB int64) {
+		l, err := NewLayout(prefix, []File{{a, sizeA}, {b, sizeB}})
+		if err != nil || l.Size() > 1<<20 {
+			return
+		}
+		buf := make(buffer, l.Size())
+		if err := l.WriteFrame(buf); err != nil {
+			t.Fatal(err)
+		}
+		entries, err := Read(bytes.NewReader(buf), align(prefix), l.Size())
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := 0
+		for _, e := range entries {
+			if offset, size, ok := l.Offset(e.Name); ok && offset == e.Offset && size == e.Size {
+				found++
+			}
+		}
+		if found != 2 {
+			t.Errorf("%q and %q read back as %+v", a, b, entries)
+		}
+	})
+}
+
+type buffer []byte
+
+func (b buffer) WriteAt(p []byte, at int64) (int, error) { return copy(b[at:], p), nil }
