@@ -2,10 +2,18 @@ package main
 
 import (
 	"phase/appliance/program"
+	"phase/programs/discover"
+	"phase/programs/fetch"
+	"phase/programs/net"
+	"phase/programs/plasmd"
 	"phase/programs/verify"
 )
 
 // programs by the name they are called by.
 var programs = map[string]program.Run{
-	"verify": verify.Run,
+	"discover": discover.Run,
+	"fetch":    fetch.Run,
+	"net":      net.Run,
+	"plasmd":   plasmd.Run,
+	"verify":   verify.Run,
 }
