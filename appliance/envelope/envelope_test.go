@@ -86,6 +86,15 @@ func TestSignAndVerify(t *testing.T) {
 			t.Errorf("another %s is signed by %q", name, got)
 		}
 	}
+	given := bytes.Clone(data)
+	if e, err = Parse(given); err != nil {
+		t.Fatal(err)
+	}
+	clear(given)
+	clear(e.Raw())
+	if !bytes.Equal(e.Raw(), data) {
+		t.Error("a caller changed the envelope's bytes")
+	}
 	again, err := Sign("text/plain", []byte("hello"), a, b, a)
 	if err != nil || !bytes.Equal(again, data) {
 		t.Error("the same input gave other bytes")
@@ -145,6 +154,7 @@ func TestKeyFiles(t *testing.T) {
 		"P-256":     pem.EncodeToMemory(&pem.Block{Type: privateBlock, Bytes: p256Private}),
 		"damaged":   bytes.Replace(private, []byte("MC4C"), []byte("MC4D"), 1),
 		"oversized": append(slices.Clone(private), bytes.Repeat([]byte("\n"), maxKeyFile)...),
+		"label":     bytes.ReplaceAll(private, []byte("PRIVATE KEY"), []byte("CERTIFICATE")),
 		"headers":   bytes.Replace(private, []byte("KEY-----\n"), []byte("KEY-----\nA: b\n\n"), 1),
 	} {
 		if _, err := DecodeKey(data); err == nil {

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/mr-tron/base58"
+
 	"phase/appliance/envelope"
 )
 
@@ -45,6 +47,7 @@ func TestPeerID(t *testing.T) {
 		"", "12D3KooW", specPeer[:51], specPeer + "1", "1" + specPeer, specPeer + "\n", " " + specPeer, strings.Replace(specPeer, "B", "0", 1),
 		"QmYyQSo1c1Ym7orWxLYvCrM2EmxFTANf8wXmmE7DWjhx5N", // of an RSA key: only its hash
 		strings.Repeat("1", 1000),
+		base58.Encode(key), PeerID(key[:31]), PeerID(append(bytes.Clone(key), 0)),
 	} {
 		if _, err := ParsePeerID(text); err == nil {
 			t.Errorf("%q was read", text)
@@ -154,8 +157,8 @@ func TestLoadRefuses(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(dir, File), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Load(dir); err == nil {
-		t.Error("a folder was read as a key")
+	if _, err := Load(dir); err == nil || !strings.Contains(err.Error(), "not a regular file") {
+		t.Errorf("a folder for a key: %v", err)
 	}
 	if _, err := Load(filepath.Join(dir, "nowhere")); err == nil {
 		t.Error("an identity was kept in no folder")

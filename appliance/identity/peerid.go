@@ -32,8 +32,8 @@ func ParsePeerID(text string) (ed25519.PublicKey, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading peer id %q: %w", text, err)
 	}
-	key, ok := bytes.CutPrefix(data, peerPrefix)
-	if !ok || len(key) != ed25519.PublicKeySize || PeerID(key) != text {
+	key := bytes.TrimPrefix(data, peerPrefix)
+	if len(key) != ed25519.PublicKeySize || PeerID(key) != text {
 		return nil, fmt.Errorf("reading peer id %q: not one of an Ed25519 key, which begins with 12D3KooW", text)
 	}
 	return key, nil

@@ -63,7 +63,7 @@ func Read(dir, name string, v any) error {
 }
 
 func path(dir, name string) (string, error) {
-	if name == "" || name != filepath.Base(name) || !filepath.IsLocal(name) {
+	if name != filepath.Base(name) || !filepath.IsLocal(name) {
 		return "", fmt.Errorf("state file name %q is not a plain file name", name)
 	}
 	return filepath.Join(dir, name), nil
