@@ -1,0 +1,174 @@
+package fat
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+func file(path string, data []byte) File {
+	return File{Path: path, Size: int64(len(data)), Open: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(data)), nil }}
+}
+
+// memory is a disk that reads as zeros where nothing was written.
+type memory []byte
+
+func (m memory) WriteAt(p []byte, at int64) (int, error) {
+	if at+int64(len(p)) > int64(len(m)) {
+		return 0, fmt.Errorf("writing past the end at %d", at)
+	}
+	return copy(m[at:], p), nil
+}
+
+func volume(size int64) Volume {
+	return Volume{Size: size, Start: 1 << 20, Label: "PHASE", Serial: 0x12345678, Time: time.Date(2026, 11, 23, 10, 20, 30, 0, time.UTC)}
+}
+
+var contents = map[string][]byte{
+	"vmlinuz":                   bytes.Repeat([]byte("kernel"), 100_000),
+	"initramfs.img":             []byte("small"),
+	"EMPTY.TXT":                 {},
+	"EFI/BOOT/BOOTX64.EFI":      bytes.Repeat([]byte{7}, 2048),
+	"loader/entries/a.conf":     bytes.Repeat([]byte{8}, 2049),
+	"loader/entries/phase.conf": []byte("title"),
+}
+
+func sample(t testing.TB, size int64) (memory, map[string]Extent) {
+	var files []File
+	for _, name := range []string{"vmlinuz", "initramfs.img", "EMPTY.TXT", "EFI/BOOT/BOOTX64.EFI", "loader/entries/a.conf", "loader/entries/phase.conf"} {
+		files = append(files, file(name, contents[name]))
+	}
+	m := make(memory, size)
+	placed, err := Write(m, volume(size), files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m, placed
+}
+
+func TestWhatIsWrittenIsReadBack(t *testing.T) {
+	for _, size := range []int64{4 << 20, 18 << 20, 76 << 20} {
+		m, placed := sample(t, size)
+		found, err := Read(bytes.NewReader(m), size)
+		if err != nil {
+			t.Fatalf("%d bytes: %v", size, err)
+		}
+		if len(found) != 6 || len(placed) != 6 {
+			t.Fatalf("found %v, placed %v", found, placed)
+		}
+		for name, at := range found {
+			if at != placed[name] {
+				t.Errorf("%s: found at %v, placed at %v", name, at, placed[name])
+			}
+			if got := m[at.Offset:][:at.Size]; !bytes.Equal(got, contents[name]) {
+				t.Errorf("%s holds other bytes", name)
+			}
+		}
+	}
+}
+
+func TestSameFilesSameBytes(t *testing.T) {
+	a, _ := sample(t, 8<<20)
+	b, _ := sample(t, 8<<20)
+	if !bytes.Equal(a, b) {
+		t.Error("two file systems of the same files differ")
+	}
+}
+
+func TestOtherToolsAgree(t *testing.T) {
+	fsck, err := exec.LookPath("/usr/sbin/fsck.fat")
+	if err != nil {
+		if os.Getenv("PHASE_REQUIRE") != "" {
+			t.Fatal("fsck.fat is missing: apt-get install dosfstools")
+		}
+		t.Skip("fsck.fat is missing: apt-get install dosfstools")
+	}
+	m, _ := sample(t, 18<<20)
+	path := filepath.Join(t.TempDir(), "fat")
+	if err := os.WriteFile(path, m, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command(fsck, "-nv", path).CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "11 files") {
+		t.Errorf("fsck.fat: %v\n%s", err, out)
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	whole := file("vmlinuz", contents["vmlinuz"])
+	short := whole
+	short.Size++
+	for _, c := range []struct {
+		name  string
+		size  int64
+		label string
+		files []File
+	}{
+		{"too small for FAT16", 1 << 20, "PHASE", nil},
+		{"too large for FAT16", 8 << 30, "PHASE", nil},
+		{"half a sector", 4<<20 + 1, "PHASE", nil},
+		{"label", 4 << 20, "phase", nil},
+		{"full", 4 << 20, "PHASE", []File{file("big", make([]byte, 4<<20))}},
+		{"twice", 4 << 20, "PHASE", []File{whole, whole}},
+		{"file as folder", 4 << 20, "PHASE", []File{whole, file("vmlinuz/x", nil)}},
+		{"folder as file", 4 << 20, "PHASE", []File{file("a/b", nil), file("a", nil)}},
+		{"parent", 4 << 20, "PHASE", []File{file("../x", nil)}},
+		{"character", 4 << 20, "PHASE", []File{file("a:b", nil)}},
+		{"shrunk", 4 << 20, "PHASE", []File{short}},
+	} {
+		v := volume(c.size)
+		v.Label = c.label
+		if _, err := Write(make(memory, min(c.size, 32<<20)), v, c.files); err == nil {
+			t.Errorf("%s: not refused", c.name)
+		}
+	}
+}
+
+func TestDamageIsRefused(t *testing.T) {
+	size := int64(4 << 20)
+	for name, damage := range map[string]func(m memory){
+		"no boot sector": func(m memory) { m[510] = 0 },
+		"larger than it": func(m memory) { m[19], m[20] = 0xFF, 0xFF },
+		"a loop":         func(m memory) { m[512+2*firstCluster] = firstCluster; m[513+2*firstCluster] = 0 },
+		"in pieces":      func(m memory) { m[512+2*firstCluster] = 9 },
+	} {
+		m, _ := sample(t, size)
+		damage(m)
+		if _, err := Read(bytes.NewReader(m), size); !errors.Is(err, ErrFormat) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// Whatever is changed in a file system, no file lies outside it.
+func FuzzRead(f *testing.F) {
+	size := int64(4 << 20)
+	whole, _ := sample(f, size)
+	g, err := layout(size)
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, at := range []int64{0, reserved * sectorSize, g.root * sectorSize, g.data * sectorSize} {
+		f.Add(uint32(at), []byte(whole[at:at+64]))
+	}
+	f.Fuzz(func(t *testing.T, at uint32, change []byte) {
+		m := bytes.Clone(whole)
+		copy(m[int64(at)%size:], change)
+		found, err := Read(bytes.NewReader(m), size)
+		if err != nil {
+			return
+		}
+		for name, at := range found {
+			if at.Offset < 0 || at.Size < 0 || at.Offset+at.Size > size {
+				t.Errorf("%q lies at %v of %d", name, at, size)
+			}
+		}
+	})
+}
