@@ -1,0 +1,250 @@
+// Package discover is the command line of package nearby: it looks for nodes
+// on the local network, asks each over HTTP for the manifest it announces, and
+// lists those whose manifest the root vouches for, newest first and, among
+// equals, the one that answered soonest first.
+package discover
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"phase/appliance/fetch"
+	"phase/appliance/nearby"
+	"phase/appliance/program"
+	"phase/appliance/release"
+	"phase/appliance/strictjson"
+	"phase/appliance/trust"
+	"phase/appliance/ui"
+)
+
+const about = "List the nodes on the local network and the releases they offer, verified, newest first."
+
+// Bounds on what a segment full of strangers can cost.
+const (
+	// answerTime is how long after the end of looking an answer is waited for.
+	answerTime = 5 * time.Second
+	// askTime is how long one node may take, so that those who accept and
+	// never answer use up no more than their own turn.
+	askTime    = 4 * time.Second
+	asksAtOnce = 64
+	maxAsks    = 4096 // in one run
+	maxRoot    = 1 << 20
+)
+
+type commandLine struct {
+	Channel string        `short:"c" default:"any" help:"stable, testing, nightly or any (${default})."`
+	Arch    string        `short:"A" default:"any" placeholder:"ARCH" help:"x86_64, arm64 or any (${default})."`
+	Timeout time.Duration `short:"t" default:"3s" placeholder:"D" help:"How long to look (${default})."`
+	Root    string        `short:"r" default:"/etc/phase/root.json" placeholder:"FILE" help:"The root to trust (${default})."`
+	JSON    bool          `name:"json" short:"j" help:"Print one JSON array."`
+}
+
+// Node is one verified offer, as --json prints it.
+type Node struct {
+	Name      string   `json:"name"` // as announced
+	Peer      string   `json:"peer"` // as announced; proves nothing
+	Channel   string   `json:"channel"`
+	Arch      string   `json:"arch"`
+	Version   uint64   `json:"version"` // as signed
+	Release   string   `json:"release"` // the release's name, as signed
+	Digest    string   `json:"digest"`  // of the manifest, "sha256:…"
+	URL       string   `json:"url"`     // the base that answered
+	URLs      []string `json:"urls"`
+	Interface string   `json:"interface"`
+	AnswerMS  float64  `json:"answer_ms"`
+}
+
+// Run is the program. It ends with 1 when there is no node whose release the
+// root vouches for.
+func Run(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writer) error {
+	var c commandLine
+	if _, err := program.Parse("discover", about, &c, args, stdout, stderr); err != nil {
+		return err
+	}
+	if err := c.check(); err != nil {
+		return err
+	}
+	root, err := readRoot(c.Root)
+	if err != nil {
+		return err
+	}
+	nodes, err := c.look(ctx, root)
+	if err != nil {
+		return err
+	}
+	if err := c.print(stdout, nodes); err != nil {
+		return fmt.Errorf("printing the answer: %w", err)
+	}
+	if len(nodes) == 0 {
+		if !c.JSON {
+			return errors.New("no node nearby offers a release that the root vouches for; look longer with --timeout, or see the lines above")
+		}
+		return program.Exit{Code: 1}
+	}
+	return nil
+}
+
+func (c *commandLine) check() (err error) {
+	if c.Channel != trust.Any {
+		if c.Channel, err = release.ParseChannel(c.Channel); err != nil {
+			return program.Usagef("--channel: %w", err)
+		}
+	}
+	if c.Arch != trust.Any {
+		if c.Arch, err = release.ParseArch(c.Arch); err != nil {
+			return program.Usagef("--arch: %w", err)
+		}
+	}
+	if c.Timeout <= 0 || c.Timeout > time.Hour {
+		return program.Usagef("--timeout %v is not between 0 and an hour", c.Timeout)
+	}
+	return nil
+}
+
+func readRoot(path string) (trust.Root, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return trust.Root{}, fmt.Errorf("reading the root (name another with --root): %w", err)
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxRoot+1))
+	if err != nil {
+		return trust.Root{}, fmt.Errorf("reading the root %s: %w", path, err)
+	}
+	root, err := trust.ParseRoot(data)
+	if err != nil {
+		return root, fmt.Errorf("reading the root %s: %w", path, err)
+	}
+	return root, nil
+}
+
+// look asks every node as it is found, so that a slow or hostile one delays
+// nobody, and returns when the time is over, however many were found.
+func (c *commandLine) look(ctx context.Context, root trust.Root) ([]Node, error) {
+	asking, cancel := context.WithTimeout(ctx, c.Timeout+answerTime)
+	defer cancel()
+	looking, stop := context.WithTimeout(ctx, c.Timeout)
+	defer stop()
+	o := nearby.BrowseOptions{Log: slog.Default()}
+	if c.Channel != trust.Any {
+		o.Channel = c.Channel
+	}
+	if c.Arch != trust.Any {
+		o.Arch = c.Arch
+	}
+	found, err := nearby.Browse(looking, o)
+	if err != nil {
+		return nil, err
+	}
+	client := fetch.NewClient()
+	defer client.CloseIdleConnections()
+	var mu sync.Mutex
+	nodes := make(map[string]Node)
+	turns := make(chan struct{}, asksAtOnce)
+	var asks sync.WaitGroup
+	count := 0
+	for f := range found {
+		if count++; count > maxAsks {
+			slog.Warn("too many announcements: the rest is left out", "asked", maxAsks)
+			stop()
+			break
+		}
+		asks.Go(func() {
+			select {
+			case turns <- struct{}{}:
+				defer func() { <-turns }()
+			case <-asking.Done():
+				return
+			}
+			one, cancel := context.WithTimeout(asking, askTime)
+			defer cancel()
+			n, err := ask(one, client, root, f)
+			if err != nil {
+				slog.Warn("left out", "node", f.Instance, "interface", f.Interface, "source", f.Source.String(),
+					"code", string(trust.CodeOf(err)), "reason", err.Error())
+				return
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			// What a node says changes while it is asked: its addresses grow,
+			// its version rises. The last word on one interface counts.
+			nodes[n.Name+"\n"+n.Interface+"\n"+n.URL+"\n"+n.Channel+"\n"+n.Arch] = n
+		})
+	}
+	asks.Wait()
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	list := make([]Node, 0, len(nodes))
+	for _, n := range nodes {
+		list = append(list, n)
+	}
+	slices.SortFunc(list, func(a, b Node) int {
+		return cmp.Or(cmp.Compare(b.Version, a.Version), cmp.Compare(a.AnswerMS, b.AnswerMS), cmp.Compare(a.URL, b.URL))
+	})
+	return list, nil
+}
+
+// ask takes the first of a node's addresses that answers.
+func ask(ctx context.Context, client *http.Client, root trust.Root, f nearby.Found) (Node, error) {
+	channel, err := release.ParseChannel(f.Channel)
+	if err != nil {
+		return Node{}, trust.Refuse(trust.Channel, "it announces %v", err)
+	}
+	arch, err := release.ParseArch(f.Arch)
+	if err != nil {
+		return Node{}, trust.Refuse(trust.Arch, "it announces %v", err)
+	}
+	var last error
+	for _, base := range f.URLs {
+		began := time.Now()
+		data, err := fetch.Manifest(ctx, client, base, channel, arch)
+		if err != nil {
+			last = err
+			continue
+		}
+		took := time.Since(began)
+		v, err := root.Verify(data, trust.Policy{Channel: channel, Arch: arch, Now: time.Now()})
+		if err != nil {
+			return Node{}, err
+		}
+		m := v.Manifest()
+		return Node{
+			Name: f.Instance, Peer: f.Peer, Channel: m.Channel, Arch: m.Arch, Version: m.Version, Release: m.Name,
+			Digest: v.Digest().String(), URL: base, URLs: f.URLs, Interface: f.Interface,
+			AnswerMS: float64(took.Microseconds()) / 1000,
+		}, nil
+	}
+	return Node{}, last
+}
+
+func (c *commandLine) print(w io.Writer, nodes []Node) error {
+	if c.JSON {
+		data, err := strictjson.MarshalIndent(nodes)
+		if err != nil {
+			return err
+		}
+		_, err = w.Write(data)
+		return err
+	}
+	if len(nodes) == 0 {
+		_, err := fmt.Fprintln(w, "[]")
+		return err
+	}
+	rows := [][]string{{"VERSION", "CHANNEL", "ARCH", "NODE", "URL", "ANSWER"}}
+	for _, n := range nodes {
+		rows = append(rows, []string{strconv.FormatUint(n.Version, 10), n.Channel, n.Arch, n.Name, n.URL,
+			ui.Duration(time.Duration(n.AnswerMS * float64(time.Millisecond)))})
+	}
+	return ui.Table(w, rows)
+}
