@@ -155,7 +155,7 @@ func TestLayoutRefuses(t *testing.T) {
 		{{"a", 1}, {"a", 1}}, {{"a/b", 1}, {"a", 1}}, {{"a", 1}, {"a/b", 1}}, {{"a\x00b", 1}}, {{strings.Repeat("a", maxName), 1}},
 	} {
 		if _, err := NewLayout(0, files); err == nil {
-			t.Errorf("%.60q is accepted", files)
+			t.Errorf("%.60v is accepted", files)
 		}
 	}
 	if _, err := NewLayout(-1, nil); err == nil {

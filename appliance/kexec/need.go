@@ -1,0 +1,84 @@
+package kexec
+
+import (
+	"fmt"
+
+	"phase/appliance/linux"
+	"phase/appliance/trust"
+	"phase/appliance/ui"
+)
+
+const (
+	mib = 1 << 20
+	// margin is what must stay free beside the load itself: page tables, the
+	// kernel's reserves, and programs that go on running. Too little of it is
+	// no error but a panic.
+	margin = 24 * mib
+	// nextBase is what the next kernel needs for itself and its programs while
+	// it unpacks. MemTotal leaves out the kernel's own image, as does this.
+	nextBase = 64 * mib
+)
+
+// Sizes are what the memory a load needs depends on, in bytes.
+type Sizes struct {
+	Kernel int64 // unpacked, as it is loaded
+	Initrd int64 // with everything that is carried over
+}
+
+// Need is how much memory a load takes, in bytes. kexec_file_load reads kernel
+// and initrd into buffers of its own and copies those into the segments of the
+// next kernel: each is there twice, besides the files they are read from. Files
+// on a disk cost nothing more, since their cached pages are given back; files
+// in memory are there a third time.
+type Need struct {
+	Load  int64 // free when the files are in place
+	Stage int64 // free before the first byte is fetched into memory
+	Total int64 // the machine's memory: the next kernel unpacks the initrd while it still holds it
+}
+
+// NeedOf is the model.
+func NeedOf(s Sizes) Need {
+	load := 2*(s.Kernel+s.Initrd) + margin
+	return Need{Load: load, Stage: load + s.Kernel + s.Initrd, Total: 2*s.Initrd + nextBase}
+}
+
+// room says whether have is enough, and refuses in words when it is not. what
+// is the thing that needs it, hint what the owner can do.
+func room(what string, need, have int64, hint string) error {
+	if have >= need {
+		return nil
+	}
+	return trust.Refuse(trust.Busy, "%s needs %s of free memory and this machine has %s; %s", what, ui.Bytes(need), ui.Bytes(max(have, 0)), hint)
+}
+
+// CheckStage decides where a release can be staged: in memory if there is
+// enough of it, else on the disk if there is one with enough room. free is what
+// MemAvailable would be with the services paused; disk is the room on disk, 0
+// without one. It refuses what fits in neither.
+func CheckStage(version uint64, s Sizes, m linux.Memory, free, disk int64) (onDisk bool, err error) {
+	need := NeedOf(s)
+	what := fmt.Sprintf("version %d", version)
+	if err := room("coming up in version "+fmt.Sprint(version), need.Total, m.Total, "it is not loaded"); err != nil {
+		return false, err
+	}
+	if m.Available+free >= need.Stage {
+		return false, nil
+	}
+	if disk >= s.Initrd+diskSlack {
+		return true, room("loading "+what+" from disk", need.Load, m.Available+free, "it is not loaded; give the machine more memory")
+	}
+	return false, room("loading "+what, need.Stage, m.Available+free, "it is not loaded; give the machine more memory, or more room on a disk to load from")
+}
+
+// diskSlack stays free on the disk for the node's other files.
+const diskSlack = 8 * mib
+
+// unpackedSize guesses the size of a kernel before it is here: a compressed
+// one is less than 32 MiB and grows to its threefold (gokrazy's arm64 kernel:
+// 20 MB, 59 MB).
+func unpackedSize(arch string, size int64) int64 {
+	if arch == "arm64" && size < 32*mib {
+		return 3*size + size/4
+	}
+	return size
+}
