@@ -3,6 +3,7 @@ package wasm
 import (
 	"io/fs"
 	"os"
+	"strings"
 	"syscall"
 
 	experimental "github.com/tetratelabs/wazero/experimental/sys"
@@ -18,6 +19,11 @@ type folder struct {
 	experimental.UnimplementedFS
 	*sandbox.Folder
 }
+
+// inside turns a path of wazero's, which begins with a slash when a module names
+// it from a directory it has opened as ".", into one of the folder. The paths
+// that a module itself begins with a slash wazero has refused before.
+func inside(name string) string { return strings.TrimLeft(name, "/") }
 
 // openFlags pairs wazero's flags with the kernel's. Reading is zero in both.
 var openFlags = []struct {
@@ -48,7 +54,7 @@ func (f folder) OpenFile(name string, flag experimental.Oflag, perm fs.FileMode)
 			flags |= pair.kernel
 		}
 	}
-	anchor, err := f.Open(name, flags, perm)
+	anchor, err := f.Open(inside(name), flags, perm)
 	if err != nil {
 		return nil, errno(err)
 	}
@@ -86,7 +92,7 @@ func (f folder) Stat(name string) (sys.Stat_t, experimental.Errno)  { return f.s
 func (f folder) Lstat(name string) (sys.Stat_t, experimental.Errno) { return f.stat(name, false) }
 
 func (f folder) stat(name string, follow bool) (sys.Stat_t, experimental.Errno) {
-	info, err := f.Folder.Stat(name, follow)
+	info, err := f.Folder.Stat(inside(name), follow)
 	if err != nil {
 		return sys.Stat_t{}, errno(err)
 	}
@@ -94,21 +100,25 @@ func (f folder) stat(name string, follow bool) (sys.Stat_t, experimental.Errno) 
 }
 
 func (f folder) Mkdir(name string, perm fs.FileMode) experimental.Errno {
-	return errno(f.Folder.Mkdir(name, perm))
+	return errno(f.Folder.Mkdir(inside(name), perm))
 }
 
-func (f folder) Rmdir(name string) experimental.Errno  { return errno(f.Folder.Rmdir(name)) }
-func (f folder) Unlink(name string) experimental.Errno { return errno(f.Folder.Unlink(name)) }
+func (f folder) Rmdir(name string) experimental.Errno  { return errno(f.Folder.Rmdir(inside(name))) }
+func (f folder) Unlink(name string) experimental.Errno { return errno(f.Folder.Unlink(inside(name))) }
 
-func (f folder) Rename(from, to string) experimental.Errno { return errno(f.Folder.Rename(from, to)) }
-func (f folder) Link(from, to string) experimental.Errno   { return errno(f.Folder.Link(from, to)) }
+func (f folder) Rename(from, to string) experimental.Errno {
+	return errno(f.Folder.Rename(inside(from), inside(to)))
+}
+func (f folder) Link(from, to string) experimental.Errno {
+	return errno(f.Folder.Link(inside(from), inside(to)))
+}
 
 func (f folder) Symlink(target, name string) experimental.Errno {
-	return errno(f.Folder.Symlink(target, name))
+	return errno(f.Folder.Symlink(target, inside(name)))
 }
 
 func (f folder) Readlink(name string) (string, experimental.Errno) {
-	target, err := f.Folder.Readlink(name)
+	target, err := f.Folder.Readlink(inside(name))
 	return target, errno(err)
 }
 
@@ -119,7 +129,7 @@ func (f folder) Utimens(name string, access, modified int64) experimental.Errno 
 		}
 		return t
 	}
-	return errno(f.Times(name, omit(access), omit(modified)))
+	return errno(f.Times(inside(name), omit(access), omit(modified)))
 }
 
 func errno(err error) experimental.Errno { return experimental.UnwrapOSError(err) }

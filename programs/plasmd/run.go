@@ -106,7 +106,16 @@ func (c *runCmd) task() (job.Task, error) {
 		}
 		t.Folders = append(t.Folders, folder)
 	}
+	if c.Command[0] == "--" { // flags end here, too
+		c.Command = c.Command[1:]
+	}
+	if len(c.Command) == 0 {
+		return job.Task{}, program.Usagef("the module is missing")
+	}
 	name := c.Command[0]
+	if strings.HasPrefix(name, "-") {
+		return job.Task{}, program.Usagef("unknown flag %.80s; a module of that name is ./%.80s", ui.Clean(name), ui.Clean(name))
+	}
 	t.Args = append([]string{filepath.Base(name)}, c.Command[1:]...)
 	f, err := os.Open(name)
 	if err != nil {
