@@ -35,7 +35,7 @@ type artifact struct {
 	begun    int        // how often it was begun anew
 	verified bool
 
-	kept   bool // some of the bytes are from an earlier fetch
+	kept   int64 // bytes from an earlier fetch
 	from   map[*provider]bool
 	solo   bool      // one provider at a time, so that a lie has a name
 	soloBy *provider // whose bytes are there
@@ -46,7 +46,7 @@ func newArtifact(name string, want release.Artifact, region Region) *artifact {
 	if have < 0 || have > want.Size {
 		have = 0
 	}
-	a := &artifact{name: name, want: want, region: region, kept: have > 0, from: map[*provider]bool{}}
+	a := &artifact{name: name, want: want, region: region, kept: have, from: map[*provider]bool{}}
 	a.segments = []*segment{{artifact: a, pos: have, end: want.Size}}
 	return a
 }
@@ -73,7 +73,7 @@ func (a *artifact) present() (n int64) {
 func (a *artifact) reset() {
 	a.segments = []*segment{{artifact: a, end: a.want.Size}}
 	a.from = map[*provider]bool{}
-	a.kept, a.soloBy = false, nil
+	a.kept, a.soloBy = 0, nil
 	a.begun++
 }
 
@@ -142,7 +142,7 @@ func (p *pool) decide(a *artifact, begun int, got release.Digest) bool {
 	case len(from) > 1:
 		// Somebody lied, and nobody can say who.
 		a.solo = true
-	case len(from) == 1 && !a.kept:
+	case len(from) == 1 && a.kept == 0:
 		for who := range from {
 			who.drop(trust.Refuse(trust.Digest, "its %s is %s, the manifest says %s", a.name, got, a.want.SHA256))
 		}

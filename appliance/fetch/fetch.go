@@ -64,6 +64,8 @@ type Options struct {
 	// Patience is how long a provider may stay below Floor; 0 means
 	// DefaultPatience.
 	Patience time.Duration
+
+	pause time.Duration // before the second try, doubling; 0 means firstPause
 }
 
 const (
@@ -76,7 +78,7 @@ const (
 
 // Report says what came from where.
 type Report struct {
-	// Bytes received, and those kept from an earlier fetch.
+	// Bytes received, and those of an earlier fetch that turned out right.
 	Bytes, Resumed int64
 	// Providers in the order they were given.
 	Providers []ProviderReport
@@ -113,6 +115,9 @@ func Release(ctx context.Context, v trust.Verified, providers []string, dst Dest
 	}
 	if opts.Patience == 0 {
 		opts.Patience = DefaultPatience
+	}
+	if opts.pause == 0 {
+		opts.pause = firstPause
 	}
 
 	p := newPool(opts.Progress)

@@ -35,9 +35,9 @@ type pool struct {
 	providers []*provider
 	fail      context.CancelCauseFunc // ends the fetch with an error of ours
 
-	progress          func(done, total int64)
-	present, total    int64
-	received, resumed int64
+	progress       func(done, total int64)
+	present, total int64
+	received       int64
 }
 
 func newPool(progress func(done, total int64)) *pool {
@@ -50,7 +50,6 @@ func (p *pool) add(a *artifact) {
 	p.artifacts = append(p.artifacts, a)
 	p.total += a.want.Size
 	p.present += a.present()
-	p.resumed += a.present()
 	p.tell()
 }
 
@@ -178,7 +177,7 @@ func (p *pool) give(ctx context.Context, s *segment, err error) (pause time.Dura
 			who.drop(refusal)
 			break
 		}
-		pause = firstPause << who.failures
+		pause = who.opts.pause << who.failures
 	default:
 		who.drop(trust.Refuse(trust.Unreachable, "%v", err))
 	}
@@ -302,7 +301,10 @@ func (p *pool) nobody() error {
 func (p *pool) report() Report {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	r := Report{Bytes: p.received, Resumed: p.resumed}
+	r := Report{Bytes: p.received}
+	for _, a := range p.artifacts {
+		r.Resumed += a.kept
+	}
 	for _, who := range p.providers {
 		r.Providers = append(r.Providers, ProviderReport{URL: who.url, Bytes: who.bytes, Dropped: who.dropped})
 	}
