@@ -59,14 +59,16 @@ func OnNode(stateDir, self string) (Options, error) {
 	return o, nil
 }
 
-// Jump asks init to enter the kernel that was loaded for v. It returns nil when
-// init has taken over: this program is about to be stopped. When init will not,
-// services that were paused for the load are started again.
+// Jump asks init to count the trial and to enter the kernel that was loaded for
+// v. It returns nil when init has taken over: this program is about to be
+// stopped. When init will not, the kernel is unloaded and services that were
+// paused for it are started again.
 func Jump(ctx context.Context, v trust.Verified) error {
 	_, err := control.Do(ctx, control.Socket, control.Request{Do: control.Kexec, Trial: v.Digest().String()})
 	if err == nil {
 		return nil
 	}
+	err = errors.Join(err, linux.Running{}.Unload())
 	// That nothing was paused is the usual answer, and no news.
 	_, _ = control.Do(context.WithoutCancel(ctx), control.Socket, control.Request{Do: control.Resume})
 	var refused *control.Refused

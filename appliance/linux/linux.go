@@ -20,6 +20,8 @@ type Kernel interface {
 	// Load hands a kernel and its initrd to kexec_file_load(2). Both files are
 	// read from their beginning. Nothing happens until Jump.
 	Load(kernel, initrd *os.File, cmdline string) error
+	// Unload forgets a kernel that was loaded and gives its memory back.
+	Unload() error
 	// Loaded says whether a kernel waits for Jump.
 	Loaded() (bool, error)
 	// Jump starts the kernel that was loaded. It returns only on an error.
@@ -73,6 +75,14 @@ func LoadAllowed() error {
 	return nil
 }
 
+// Unload implements Kernel.
+func (Running) Unload() error {
+	if err := unix.KexecFileLoad(-1, -1, "", unix.KEXEC_FILE_UNLOAD); err != nil {
+		return fmt.Errorf("unloading the kernel: kexec_file_load: %w", err)
+	}
+	return nil
+}
+
 // Loaded implements Kernel.
 func (Running) Loaded() (bool, error) {
 	data, err := os.ReadFile("/sys/kernel/kexec_loaded")
@@ -113,7 +123,7 @@ func TakeCtrlAltDel() error {
 
 // Recorder is a Kernel that only writes down what it was asked for.
 type Recorder struct {
-	Fail map[string]error // what a call ("load", "jump", "restart", "power off") returns
+	Fail map[string]error // what a call ("load", "unload", "jump", "restart", "power off") returns
 
 	mu    sync.Mutex
 	calls []string
@@ -136,14 +146,16 @@ func (r *Recorder) call(name, detail string) error {
 // Load implements Kernel.
 func (r *Recorder) Load(_, _ *os.File, cmdline string) error { return r.call("load", cmdline) }
 
+// Unload implements Kernel.
+func (r *Recorder) Unload() error { return r.call("unload", "") }
+
 // Loaded implements Kernel.
 func (r *Recorder) Loaded() (bool, error) {
+	loaded := false
 	for _, c := range r.Calls() {
-		if strings.HasPrefix(c, "load") {
-			return true, nil
-		}
+		loaded = strings.HasPrefix(c, "load") || loaded && c != "unload"
 	}
-	return false, nil
+	return loaded, nil
 }
 
 // Jump implements Kernel.

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 
 	"github.com/google/renameio/v2"
@@ -21,27 +22,34 @@ const File = "trials.json"
 // ours alone, made at random, so that no firmware means something else by it.
 const Variable = "PhaseTrials-6f2a9d1c-4be0-4a5e-9c57-d1a3e08f7b42"
 
-// InFolder returns the journal kept in a folder, normally /perm/phase.
-func InFolder(dir string) Journal { return Journal{folder{dir}} }
+// InFolder returns the journal kept in a folder, normally /perm/phase. boot names
+// the running boot, apart from every other.
+func InFolder(dir, boot string) Journal { return Journal{folder{dir}, boot} }
 
 // InEFI returns the journal kept among the firmware's variables, mounted at dir
 // (/sys/firmware/efi/efivars).
-func InEFI(dir string) Journal { return Journal{variable{filepath.Join(dir, Variable)}} }
+func InEFI(dir, boot string) Journal {
+	return Journal{variable{filepath.Join(dir, Variable)}, boot}
+}
 
 // InMemory returns a journal that lasts as long as this process.
-func InMemory() Journal { return Journal{&memory{}} }
+func InMemory() Journal { return Journal{&memory{}, "this"} }
 
 // Here returns the journal of the node this program runs on: init opens it to
 // write, update to read. /perm/phase is there only while the persistent
 // partition is mounted, and the variables only where init has mounted them,
 // which it does not where nothing may be written.
 func Here() Journal {
+	var boot string
+	if id, err := os.ReadFile("/proc/sys/kernel/random/boot_id"); err == nil {
+		boot = strings.TrimSpace(string(id))
+	}
 	if info, err := os.Stat("/perm/phase"); err == nil && info.IsDir() {
-		return InFolder("/perm/phase")
+		return InFolder("/perm/phase", boot)
 	}
 	const efi = "/sys/firmware/efi/efivars"
 	if entries, err := os.ReadDir(efi); err == nil && len(entries) > 0 {
-		return InEFI(efi)
+		return InEFI(efi, boot)
 	}
 	return InMemory()
 }

@@ -23,6 +23,7 @@ const (
 	// oldest record goes first.
 	maxRecords = 8
 	maxBytes   = 4096
+	maxBoot    = 64
 )
 
 // Record is what is known of one release.
@@ -30,6 +31,7 @@ type Record struct {
 	Digest release.Digest `json:"digest"` // of its manifest
 	Tries  int            `json:"tries"`  // jumps since it last came up
 	Good   bool           `json:"good"`   // it came up once
+	Boot   string         `json:"boot"`   // the boot that jumped last
 }
 
 // place is where the bytes of a journal are kept.
@@ -41,7 +43,10 @@ type place interface {
 
 // Journal holds the records of a machine. It is used by one process at a time:
 // init writes it, update reads it.
-type Journal struct{ place place }
+type Journal struct {
+	place place
+	boot  string
+}
 
 // Where says where the journal is: "disk", "efi", or "memory" when a restart
 // forgets it.
@@ -49,7 +54,8 @@ func (j Journal) Where() string { return j.place.name() }
 
 // Begin counts a try of the release before the jump. When it has been tried
 // too often, or the try cannot be written down, the error says so and there
-// must be no jump.
+// must be no jump. One boot jumps once, so it counts once however often a jump
+// is attempted.
 func (j Journal) Begin(d release.Digest) error {
 	records, err := j.Records()
 	if err != nil {
@@ -60,10 +66,14 @@ func (j Journal) Begin(d release.Digest) error {
 		r = records[i]
 		records = slices.Delete(records, i, i+1)
 	}
+	if r.Tries > 0 && j.boot != "" && r.Boot == j.boot {
+		return nil
+	}
 	if r.Tries >= MaxTries {
 		return fmt.Errorf("release %s was tried %d times and did not come up; a newer release is needed", d, r.Tries)
 	}
 	r.Tries++
+	r.Boot = j.boot
 	return j.save(append(records, r))
 }
 
@@ -74,6 +84,9 @@ func (j Journal) Good(d release.Digest) error {
 		return err
 	}
 	if i := find(records, d); i >= 0 {
+		if records[i].Tries == 0 {
+			return nil // known already: nothing to write
+		}
 		records = slices.Delete(records, i, i+1)
 	}
 	return j.save(append(records, Record{Digest: d, Good: true}))
@@ -87,7 +100,7 @@ func (j Journal) Failed(d release.Digest) bool {
 		return false
 	}
 	i := find(records, d)
-	return i >= 0 && records[i].Tries >= MaxTries
+	return i >= 0 && records[i].Tries >= MaxTries && (j.boot == "" || records[i].Boot != j.boot)
 }
 
 // Open returns the releases that were jumped into and did not come up since,
@@ -158,8 +171,8 @@ func parse(data []byte) ([]Record, error) {
 		return nil, fmt.Errorf("%d records, at most %d", len(d.Trials), maxRecords)
 	}
 	for i, r := range d.Trials {
-		if r.Tries < 0 || r.Tries > MaxTries {
-			return nil, fmt.Errorf("release %s: %d tries", r.Digest, r.Tries)
+		if r.Tries < 0 || r.Tries > MaxTries || len(r.Boot) > maxBoot {
+			return nil, fmt.Errorf("release %s: %d tries, boot %.40q", r.Digest, r.Tries, r.Boot)
 		}
 		if find(d.Trials, r.Digest) != i {
 			return nil, fmt.Errorf("release %s is there twice", r.Digest)
