@@ -1,6 +1,6 @@
 // Package update keeps a node on the newest release its network has: it asks
 // every provider it hears of for its manifest, verifies it, chooses the newest,
-// fetches it from everyone who has it, counts the trial and asks init to jump.
+// fetches it from everyone who has it and asks init to count the trial and jump.
 // What it decides is pure (choose.go, book.go); this file is the loop that
 // carries it out. A provider that lies, stalls or dies costs a line on the
 // console, never the release the node runs.
@@ -28,14 +28,6 @@ type Announcement struct {
 	Version uint64   // what it says it has
 }
 
-// Journal remembers which releases were tried, across a failed boot.
-type Journal interface {
-	// Failed says whether a release was tried before and did not come up.
-	Failed(release.Digest) bool
-	// Begin counts a trial. It returns when the count is kept.
-	Begin(release.Digest) error
-}
-
 // Payload is a fetched release, ready to be jumped into.
 type Payload interface {
 	// Load verifies what was fetched once more and hands it to the kernel.
@@ -52,19 +44,21 @@ type Updater struct {
 	Arch    string
 
 	Providers []string // base URLs the owner named
-	Journal   Journal
-	Now       func() time.Time // the clock, floored by signed material
+	// Failed says whether a release was tried on this machine before and did
+	// not come up.
+	Failed func(release.Digest) bool
+	Now    func() time.Time // the clock, floored by signed material
 
 	// Ask gets the manifest of a provider: the envelope, at most 1 MiB.
 	Ask func(ctx context.Context, url, channel, arch string) ([]byte, error)
 	// Ready refuses a release that this machine cannot load (too little
 	// memory, a kernel that may not load another) before it is downloaded.
-	Ready func(trust.Verified) error
+	Ready func(context.Context, trust.Verified) error
 	// Fetch downloads a release from its providers, resuming what an earlier
 	// call for the same release left behind.
 	Fetch func(ctx context.Context, v trust.Verified, providers []string) (Payload, error)
-	// Jump asks init to stop the services and enter the loaded kernel. It
-	// returns nil only when init has taken over.
+	// Jump asks init to count the trial, stop the services and enter the
+	// loaded kernel. It returns nil only when init has taken over.
 	Jump func(ctx context.Context, v trust.Verified) error
 	// Report shows the state to other programs.
 	Report func(state.Update)
@@ -158,7 +152,7 @@ func (l *loop) step(ctx context.Context) time.Duration {
 		p.asking = true
 		go l.ask(ctx, p, p.urls)
 	}
-	choice, ok := Choose(l.book.offers(), l.Running.Manifest().Version, l.Journal.Failed)
+	choice, ok := Choose(l.book.offers(), l.Running.Manifest().Version, l.Failed)
 	if !ok {
 		l.settled = time.Time{}
 		return wake.Sub(now)
@@ -210,7 +204,7 @@ func (l *loop) verify(url string, data []byte) (*Offer, error) {
 	if err != nil {
 		return nil, err
 	}
-	if l.Journal.Failed(v.Digest()) {
+	if l.Failed(v.Digest()) {
 		return nil, trust.Refuse(trust.FailedBefore, "version %d was tried on this machine and did not come up", v.Manifest().Version)
 	}
 	return &Offer{Provider: url, Release: v}, nil
@@ -245,7 +239,7 @@ func (l *loop) failed(err error) {
 // take is the whole road from a choice to the jump.
 func (l *loop) take(ctx context.Context, c Choice) (err error) {
 	v, m := c.Release, c.Release.Manifest()
-	if err := l.Ready(v); err != nil {
+	if err := l.Ready(ctx, v); err != nil {
 		return err
 	}
 	var size int64
@@ -268,10 +262,6 @@ func (l *loop) take(ctx context.Context, c Choice) (err error) {
 		return err
 	}
 	slog.Info(fmt.Sprintf("loaded version %d in %s", m.Version, ui.Duration(time.Since(start))))
-	// Counted before the jump: if this release dies, the next boot knows.
-	if err := l.Journal.Begin(v.Digest()); err != nil {
-		return fmt.Errorf("counting the trial: %w", err)
-	}
 	l.attempt(c.Providers[0], &v, "accepted", nil)
 	l.show("jumping")
 	slog.Info(fmt.Sprintf("jumping into version %d %s", m.Version, v.Digest()))

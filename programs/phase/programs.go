@@ -4,8 +4,10 @@ import (
 	"phase/appliance/program"
 	"phase/programs/discover"
 	"phase/programs/fetch"
+	"phase/programs/kexec"
 	"phase/programs/net"
 	"phase/programs/plasmd"
+	"phase/programs/update"
 	"phase/programs/verify"
 )
 
@@ -13,7 +15,9 @@ import (
 var programs = map[string]program.Run{
 	"discover": discover.Run,
 	"fetch":    fetch.Run,
+	"kexec":    kexec.Run,
 	"net":      net.Run,
 	"plasmd":   plasmd.Run,
+	"update":   update.Run,
 	"verify":   verify.Run,
 }

@@ -1,0 +1,224 @@
+// Package update is the supervised program that keeps a node on the newest
+// release: it wires package update to the node it runs on.
+package update
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"time"
+
+	"phase/appliance/boot"
+	"phase/appliance/fetch"
+	"phase/appliance/kexec"
+	"phase/appliance/nearby"
+	"phase/appliance/program"
+	"phase/appliance/state"
+	"phase/appliance/strictjson"
+	"phase/appliance/trial"
+	"phase/appliance/trust"
+	"phase/appliance/update"
+)
+
+const about = "Look for newer releases, verify them and jump into the newest (the machine's own service; needs root)."
+
+type commandLine struct {
+	State  string `short:"s" default:"/run/phase" placeholder:"DIR" help:"The folder of boot.json, which is read, and update.json, which is written (${default})."`
+	Root   string `short:"r" default:"/etc/phase/root.json" placeholder:"FILE" help:"The root document that says whose signatures count (${default})."`
+	Daemon string `default:"http://127.0.0.1:8080" placeholder:"URL" help:"plasmd's HTTP, which is waited for before anything is looked for (${default})."`
+}
+
+// Run is the program; it ends when ctx does, or when init has taken over for
+// the jump.
+func Run(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writer) error {
+	var c commandLine
+	if _, err := program.Parse("update", about, &c, args, stdout, stderr); err != nil {
+		return err
+	}
+	n, err := c.node()
+	if err != nil {
+		// Which release runs is the floor of what may be taken; without it
+		// nothing may. The node stays up on what it has.
+		return c.off(ctx, err)
+	}
+	if !n.options.Update {
+		return c.off(ctx, nil)
+	}
+	// A node is useful before it is up to date.
+	if err := answered(ctx, c.Daemon); err != nil {
+		return err
+	}
+	heard := make(chan update.Announcement)
+	if n.options.Mode != boot.Private { // which asks nobody it was not told of
+		found, err := nearby.Browse(ctx, nearby.BrowseOptions{Channel: n.updater.Channel, Arch: n.updater.Arch, SkipOwn: true})
+		if err != nil {
+			return err
+		}
+		go announcements(ctx, found, heard)
+	}
+	err = n.updater.Run(ctx, heard)
+	if err == nil {
+		<-ctx.Done() // init is stopping the services, this one too
+	}
+	return nil
+}
+
+// node is this machine as the updater needs it.
+type node struct {
+	options boot.Options
+	updater update.Updater
+	staging *kexec.Staging // what an interrupted download left
+}
+
+func (c commandLine) node() (*node, error) {
+	var b state.Boot
+	if err := state.Read(c.State, state.BootFile, &b); err != nil {
+		return nil, err
+	}
+	n := &node{}
+	if err := strictjson.Unmarshal(b.Options, &n.options, strictjson.RejectUnknown); err != nil {
+		return nil, fmt.Errorf("reading the options in %s: %w", state.BootFile, err)
+	}
+	data, err := os.ReadFile(c.Root)
+	if err != nil {
+		return nil, fmt.Errorf("reading the root document: %w", err)
+	}
+	root, err := trust.ParseRoot(data)
+	if err != nil {
+		return nil, fmt.Errorf("reading the root document %s: %w", c.Root, err)
+	}
+	if b.Held == nil {
+		return nil, fmt.Errorf("this node does not know which release it runs, so it cannot tell newer from older")
+	}
+	manifest, err := os.ReadFile(b.Held.Manifest)
+	if err != nil {
+		return nil, fmt.Errorf("reading the running release's manifest: %w", err)
+	}
+	running, err := root.VerifyHeld(manifest, "", trust.Any)
+	if err != nil {
+		return nil, fmt.Errorf("the running release's manifest: %w", err)
+	}
+	journal := trial.Here()
+	n.updater = update.Updater{
+		Root: root, Running: running,
+		Channel: n.options.Channel, Arch: running.Manifest().Arch,
+		Providers: n.options.Provider,
+		Failed:    journal.Failed,
+		Now:       func() time.Time { return trust.Now(time.Now(), running.Manifest().Created) },
+		Ask:       ask(fetch.NewClient()),
+		Ready: func(ctx context.Context, v trust.Verified) error {
+			options, err := kexec.OnNode(c.State, "update")
+			if err != nil {
+				return err
+			}
+			return kexec.Ready(ctx, v, options)
+		},
+		Fetch: func(ctx context.Context, v trust.Verified, providers []string) (update.Payload, error) {
+			return n.fetch(ctx, c.State, v, providers)
+		},
+		Jump: kexec.Jump,
+		Report: func(u state.Update) {
+			if err := state.Write(c.State, state.UpdateFile, u); err != nil {
+				slog.Error(err.Error())
+			}
+		},
+	}
+	return n, nil
+}
+
+func ask(client *http.Client) func(ctx context.Context, url, channel, arch string) ([]byte, error) {
+	return func(ctx context.Context, url, channel, arch string) ([]byte, error) {
+		return fetch.Manifest(ctx, client, url, channel, arch)
+	}
+}
+
+// fetch downloads a release to where the kernel will take it from. What an
+// interrupted download has left is used if it is of the same release, and
+// freed if it is not.
+func (n *node) fetch(ctx context.Context, stateDir string, v trust.Verified, providers []string) (update.Payload, error) {
+	if n.staging != nil && n.staging.Release().Digest() != v.Digest() {
+		err := n.staging.Close()
+		n.staging = nil
+		if err != nil {
+			return nil, err
+		}
+	}
+	if n.staging == nil {
+		options, err := kexec.OnNode(stateDir, "update")
+		if err != nil {
+			return nil, err
+		}
+		if n.staging, err = kexec.Stage(ctx, v, options); err != nil {
+			return nil, err
+		}
+	}
+	report, err := fetch.Release(ctx, v, providers, n.staging, fetch.Options{Names: n.staging.Names()})
+	for _, p := range report.Providers {
+		if p.Dropped != nil {
+			slog.Warn(fmt.Sprintf("dropped %s: %v", p.URL, p.Dropped))
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	staging := n.staging
+	n.staging = nil // its owner closes it
+	return staging, nil
+}
+
+// off shows that nothing is looked for, and why, and stays: a service that
+// ended would be started again.
+func (c commandLine) off(ctx context.Context, why error) error {
+	u := state.Update{State: "off", History: []state.Attempt{}}
+	if why != nil {
+		slog.Error(fmt.Sprintf("no updates: %v", why))
+		u.Last = &state.Attempt{At: time.Now(), Result: "failed", Code: string(trust.CodeOf(why)), Reason: why.Error()}
+	} else {
+		slog.Info("updates are off (phase.update=off)")
+	}
+	if err := state.Write(c.State, state.UpdateFile, u); err != nil {
+		return err
+	}
+	<-ctx.Done()
+	return nil
+}
+
+// answered waits until plasmd answers HTTP, whatever it answers.
+func answered(ctx context.Context, url string) error {
+	client := &http.Client{Timeout: 2 * time.Second}
+	for {
+		req, err := http.NewRequestWithContext(ctx, http.MethodHead, url+"/health", nil)
+		if err != nil {
+			return program.Usagef("--daemon: %w", err)
+		}
+		if resp, err := client.Do(req); err == nil {
+			return resp.Body.Close()
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}
+
+// announcements passes on what is heard nearby.
+func announcements(ctx context.Context, found <-chan nearby.Found, heard chan<- update.Announcement) {
+	for f := range found {
+		a := update.Announcement{
+			// Whoever speaks is told apart by where it speaks from, so that a
+			// stranger under a node's name replaces nobody.
+			Key:     fmt.Sprintf("%s %s %s %d", f.Interface, f.Source, f.Instance, f.Port),
+			URLs:    f.URLs,
+			Version: f.Version,
+		}
+		select {
+		case heard <- a:
+		case <-ctx.Done():
+			return
+		}
+	}
+}

@@ -1,0 +1,101 @@
+// Package lab sets up what the end-to-end tests, the demo and the machine
+// benchmarks share: signed releases assembled from one compilation, the disks
+// they boot from, and nodes on a segment, known only by their serial console
+// and their own HTTP.
+package lab
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"phase/appliance/release"
+	"phase/images"
+)
+
+// Lab is a checkout's build folder, for one arch.
+type Lab struct {
+	Arch   string
+	Build  string // the build folder: pieces, keys, examples
+	Dir    string // where this lab keeps its own releases and disks
+	Keys   images.Keys
+	Root   []byte // envelope
+	Pieces images.Pieces
+}
+
+// Open finds what `make image` left in build. What the lab makes goes to dir.
+func Open(build, dir, arch string) (*Lab, error) {
+	l := &Lab{Arch: arch, Build: build, Dir: dir}
+	var err error
+	if l.Pieces, err = images.LoadPieces(filepath.Join(build, "pieces", arch)); err != nil {
+		return nil, fmt.Errorf("%w; run `make image ARCH=%s` first", err, arch)
+	}
+	if l.Keys, l.Root, err = images.LoadKeys(filepath.Join(build, "keys")); err != nil {
+		return nil, err
+	}
+	return l, os.MkdirAll(dir, 0o755)
+}
+
+// Stranger is a lab with the same pieces and another root: what it signs is
+// sound, and means nothing to the nodes of l.
+func (l *Lab) Stranger() (*Lab, error) {
+	other := *l
+	other.Dir = filepath.Join(l.Dir, "stranger")
+	var err error
+	if other.Keys, other.Root, err = images.NewKeys(rand.Reader, time.Now()); err != nil {
+		return nil, err
+	}
+	return &other, os.MkdirAll(other.Dir, 0o755)
+}
+
+// Release is a release with its disk image and the folder a provider serves.
+type Release struct {
+	images.Result
+	Disk string // raw image
+	Root []byte // envelope of the root it is built for
+}
+
+// Change alters a release before it is signed.
+type Change func(*images.Spec)
+
+// Conf puts settings into the disk's phase.conf.
+func Conf(settings ...string) Change { return func(s *images.Spec) { s.Conf = settings } }
+
+// NoDisk makes the release's folder alone.
+func NoDisk(s *images.Spec) { s.Disk = "" }
+
+// Release assembles and signs version, "stable" unless changed.
+func (l *Lab) Release(ctx context.Context, version uint64, changes ...Change) (Release, error) {
+	name := fmt.Sprintf("%s-%d", l.Arch, version)
+	dir, err := os.MkdirTemp(l.Dir, name+"-")
+	if err != nil {
+		return Release{}, err
+	}
+	spec := images.Spec{
+		Pieces: l.Pieces, Keys: l.Keys, Root: l.Root,
+		Channel: "stable", Version: version, Name: fmt.Sprintf("test %d", version),
+		// Made yesterday, so that a clock some hours off is no matter.
+		Created: time.Now().Add(-24 * time.Hour).UTC().Truncate(time.Second),
+		Release: filepath.Join(dir, "release"),
+		Disk:    filepath.Join(dir, "disk.img"),
+	}
+	for _, change := range changes {
+		change(&spec)
+	}
+	result, err := images.Assemble(ctx, spec)
+	if err != nil {
+		return Release{}, fmt.Errorf("making version %d: %w", version, err)
+	}
+	return Release{Result: result, Disk: spec.Disk, Root: spec.Root}, nil
+}
+
+// File is the path of an artifact of r.
+func (r Release) File(artifact string) string {
+	return filepath.Join(r.Folder, release.FileName(artifact))
+}
+
+// Clean removes what the lab made, which is large.
+func (l *Lab) Clean() error { return os.RemoveAll(l.Dir) }

@@ -1,0 +1,166 @@
+package lab
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"time"
+
+	"phase/qemu"
+)
+
+// Node is a machine of a lab, with its console kept in a file.
+type Node struct {
+	*qemu.Machine
+	log *os.File
+}
+
+// Start powers a machine on. Its console goes to logs/<name>.log.
+func Start(ctx context.Context, logs string, cfg qemu.Config) (*Node, error) {
+	if err := os.MkdirAll(logs, 0o755); err != nil {
+		return nil, err
+	}
+	log, err := os.Create(filepath.Join(logs, cfg.Name+".log"))
+	if err != nil {
+		return nil, err
+	}
+	cfg.Console = log
+	m, err := qemu.Start(ctx, cfg)
+	if err != nil {
+		log.Close()
+		return nil, err
+	}
+	return &Node{m, log}, nil
+}
+
+// Close powers the machine off at once and closes its log.
+func (n *Node) Close() error {
+	err := n.Machine.Close()
+	if e := n.log.Close(); err == nil {
+		err = e
+	}
+	return err
+}
+
+// Lines a node writes on its console; tests wait for them.
+const (
+	LinePeer    = `plasmd: peer (12D3KooW\S+)`
+	LineToken   = `plasmd: token (\S+)`
+	LineServing = `plasmd: serving http on`
+	LineFound   = `update: found version (\d+) `
+	LineRefused = `update: .*refused (\S+): (.*) \((\w+)\)`
+	LineFetched = `update: fetched and verified version (\d+) in (.+)`
+	LineJump    = `update: jumping into version (\d+)`
+	LineUp      = `init: Phase (.+) \(version (\d+), \w+, \w+\), mode (\w+), booted from (\w+)`
+)
+
+// Begin stands for the time before the first power on.
+var Begin = qemu.Event{Index: -1}
+
+// Line waits for a console line after the event given, and returns what the
+// groups of the pattern matched.
+func (n *Node) Line(ctx context.Context, after qemu.Event, pattern string) ([]string, qemu.Event, error) {
+	e, err := n.Console.WaitAfter(ctx, after, pattern)
+	if err != nil {
+		return nil, e, fmt.Errorf("%s: %w", n.Name(), err)
+	}
+	return regexp.MustCompile(pattern).FindStringSubmatch(e.Text)[1:], e, nil
+}
+
+// Up waits until the node, after the event given (a power on, a jump), runs
+// release version as a whole node: it answers HTTP and has checked and serves
+// the bytes it runs.
+func (n *Node) Up(ctx context.Context, after qemu.Event, version uint64) (Identity, error) {
+	var id Identity
+	for _, want := range []struct {
+		pattern string
+		into    *string
+	}{
+		{fmt.Sprintf(`init: Phase .* \(version (%d), `, version), new(string)},
+		{LineServing, new(string)},
+		{LinePeer, &id.Peer},
+		{LineToken, &id.Token},
+		{fmt.Sprintf(`plasmd: holds release \S+ version %d (sha256:[0-9a-f]{64})`, version), &id.Digest},
+	} {
+		groups, _, err := n.Line(ctx, after, want.pattern)
+		if err != nil {
+			return id, err
+		}
+		if len(groups) > 0 {
+			*want.into = groups[0]
+		}
+	}
+	return id, nil
+}
+
+// Identity is what a node says of itself on its console: its peer id, the
+// token its owner may use, and the digest of the release it runs and serves.
+type Identity struct{ Peer, Token, Digest string }
+
+// Status is what tests read of GET /status.
+type Status struct {
+	Version uint64 `json:"version"`
+	Channel string `json:"channel"`
+	Arch    string `json:"arch"`
+	Peer    string `json:"peer_id"`
+	Release struct {
+		Version uint64 `json:"version"`
+		Digest  string `json:"digest"`
+	} `json:"release"`
+	OptionsUnknown []string `json:"options_unknown"`
+	Watchdog       string   `json:"watchdog"`
+	Update         struct {
+		State string   `json:"state"`
+		Last  *Attempt `json:"last"`
+	} `json:"update"`
+	Health struct {
+		Status string `json:"status"`
+	} `json:"health"`
+}
+
+// Attempt is one thing the node's update made of a provider.
+type Attempt struct {
+	At       time.Time `json:"at"`
+	Provider string    `json:"provider"`
+	Version  uint64    `json:"version"`
+	Digest   string    `json:"digest"`
+	Result   string    `json:"result"`
+	Code     string    `json:"code"`
+	Reason   string    `json:"reason"`
+}
+
+// Status asks the node.
+func (n *Node) Status(ctx context.Context) (Status, error) {
+	var s Status
+	data, err := n.Get(ctx, "/status")
+	if err != nil {
+		return s, err
+	}
+	return s, json.Unmarshal(data, &s)
+}
+
+// Get returns the body of a 200 answer of at most 64 MiB.
+func (n *Node) Get(ctx context.Context, path string) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, n.URL()+path, nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := n.HTTPClient().Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(io.LimitReader(resp.Body, 64<<20))
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("GET %s: %s", path, resp.Status)
+	}
+	return data, nil
+}
