@@ -271,7 +271,11 @@ func NewSegment(t *testing.T, name string) *Segment {
 }
 
 // Cable is the wire between a segment and a node's interface.
-type Cable struct{ near netlink.Link }
+type Cable struct {
+	// MAC is what the node's interface was made with.
+	MAC  string
+	near netlink.Link
+}
 
 // Plug makes an interface named name in the node and joins it to the segment.
 // The node's end is left down, for the node to raise.
@@ -298,7 +302,7 @@ func (s *Segment) Plug(t *testing.T, n *Node, name string) *Cable {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &Cable{port}
+	c := &Cable{end.Attrs().HardwareAddr.String(), port}
 	c.Restore(t)
 	return c
 }
