@@ -1,0 +1,203 @@
+package images
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"phase/appliance/program"
+)
+
+func runImages(args ...string) (stdout, stderr string, code int) {
+	var out, log bytes.Buffer
+	err := Run(context.Background(), args, strings.NewReader(""), &out, &log)
+	code, _ = program.Code(err)
+	if err != nil {
+		fmt.Fprint(&log, err)
+	}
+	return out.String(), log.String(), code
+}
+
+// stick is a file that plays the disk to flash.
+func stick(t *testing.T, size int64) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "stick")
+	write(t, path, bytes.Repeat([]byte{0xA5}, 1<<20)) // it held something before
+	if err := os.Truncate(path, size); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestFlash(t *testing.T) {
+	need(t, "sgdisk", "fsck.fat", "e2fsck", "unsquashfs")
+	s := spec(t, handmade(t, "x86_64"), t.TempDir())
+	assemble(t, s)
+	root := filepath.Join(t.TempDir(), "root.json")
+	write(t, root, s.Root)
+	sticks := []string{stick(t, 200<<20), stick(t, 200<<20+512)}
+	ids := map[string]bool{}
+	for _, path := range sticks {
+		if out, log, code := runImages("flash", s.Disk, path, "--force", "--set", "phase.mode=local", "--set", "phase.update=off"); code != 0 {
+			t.Fatalf("exit code %d: %s%s", code, out, log)
+		}
+		checkDisk(t, path)
+		f, err := os.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		r, err := Inspect(f, s.Root)
+		if err != nil || len(r.Problems) > 0 || r.Verified == nil || !*r.Verified {
+			t.Errorf("%+v, %v", r, err)
+		}
+		if strings.Join(r.Settings, " ") != "phase.mode=local phase.update=off" {
+			t.Errorf("settings %v", r.Settings)
+		}
+		if perm := r.Partitions[2]; perm.Size != 200<<20-perm.Offset-1<<20 {
+			t.Errorf("the persistent partition has %d bytes from %d", perm.Size, perm.Offset)
+		}
+		ids[r.Disk], ids[r.Signature], ids[r.Partitions[1].ID] = true, true, true
+		image, err := OpenImage(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{bootCmdline, bootEntry} {
+			if text, err := image.read(name); err != nil || !bytes.Contains(text, []byte("root=PARTUUID="+r.Partitions[1].ID+" ")) {
+				t.Errorf("%s: %q, %v", name, text, err)
+			}
+		}
+	}
+	if len(ids) != 6 {
+		t.Errorf("two sticks share identifiers: %v", ids)
+	}
+	if out, _, code := runImages("inspect", sticks[0], "--root", root); code != 0 || !strings.Contains(out, "signature verified") {
+		t.Errorf("exit code %d: %s", code, out)
+	}
+}
+
+func TestFlashRefusals(t *testing.T) {
+	s := spec(t, handmade(t, "x86_64"), t.TempDir())
+	assemble(t, s)
+	small, file := stick(t, 8<<20), stick(t, 200<<20)
+	noImage := filepath.Join(t.TempDir(), "x")
+	write(t, noImage, bytes.Repeat([]byte("not an image"), 1<<16))
+	before := read(t, file)
+	for name, c := range map[string]struct {
+		args []string
+		says string
+	}{
+		"no block device":  {[]string{s.Disk, file}, "--force"},
+		"too small":        {[]string{s.Disk, small, "--force"}, "the image needs"},
+		"no image":         {[]string{noImage, file, "--force"}, "not a partition table"},
+		"not there":        {[]string{s.Disk, file + "x", "--force"}, "no such file"},
+		"a folder":         {[]string{s.Disk, t.TempDir(), "--force"}, "neither"},
+		"a bad setting":    {[]string{s.Disk, file, "--force", "--set", "phase.mode=public"}, "phase.conf"},
+		"character device": {[]string{s.Disk, "/dev/null", "--force"}, "neither"},
+	} {
+		if _, log, code := runImages(append([]string{"flash"}, c.args...)...); code != 1 || !strings.Contains(log, c.says) {
+			t.Errorf("%s: exit code %d: %s", name, code, log)
+		}
+	}
+	if !bytes.Equal(read(t, file), before) {
+		t.Error("a refused target was written to")
+	}
+}
+
+// broken loses what is written at one place, as cheap sticks do.
+type broken struct {
+	*os.File
+	at int64
+}
+
+func (b broken) WriteAt(p []byte, at int64) (int, error) {
+	if at <= b.at && b.at < at+int64(len(p)) {
+		return len(p), nil
+	}
+	return b.File.WriteAt(p, at)
+}
+
+func TestAStickThatLosesDataIsFound(t *testing.T) {
+	s := spec(t, handmade(t, "x86_64"), t.TempDir())
+	r := assemble(t, s)
+	image, err := os.Open(s.Disk)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer image.Close()
+	for _, at := range []int64{2 << 20, 200<<20 - 1} { // the kernel; the copy of the table
+		f, err := os.OpenFile(stick(t, 200<<20), os.O_RDWR, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		flashing, err := Prepare(image, 200<<20, r.DiskID.Derive("another"), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum, err := flashing.Write(context.Background(), broken{f, at}, func(int64) {})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := flashing.Verify(context.Background(), f, sum, func(int64) {}); err == nil {
+			t.Errorf("what was lost at %d was not missed", at)
+		}
+	}
+}
+
+func TestInspectFindsDamage(t *testing.T) {
+	s := spec(t, handmade(t, "arm64"), t.TempDir())
+	r := assemble(t, s)
+	_, stranger := testKeys(t, 12)
+	whole := read(t, s.Disk)
+	image, err := OpenImage(bytes.NewReader(whole))
+	if err != nil {
+		t.Fatal(err)
+	}
+	rootPart, err := image.Partition(partRoot)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		at   int64
+		root []byte
+	}{
+		"kernel":    {image.Files["vmlinuz"].Offset + 1000, s.Root},
+		"initramfs": {image.Files["initramfs.img"].Offset + 1000, s.Root},
+		"rootfs":    {rootPart.Offset() + 1000, s.Root},
+		"manifest":  {image.Files["manifest.json"].Offset + 200, s.Root},
+		"verifying": {-1, stranger},
+	} {
+		damaged := bytes.Clone(whole)
+		if c.at >= 0 {
+			damaged[c.at] ^= 1
+		}
+		r, err := Inspect(bytes.NewReader(damaged), c.root)
+		if err != nil || !strings.Contains(strings.Join(r.Problems, "\n"), name) {
+			t.Errorf("%s: %v, %v", name, r.Problems, err)
+		}
+	}
+	if r, err := Inspect(bytes.NewReader(whole), nil); err != nil || r.Verified != nil || len(r.Problems) > 0 {
+		t.Errorf("%+v, %v", r, err)
+	}
+	_ = r
+}
+
+func TestPartitionsOfADisk(t *testing.T) {
+	for _, c := range []struct {
+		disk, device string
+		is           bool
+	}{
+		{"/dev/sda", "/dev/sda1", true}, {"/dev/sda", "/dev/sdaa", false}, {"/dev/sda", "/dev/sdaa1", false},
+		{"/dev/nvme0n1", "/dev/nvme0n1p2", true}, {"/dev/mmcblk0", "/dev/mmcblk0p12", true}, {"/dev/sda", "/dev/sdb1", false},
+		{"/dev/sda", "tmpfs", false},
+	} {
+		if is := isPartition(c.disk, c.device); is != c.is {
+			t.Errorf("%s of %s: %v", c.device, c.disk, is)
+		}
+	}
+}

@@ -1,0 +1,293 @@
+package images
+
+import (
+	"bytes"
+	"context"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"phase/appliance/release"
+	"phase/images/gpt"
+	"phase/kernel"
+)
+
+var day = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+
+// need finds an outside tool, or says why the test cannot run.
+func need(t testing.TB, tools ...string) {
+	t.Helper()
+	for _, name := range tools {
+		if _, err := findTool(name); err != nil {
+			if os.Getenv("PHASE_REQUIRE") != "" {
+				t.Fatal(err)
+			}
+			t.Skip(err)
+		}
+	}
+}
+
+func randomness(seed byte) *rand.ChaCha8 { return rand.NewChaCha8([32]byte{seed}) }
+
+// noise is n bytes that do not compress, always the same for a seed.
+func noise(seed byte, n int) []byte {
+	b := make([]byte, n)
+	randomness(seed).Read(b)
+	return b
+}
+
+// handmade are pieces as Compile leaves them, with noise for kernel and
+// programs: everything but what gok and the compiler do is real.
+func handmade(t testing.TB, arch string) Pieces {
+	t.Helper()
+	need(t, "mksquashfs", "mkfs.ext4")
+	k, err := kernel.For(arch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := Pieces{Dir: t.TempDir(), Kernel: k, Time: day}
+	from := filepath.Join(t.TempDir(), "root")
+	for _, e := range rootfsTable {
+		if e.mode.IsRegular() && e.link == "" {
+			write(t, filepath.Join(from, e.path), noise(3, 20_000))
+		}
+	}
+	// What gok also puts there, of the machine that builds.
+	write(t, filepath.Join(from, "etc/localtime"), []byte("Europe/Berlin"))
+	write(t, filepath.Join(from, "etc/ssl/ca-bundle.pem"), []byte("Example Company"))
+	if err := keepTree(from, p.path(pieceTree)); err != nil {
+		t.Fatal(err)
+	}
+	write(t, p.path(pieceImage), noise(1, 3_000_001))
+	if k.Compressed {
+		write(t, p.path(pieceKernel), noise(4, 1_000_001))
+	}
+	write(t, p.path(pieceInitramfs), noise(2, 500_003))
+	write(t, p.path(pieceLoader), noise(5, gpt.LoaderSize))
+	write(t, p.path(pieceEFI), noise(6, 100_000))
+	if err := p.formatPerm(context.Background(), Source{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.describe(context.Background(), Source{}); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func write(t testing.TB, path string, data []byte) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, data, 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func read(t testing.TB, path string) []byte {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+func testKeys(t testing.TB, seed byte) (Keys, []byte) {
+	t.Helper()
+	keys, root, err := NewKeys(randomness(seed), day)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return keys, root
+}
+
+func spec(t testing.TB, p Pieces, out string) Spec {
+	keys, root := testKeys(t, 9)
+	return Spec{Pieces: p, Keys: keys, Root: root, Channel: "stable", Version: 42, Name: "a test", Created: day,
+		Release: filepath.Join(out, "release"), Disk: filepath.Join(out, "disk.img")}
+}
+
+func assemble(t testing.TB, s Spec) Result {
+	t.Helper()
+	r, err := Assemble(context.Background(), s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func TestOtherToolsFindNothingWrong(t *testing.T) {
+	need(t, "sgdisk", "fsck.fat", "e2fsck", "qemu-img", "unsquashfs")
+	for _, arch := range release.Arches {
+		t.Run(arch, func(t *testing.T) {
+			out := t.TempDir()
+			s := spec(t, handmade(t, arch), out)
+			s.QCOW2 = filepath.Join(out, "disk.qcow2")
+			assemble(t, s)
+			checkDisk(t, s.Disk)
+			tool(t, "qemu-img", "check", s.QCOW2)
+			tool(t, "qemu-img", "compare", s.QCOW2, s.Disk)
+		})
+	}
+}
+
+// checkDisk lets the tools of others look at a disk image.
+func checkDisk(t *testing.T, disk string) {
+	t.Helper()
+	if out := tool(t, "sgdisk", "-v", disk); !strings.Contains(out, "No problems found") || strings.Contains(strings.ToLower(out), "warning") {
+		t.Errorf("sgdisk: %s", out)
+	}
+	f, err := os.Open(disk)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	image, err := OpenImage(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for number, check := range map[int][]string{
+		partBoot: {"fsck.fat", "-n"},
+		partRoot: {"unsquashfs", "-lls"},
+		partPerm: {"e2fsck", "-fn"},
+	} {
+		p, err := image.Partition(number)
+		if err != nil {
+			t.Fatal(err)
+		}
+		part := filepath.Join(t.TempDir(), "partition")
+		data := make([]byte, p.Size())
+		if _, err := f.ReadAt(data, p.Offset()); err != nil {
+			t.Fatal(err)
+		}
+		write(t, part, data)
+		tool(t, check[0], append(check[1:], part)...)
+	}
+}
+
+func tool(t *testing.T, name string, args ...string) string {
+	t.Helper()
+	path, err := findTool(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command(path, args...).CombinedOutput()
+	if err != nil {
+		t.Errorf("%s: %v\n%s", name, err, out)
+	}
+	return string(out)
+}
+
+func TestSameInputsSameBytes(t *testing.T) {
+	need(t, "qemu-img")
+	var made [2]Spec
+	for i := range made {
+		out := t.TempDir()
+		made[i] = spec(t, handmade(t, "x86_64"), out)
+		made[i].QCOW2 = filepath.Join(out, "disk.qcow2")
+		assemble(t, made[i])
+	}
+	for _, path := range []func(Spec) string{
+		func(s Spec) string { return s.Disk }, func(s Spec) string { return s.QCOW2 },
+		func(s Spec) string { return filepath.Join(s.Release, "stable/x86_64/manifest.json") },
+		func(s Spec) string { return filepath.Join(s.Release, "stable/x86_64/rootfs.squashfs") },
+	} {
+		if !bytes.Equal(read(t, path(made[0])), read(t, path(made[1]))) {
+			t.Errorf("%s differs", filepath.Base(path(made[0])))
+		}
+	}
+}
+
+func TestRootfsHoldsWhatTheTableSays(t *testing.T) {
+	need(t, "unsquashfs")
+	s := spec(t, handmade(t, "x86_64"), t.TempDir())
+	r := assemble(t, s)
+	dir := filepath.Join(t.TempDir(), "rootfs")
+	tool(t, "unsquashfs", "-no-progress", "-d", dir, filepath.Join(r.Folder, "rootfs.squashfs"))
+	want := map[string]fs.FileMode{rootFile: 0o644}
+	for _, e := range rootfsTable {
+		want[e.path] = e.mode
+		if e.link != "" {
+			want[e.path] = fs.ModeSymlink | 0o777
+		}
+	}
+	err := fs.WalkDir(os.DirFS(dir), ".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		mode, ok := want[path]
+		if !ok || info.Mode() != mode {
+			t.Errorf("%s: mode %v, want %v", path, info.Mode(), mode)
+		}
+		if !info.ModTime().Equal(day) {
+			t.Errorf("%s: of %v, want %v", path, info.ModTime(), day)
+		}
+		delete(want, path)
+		return nil
+	})
+	if err != nil || len(want) > 0 {
+		t.Errorf("%v, missing: %v", err, want)
+	}
+	if !bytes.Equal(read(t, filepath.Join(dir, rootFile)), s.Root) {
+		t.Error("the root document in the rootfs is another one")
+	}
+}
+
+func TestRelay(t *testing.T) {
+	p := handmade(t, "arm64")
+	out := t.TempDir()
+	s := spec(t, p, out)
+	first := assemble(t, s)
+	s.Version, s.Pieces = 43, Pieces{}
+	second, err := Relay(context.Background(), p.Dir, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if second.Manifest.Version != 43 || second.Digest == first.Digest || second.DiskID == first.DiskID {
+		t.Errorf("the second release is %+v", second)
+	}
+	if second.Manifest.Artifacts["rootfs"] != first.Manifest.Artifacts["rootfs"] {
+		t.Error("the rootfs changed with the version")
+	}
+	s.Keys, s.Root = testKeys(t, 10)
+	third, err := Relay(context.Background(), p.Dir, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if third.Manifest.Artifacts["rootfs"] == first.Manifest.Artifacts["rootfs"] {
+		t.Error("the rootfs does not hold the new root")
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	p := handmade(t, "x86_64")
+	_, otherRoot := testKeys(t, 11)
+	for name, change := range map[string]func(*Spec){
+		"a stranger's root":  func(s *Spec) { s.Root = otherRoot },
+		"no root":            func(s *Spec) { s.Root = nil },
+		"no keys":            func(s *Spec) { s.Keys = Keys{} },
+		"version 0":          func(s *Spec) { s.Version = 0 },
+		"no such channel":    func(s *Spec) { s.Channel = "mainline" },
+		"unknown setting":    func(s *Spec) { s.Conf = []string{"phase.mod=local"} },
+		"two lines":          func(s *Spec) { s.Conf = []string{"phase.mode=local\nphase.update=off"} },
+		"too many settings":  func(s *Spec) { s.Conf = []string{"# " + strings.Repeat("x", confBytes)} },
+		"nowhere to":         func(s *Spec) { s.Disk = "/proc/disk.img" },
+		"root key as signer": func(s *Spec) { s.Keys.Release = s.Keys.Root },
+	} {
+		s := spec(t, p, t.TempDir())
+		change(&s)
+		if _, err := Assemble(context.Background(), s); err == nil {
+			t.Errorf("%s: not refused", name)
+		}
+	}
+}
