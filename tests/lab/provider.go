@@ -1,0 +1,80 @@
+package lab
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"time"
+
+	"phase/appliance/provide"
+	"phase/appliance/store"
+	"phase/appliance/trust"
+	"phase/qemu"
+)
+
+// Provider serves releases from a host on the segment, as a laptop beside the
+// machines would: it costs no machine of its own. It announces nothing; the
+// nodes are told of it.
+type Provider struct {
+	// Setting is the word of phase.conf or the command line that names it to a
+	// node, over the node's first NIC.
+	Setting string
+	// Store may be given more releases.
+	Store *store.Store
+
+	host *qemu.Host
+	stop context.CancelFunc
+	done chan error
+}
+
+// Provide serves releases until Close.
+func Provide(ctx context.Context, s *qemu.Segment, releases ...Release) (*Provider, error) {
+	p := &Provider{Store: store.New(), done: make(chan error, 1)}
+	for _, r := range releases {
+		if err := p.Add(ctx, r); err != nil {
+			return nil, err
+		}
+	}
+	var err error
+	if p.host, err = s.NewHost("provider"); err != nil {
+		return nil, err
+	}
+	l, err := p.host.Listen("[::]:8080")
+	if err != nil {
+		p.host.Close()
+		return nil, err
+	}
+	// The node's name for the segment; a zone stands in a URL as RFC 6874 has it.
+	p.Setting = "phase.provider=http://" + net.JoinHostPort(p.host.Addr6().String()+"%25eth0", "8080")
+	ctx, p.stop = context.WithCancel(ctx)
+	server := provide.NewServer(provide.Handler(provide.Config{Store: p.Store, Channel: "stable"}))
+	go func() { p.done <- provide.Serve(ctx, server, l, time.Second) }()
+	return p, nil
+}
+
+// Add verifies a release under its own root, hashes it and serves it.
+func (p *Provider) Add(ctx context.Context, r Release) error {
+	root, err := trust.ParseRoot(r.Root)
+	if err != nil {
+		return fmt.Errorf("reading the root of version %d: %w", r.Manifest.Version, err)
+	}
+	v, err := root.VerifyHeld(r.Envelope, trust.Any, trust.Any)
+	if err != nil {
+		return fmt.Errorf("verifying version %d: %w", r.Manifest.Version, err)
+	}
+	sources := map[string]store.Source{}
+	for name := range r.Manifest.Artifacts {
+		sources[name] = store.File(r.File(name))
+	}
+	return p.Store.Add(ctx, v, sources)
+}
+
+// Close takes the provider off the segment.
+func (p *Provider) Close() error {
+	p.stop()
+	err := <-p.done
+	if e := p.host.Close(); err == nil {
+		err = e
+	}
+	return err
+}
