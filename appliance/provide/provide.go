@@ -55,6 +55,9 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		setDeadline(control.SetReadDeadline, bodyPatience)
 	}
 	answer := h.find(path)
+	if strings.Contains(strings.ToLower(r.URL.EscapedPath()), "%2f") {
+		answer = nil // a slash that does not separate is in no name
+	}
 	if answer == nil && h.Loading != nil && h.Loading() && plausible(path) {
 		w.Header().Set("Retry-After", "1")
 		problem.Write(w, http.StatusServiceUnavailable, "the releases held are still being hashed")
@@ -147,11 +150,11 @@ func (h *handler) rootDocument(file string) http.Handler {
 	if !ok || err != nil || strconv.FormatUint(n, 10) != number {
 		return nil
 	}
-	data, ok := h.Store.Root(n)
+	root, ok := h.Store.Root(n)
 	if !ok {
 		return nil
 	}
-	return document(data)
+	return document(root)
 }
 
 func (h *handler) blob(hex string) http.Handler {
@@ -171,9 +174,9 @@ func artifact(b *store.Blob, cache string) http.Handler {
 	return &content{ReaderAt: b, size: b.Size(), digest: b.Digest(), mime: "application/octet-stream", cache: cache}
 }
 
-func document(data []byte) http.Handler {
+func document(d store.Document) http.Handler {
 	return &content{
-		ReaderAt: strings.NewReader(string(data)), size: int64(len(data)), digest: release.Sum(data),
+		ReaderAt: strings.NewReader(d.Data), size: int64(len(d.Data)), digest: d.Digest,
 		mime: "application/json", cache: "no-cache",
 	}
 }

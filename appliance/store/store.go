@@ -22,14 +22,24 @@ import (
 // Release is one release held, with its artifacts. The zero value holds none.
 type Release struct {
 	verified  trust.Verified
+	document  Document
 	artifacts map[string]*Blob
 }
+
+// Document is a signed document byte for byte, hashed when it was taken in.
+type Document struct {
+	Data   string
+	Digest release.Digest
+}
+
+func newDocument(data []byte) Document { return Document{string(data), release.Sum(data)} }
 
 // Manifest says what the release is.
 func (r Release) Manifest() release.Manifest { return r.verified.Manifest() }
 
-// Envelope is the manifest byte for byte as it was signed.
-func (r Release) Envelope() []byte { return r.verified.Envelope() }
+// Envelope is the manifest byte for byte as it was signed. Its Digest is that
+// of the envelope, not of the release.
+func (r Release) Envelope() Document { return r.document }
 
 // Digest names the release: the SHA-256 of its manifest's payload.
 func (r Release) Digest() release.Digest { return r.verified.Digest() }
@@ -60,7 +70,7 @@ type Store struct {
 	mu       sync.RWMutex
 	releases []Release // newest first
 	blobs    map[release.Digest]*Blob
-	roots    map[uint64][]byte
+	roots    map[uint64]Document
 	changed  chan struct{}
 }
 
@@ -68,7 +78,7 @@ type Store struct {
 func New() *Store {
 	return &Store{
 		blobs:   map[release.Digest]*Blob{},
-		roots:   map[uint64][]byte{},
+		roots:   map[uint64]Document{},
 		changed: make(chan struct{}),
 	}
 }
@@ -92,7 +102,7 @@ func (s *Store) put(ctx context.Context, v trust.Verified, sources map[string]So
 		return trust.Refuse(trust.Signature, "only a verified release can be held")
 	}
 	m := v.Manifest()
-	next := Release{verified: v, artifacts: map[string]*Blob{}}
+	next := Release{verified: v, document: newDocument(v.Envelope()), artifacts: map[string]*Blob{}}
 	for _, name := range slices.Sorted(maps.Keys(m.Artifacts)) {
 		want := m.Artifacts[name]
 		if held, ok := s.Blob(want.SHA256); ok && held.size == want.Size {
@@ -206,15 +216,15 @@ func (s *Store) Blob(d release.Digest) (*Blob, bool) {
 func (s *Store) AddRoot(r trust.Root) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.roots[r.Version()] = r.Raw()
+	s.roots[r.Version()] = newDocument(r.Raw())
 }
 
 // Root is the root document of one version, byte for byte as signed.
-func (s *Store) Root(version uint64) ([]byte, bool) {
+func (s *Store) Root(version uint64) (Document, bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	data, ok := s.roots[version]
-	return data, ok
+	root, ok := s.roots[version]
+	return root, ok
 }
 
 // Changed returns a channel that is closed when the set of releases changes.

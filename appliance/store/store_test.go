@@ -184,7 +184,7 @@ func TestFolder(t *testing.T) {
 	if _, ok := s.Newest("stable", "x86_64"); !ok {
 		t.Fatal("the release is not held")
 	}
-	if data, ok := s.Root(1); !ok || !bytes.Equal(data, signer.Root.Raw()) {
+	if root, ok := s.Root(1); !ok || root.Data != string(signer.Root.Raw()) {
 		t.Error("the root is not held")
 	}
 
