@@ -1,0 +1,305 @@
+package supervise
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+	"unsafe"
+)
+
+// TestMain lets the test binary be the service: SERVICE says which.
+func TestMain(m *testing.M) {
+	switch os.Getenv("SERVICE") {
+	case "":
+		os.Exit(m.Run())
+	case "says":
+		fmt.Println("one")
+		fmt.Fprintln(os.Stderr, "two")
+		fmt.Print("no newline")
+	case "fails":
+		os.Exit(3)
+	case "dies":
+		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+		<-terminated()
+	case "stays":
+		fmt.Println("up as", os.Args[0], os.Getuid(), os.Getgid())
+		<-terminated()
+	case "spawns": // a child that holds the pipe, and ends itself
+		cmd := exec.Command("/proc/self/exe")
+		cmd.Env = []string{"SERVICE=stays"}
+		cmd.Stdout = os.Stdout
+		if err := cmd.Start(); err != nil {
+			panic(err)
+		}
+		fmt.Println("child", cmd.Process.Pid)
+	case "orphans":
+		fmt.Println("gone")
+	}
+}
+
+func terminated() <-chan os.Signal {
+	c := make(chan os.Signal, 1)
+	signal.Notify(c, syscall.SIGTERM)
+	return c
+}
+
+// heard collects the lines of a set and lets a test wait for one.
+type heard struct {
+	mu    sync.Mutex
+	lines []string
+	grown chan struct{}
+}
+
+func newSet(t *testing.T) (*Set, *heard) {
+	h := &heard{grown: make(chan struct{}, 1000)}
+	set := &Set{Line: func(service, text string) {
+		h.mu.Lock()
+		h.lines = append(h.lines, service+": "+text)
+		h.mu.Unlock()
+		h.grown <- struct{}{}
+	}}
+	t.Cleanup(func() { set.Stop() })
+	return set, h
+}
+
+// wait returns the first line that holds want.
+func (h *heard) wait(t *testing.T, want string) string {
+	t.Helper()
+	deadline := time.After(time.Minute)
+	for {
+		h.mu.Lock()
+		for _, l := range h.lines {
+			if strings.Contains(l, want) {
+				h.mu.Unlock()
+				return l
+			}
+		}
+		h.mu.Unlock()
+		select {
+		case <-h.grown:
+		case <-deadline:
+			t.Fatalf("no line with %q in %q", want, h.lines)
+		}
+	}
+}
+
+func service(name, does string) Service {
+	return Service{Name: name, Path: "/proc/self/exe", Env: []string{"SERVICE=" + does}}
+}
+
+func TestLinesAndRestart(t *testing.T) {
+	set, h := newSet(t)
+	if err := set.Start(service("talker", "says")); err != nil {
+		t.Fatal(err)
+	}
+	h.wait(t, "talker: one")
+	h.wait(t, "talker: two")
+	h.wait(t, "talker: no newline")
+	h.wait(t, "ended by itself after")
+	lines, err := set.Lines("talker")
+	if err != nil || !strings.Contains(strings.Join(lines, "|"), "one|") {
+		t.Errorf("ring %q, %v", lines, err)
+	}
+	if err := set.Start(service("talker", "says")); err == nil {
+		t.Error("the same name runs twice")
+	}
+	if _, err := set.Lines("nobody"); err == nil {
+		t.Error("lines of nobody")
+	}
+}
+
+func TestHowItEnded(t *testing.T) {
+	for does, want := range map[string]string{"fails": "exit code 3", "dies": "signal 9"} {
+		set, h := newSet(t)
+		if err := set.Start(service(does, does)); err != nil {
+			t.Fatal(err)
+		}
+		h.wait(t, want)
+	}
+	set, h := newSet(t)
+	if err := set.Start(Service{Name: "none", Path: "/does/not/exist"}); err != nil {
+		t.Fatal(err)
+	}
+	h.wait(t, "could not be started")
+}
+
+func TestAsSomebodyElse(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("needs root")
+	}
+	set, h := newSet(t)
+	s := service("worker", "stays")
+	s.Path = exeForAll(t)
+	s.UID, s.GID = 900, 901
+	if err := set.Start(s); err != nil {
+		t.Fatal(err)
+	}
+	h.wait(t, "up as worker 900 901")
+	status := set.Status()
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", status[0].PID))
+	if err != nil || !strings.Contains(string(data), "CapEff:\t0000000000000000") {
+		t.Errorf("it has capabilities, or none is known: %v", err)
+	}
+}
+
+func exeForAll(t *testing.T) string {
+	data, err := os.ReadFile("/proc/self/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.CreateTemp("", "service")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.Remove(f.Name()) })
+	if _, err := f.Write(data); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Chmod(0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return f.Name()
+}
+
+func TestStop(t *testing.T) {
+	set, h := newSet(t)
+	for _, name := range []string{"first", "second", "third"} {
+		if err := set.Start(service(name, "stays")); err != nil {
+			t.Fatal(err)
+		}
+		h.wait(t, name+": up as")
+	}
+	set.Stop("second")
+	if left := set.Status(); len(left) != 1 || left[0].Name != "second" || left[0].PID == 0 {
+		t.Errorf("left %+v", left)
+	}
+	pid := set.Status()[0].PID
+	set.Stop()
+	if err := syscall.Kill(pid, 0); err == nil {
+		t.Error("it runs after Stop")
+	}
+	if len(set.Status()) != 0 {
+		t.Error("services after Stop")
+	}
+}
+
+func TestRestart(t *testing.T) {
+	set, h := newSet(t)
+	if err := set.Start(service("hangs", "stays")); err != nil {
+		t.Fatal(err)
+	}
+	h.wait(t, "up as")
+	if err := set.Restart("hangs"); err != nil {
+		t.Fatal(err)
+	}
+	h.wait(t, "signal 9")
+	if err := set.Restart("nobody"); err == nil {
+		t.Error("nobody was restarted")
+	}
+}
+
+// What a service started must not outlive it, nor hold its restart up.
+func TestWorkersDieToo(t *testing.T) {
+	set, h := newSet(t)
+	if err := set.Start(service("parent", "spawns")); err != nil {
+		t.Fatal(err)
+	}
+	line := h.wait(t, "child ")
+	pid, err := strconv.Atoi(line[strings.LastIndex(line, " ")+1:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.wait(t, "ended by itself")
+	if data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid)); err == nil {
+		if state, _, ok := parseStat(data); ok && state != "Z" {
+			t.Errorf("the child runs on: %s", data)
+		}
+	}
+}
+
+// An orphan is taken in; a child that somebody waits for is left alone.
+func TestReap(t *testing.T) {
+	set, _ := newSet(t)
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Env = []string{"SERVICE=orphans"}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	// Its end, without taking it in: WNOWAIT.
+	var info [128]byte
+	for {
+		_, _, errno := syscall.Syscall6(syscall.SYS_WAITID, 1, uintptr(cmd.Process.Pid), uintptr(unsafe.Pointer(&info)), syscall.WEXITED|syscall.WNOWAIT, 0, 0)
+		if errno == 0 {
+			break
+		}
+		if errno != syscall.EINTR {
+			t.Fatal(errno)
+		}
+	}
+	if z := zombies(os.Getpid()); len(z) != 1 || z[0] != cmd.Process.Pid {
+		t.Fatalf("zombies %v, want %d", z, cmd.Process.Pid)
+	}
+	set.Reap()
+	if z := zombies(os.Getpid()); len(z) != 0 {
+		t.Errorf("zombies %v after Reap", z)
+	}
+}
+
+func TestBackoff(t *testing.T) {
+	var pause time.Duration
+	var got []string
+	for range 9 {
+		pause = Backoff(pause, time.Second)
+		got = append(got, pause.String())
+	}
+	if s := strings.Join(got, " "); s != "500ms 1s 2s 4s 8s 16s 30s 30s 30s" {
+		t.Errorf("pauses %s", s)
+	}
+	if p := Backoff(pause, 2*steady); p != backoffFirst {
+		t.Errorf("after a long run %s", p)
+	}
+}
+
+func TestRing(t *testing.T) {
+	var r Ring
+	for i := range maxLines + 10 {
+		r.Add(strconv.Itoa(i))
+	}
+	if lines := r.Lines(); len(lines) != maxLines || lines[0] != "10" || lines[maxLines-1] != strconv.Itoa(maxLines+9) {
+		t.Errorf("%d lines from %s to %s", len(lines), lines[0], lines[len(lines)-1])
+	}
+}
+
+func TestLongLine(t *testing.T) {
+	var lines []string
+	w := &lineWriter{line: func(s string) { lines = append(lines, s) }}
+	if _, err := w.Write([]byte(strings.Repeat("x", 3*MaxLine) + "\n\nend")); err != nil {
+		t.Fatal(err)
+	}
+	w.flush()
+	if len(lines) != 4 || len(lines[0]) != MaxLine || lines[3] != "end" {
+		t.Errorf("%d lines", len(lines))
+	}
+}
+
+// FuzzParseStat states: what /proc says never panics, and a name full of
+// parentheses does not pass as a state.
+func FuzzParseStat(f *testing.F) {
+	f.Add([]byte("12 (a) Z 1) S 4 5"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		state, _, ok := parseStat(data)
+		if ok && strings.Contains(state, ")") {
+			t.Errorf("%q has state %q", data, state)
+		}
+	})
+}
