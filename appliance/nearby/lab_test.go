@@ -25,12 +25,11 @@ func TestMain(m *testing.M) {
 	netlab.Main(m, map[string]netlab.Role{"announce": announceRole, "browse": browseRole})
 }
 
-// announceArgs is a Config, and a second set of instances that follows when
-// Then is not nil and somebody has been answered… by a file that appears.
+// announceArgs is a Config and what is announced after it.
 type announceArgs struct {
 	Config Config
 	Then   []Instance
-	When   string // a file; Then is announced once it exists
+	When   string // a pipe, empty for none: once it is written to, Then is announced
 }
 
 func announceRole(ctx context.Context, args []byte, say func(any)) error {
@@ -159,10 +158,8 @@ func TestFoundOverIPv4Alone(t *testing.T) {
 		s.Plug(t, n, "eth0")
 		n.Do(t, func() {
 			// Without IPv6 on the interface there is nothing else to be found by.
-			if err := os.WriteFile("/proc/thread-self/net/../../../sys/net/ipv6/conf/eth0/disable_ipv6", []byte("1"), 0o644); err != nil {
-				if err := os.WriteFile("/proc/sys/net/ipv6/conf/eth0/disable_ipv6", []byte("1"), 0o644); err != nil {
-					t.Skipf("IPv6 cannot be turned off: %v", err)
-				}
+			if err := os.WriteFile("/proc/sys/net/ipv6/conf/eth0/disable_ipv6", []byte("1"), 0o644); err != nil {
+				t.Skipf("IPv6 cannot be turned off: %v", err)
 			}
 		})
 		addAddress(t, n, "eth0", addr)
@@ -417,8 +414,10 @@ func TestRefusesWhatCannotBeSaid(t *testing.T) {
 		"no port":        func(c *Config) { c.Port = 0 },
 		"no name":        func(c *Config) { c.Name = "" },
 		"name with dots": func(c *Config) { c.Name = "a.b" },
-		"twice":          func(c *Config) { c.Instances = append(c.Instances, Instance{"testing", "arm64", 1}, Instance{"testing", "arm64", 2}) },
-		"too many":       func(c *Config) { c.Instances = make([]Instance, maxInstances+1) },
+		"twice": func(c *Config) {
+			c.Instances = append(c.Instances, Instance{"testing", "arm64", 1}, Instance{"testing", "arm64", 2})
+		},
+		"too many": func(c *Config) { c.Instances = make([]Instance, maxInstances+1) },
 	} {
 		c := someConfig("d")
 		change(&c)

@@ -22,7 +22,7 @@ import (
 	"time"
 
 	"github.com/vishvananda/netlink"
-	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -111,7 +111,7 @@ type Node struct {
 	Name  string
 	cmd   *exec.Cmd
 	stdin io.Closer
-	ns    netns.NsHandle
+	ns    *os.File // its namespace, which lives at least as long as this
 	ended chan struct{}
 
 	mu    sync.Mutex
@@ -141,7 +141,7 @@ func Start(t *testing.T, name, role string, args any) *Node {
 	if err := n.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	if n.ns, err = netns.GetFromPid(n.cmd.Process.Pid); err != nil {
+	if n.ns, err = os.Open(fmt.Sprintf("/proc/%d/ns/net", n.cmd.Process.Pid)); err != nil {
 		t.Fatal(err)
 	}
 	go func() {
@@ -158,7 +158,10 @@ func Start(t *testing.T, name, role string, args any) *Node {
 			}
 		}
 	}()
-	t.Cleanup(func() { n.Stop(t) })
+	t.Cleanup(func() {
+		n.Stop(t)
+		n.ns.Close()
+	})
 	return n
 }
 
@@ -235,16 +238,16 @@ func Wait[T any](t *testing.T, n *Node, what string, ok func(T) bool) T {
 func (n *Node) Do(t *testing.T, f func()) {
 	t.Helper()
 	runtime.LockOSThread()
-	own, err := netns.Get()
+	own, err := os.Open("/proc/thread-self/ns/net")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer own.Close()
-	if err := netns.Set(n.ns); err != nil {
+	if err := unix.Setns(int(n.ns.Fd()), unix.CLONE_NEWNET); err != nil {
 		t.Fatal(err)
 	}
 	f()
-	if err := netns.Set(own); err != nil {
+	if err := unix.Setns(int(own.Fd()), unix.CLONE_NEWNET); err != nil {
 		t.Fatal(err) // the thread stays locked, and dies with the goroutine
 	}
 	runtime.UnlockOSThread()
@@ -295,7 +298,7 @@ func (s *Segment) Plug(t *testing.T, n *Node, name string) *Cable {
 	if err := netlink.LinkSetName(end, name); err != nil {
 		t.Fatal(err)
 	}
-	if err := netlink.LinkSetNsFd(end, int(n.ns)); err != nil {
+	if err := netlink.LinkSetNsFd(end, int(n.ns.Fd())); err != nil {
 		t.Fatal(err)
 	}
 	port, err := netlink.LinkByName(near)

@@ -1,0 +1,175 @@
+package discover
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
+
+	"phase/appliance/envelope"
+	"phase/appliance/link/netlab"
+	"phase/appliance/nearby"
+	"phase/appliance/program"
+	"phase/appliance/release"
+	"phase/appliance/trust"
+)
+
+func TestMain(m *testing.M) { netlab.Main(m, nil) }
+
+func raiseLoopback(t *testing.T) {
+	t.Helper()
+	lo, err := netlink.LinkByName("lo")
+	if err == nil {
+		err = netlink.LinkSetUp(lo)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func newKey(t *testing.T) ed25519.PrivateKey {
+	t.Helper()
+	_, key, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+// writeRoot makes a root that trusts key for releases.
+func writeRoot(t *testing.T, key ed25519.PrivateKey) string {
+	t.Helper()
+	rootKey := newKey(t)
+	one := func(k ed25519.PrivateKey) trust.RoleSpec {
+		return trust.RoleSpec{Keys: []ed25519.PublicKey{k.Public().(ed25519.PublicKey)}, Threshold: 1}
+	}
+	data, err := trust.SignRoot(trust.RootSpec{Version: 1, Expires: time.Now().Add(time.Hour),
+		Roles: map[string]trust.RoleSpec{trust.RoleRoot: one(rootKey), trust.RoleRelease: one(key)}}, rootKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "root.json")
+	if err := os.WriteFile(path, data, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func manifest(t *testing.T, key ed25519.PrivateKey, version uint64) []byte {
+	t.Helper()
+	artifact := release.Artifact{Size: 1, SHA256: release.Sum([]byte{0})}
+	payload, err := release.Manifest{Version: version, Name: "test", Channel: "stable", Arch: "x86_64",
+		Created: time.Now().Add(-time.Minute), Expires: time.Now().Add(time.Hour), Cmdline: "quiet",
+		Artifacts: map[string]release.Artifact{"kernel": artifact, "initramfs": artifact, "rootfs": artifact}}.Payload()
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := envelope.Sign(release.PayloadType, payload, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+// serveNode announces a release under a name and answers with handler.
+func serveNode(t *testing.T, name string, version uint64, handler http.Handler) {
+	t.Helper()
+	listener, err := net.Listen("tcp", "[::]:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &http.Server{Handler: handler}
+	go server.Serve(listener)
+	t.Cleanup(func() { server.Close() })
+	_, err = nearby.Announce(t.Context(), nearby.Config{Name: name, Peer: "12D3KooW" + name,
+		Port:      uint16(listener.Addr().(*net.TCPAddr).Port),
+		Instances: []nearby.Instance{{Channel: "stable", Arch: "x86_64", Version: version}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func give(data []byte) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/stable/x86_64/manifest.json" {
+			http.NotFound(w, r)
+			return
+		}
+		w.Write(data)
+	})
+}
+
+func TestListsVerifiedNewestFirst(t *testing.T) {
+	if !netlab.Isolated(t) {
+		return
+	}
+	raiseLoopback(t)
+	key, stranger := newKey(t), newKey(t)
+	root := writeRoot(t, key)
+	serveNode(t, "phase-00000001", 42, give(manifest(t, key, 42)))
+	serveNode(t, "phase-00000002", 43, give(manifest(t, key, 43)))
+	serveNode(t, "phase-0bad0001", 1000, give(manifest(t, stranger, 1000)))
+	serveNode(t, "phase-0bad0002", 1001, give([]byte("{}")))
+	// The announcement lies about the version: what is signed counts.
+	serveNode(t, "phase-0bad0003", 2000, give(manifest(t, key, 41)))
+	silent := make(chan struct{})
+	defer close(silent)
+	serveNode(t, "phase-0bad0004", 3000, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-silent }))
+
+	var stdout, stderr bytes.Buffer
+	if err := Run(t.Context(), []string{"--root", root, "--json", "--timeout", "2s"}, nil, &stdout, &stderr); err != nil {
+		t.Fatalf("%v\n%s", err, stderr.String())
+	}
+	var nodes []Node
+	if err := json.Unmarshal(stdout.Bytes(), &nodes); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, n := range nodes {
+		got = append(got, fmt.Sprintf("%d %s", n.Version, n.Name))
+	}
+	want := []string{"43 phase-00000002", "42 phase-00000001", "41 phase-0bad0003"}
+	if strings.Join(got, "\n") != strings.Join(want, "\n") {
+		t.Errorf("listed %q, want %q", got, want)
+	}
+	if n := nodes[0]; n.Peer != "12D3KooWphase-00000002" || n.Interface != "lo" || !strings.HasPrefix(n.Digest, "sha256:") || !strings.HasPrefix(n.URL, "http://") {
+		t.Errorf("first is %+v", n)
+	}
+}
+
+func TestNobody(t *testing.T) {
+	if !netlab.Isolated(t) {
+		return
+	}
+	raiseLoopback(t)
+	root := writeRoot(t, newKey(t))
+	serveNode(t, "phase-0bad0001", 1000, give(manifest(t, newKey(t), 1000)))
+	for _, args := range [][]string{{"--json"}, {}} {
+		var stdout, stderr bytes.Buffer
+		err := Run(t.Context(), append(args, "--root", root, "--timeout", "1s"), nil, &stdout, &stderr)
+		if code, _ := program.Code(err); code != 1 || strings.TrimSpace(stdout.String()) != "[]" {
+			t.Errorf("%v: %q, %v; want [] and exit code 1", args, stdout.String(), err)
+		}
+	}
+}
+
+func TestUsage(t *testing.T) {
+	for _, args := range [][]string{{"--channel", "beta"}, {"--arch", "mips"}, {"--timeout", "0s"}, {"--bootstrap", "/ip4/192.0.2.1"}, {"--ephemeral"}} {
+		var stdout, stderr bytes.Buffer
+		err := Run(context.Background(), args, nil, &stdout, &stderr)
+		if code, _ := program.Code(err); code != 2 || errors.Is(err, program.ErrDone) {
+			t.Errorf("%v: %v, want a usage error", args, err)
+		}
+	}
+}
