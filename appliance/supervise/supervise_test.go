@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 	"unsafe"
+
+	"golang.org/x/sys/unix"
 )
 
 // TestMain lets the test binary be the service: SERVICE says which.
@@ -219,12 +221,18 @@ func TestWorkersDieToo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.wait(t, "ended by itself")
-	if data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid)); err == nil {
-		if state, _, ok := parseStat(data); ok && state != "Z" {
-			t.Errorf("the child runs on: %s", data)
-		}
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err == unix.ESRCH {
+		return // gone already
 	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	if n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 60_000); n != 1 {
+		t.Errorf("the child runs on: %v", err)
+	}
+	h.wait(t, "ended by itself")
 }
 
 // An orphan is taken in; a child that somebody waits for is left alone.
