@@ -169,7 +169,8 @@ func (h *Host) HTTPClient() *http.Client {
 	return &http.Client{Transport: &http.Transport{DialContext: h.Dial, DisableKeepAlives: true}}
 }
 
-// Listen takes TCP connections from the segment. addr is address:port; "[::]:80" listens on IPv6, "0.0.0.0:80" on IPv4.
+// Listen takes TCP connections from the segment. addr is address:port; "[::]:80" listens on IPv6 and
+// IPv4, "0.0.0.0:80" on IPv4 alone.
 func (h *Host) Listen(addr string) (net.Listener, error) {
 	full, proto, err := endpoint(addr)
 	if err != nil {
