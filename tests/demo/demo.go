@@ -28,6 +28,7 @@ const patience = 4 * time.Minute
 // demo is the stage: what the steps of the story share.
 type demo struct {
 	*teller
+	life    context.Context // of the machines, which outlive the step that boots them
 	lab     *lab.Lab
 	segment *qemu.Segment
 	dir     string // consoles and what came back
@@ -76,6 +77,7 @@ func run(ctx context.Context, args []string, _ io.Reader, stdout, _ io.Writer) e
 		return err
 	}
 	d := &demo{
+		life:   ctx,
 		teller: newTeller(stdout),
 		dir:    filepath.Join(line.Build, "demo"),
 		plasmd: filepath.Join(line.Build, "bin", "plasmd"),
@@ -110,8 +112,8 @@ func (d *demo) off() {
 	}
 }
 
-func (d *demo) boot(ctx context.Context, name, disk string) (*lab.Node, error) {
-	return lab.Start(ctx, d.dir, qemu.Config{
+func (d *demo) boot(name, disk string) (*lab.Node, error) {
+	return lab.Start(d.life, d.dir, qemu.Config{
 		Name: name, Arch: d.lab.Arch, MemoryMB: d.memory,
 		Disks: []qemu.Disk{{Path: disk}}, NICs: []qemu.NIC{{Segment: d.segment}},
 	})

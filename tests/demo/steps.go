@@ -37,7 +37,7 @@ func (d *demo) assemble(ctx context.Context) (string, error) {
 
 // up powers a machine on and waits until it is a whole node.
 func (d *demo) up(ctx context.Context, name, disk string, version uint64) (*lab.Node, string, error) {
-	n, err := d.boot(ctx, name, disk)
+	n, err := d.boot(name, disk)
 	if err != nil {
 		return nil, "", err
 	}
