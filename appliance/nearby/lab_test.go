@@ -278,7 +278,7 @@ func TestOneMachineWithLoopbackOnly(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if f := <-found; f.Interface != "lo" || len(f.URLs) != 2 {
+	if f := <-found; f.Interface != "lo" || len(f.URLs) != 2 || !f.Source.IsLoopback() {
 		t.Errorf("found %+v", f)
 	}
 }

@@ -206,7 +206,7 @@ func (g *segments) follow(ifaces []link.Interface) (changed []*station) {
 		}
 		g.stations[key] = s
 		changed = append(changed, s)
-		go g.read(s)
+		go g.read(s, isLoopback(iface))
 	}
 	return changed
 }
@@ -215,7 +215,7 @@ func isLoopback(i link.Interface) bool {
 	return slices.ContainsFunc(i.Addresses, func(p netip.Prefix) bool { return p.Addr().IsLoopback() })
 }
 
-func (g *segments) read(s *station) {
+func (g *segments) read(s *station, loopback bool) {
 	buf := make([]byte, maxPacket+1)
 	for {
 		n, from, err := s.conn.ReadFrom(buf)
@@ -232,6 +232,14 @@ func (g *segments) read(s *station) {
 		}
 		source := addr.AddrPort()
 		source = netip.AddrPortFrom(source.Addr().Unmap(), source.Port())
+		if source.Addr().IsUnspecified() {
+			// The kernel puts no source on IPv4 multicast over loopback, whose
+			// address it keeps to the host; from a wire it is nobody's.
+			if !loopback {
+				continue
+			}
+			source = netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), source.Port())
+		}
 		select {
 		case g.packets <- packet{slices.Clone(buf[:n]), source, s}:
 		case <-g.closed:
