@@ -140,19 +140,9 @@ func replaceWith(path string, data []byte) error {
 	})
 }
 
-// copyFile gives from a second name where it can, and copies where it cannot.
-// Artifacts are only ever replaced, never written again, so a name is as good.
+// copyFile copies: a second name for the same file would be quicker, and would
+// let whoever changes a release in place change the pieces of all others.
 func copyFile(from, to string) error {
-	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
-		return err
-	}
-	temporary := to + ".new"
-	if err := os.Remove(temporary); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	if os.Link(from, temporary) == nil {
-		return os.Rename(temporary, to)
-	}
 	return replace(to, 0o644, func(f *os.File) error {
 		r, err := os.Open(from)
 		if err != nil {
