@@ -130,7 +130,7 @@ func (s *Status) Info() Info {
 
 // Health runs the checks.
 func (s *Status) Health() Health {
-	h := Health{Status: "healthy", Checks: map[string]string{"store": "ok", "state": "ok"}}
+	h := Health{Status: "healthy", Checks: map[string]string{"store": "ok"}}
 	fail := func(check string, err error) {
 		h.Status, h.Checks[check] = "unhealthy", err.Error()
 	}
@@ -144,6 +144,7 @@ func (s *Status) Health() Health {
 		}
 	}
 	if s.Dir != "" {
+		h.Checks["state"] = "ok"
 		var boot state.Boot
 		if err := state.Read(s.Dir, state.BootFile, &boot); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			fail("state", err)
