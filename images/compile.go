@@ -13,8 +13,6 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/mod/modfile"
-
 	"phase/kernel"
 )
 
@@ -108,7 +106,7 @@ func (p Pieces) gok(ctx context.Context, source Source) error {
 	if err != nil {
 		return err
 	}
-	return p.checkPins(source)
+	return p.checkPins(ctx, source)
 }
 
 // instanceConfig is the checkout's config.json with what depends on the arch
@@ -153,13 +151,13 @@ func versionFlag(name string) string {
 	}, name) + "'"
 }
 
-// checkPins refuses an image out of anything that go.mod and go.sum do not name.
-func (p Pieces) checkPins(source Source) error {
-	before, err := requirements(filepath.Join(source.Checkout, "go.mod"))
+// checkPins refuses an image out of anything that go.mod does not name.
+func (p Pieces) checkPins(ctx context.Context, source Source) error {
+	before, err := requirements(ctx, filepath.Join(source.Checkout, "go.mod"))
 	if err != nil {
 		return err
 	}
-	after, err := requirements(p.path("gok", "go.mod"))
+	after, err := requirements(ctx, p.path("gok", "go.mod"))
 	if err != nil {
 		return err
 	}
@@ -171,21 +169,26 @@ func (p Pieces) checkPins(source Source) error {
 	return nil
 }
 
-func requirements(file string) (map[string]string, error) {
-	data, err := os.ReadFile(file)
+// requirements are the versions a go.mod names, and what it replaces them by.
+func requirements(ctx context.Context, file string) (map[string]string, error) {
+	out, err := command{name: "go", args: []string{"mod", "edit", "-json", file}}.run(ctx)
 	if err != nil {
 		return nil, err
 	}
-	mod, err := modfile.Parse(file, data, nil)
-	if err != nil {
-		return nil, err
+	type module struct{ Path, Version string }
+	var mod struct {
+		Require []module
+		Replace []struct{ Old, New module }
+	}
+	if err := json.Unmarshal(out, &mod); err != nil {
+		return nil, fmt.Errorf("reading %s: %w", file, err)
 	}
 	pins := map[string]string{}
 	for _, r := range mod.Require {
-		pins[r.Mod.Path] = r.Mod.Version
+		pins[r.Path] = r.Version
 	}
 	for _, r := range mod.Replace {
-		pins[r.Old.Path] += " => " + r.New.String()
+		pins[r.Old.Path] += " => " + r.New.Path + " " + r.New.Version
 	}
 	return pins, nil
 }

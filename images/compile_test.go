@@ -98,7 +98,7 @@ func TestUnpinnedModulesAreRefused(t *testing.T) {
 		p, checkout := Pieces{Dir: t.TempDir()}, t.TempDir()
 		write(t, filepath.Join(checkout, "go.mod"), []byte(pinned))
 		write(t, p.path("gok", "go.mod"), []byte(c.after))
-		if err := p.checkPins(Source{Checkout: checkout}); (err == nil) != c.ok {
+		if err := p.checkPins(context.Background(), Source{Checkout: checkout}); (err == nil) != c.ok {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
