@@ -104,7 +104,6 @@ type Identity struct{ Peer, Token, Digest string }
 
 // Status is what tests read of GET /status.
 type Status struct {
-	Version uint64 `json:"version"`
 	Channel string `json:"channel"`
 	Arch    string `json:"arch"`
 	Peer    string `json:"peer_id"`
