@@ -17,7 +17,7 @@ const (
 	// plasmdAt is where plasmd answers in every mode.
 	plasmdAt = "127.0.0.1:8080"
 
-	watchdogTime = time.Minute      // without a pet
+	watchdogTime = time.Minute // without a pet
 	petEvery     = 10 * time.Second
 	jumpTime     = 2 * time.Minute  // for a jump, until the next init pets
 	trialTime    = 4 * time.Minute  // for a release on trial to become healthy

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -23,6 +22,7 @@ const (
 	releaseDir = "/release"             // what was carried over a jump
 	permDir    = "/perm"                // the persistent partition
 	dataDir    = "/perm/phase/plasmd"   // plasmd's own folder
+	bootData   = "/run/phase/plasmd"    // the same where nothing is kept
 	rootFile   = "/etc/phase/root.json" // whose signatures count
 	resolvFile = "/tmp/resolv.conf"     // /etc/resolv.conf is a link to it
 	plasmdUID  = 900                    // plasmd in /etc/passwd
@@ -89,7 +89,7 @@ func (n *node) writeState() error {
 		mode os.FileMode
 	}{
 		{runDir, 0, 0o755},
-		{filepath.Join(runDir, "plasmd"), plasmdUID, 0o700},
+		{bootData, plasmdUID, 0o700},
 	} {
 		if err := makeDir(dir.path, dir.uid, dir.mode); err != nil {
 			return err

@@ -21,10 +21,10 @@ func table(o boot.Options, data string) []supervise.Service {
 	if o.Mode == boot.Private {
 		listen = "127.0.0.1:8080"
 	}
-	plasmd := []string{"start", "--http", listen, "--state", runDir, "--root", rootFile}
-	if data != "" {
-		plasmd = append(plasmd, "--data", data)
+	if data == "" {
+		data = bootData
 	}
+	plasmd := []string{"start", "--http", listen, "--state", runDir, "--root", rootFile, "--data", data}
 	return []supervise.Service{
 		{Name: "net", Path: phase, Args: []string{"--state", runDir, "--resolv", resolvFile}},
 		{Name: "plasmd", Path: phase, Args: plasmd, UID: plasmdUID, GID: plasmdGID},
