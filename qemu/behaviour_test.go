@@ -171,7 +171,7 @@ func TestScreenShowsTheConsole(t *testing.T) {
 		t.Fatal(got)
 	}
 	wait(t, m, Event{Index: -1}, "^test: seen on the screen")
-	do(t, m, "echo and by now every console has it")
+	do(t, m, "echo the serial console is served before the screen")
 	text, err := m.ScreenText(t.Context())
 	check(t, err)
 	if !strings.Contains(text, "test: seen on the screen\n") {

@@ -37,11 +37,21 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-func guestFor(t testing.TB, arch string) guest {
+// need skips the test when QEMU or the firmware is not installed; with PHASE_REQUIRE set it fails instead.
+func need(t testing.TB, arch string, fw Firmware) {
 	t.Helper()
-	if err := Available(arch, Bare); err != nil {
+	err := Available(arch, fw)
+	switch {
+	case err != nil && os.Getenv("PHASE_REQUIRE") != "":
+		t.Fatal(err)
+	case err != nil:
 		t.Skip(err)
 	}
+}
+
+func guestFor(t testing.TB, arch string) guest {
+	t.Helper()
+	need(t, arch, Bare)
 	guestOnce[arch].Do(func() { guests[arch], guestErr[arch] = buildGuest(arch) })
 	if err := guestErr[arch]; err != nil {
 		t.Fatal(err)
@@ -99,9 +109,7 @@ func boot(t testing.TB, cfg Config) *Machine {
 	if cfg.Arch == "" {
 		cfg.Arch = X86_64
 	}
-	if err := Available(cfg.Arch, cfg.Firmware); err != nil {
-		t.Skip(err)
-	}
+	need(t, cfg.Arch, cfg.Firmware)
 	g := guestFor(t, cfg.Arch)
 	cfg.Kernel, cfg.Initrd, cfg.Cmdline = g.kernel, g.initrd, g.cmdline
 	if cfg.Name == "" {

@@ -75,7 +75,7 @@ func do(what, arg string) (string, error) {
 	case "date":
 		return time.Now().UTC().Format(time.RFC3339), nil
 	case "kmsg":
-		return "done", write("/dev/kmsg", []byte("<5>test: "+arg))
+		return "done", write("/dev/kmsg", []byte("<5>test: "+arg+"\n")) // without its end the kernel holds the line back
 	case "watchdog": // let it expire
 		f, err := os.OpenFile("/dev/watchdog", os.O_WRONLY, 0)
 		if err != nil {

@@ -1,0 +1,60 @@
+package main
+
+import (
+	"context"
+	"io"
+	"net"
+	"strconv"
+
+	"phase/qemu"
+)
+
+// nodePort is where a node's HTTP is.
+const nodePort = 8080
+
+// forward hands each connection at the door on to the machine. One that the machine does not take, because it is not up yet,
+// is closed.
+func forward(ctx context.Context, door net.Listener, m *qemu.Machine, s *qemu.Segment) {
+	for {
+		c, err := door.Accept()
+		if err != nil {
+			return
+		}
+		go func() {
+			defer c.Close()
+			to, err := dial(ctx, m, s)
+			if err != nil {
+				return
+			}
+			defer to.Close()
+			done := make(chan struct{})
+			go func() {
+				io.Copy(to, c)
+				closeWrite(to)
+				close(done)
+			}()
+			io.Copy(c, to)
+			closeWrite(c)
+			<-done
+		}()
+	}
+}
+
+// dial tries the address Linux gives the machine, then those it was seen to use: in private mode it makes up its own.
+func dial(ctx context.Context, m *qemu.Machine, s *qemu.Segment) (net.Conn, error) {
+	addrs := append(m.Port(0).Addrs(), m.Addr())
+	var err error
+	for i := len(addrs) - 1; i >= 0; i-- {
+		var c net.Conn
+		if c, err = s.Dial(ctx, "tcp", net.JoinHostPort(addrs[i].String(), strconv.Itoa(nodePort))); err == nil {
+			return c, nil
+		}
+	}
+	return nil, err
+}
+
+func closeWrite(c net.Conn) {
+	if w, ok := c.(interface{ CloseWrite() error }); ok {
+		w.CloseWrite()
+	}
+}
