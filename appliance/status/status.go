@@ -24,8 +24,11 @@ import (
 type Config struct {
 	// Name and PeerID of the node.
 	Name, PeerID string
-	// Version of the program.
-	Version string
+	// Program is the version of the program itself.
+	Program string
+	// Version of the release the node runs, known before its bytes are
+	// checked; 0 when it runs none.
+	Version uint64
 	// Channel and Arch of the node: those of the release it runs, or serves
 	// at /manifest.json.
 	Channel, Arch string
@@ -71,7 +74,7 @@ func (s *Status) Pages() map[string]http.Handler {
 // Info is the answer of "/".
 type Info struct {
 	Name          string `json:"name"`
-	Version       string `json:"version"`
+	Version       uint64 `json:"version"` // of the newest release held, else of the one that runs; 0 without one
 	Channel       string `json:"channel"`
 	Arch          string `json:"arch"`
 	UptimeSeconds int64  `json:"uptime_seconds"`
@@ -105,6 +108,7 @@ type ArtifactInfo struct {
 // Report is the answer of "/status".
 type Report struct {
 	Info
+	Program        string            `json:"program"` // version of the program itself
 	Health         Health            `json:"health"`
 	Release        *ReleaseInfo      `json:"release"`
 	Releases       []ReleaseInfo     `json:"releases"`
@@ -122,8 +126,12 @@ type Report struct {
 
 // Info says who the node is.
 func (s *Status) Info() Info {
+	version := s.Version
+	if newest, ok := s.Store.Newest(s.Channel, s.Arch); ok {
+		version = newest.Manifest().Version
+	}
 	return Info{
-		Name: s.Name, Version: s.Version, Channel: s.Channel, Arch: s.Arch,
+		Name: s.Name, Version: version, Channel: s.Channel, Arch: s.Arch,
 		UptimeSeconds: int64(s.Now().Sub(s.started).Seconds()), PeerID: s.PeerID,
 	}
 }
@@ -156,7 +164,7 @@ func (s *Status) Health() Health {
 // Report gathers everything.
 func (s *Status) Report() Report {
 	r := Report{
-		Info: s.Info(), Health: s.Health(), Metrics: s.metrics.sums(),
+		Info: s.Info(), Program: s.Program, Health: s.Health(), Metrics: s.metrics.sums(),
 		Watchdog: "none", Update: state.Update{State: "off"},
 		Releases: []ReleaseInfo{}, OptionsUnknown: []string{}, Problems: []string{}, Sandbox: []string{},
 		Network: []state.Interface{},

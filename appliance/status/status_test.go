@@ -40,7 +40,7 @@ func start(t *testing.T) *node {
 		t.Fatal(err)
 	}
 	n.Status = New(Config{
-		Name: "phase-1a2b3c4d", PeerID: "12D3KooWtest", Version: "devel", Channel: "stable", Arch: "arm64",
+		Name: "phase-1a2b3c4d", PeerID: "12D3KooWtest", Program: "devel", Version: 7, Channel: "stable", Arch: "arm64",
 		Store: s, Held: func() error { return n.held }, Problems: func() []string { return []string{"<b>own</b>"} },
 		Sandbox: []string{"rlimit"}, Dir: n.dir, Now: func() time.Time { return n.clock },
 	})
@@ -69,7 +69,7 @@ func TestFront(t *testing.T) {
 	n := start(t)
 	n.clock = n.clock.Add(90 * time.Second)
 	w := n.get(t, "/")
-	want := `{"name":"phase-1a2b3c4d","version":"devel","channel":"stable","arch":"arm64","uptime_seconds":90,"peer_id":"12D3KooWtest"}`
+	want := `{"name":"phase-1a2b3c4d","version":7,"channel":"stable","arch":"arm64","uptime_seconds":90,"peer_id":"12D3KooWtest"}`
 	var got, wanted any
 	if err := errors.Join(json.Unmarshal(w.Body.Bytes(), &got), json.Unmarshal([]byte(want), &wanted)); err != nil {
 		t.Fatal(err)

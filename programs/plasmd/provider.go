@@ -93,7 +93,7 @@ func (c providerStatusCmd) run(ctx context.Context, stdout io.Writer) error {
 		{"peer", ui.Clean(r.PeerID)},
 		{"health", ui.Clean(r.Health.Status)},
 		{"up", ui.Duration(time.Duration(r.UptimeSeconds) * time.Second)},
-		{"program", ui.Clean(r.Version)},
+		{"program", ui.Clean(r.Program)},
 	}
 	for name, said := range r.Health.Checks {
 		if said != "ok" {

@@ -35,6 +35,7 @@ const (
 type server struct {
 	id            identity.Identity
 	channel, arch string // of the release at /manifest.json
+	running       uint64 // version of the release that runs; 0 for none
 	stateDir      string // "" for none
 	address       string // to listen on
 	v1            http.Handler
@@ -62,7 +63,7 @@ func (s *server) run(ctx context.Context) error {
 	}
 	s.store, s.held = store.New(), errLoading
 	board := status.New(status.Config{
-		Name: s.id.Name(), PeerID: s.id.PeerID(), Version: program.Version, Channel: s.channel, Arch: s.arch,
+		Name: s.id.Name(), PeerID: s.id.PeerID(), Program: program.Version, Version: s.running, Channel: s.channel, Arch: s.arch,
 		Store: s.store, Held: s.holding, Problems: s.problems, Dir: s.stateDir, Now: time.Now,
 	})
 	handler := provide.Handler(provide.Config{

@@ -135,7 +135,8 @@ func (c startCmd) held(s *server, where *state.Held) (*heldRelease, error) {
 	for name, path := range where.Artifacts {
 		h.sources[name] = store.File(path)
 	}
-	s.channel, s.arch = v.Manifest().Channel, v.Manifest().Arch
+	m := v.Manifest()
+	s.channel, s.arch, s.running = m.Channel, m.Arch, m.Version
 	return h, nil
 }
 
