@@ -77,7 +77,8 @@ func TestHostileModules(t *testing.T) {
 			if !known || result.ExitCode != result.Outcome.ExitCode(0) {
 				t.Errorf("%s %d: %s, want %v", result.Outcome, result.ExitCode, result.Detail, c.outcome)
 			}
-			if late := took - h.Timeout; late > 100*time.Millisecond {
+			// Alone on the machine it is a few ms; other tests may be running.
+			if late := took - h.Timeout; late > 500*time.Millisecond {
 				t.Errorf("dead %v after its limit", late)
 			}
 			if len(stdout)+len(stderr) > 1<<20 {

@@ -37,7 +37,8 @@ type Task struct {
 
 	// Stdin nil is empty. An *os.File is handed to the worker as it is;
 	// everything else is copied, and where OutputBytes is a limit, outputs are
-	// always copied.
+	// always copied. A Stdin that blocks may still be read once when the run
+	// has ended.
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
 }
@@ -153,15 +154,12 @@ func killed(exit error) bool {
 	return ok && status.Signaled() && status.Signal() == syscall.SIGKILL
 }
 
-// stdinDelay is how long the end of a worker waits for the reader of its
-// standard input, which may be blocked for ever.
-const stdinDelay = 20 * time.Millisecond
-
 // process is a worker and this side of its pipes.
 type process struct {
 	cmd       *exec.Cmd
 	order     []byte
 	toClose   []*os.File // the worker's ends; ours are closed by who uses them
+	stdin     *os.File   // nil where nothing is copied
 	orderPipe *os.File
 	report    *os.File
 	diagnosis *os.File
@@ -180,14 +178,14 @@ type copying struct {
 // prepare opens all that the worker is given.
 func prepare(t Task) (_ *process, err error) {
 	w := &process{
-		cmd:    &exec.Cmd{Path: "/proc/self/exe", Args: workerArgs, Stdin: t.Stdin, WaitDelay: stdinDelay},
+		cmd:    &exec.Cmd{Path: "/proc/self/exe", Args: workerArgs},
 		output: newMeter(t.OutputBytes),
 	}
 	o := order{Args: t.Args, Env: t.Env, MemoryMB: t.MemoryMB, Cores: t.Cores, ModuleSize: len(t.Module)}
 	defer func() {
 		if err != nil {
 			w.closeAll()
-			for _, f := range []*os.File{w.orderPipe, w.report, w.diagnosis} {
+			for _, f := range []*os.File{w.stdin, w.orderPipe, w.report, w.diagnosis} {
 				f.Close()
 			}
 			for _, c := range w.copies {
@@ -216,6 +214,13 @@ func prepare(t Task) (_ *process, err error) {
 		theirs, ours := pipe(false)
 		w.copies = append(w.copies, copying{ours, to})
 		return theirs
+	}
+	if f, ok := t.Stdin.(*os.File); ok {
+		w.cmd.Stdin = f
+	} else if t.Stdin != nil {
+		var theirs *os.File
+		theirs, w.stdin = pipe(true)
+		w.cmd.Stdin = theirs
 	}
 	w.cmd.Stdout = stream(t.Stdout)
 	stderr := stream(t.Stderr)
@@ -260,6 +265,13 @@ const (
 // begin serves the pipes of a worker that has been started.
 func (w *process) begin(t Task) {
 	w.closeAll() // so that the pipes end when the worker does
+	if w.stdin != nil {
+		// Nobody waits for this one: the reader may be blocked for ever.
+		go func() {
+			defer w.stdin.Close()
+			_, _ = io.Copy(w.stdin, t.Stdin) // what the module does not read is lost
+		}()
+	}
 	w.wait.Go(func() {
 		defer w.orderPipe.Close()
 		// A worker that stops reading is dead; its end says more than EPIPE.

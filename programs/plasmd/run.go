@@ -212,11 +212,14 @@ func (r reader) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// effectiveUser is who runs this.
+var effectiveUser = os.Geteuid
+
 // laptopIdentity is the identity of whoever runs plasmd without a daemon: in
 // /var/lib/phase for root, else in $XDG_DATA_HOME/phase.
 func laptopIdentity() (identity.Identity, error) {
 	dir := "/var/lib/phase"
-	if os.Geteuid() != 0 {
+	if effectiveUser() != 0 {
 		data := os.Getenv("XDG_DATA_HOME")
 		if !filepath.IsAbs(data) { // as the XDG base directory specification has it
 			home, err := os.UserHomeDir()

@@ -1,0 +1,182 @@
+package plasmd
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"phase/appliance/envelope"
+	"phase/appliance/identity"
+	"phase/appliance/program"
+)
+
+// A run starts this binary again as its worker; TestMain makes it plasmd then.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == workerName {
+		os.Exit(program.Invoke("plasmd", Run, os.Args[1:]))
+	}
+	os.Exit(m.Run())
+}
+
+// call runs plasmd with arguments and returns its exit code and output.
+func call(t *testing.T, stdin string, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	err := Run(t.Context(), args, strings.NewReader(stdin), &out, &errs)
+	code, print := program.Code(err)
+	if print {
+		errs.WriteString("plasmd: " + err.Error() + "\n")
+	}
+	return code, out.String(), errs.String()
+}
+
+// module builds examples/hello into a folder of the test's.
+func module(t *testing.T) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "hello.wasm")
+	build := exec.Command("go", "build", "-ldflags=-s -w", "-o", file, "phase/examples/hello")
+	build.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("building the example: %v: %s", err, out)
+	}
+	return file
+}
+
+func TestRun(t *testing.T) {
+	hello := module(t)
+	if code, out, errs := call(t, "Phase \xff\n", "run", hello); code != 0 || out != "\xff esahP\n" || errs != "" {
+		t.Errorf("hello: %d %q %q", code, out, errs)
+	}
+	dir := t.TempDir()
+	trap, spin := filepath.Join(dir, "trap.wasm"), filepath.Join(dir, "spin.wasm")
+	// (module (func unreachable) (start 0)) and (module (func (loop br 0)) (start 0))
+	for name, body := range map[string]string{trap: "\x0a\x05\x01\x03\x00\x00\x0b", spin: "\x0a\x09\x01\x07\x00\x03\x40\x0c\x00\x0b\x0b"} {
+		text := "\x00asm\x01\x00\x00\x00" + "\x01\x04\x01\x60\x00\x00" + "\x03\x02\x01\x00" + "\x08\x01\x00" + body
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	text := filepath.Join(dir, "text")
+	if err := os.WriteFile(text, []byte("text"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		args string
+		code int
+		errs string
+	}{
+		{"run " + trap, 134, ""},
+		{"run --timeout 200ms " + spin, 124, ""},
+		{"run --timeout 0.2 " + spin, 124, ""},
+		{"run -- " + trap, 134, ""},
+		{"run --memory 1 " + hello, 137, ""},
+		{"run " + text, 1, "not a WebAssembly module"},
+		{"run " + dir + "/missing", 1, "no such file"},
+		{"run --dir /does/not/exist " + hello, 1, "/does/not/exist"},
+		{"run", 2, "wasm"},
+		{"run --", 2, ""},
+		{"run --no-such-flag " + hello, 2, "--no-such-flag"},
+		{"run --memory 0 " + hello, 2, "1 to 4096"},
+		{"run --memory 4097 " + hello, 2, "1 to 4096"},
+		{"run --timeout 0 " + hello, 2, "1ms to 1h"},
+		{"run --timeout soon " + hello, 2, "1ms to 1h"},
+		{"run --env K " + hello, 2, "NAME=VALUE"},
+		{"run --dir a:b:rw " + hello, 2, "HOST[:GUEST[:ro]]"},
+		{"run --dir :b " + hello, 2, "HOST[:GUEST[:ro]]"},
+	} {
+		code, out, errs := call(t, "", strings.Fields(c.args)...)
+		if code != c.code || out != "" || !strings.Contains(errs, c.errs) || c.errs == "" && c.code > 2 && errs != "" {
+			t.Errorf("%s: %d %q %q, want %d %q", c.args, code, out, errs, c.code, c.errs)
+		}
+	}
+}
+
+func TestReceiptOfARun(t *testing.T) {
+	hello, dir := module(t), t.TempDir()
+	id := home(t, dir)
+	file, out := filepath.Join(dir, "receipt.json"), filepath.Join(dir, "out")
+	code, stdout, errs := call(t, "abc\n", "run", "--receipt", file, "--env", "A=1", hello, "--env", "x")
+	if code != 0 || stdout != "cba\n" {
+		t.Fatalf("run: %d %q %q", code, stdout, errs)
+	}
+	public, err := envelope.EncodePublicKey(id.Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	stranger, err := identity.Ephemeral(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := filepath.Join(dir, "key.pem")
+	for name, data := range map[string][]byte{key: public, out: []byte(stdout)} {
+		if err := os.WriteFile(name, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	signed, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name, args, stdin string
+		code              int
+	}{
+		{"peer id", "--key " + id.PeerID() + " --stdout " + out + " --stderr /dev/null " + file, "", 0},
+		{"key file", "--key " + key + " " + file, "", 0},
+		{"standard input", "--key " + id.PeerID() + " -", string(signed), 0},
+		{"output on standard input", "--key " + id.PeerID() + " --stdout - " + file, stdout, 0},
+		{"another output", "--key " + id.PeerID() + " --stdout - " + file, "other", 1},
+		{"another error output", "--key " + id.PeerID() + " --stderr - " + file, "other", 1},
+		{"another node", "--key " + stranger.PeerID() + " " + file, "", 1},
+		{"the run is no job", "--key " + id.PeerID() + " --job " + out + " " + file, "", 1},
+		{"no receipt", "--key " + id.PeerID() + " " + out, "", 1},
+		{"no key", file, "", 2},
+		{"no such key", "--key nobody " + file, "", 1},
+		{"input twice", "--key " + id.PeerID() + " --stdout - -", "", 2},
+	} {
+		if code, _, errs := call(t, c.stdin, strings.Fields("receipt verify "+c.args)...); code != c.code {
+			t.Errorf("%s: %d %q, want %d", c.name, code, errs, c.code)
+		}
+	}
+	for args, ok := range map[string]bool{id.PeerID(): true, stranger.PeerID(): false} {
+		code, text, _ := call(t, "", "receipt", "verify", "--json", "--key", args, file)
+		var v verdict
+		if err := json.Unmarshal([]byte(text), &v); err != nil || v.OK != ok || (code == 0) != ok || ok != (v.Statement != nil) {
+			t.Errorf("--json: %d %s: %v", code, text, err)
+		}
+	}
+}
+
+// home has runs sign with an identity below dir. Root's is in /var/lib, which a
+// test has no business in: there the test needs a user of its own.
+func home(t *testing.T, dir string) identity.Identity {
+	t.Helper()
+	t.Setenv("XDG_DATA_HOME", dir)
+	old := effectiveUser
+	effectiveUser = func() int { return 1000 }
+	t.Cleanup(func() { effectiveUser = old })
+	id, err := laptopIdentity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+func TestCancelledRun(t *testing.T) {
+	hello := module(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	r, w := io.Pipe() // an input that never comes
+	defer w.Close()
+	cancel()
+	err := Run(ctx, []string{"run", hello}, r, io.Discard, io.Discard)
+	if code, _ := program.Code(err); code != 130 {
+		t.Errorf("cancelled: %v", err)
+	}
+}
