@@ -74,7 +74,8 @@ type Update struct {
 	State string `json:"state"`
 	// Last is nil before the first look.
 	Last *Attempt `json:"last,omitzero"`
-	// History holds the last few refusals, newest first.
+	// History holds the last few attempts, newest first; what one provider
+	// did again is there once.
 	History []Attempt `json:"history"`
 }
 

@@ -2,6 +2,7 @@ package update
 
 import (
 	"bytes"
+	"slices"
 
 	"phase/appliance/release"
 	"phase/appliance/trust"
@@ -32,7 +33,7 @@ func Choose(offers []Offer, floor uint64, failed func(release.Digest) bool) (Cho
 		switch order := compare(o.Release, c.Release); {
 		case order > 0:
 			c = Choice{Release: o.Release, Providers: []string{o.Provider}}
-		case order == 0:
+		case order == 0 && !slices.Contains(c.Providers, o.Provider): // two may announce one address
 			c.Providers = append(c.Providers, o.Provider)
 		}
 	}

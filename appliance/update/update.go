@@ -36,6 +36,12 @@ type Payload interface {
 	Close() error
 }
 
+// Dropped is a provider that a download went on without.
+type Dropped struct {
+	Provider string
+	Why      error
+}
+
 // Updater is the loop's surroundings. All fields but Providers are needed.
 type Updater struct {
 	Root    trust.Root
@@ -55,8 +61,9 @@ type Updater struct {
 	// memory, a kernel that may not load another) before it is downloaded.
 	Ready func(context.Context, trust.Verified) error
 	// Fetch downloads a release from its providers, resuming what an earlier
-	// call for the same release left behind.
-	Fetch func(ctx context.Context, v trust.Verified, providers []string) (Payload, error)
+	// call for the same release left behind, and says of each provider it
+	// dropped on the way why.
+	Fetch func(ctx context.Context, v trust.Verified, providers []string) (Payload, []Dropped, error)
 	// Jump asks init to count the trial, stop the services and enter the
 	// loaded kernel. It returns nil only when init has taken over.
 	Jump func(ctx context.Context, v trust.Verified) error
@@ -67,9 +74,8 @@ type Updater struct {
 const (
 	askers     = 8                // providers asked at once
 	settle     = time.Second      // after the first good offer, wait for better ones
-	historyMax = 16               // refusals kept for /status
-	failPause  = 10 * time.Second // after a download that failed
-	failMax    = 5 * time.Minute
+	askTime    = 10 * time.Second // for all the addresses of one provider together
+	historyMax = 64               // attempts kept for /status
 )
 
 // answer is what one provider said.
@@ -80,12 +86,18 @@ type answer struct {
 	err   error
 }
 
+// outcome is how a download and what follows it ended.
+type outcome struct {
+	dropped []Dropped
+	err     error // nil when init has taken over
+}
+
 // loop is one run of an Updater.
 type loop struct {
 	Updater
 	book    *book
 	answers chan answer
-	done    chan error // of the download under way
+	done    chan outcome // of the download under way
 
 	mu    sync.Mutex // guards shown: the download reports beside the loop
 	shown state.Update
@@ -95,7 +107,7 @@ type loop struct {
 	chosen  Choice
 	settled time.Time // when a choice may be acted on
 	pause   time.Duration
-	resume  time.Time // no download before
+	resume  time.Time // no download before: this machine could not take what it got
 }
 
 // Run looks for newer releases among the announcements until ctx ends, or
@@ -103,7 +115,7 @@ type loop struct {
 func (u Updater) Run(ctx context.Context, heard <-chan Announcement) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	l := &loop{Updater: u, book: newBook(), answers: make(chan answer), done: make(chan error, 1)}
+	l := &loop{Updater: u, book: newBook(), answers: make(chan answer), done: make(chan outcome, 1)}
 	for _, url := range u.Providers {
 		l.book.hear(url, []string{url}, 0, true, time.Now())
 	}
@@ -125,15 +137,15 @@ func (u Updater) Run(ctx context.Context, heard <-chan Announcement) error {
 		case a := <-l.answers:
 			l.asking--
 			l.judge(a)
-		case err := <-l.done:
+		case o := <-l.done:
 			l.busy = false
-			if err == nil {
+			if o.err == nil {
 				return nil
 			}
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
-			l.failed(err)
+			l.failed(o)
 		case <-timer.C:
 		}
 		timer.Reset(l.step(ctx))
@@ -152,7 +164,11 @@ func (l *loop) step(ctx context.Context) time.Duration {
 		p.asking = true
 		go l.ask(ctx, p, p.urls)
 	}
-	choice, ok := Choose(l.book.offers(), l.Running.Manifest().Version, l.Failed)
+	offers, more := l.book.offers(now)
+	if !more.IsZero() && more.Before(wake) {
+		wake = more
+	}
+	choice, ok := Choose(offers, l.Running.Manifest().Version, l.Failed)
 	if !ok {
 		l.settled = time.Time{}
 		return wake.Sub(now)
@@ -174,19 +190,29 @@ func (l *loop) step(ctx context.Context) time.Duration {
 		return wake.Sub(now)
 	}
 	l.busy, l.chosen = true, choice
-	go func() { l.done <- l.take(ctx, choice) }()
+	go func() {
+		var o outcome
+		o.dropped, o.err = l.take(ctx, choice)
+		l.done <- o
+	}()
 	return wake.Sub(now)
 }
 
 // ask gets and verifies one provider's manifest, trying its addresses in turn.
 func (l *loop) ask(ctx context.Context, p *provider, urls []string) {
 	a := answer{from: p, err: trust.Refuse(trust.Unreachable, "it announced no address this node can reach")}
+	slow := trust.Refuse(trust.Slow, "no answer from any of its addresses within %v", askTime)
+	asking, cancel := context.WithTimeoutCause(ctx, askTime, slow)
+	defer cancel()
 	for _, url := range urls {
 		a.url = url
 		var data []byte
-		if data, a.err = l.Ask(ctx, url, l.Channel, l.Arch); a.err == nil {
+		if data, a.err = l.Ask(asking, url, l.Channel, l.Arch); a.err == nil {
 			a.offer, a.err = l.verify(url, data)
 			break // it answered: another address of the same node would say the same
+		}
+		if asking.Err() != nil {
+			break // however many addresses it gave, it has had its time
 		}
 	}
 	select {
@@ -225,22 +251,30 @@ func (l *loop) judge(a answer) {
 	}
 }
 
-// failed slows down after a download that did not succeed. What it has
+// failed slows down after a download that did not succeed: towards those it
+// was asked of, or, when they were not at fault, altogether. What it has
 // fetched so far is kept by Fetch, so that the next try resumes.
-func (l *loop) failed(err error) {
-	slog.Warn(fmt.Sprintf("version %d was not taken: %v", l.chosen.Release.Manifest().Version, err))
-	v := l.chosen.Release
-	l.attempt(l.chosen.Providers[0], &v, "failed", err)
-	l.pause = min(max(2*l.pause, failPause), failMax)
-	l.resume = time.Now().Add(l.pause)
+func (l *loop) failed(o outcome) {
+	slog.Warn(fmt.Sprintf("version %d was not taken: %v", l.chosen.Release.Manifest().Version, o.err))
+	now := time.Now()
+	for _, d := range o.dropped {
+		l.book.dropped(d.Provider, now)
+	}
+	if len(o.dropped) == 0 {
+		v := l.chosen.Release
+		l.attempt(l.chosen.Providers[0], &v, "failed", o.err)
+		l.pause = min(max(2*l.pause, firstPause), longestPause)
+		l.resume = now.Add(l.pause)
+	}
+	l.settled = time.Time{}
 	l.show("looking")
 }
 
 // take is the whole road from a choice to the jump.
-func (l *loop) take(ctx context.Context, c Choice) (err error) {
+func (l *loop) take(ctx context.Context, c Choice) (dropped []Dropped, err error) {
 	v, m := c.Release, c.Release.Manifest()
 	if err := l.Ready(ctx, v); err != nil {
-		return err
+		return nil, err
 	}
 	var size int64
 	for _, a := range m.Artifacts {
@@ -249,23 +283,29 @@ func (l *loop) take(ctx context.Context, c Choice) (err error) {
 	l.show("fetching")
 	slog.Info(fmt.Sprintf("fetching version %d, %s from %s", m.Version, ui.Bytes(size), ui.Count(len(c.Providers), "provider")))
 	start := time.Now()
-	payload, err := l.Fetch(ctx, v, c.Providers)
-	if err != nil {
-		return err
+	var payload Payload
+	payload, dropped, err = l.Fetch(ctx, v, c.Providers)
+	for _, d := range dropped {
+		slog.Warn(fmt.Sprintf("dropped %s: %v", d.Provider, d.Why))
+		l.attempt(d.Provider, &v, "refused", d.Why)
 	}
+	if err != nil {
+		return dropped, err
+	}
+	dropped = nil // others made up for them
 	defer func() { err = errors.Join(err, payload.Close()) }()
 	slog.Info(fmt.Sprintf("fetched and verified version %d in %s", m.Version, ui.Duration(time.Since(start))))
 
 	l.show("loading")
 	start = time.Now()
 	if err := payload.Load(ctx); err != nil {
-		return err
+		return nil, err
 	}
 	slog.Info(fmt.Sprintf("loaded version %d in %s", m.Version, ui.Duration(time.Since(start))))
 	l.attempt(c.Providers[0], &v, "accepted", nil)
 	l.show("jumping")
 	slog.Info(fmt.Sprintf("jumping into version %d %s", m.Version, v.Digest()))
-	return l.Jump(ctx, v)
+	return nil, l.Jump(ctx, v)
 }
 
 // attempt records what came of one provider or one download.
@@ -279,8 +319,13 @@ func (l *loop) attempt(provider string, v *trust.Verified, result string, err er
 	}
 	l.report(func(u *state.Update) {
 		u.Last = &a
-		u.History = append(slices.Clone(u.History), a)
-		u.History = u.History[max(0, len(u.History)-historyMax):]
+		// A provider that does the same again takes no further place: nobody
+		// can push what others did out of sight by repeating itself.
+		history := slices.DeleteFunc(slices.Clone(u.History), func(old state.Attempt) bool {
+			return old.Provider == a.Provider && old.Result == a.Result && old.Code == a.Code && old.Digest == a.Digest
+		})
+		history = slices.Insert(history, 0, a)
+		u.History = history[:min(len(history), historyMax)]
 	})
 }
 

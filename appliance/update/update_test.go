@@ -178,11 +178,11 @@ func TestRun(t *testing.T) {
 			return nil, trust.Refuse(trust.Unreachable, "nobody there")
 		},
 		Ready: func(context.Context, trust.Verified) error { return nil },
-		Fetch: func(_ context.Context, v trust.Verified, providers []string) (Payload, error) {
+		Fetch: func(_ context.Context, v trust.Verified, providers []string) (Payload, []Dropped, error) {
 			if len(providers) != 1 || providers[0] != "http://next" {
 				t.Errorf("fetched from %v", providers)
 			}
-			return payload{}, nil
+			return payload{}, nil, nil
 		},
 		Jump: func(_ context.Context, v trust.Verified) error {
 			jumped = v.Manifest().Version
@@ -235,10 +235,12 @@ func TestNothingTakenIsNothingLost(t *testing.T) {
 	for name, spoil := range map[string]func(*Updater){
 		"too little memory": func(u *Updater) { u.Ready = func(context.Context, trust.Verified) error { return broken } },
 		"fetch": func(u *Updater) {
-			u.Fetch = func(context.Context, trust.Verified, []string) (Payload, error) { return nil, broken }
+			u.Fetch = func(context.Context, trust.Verified, []string) (Payload, []Dropped, error) { return nil, nil, broken }
 		},
 		"load": func(u *Updater) {
-			u.Fetch = func(context.Context, trust.Verified, []string) (Payload, error) { return payload{broken}, nil }
+			u.Fetch = func(context.Context, trust.Verified, []string) (Payload, []Dropped, error) {
+				return payload{broken}, nil, nil
+			}
 		},
 		"jump": func(u *Updater) { u.Jump = func(context.Context, trust.Verified) error { return broken } },
 	} {
@@ -250,8 +252,10 @@ func TestNothingTakenIsNothingLost(t *testing.T) {
 				Now:    func() time.Time { return day }, Providers: []string{"http://next"},
 				Ask:   func(context.Context, string, string, string) ([]byte, error) { return h.sign(t, 2, "next"), nil },
 				Ready: func(context.Context, trust.Verified) error { return nil },
-				Fetch: func(context.Context, trust.Verified, []string) (Payload, error) { return payload{}, nil },
-				Jump:  func(context.Context, trust.Verified) error { t.Error("jumped"); return nil },
+				Fetch: func(context.Context, trust.Verified, []string) (Payload, []Dropped, error) {
+					return payload{}, nil, nil
+				},
+				Jump: func(context.Context, trust.Verified) error { t.Error("jumped"); return nil },
 				Report: func(u state.Update) {
 					if u.Last != nil && u.Last.Result == "failed" && u.State == "looking" {
 						cancel()

@@ -116,7 +116,7 @@ func (c commandLine) node() (*node, error) {
 			}
 			return kexec.Ready(ctx, v, options)
 		},
-		Fetch: func(ctx context.Context, v trust.Verified, providers []string) (update.Payload, error) {
+		Fetch: func(ctx context.Context, v trust.Verified, providers []string) (update.Payload, []update.Dropped, error) {
 			return n.fetch(ctx, c.State, v, providers)
 		},
 		Jump: kexec.Jump,
@@ -138,35 +138,36 @@ func ask(client *http.Client) func(ctx context.Context, url, channel, arch strin
 // fetch downloads a release to where the kernel will take it from. What an
 // interrupted download has left is used if it is of the same release, and
 // freed if it is not.
-func (n *node) fetch(ctx context.Context, stateDir string, v trust.Verified, providers []string) (update.Payload, error) {
+func (n *node) fetch(ctx context.Context, stateDir string, v trust.Verified, providers []string) (update.Payload, []update.Dropped, error) {
 	if n.staging != nil && n.staging.Release().Digest() != v.Digest() {
 		err := n.staging.Close()
 		n.staging = nil
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
 	if n.staging == nil {
 		options, err := kexec.OnNode(stateDir, "update")
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if n.staging, err = kexec.Stage(ctx, v, options); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
 	report, err := fetch.Release(ctx, v, providers, n.staging, fetch.Options{Names: n.staging.Names()})
+	var dropped []update.Dropped
 	for _, p := range report.Providers {
 		if p.Dropped != nil {
-			slog.Warn(fmt.Sprintf("dropped %s: %v", p.URL, p.Dropped))
+			dropped = append(dropped, update.Dropped{Provider: p.URL, Why: p.Dropped})
 		}
 	}
 	if err != nil {
-		return nil, err
+		return nil, dropped, err
 	}
 	staging := n.staging
 	n.staging = nil // its owner closes it
-	return staging, nil
+	return staging, dropped, nil
 }
 
 // off shows that nothing is looked for, and why, and stays: a service that

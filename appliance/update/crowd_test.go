@@ -1,0 +1,154 @@
+package update
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"phase/appliance/release"
+	"phase/appliance/state"
+	"phase/appliance/trust"
+)
+
+// TestCrowd: strangers who promise much and never answer do not keep the node
+// from asking the one who has something, nor push it out of the book.
+func TestCrowd(t *testing.T) {
+	b := newBook()
+	now := day
+	for i := range 100 {
+		b.hear(fmt.Sprintf("silent %d", i), []string{"http://silent"}, 1<<53-1, false, now)
+	}
+	b.hear("honest", []string{"http://honest"}, 20, false, now)
+	for asked, round := 0, 0; ; round++ {
+		due, _ := b.due(now)
+		if len(due) == 0 || round > 200/askers {
+			t.Fatalf("the honest provider was not asked among %d", asked)
+		}
+		due = due[:min(len(due), askers)]
+		asked += len(due)
+		for _, p := range due {
+			p.asking = true
+		}
+		if b.providers["honest"].asking {
+			break
+		}
+		now = now.Add(askTime)
+		for _, p := range due {
+			b.answered(p, nil, trust.Refuse(trust.Slow, "silent"), now)
+		}
+	}
+	honest := b.providers["honest"]
+	b.answered(honest, &Offer{Provider: "http://honest"}, nil, now)
+	for i := range 3 * maxProviders {
+		b.hear(fmt.Sprintf("crowd %d", i), nil, 99, false, now.Add(time.Duration(i)))
+	}
+	if b.providers["honest"] != honest {
+		t.Error("a crowd of strangers pushed out the provider that has something")
+	}
+}
+
+// TestDropped: a provider that offers what it does not hand over is passed
+// over for the next best, and asked again later.
+func TestDropped(t *testing.T) {
+	h := newHouse(t, 1)
+	b := newBook()
+	for key, version := range map[string]uint64{"liar": 20, "honest": 19} {
+		b.hear(key, []string{"http://" + key}, version, false, day)
+		b.answered(b.providers[key], &Offer{Provider: "http://" + key, Release: h.held(t, version, key)}, nil, day)
+	}
+	now := day
+	for _, pause := range []time.Duration{10, 20, 40, 80, 160, 300, 300} {
+		offers, wake := b.offers(now)
+		if c, _ := Choose(offers, 1, func(release.Digest) bool { return false }); c.Release.Manifest().Version != 20 || !wake.IsZero() {
+			t.Fatalf("chose version %d, waiting until %v", c.Release.Manifest().Version, wake)
+		}
+		b.dropped("http://liar", now)
+		offers, wake = b.offers(now)
+		if c, _ := Choose(offers, 1, func(release.Digest) bool { return false }); c.Release.Manifest().Version != 19 {
+			t.Errorf("with the liar dropped, chose version %d", c.Release.Manifest().Version)
+		}
+		if wake != now.Add(pause*time.Second) {
+			t.Errorf("the liar is taken up again after %v, want %v s", wake.Sub(now), pause)
+		}
+		now = wake
+	}
+}
+
+// TestOneAddressTwice: whoever announces another's address makes it no second
+// provider.
+func TestOneAddressTwice(t *testing.T) {
+	h := newHouse(t, 1)
+	r := h.held(t, 2, "next")
+	c, ok := Choose([]Offer{{"http://a", r}, {"http://a", r}, {"http://b", r}}, 1, func(release.Digest) bool { return false })
+	if !ok || fmt.Sprint(c.Providers) != "[http://a http://b]" {
+		t.Errorf("chose %v", c.Providers)
+	}
+}
+
+// TestDroppedIsTold: a download that came to nothing names every provider that
+// spoiled it, and goes on with the release somebody else has.
+func TestDroppedIsTold(t *testing.T) {
+	h := newHouse(t, 1)
+	var last state.Update
+	var took []uint64
+	u := Updater{
+		Root: h.root, Running: h.held(t, 1, "running"), Channel: "stable", Arch: "x86_64",
+		Failed: func(release.Digest) bool { return false },
+		Now:    func() time.Time { return day }, Providers: []string{"http://liar", "http://twin", "http://honest"},
+		Ask: func(_ context.Context, url, _, _ string) ([]byte, error) {
+			if url == "http://honest" {
+				return h.sign(t, 2, "honest"), nil
+			}
+			return h.sign(t, 3, "newer"), nil
+		},
+		Ready: func(context.Context, trust.Verified) error { return nil },
+		Fetch: func(_ context.Context, v trust.Verified, providers []string) (Payload, []Dropped, error) {
+			took = append(took, v.Manifest().Version)
+			if v.Manifest().Version == 2 {
+				return payload{}, nil, nil
+			}
+			var dropped []Dropped
+			for _, p := range providers {
+				dropped = append(dropped, Dropped{p, trust.Refuse(trust.Digest, "swapped")})
+			}
+			return nil, dropped, errors.New("nobody is left")
+		},
+		Jump:   func(context.Context, trust.Verified) error { return nil },
+		Report: func(u state.Update) { last = u },
+	}
+	if err := u.Run(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	if fmt.Sprint(took) != "[3 2]" {
+		t.Errorf("took versions %v", took)
+	}
+	want := "honest accepted , twin refused digest, liar refused digest, "
+	got := ""
+	for _, a := range last.History {
+		got += fmt.Sprintf("%s %s %s, ", a.Provider[len("http://"):], a.Result, a.Code)
+	}
+	if got != want {
+		t.Errorf("history: %s\nwant:    %s", got, want)
+	}
+}
+
+// TestHistoryOfOne: a provider that repeats itself takes one place.
+func TestHistoryOfOne(t *testing.T) {
+	h := newHouse(t, 1)
+	l := &loop{Updater: Updater{Running: h.held(t, 1, "running"), Now: func() time.Time { return day }, Report: func(state.Update) {}}}
+	l.attempt("http://first", nil, "refused", trust.Refuse(trust.Arch, "no"))
+	for i := range 2 * historyMax {
+		l.attempt("http://loud", nil, "refused", trust.Refuse(trust.Signature, "no %d", i))
+	}
+	if n := len(l.shown.History); n != 2 || l.shown.History[1].Provider != "http://first" || l.shown.Last.Provider != "http://loud" {
+		t.Errorf("history has %d: %+v", n, l.shown.History)
+	}
+	for i := range 2 * historyMax {
+		l.attempt(fmt.Sprintf("http://%d", i), nil, "refused", trust.Refuse(trust.Signature, "no"))
+	}
+	if n := len(l.shown.History); n != historyMax {
+		t.Errorf("history has %d, at most %d", n, historyMax)
+	}
+}
