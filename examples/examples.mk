@@ -3,8 +3,10 @@
 
 EXAMPLES := hello
 
-.PHONY: examples $(EXAMPLES:%=$(BUILD)/examples/%.wasm)
-examples: $(EXAMPLES:%=$(BUILD)/examples/%.wasm) ## Build the example modules
+EXAMPLE_FILES := $(EXAMPLES:%=$(BUILD)/examples/%.wasm)
 
-$(BUILD)/examples/%.wasm:
+.PHONY: examples $(EXAMPLE_FILES)
+examples: $(EXAMPLE_FILES) ## Build the example modules
+
+$(EXAMPLE_FILES): $(BUILD)/examples/%.wasm:
 	GOOS=wasip1 GOARCH=wasm go build -ldflags='-s -w' -o $@ ./examples/$*
