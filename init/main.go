@@ -9,6 +9,8 @@ package main
 import (
 	"fmt"
 	"os"
+
+	"phase/appliance/linux"
 )
 
 // step is one thing done on the way up. A step that fails has its problem
@@ -49,6 +51,9 @@ func main() {
 		os.Exit(1)
 	}
 	n := newNode()
+	// At once: on a machine without a source of randomness the first key waits
+	// for seconds, and the boot need not wait with it.
+	go n.guard(step{"random numbers", func(*node) error { return linux.GatherEntropy() }})
 	for _, s := range steps {
 		n.guard(s)
 	}

@@ -46,8 +46,9 @@ func openDisk(dir string, v trust.Verified, size int64) (*os.File, map[string]in
 	if err != nil {
 		return nil, nil, err
 	}
-	// Claimed now: a disk that fills up later must not break a write.
-	if err := unix.Fallocate(int(f.Fd()), 0, 0, size); err != nil {
+	// Claimed now, where the file system can: a disk that fills up later must
+	// not break a write.
+	if err := unix.Fallocate(int(f.Fd()), 0, 0, size); err != nil && !errors.Is(err, unix.EOPNOTSUPP) {
 		return nil, nil, errors.Join(err, f.Close(), os.Remove(path))
 	}
 	if err := f.Truncate(size); err != nil {

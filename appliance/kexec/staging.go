@@ -8,6 +8,7 @@ package kexec
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"maps"
@@ -42,6 +43,13 @@ type Options struct {
 // carriedDir is where a carried release lies in the initramfs, and is looked
 // for by the init that comes up.
 const carriedDir = "release/"
+
+// seedFile carries randomness over the jump: without it a machine that has no
+// source in hardware waits seconds for its first key.
+const (
+	seedFile  = "seed"
+	seedBytes = 64
+)
 
 // Staging is the place of one release on its way into the kernel. It is a
 // fetch.Destination. It is used for one release, and by one caller at a time,
@@ -129,7 +137,10 @@ func Stage(ctx context.Context, v trust.Verified, o Options) (*Staging, error) {
 // and every artifact under the name that a folder of releases has it by.
 func layout(v trust.Verified) (*initrd.Layout, error) {
 	m := v.Manifest()
-	files := []initrd.File{{Name: carriedDir + release.ManifestFile, Size: int64(len(v.Envelope()))}}
+	files := []initrd.File{
+		{Name: seedFile, Size: seedBytes},
+		{Name: carriedDir + release.ManifestFile, Size: int64(len(v.Envelope()))},
+	}
 	for _, name := range slices.Sorted(maps.Keys(m.Artifacts)) {
 		files = append(files, initrd.File{Name: carriedDir + release.FileName(name), Size: m.Artifacts[name].Size})
 	}
@@ -138,6 +149,12 @@ func layout(v trust.Verified) (*initrd.Layout, error) {
 
 // writeKnown writes what is there without a download.
 func (s *Staging) writeKnown() error {
+	seed := make([]byte, seedBytes)
+	_, _ = rand.Read(seed) // never fails (crypto/rand)
+	seedAt, _, _ := s.layout.Offset(seedFile)
+	if _, err := s.file.WriteAt(seed, seedAt); err != nil {
+		return fmt.Errorf("writing the seed that is carried over: %w", err)
+	}
 	at, _, _ := s.layout.Offset(carriedDir + release.ManifestFile)
 	if _, err := s.file.WriteAt(s.release.Envelope(), at); err != nil {
 		return fmt.Errorf("writing the manifest that is carried over: %w", err)

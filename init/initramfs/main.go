@@ -5,7 +5,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strings"
 	"time"
@@ -19,6 +21,7 @@ const (
 	rootfs  = "/release/rootfs.squashfs"
 	newRoot = "/newroot"
 	next    = "/gokrazy/init"
+	seed    = "/seed" // randomness from the kernel that jumped here
 
 	// trialWatchdog is how long a release on trial may take until its own init
 	// takes the watchdog over.
@@ -34,6 +37,7 @@ type step struct {
 var steps = []step{
 	{"mounting /dev and /proc", mountSystem},
 	{"arming the watchdog", armWatchdog},
+	{"seeding the random numbers", seedRandom},
 	{"mounting the rootfs", mountRootfs},
 	{"carrying the release over", bindRelease},
 	{"switching to the rootfs", switchRoot},
@@ -86,6 +90,22 @@ func armWatchdog() error {
 		return err
 	}
 	if _, err := linux.OpenWatchdog(trialWatchdog); err != nil {
+		linux.OpenConsole().Line(linux.Warning, "initramfs", err.Error())
+	}
+	return nil
+}
+
+// seedRandom gives the kernel the randomness that was carried over, and deletes
+// it. A machine without it only waits longer for its first key.
+func seedRandom() error {
+	data, err := os.ReadFile(seed)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		err = linux.AddEntropy(data)
+	}
+	if err := errors.Join(err, os.Remove(seed)); err != nil {
 		linux.OpenConsole().Line(linux.Warning, "initramfs", err.Error())
 	}
 	return nil

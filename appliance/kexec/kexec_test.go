@@ -1,0 +1,421 @@
+package kexec
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"phase/appliance/initrd"
+	"phase/appliance/linux"
+	"phase/appliance/release"
+	"phase/appliance/trust"
+
+	"github.com/klauspost/compress/zstd"
+)
+
+// loader is a Kernel that keeps what it was given to load.
+type loader struct {
+	linux.Recorder
+	kernel, initrd []byte
+	cmdline        string
+}
+
+func (l *loader) Load(kernel, initrd *os.File, cmdline string) error {
+	l.kernel, _ = io.ReadAll(kernel)
+	l.initrd, _ = io.ReadAll(io.NewSectionReader(initrd, 0, 1<<30))
+	l.cmdline = cmdline
+	return l.Recorder.Load(kernel, initrd, cmdline)
+}
+
+func noise(seed byte, n int) []byte {
+	data := make([]byte, n)
+	_, _ = rand.NewChaCha8([32]byte{seed}).Read(data) // never fails
+	return data
+}
+
+func contents() map[string][]byte {
+	return map[string][]byte{"kernel": noise(1, 100_001), "initramfs": noise(2, 5003), "rootfs": noise(3, 70_000), "sbom": []byte("{}")}
+}
+
+// sign makes a verified release of these artifacts.
+func sign(t *testing.T, artifacts map[string][]byte, change func(*release.Manifest)) trust.Verified {
+	t.Helper()
+	key := func(b byte) ed25519.PrivateKey { return ed25519.NewKeyFromSeed(bytes.Repeat([]byte{b}, 32)) }
+	public := func(k ed25519.PrivateKey) []ed25519.PublicKey {
+		return []ed25519.PublicKey{k.Public().(ed25519.PublicKey)}
+	}
+	at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	rootData, err := trust.SignRoot(trust.RootSpec{Version: 1, Expires: at.AddDate(1, 0, 0), Roles: map[string]trust.RoleSpec{
+		trust.RoleRoot: {Keys: public(key(1)), Threshold: 1}, trust.RoleRelease: {Keys: public(key(2)), Threshold: 1},
+	}}, key(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	root, err := trust.ParseRoot(rootData)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := release.Manifest{Version: 43, Name: "test", Channel: "stable", Arch: release.RunningArch(), Created: at, Expires: at.AddDate(0, 6, 0),
+		Cmdline: "panic=10", Artifacts: map[string]release.Artifact{}}
+	for name, data := range artifacts {
+		m.Artifacts[name] = release.Artifact{Size: int64(len(data)), SHA256: release.Sum(data)}
+	}
+	if change != nil {
+		change(&m)
+	}
+	envelope, err := trust.SignRelease(m, key(2))
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := root.VerifyHeld(envelope, trust.Any, trust.Any)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+// machine is one with plenty of memory; what it is asked for is in asked.
+func machine(k linux.Kernel, asked *[]string) Options {
+	note := func(what string) func(context.Context) error {
+		return func(context.Context) error { *asked = append(*asked, what); return nil }
+	}
+	return Options{
+		Kernel: k, Running: "console=ttyS0 root=/dev/vda2 phase.mode=local", Conf: []string{"phase.update=off"},
+		Memory:   func() (linux.Memory, error) { return linux.Memory{Total: 4 << 30, Available: 2 << 30}, nil },
+		Freeable: func(context.Context) int64 { return 0 },
+		Pause:    note("pause"), Resume: note("resume"),
+	}
+}
+
+// fill writes artifacts in pieces and out of order, as a download does.
+func fill(t *testing.T, s *Staging, artifacts map[string][]byte) {
+	t.Helper()
+	for _, name := range s.Names() {
+		data := artifacts[name]
+		r, err := s.Region(name, int64(len(data)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		half := len(data) / 2
+		for _, at := range []int{half, 0} {
+			end := len(data)
+			if at == 0 {
+				end = half
+			}
+			if _, err := r.WriteAt(data[at:end], int64(at)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+func TestLoadCarriesExactlyWhatWasSigned(t *testing.T) {
+	for _, onDisk := range []bool{false, true} {
+		artifacts := contents()
+		v := sign(t, artifacts, nil)
+		k := &loader{}
+		var asked []string
+		o := machine(k, &asked)
+		if onDisk {
+			o.Dir = filepath.Join(t.TempDir(), "staging")
+			need := NeedOf(Sizes{100_001, 300_000})
+			o.Memory = func() (linux.Memory, error) {
+				return linux.Memory{Total: 4 << 30, Available: (need.Load + need.Stage) / 2}, nil
+			}
+		}
+		s, err := Stage(t.Context(), v, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if where := s.Where(); (where == "on disk") != onDisk {
+			t.Errorf("staged %s", where)
+		}
+		fill(t, s, artifacts)
+		if err := s.Load(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(k.kernel, artifacts["kernel"]) {
+			t.Errorf("a kernel of %d bytes was loaded", len(k.kernel))
+		}
+		if !bytes.HasPrefix(k.initrd, artifacts["initramfs"]) {
+			t.Error("the initrd does not begin with the signed initramfs")
+		}
+		entries, err := initrd.Read(bytes.NewReader(k.initrd), 5004, int64(len(k.initrd)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := map[string][]byte{"release/manifest.json": v.Envelope(), "release/vmlinuz": artifacts["kernel"],
+			"release/initramfs.img": artifacts["initramfs"], "release/rootfs.squashfs": artifacts["rootfs"], "release/sbom": artifacts["sbom"]}
+		for _, e := range entries {
+			if data, ok := want[e.Name]; ok {
+				if !bytes.Equal(k.initrd[e.Offset:e.Offset+e.Size], data) {
+					t.Errorf("%s was changed on the way", e.Name)
+				}
+				delete(want, e.Name)
+			}
+		}
+		if len(want) != 0 {
+			t.Errorf("not carried: %v", want)
+		}
+		if c := "panic=10 console=ttyS0 phase.mode=local phase.update=off phase.disk=/dev/vda2 phase.trial=" + v.Digest().String(); k.cmdline != c {
+			t.Errorf("command line %q, want %q", k.cmdline, c)
+		}
+		if err := s.Load(t.Context()); err == nil {
+			t.Error("it was loaded twice")
+		}
+		if left, _ := os.ReadDir(o.Dir); onDisk && len(left) != 0 {
+			t.Errorf("left on disk: %v", left)
+		}
+	}
+}
+
+// One wrong byte in any artifact, wherever it came from, and nothing is loaded.
+func TestWrongByteIsNotLoaded(t *testing.T) {
+	for _, name := range []string{"kernel", "initramfs", "rootfs", "sbom"} {
+		artifacts := contents()
+		v := sign(t, artifacts, nil)
+		artifacts[name][len(artifacts[name])-1] ^= 1
+		k := &loader{}
+		var asked []string
+		s, err := Stage(t.Context(), v, machine(k, &asked))
+		if err != nil {
+			t.Fatal(err)
+		}
+		fill(t, s, artifacts)
+		if err := s.Load(t.Context()); trust.CodeOf(err) != trust.Digest || len(k.Calls()) != 0 {
+			t.Errorf("%s: %v, calls %q", name, err, k.Calls())
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestNotReady(t *testing.T) {
+	artifacts := contents()
+	for _, c := range []struct {
+		name   string
+		change func(*release.Manifest)
+		option func(*Options)
+		code   trust.Code
+		words  string
+	}{
+		{"other arch", func(m *release.Manifest) { m.Arch = map[string]string{"x86_64": "arm64", "arm64": "x86_64"}[m.Arch] }, nil, trust.Arch, "this machine is"},
+		{"command line too long", func(m *release.Manifest) { m.Cmdline = strings.Repeat("x", 2000) }, nil, trust.Format, "2047"},
+		{"too little memory", nil, func(o *Options) {
+			o.Memory = func() (linux.Memory, error) { return linux.Memory{Total: 1 << 30, Available: 20 << 20}, nil }
+		}, trust.Busy, "needs 40.8 MiB of free memory and this machine has 20.0 MiB"},
+		{"too small a machine", nil, func(o *Options) {
+			o.Memory = func() (linux.Memory, error) { return linux.Memory{Total: 60 << 20, Available: 2 << 30}, nil }
+		}, trust.Busy, "coming up"},
+	} {
+		var asked []string
+		o := machine(&loader{}, &asked)
+		if c.option != nil {
+			c.option(&o)
+		}
+		err := Ready(t.Context(), sign(t, artifacts, c.change), o)
+		if trust.CodeOf(err) != c.code || !strings.Contains(err.Error(), c.words) {
+			t.Errorf("%s: %v", c.name, err)
+		}
+	}
+	var asked []string
+	if err := Ready(t.Context(), trust.Verified{}, machine(&loader{}, &asked)); err == nil {
+		t.Error("a release that nobody verified is ready")
+	}
+}
+
+// When memory is short services are paused; when that is not enough they are
+// started again and nothing is loaded.
+func TestPause(t *testing.T) {
+	artifacts := contents()
+	v := sign(t, artifacts, nil)
+	for _, enough := range []bool{true, false} {
+		k := &loader{}
+		var asked []string
+		o := machine(k, &asked)
+		s, err := Stage(t.Context(), v, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fill(t, s, artifacts)
+		s.options.Memory = func() (linux.Memory, error) {
+			if enough && len(asked) > 0 {
+				return linux.Memory{Available: 1 << 30}, nil
+			}
+			return linux.Memory{Available: 1 << 20}, nil
+		}
+		err = s.Load(t.Context())
+		if got := strings.Join(asked, " "); enough && (err != nil || got != "pause") || !enough && (trust.CodeOf(err) != trust.Busy || got != "pause resume") {
+			t.Errorf("enough %v: %v, asked to %s", enough, err, got)
+		}
+		if loaded := len(k.Calls()) > 0; loaded != enough {
+			t.Errorf("enough %v: loaded %v", enough, loaded)
+		}
+		// A kernel that will not be loaded after all brings them back too.
+		if enough {
+			continue
+		}
+		asked = nil
+		s.options.Memory = func() (linux.Memory, error) { return linux.Memory{Available: int64(len(asked)) << 30}, nil }
+		k.Fail = map[string]error{"load": errors.New("no")}
+		if err := s.Load(t.Context()); err == nil || strings.Join(asked, " ") != "pause resume" {
+			t.Errorf("a load that fails: %v, asked to %q", err, asked)
+		}
+	}
+}
+
+// What an interrupted download left on disk is found again, by the same
+// release only.
+func TestResumeOnDisk(t *testing.T) {
+	artifacts := contents()
+	v := sign(t, artifacts, nil)
+	other := sign(t, artifacts, func(m *release.Manifest) { m.Version++ })
+	var asked []string
+	o := machine(&loader{}, &asked)
+	o.Dir = filepath.Join(t.TempDir(), "staging")
+	need := NeedOf(Sizes{100_001, 300_000})
+	o.Memory = func() (linux.Memory, error) { return linux.Memory{Total: 4 << 30, Available: need.Load + mib}, nil }
+	have := func(v trust.Verified) int64 {
+		s, err := Stage(t.Context(), v, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		r, err := s.Region("rootfs", 70_000)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := r.Have()
+		if n > 0 {
+			got := make([]byte, n)
+			if _, err := r.ReadAt(got, 0); err != nil || !bytes.Equal(got, artifacts["rootfs"][:n]) {
+				t.Errorf("other bytes than were written: %v", err)
+			}
+		}
+		if _, err := r.WriteAt(artifacts["rootfs"][:50_000], 0); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.(interface{ Keep(int64) error }).Keep(50_000); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	for i, c := range []struct {
+		v    trust.Verified
+		want int64
+	}{{v, 0}, {v, 50_000}, {other, 0}, {v, 0}} {
+		if got := have(c.v); got != c.want {
+			t.Errorf("stage %d: %d bytes are there, want %d", i, got, c.want)
+		}
+	}
+}
+
+func TestRegionHoldsItsOwnOnly(t *testing.T) {
+	artifacts := contents()
+	var asked []string
+	s, err := Stage(t.Context(), sign(t, artifacts, nil), machine(&loader{}, &asked))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	r, err := s.Region("sbom", 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, at := range []int64{-1, 1, 2, 1 << 40} {
+		if _, err := r.WriteAt([]byte("xx"), at); err == nil {
+			t.Errorf("wrote 2 bytes at %d of 2", at)
+		}
+	}
+	if _, err := r.ReadAt(make([]byte, 3), 0); err != io.EOF {
+		t.Errorf("read beyond the end: %v", err)
+	}
+	for name, size := range map[string]int64{"sbom": 3, "none": 1, "manifest.json": 10, "../seed": 64} {
+		if _, err := s.Region(name, size); err == nil {
+			t.Errorf("there is a place for %s of %d bytes", name, size)
+		}
+	}
+}
+
+func TestUnpack(t *testing.T) {
+	kernel := append([]byte("MZ"), bytes.Repeat([]byte("kernel "), 100_000)...)
+	var z, g bytes.Buffer
+	zw, err := zstd.NewWriter(&z)
+	if err != nil {
+		t.Fatal(err)
+	}
+	gw := gzip.NewWriter(&g)
+	for _, w := range []io.WriteCloser{zw, gw} {
+		if _, err := w.Write(kernel); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, packed := range map[string][]byte{"raw": kernel, "zstd": z.Bytes(), "gzip": g.Bytes()} {
+		var out bytes.Buffer
+		if n, err := Unpack(&out, bytes.NewReader(packed)); err != nil || n != int64(len(kernel)) || !bytes.Equal(out.Bytes(), kernel) {
+			t.Errorf("%s: %d bytes, %v", name, n, err)
+		}
+		if name != "raw" {
+			if _, err := Unpack(io.Discard, bytes.NewReader(packed[:len(packed)/2])); err == nil {
+				t.Errorf("half a %s kernel is unpacked", name)
+			}
+		}
+	}
+	if _, err := Unpack(io.Discard, strings.NewReader("MZ")); err == nil {
+		t.Error("2 bytes are a kernel")
+	}
+}
+
+// A bomb is cut off at the cap, not when memory is full.
+func TestUnpackBomb(t *testing.T) {
+	var bomb bytes.Buffer
+	w, err := zstd.NewWriter(&bomb, zstd.WithEncoderLevel(zstd.SpeedFastest))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.CopyN(w, zeros{}, maxKernel+2); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Unpack(io.Discard, bytes.NewReader(bomb.Bytes())); trust.CodeOf(err) != trust.Size {
+		t.Errorf("a kernel of %d bytes that grows to %d: %v", bomb.Len(), maxKernel+2, err)
+	}
+}
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
+
+// FuzzUnpack states: whatever the bytes, no more than the cap comes out.
+func FuzzUnpack(f *testing.F) {
+	f.Add([]byte("\x1f\x8b\x08\x00"))
+	f.Add([]byte("\x28\xb5\x2f\xfd\x00"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if n, _ := Unpack(io.Discard, bytes.NewReader(data)); n > maxKernel+1 {
+			t.Errorf("%d bytes came out of %d", n, len(data))
+		}
+	})
+}
+
+func TestParseAnon(t *testing.T) {
+	for text, want := range map[string]int64{"VmRSS:\t10 kB\nRssAnon:\t    1234 kB\n": 1234 << 10, "": 0, "RssAnon: -5 kB": 0, "RssAnon: x kB": 0} {
+		if got := parseAnon(text); got != want {
+			t.Errorf("%q is %d bytes, want %d", text, got, want)
+		}
+	}
+}

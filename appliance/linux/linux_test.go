@@ -1,0 +1,185 @@
+package linux
+
+import (
+	"encoding/binary"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+func TestParseMemory(t *testing.T) {
+	m, err := ParseMemory([]byte("MemTotal:         465756 kB\nMemFree:          433508 kB\nMemAvailable:     435488 kB\nHugePages_Total:       0\n"))
+	if err != nil || m.Total != 465756<<10 || m.Available != 435488<<10 {
+		t.Errorf("got %+v, %v", m, err)
+	}
+	for _, bad := range []string{"", "MemTotal: 1 kB\n", "MemTotal: 1 kB\nMemAvailable: 1 MB\n", "MemTotal: -1 kB\nMemAvailable: 1 kB\n", "MemTotal: 1 kB\nMemAvailable: 9999999999999999 kB\n"} {
+		if m, err := ParseMemory([]byte(bad)); err == nil {
+			t.Errorf("%q is %+v", bad, m)
+		}
+	}
+	if m, err := ReadMemory(); err != nil || m.Available <= 0 || m.Available > m.Total {
+		t.Errorf("this machine has %+v, %v", m, err)
+	}
+}
+
+// FuzzParseMemory states: figures that are accepted are sizes.
+func FuzzParseMemory(f *testing.F) {
+	f.Add([]byte("MemTotal: 1 kB\nMemAvailable: 1 kB"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if m, err := ParseMemory(data); err == nil && (m.Total < 0 || m.Available < 0) {
+			t.Errorf("%q is %+v", data, m)
+		}
+	})
+}
+
+func TestParsePartition(t *testing.T) {
+	const dir = "../../devices/pci0000:00/0000:00:02.0/virtio0/block/vda/"
+	p, ok := parsePartition("vda2", dir+"vda2", "MAJOR=253\nMINOR=2\nDEVNAME=vda2\nDEVTYPE=partition\nPARTN=2\nPARTUUID=3c0dfdf8-29ac-4241-a2ea-b785632f924a\n")
+	if want := (Partition{"vda2", "vda", 2, "3c0dfdf8-29ac-4241-a2ea-b785632f924a"}); !ok || p != want || p.Device() != "/dev/vda2" {
+		t.Errorf("got %+v, %v", p, ok)
+	}
+	for _, uevent := range []string{"", "DEVTYPE=disk\n", "PARTN=x\n", "PARTN=0\n"} {
+		if p, ok := parsePartition("vda", "../../block/vda", uevent); ok {
+			t.Errorf("%q is the partition %+v", uevent, p)
+		}
+	}
+	if _, err := FindPartition("PARTUUID=none-such"); !errors.Is(err, ErrNoDisk) {
+		t.Errorf("a disk that is not there: %v", err)
+	}
+	if _, err := FindPartition("/dev/none-such"); !errors.Is(err, ErrNoDisk) {
+		t.Errorf("a disk that is not there: %v", err)
+	}
+}
+
+func TestRecord(t *testing.T) {
+	if r := Record("plasmd", "a\x1b[31m\nb\x00\u2028\u202e\xff"); r != "plasmd: a [31m b   \uFFFD" {
+		t.Errorf("got %q", r)
+	}
+	long := Record("x", strings.Repeat("ä", 2000))
+	if len(long) > 1000 || !strings.HasSuffix(long, "ä…") {
+		t.Errorf("%d bytes, ends in %q", len(long), long[len(long)-8:])
+	}
+}
+
+func TestButton(t *testing.T) {
+	event := func(kind, code uint16, value uint32) []byte {
+		e := make([]byte, 24)
+		binary.NativeEndian.PutUint16(e[16:], kind)
+		binary.NativeEndian.PutUint16(e[18:], code)
+		binary.NativeEndian.PutUint32(e[20:], value)
+		return e
+	}
+	press, release, other := event(evKey, keyPower, 1), event(evKey, keyPower, 0), event(evKey, 30, 1)
+	sync := event(0, 0, 0)
+	for _, c := range []struct {
+		events []byte
+		want   bool
+	}{
+		{append(append([]byte{}, press...), sync...), true},
+		{append(append([]byte{}, other...), press...), true},
+		{append(append([]byte{}, release...), sync...), false},
+		{other, false}, {nil, false}, {press[:20], false},
+	} {
+		if got := pressedPower(c.events); got != c.want {
+			t.Errorf("% x is a press: %v", c.events, got)
+		}
+	}
+	// ACPI's button says "10000000000000 0": bit 116 is bit 52 of the second word.
+	for words, want := range map[string]bool{"10000000000000 0": true, "0 10000000000000": false, "": false, "x 0": false, "1f 10000000000000 0": true} {
+		if got := bitSet(words, keyPower); got != want {
+			t.Errorf("%q has the power key: %v", words, got)
+		}
+	}
+}
+
+// A squashfs in a file is attached and mounted, and the loop device is free
+// again once it is unmounted: the road of the initramfs.
+func TestLoopMount(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("needs root to mount")
+	}
+	if _, err := exec.LookPath("mksquashfs"); err != nil {
+		t.Skip("needs mksquashfs (Debian: squashfs-tools)")
+	}
+	if _, err := os.Stat("/dev/loop-control"); err != nil {
+		t.Skip("this machine has no loop devices")
+	}
+	dir := t.TempDir()
+	tree, image, target := filepath.Join(dir, "tree"), filepath.Join(dir, "image"), filepath.Join(dir, "mnt")
+	for _, d := range []string{tree, target} {
+		if err := os.Mkdir(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(tree, "hello"), []byte("x"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("mksquashfs", tree, image, "-quiet", "-no-progress").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	f, err := os.Open(image)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	device, err := AttachLoop(f)
+	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENXIO) || errors.Is(err, os.ErrNotExist) {
+		t.Skipf("loop devices cannot be used here: %v", err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer device.Close()
+	m := Mount{Source: device.Name(), Target: target, Type: "squashfs", Flags: unix.MS_RDONLY}
+	if err := m.Do(); errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENODEV) {
+		t.Skipf("squashfs cannot be mounted here: %v", err)
+	} else if err != nil {
+		t.Fatal(err)
+	}
+	if data, err := os.ReadFile(filepath.Join(target, "hello")); err != nil || string(data) != "x" {
+		t.Errorf("read %q, %v", data, err)
+	}
+	if err := Unmount(target); err != nil {
+		t.Error(err)
+	}
+	if err := Unmount(target); err != nil {
+		t.Errorf("unmounting what is not mounted: %v", err)
+	}
+}
+
+func TestMountErrorsNameTheMount(t *testing.T) {
+	errs := MountAll([]Mount{{Source: "none", Target: filepath.Join(t.TempDir(), "missing"), Type: "tmpfs"}})
+	if len(errs) != 1 || !strings.Contains(errs[0].Error(), "none (tmpfs) on") {
+		t.Errorf("got %v", errs)
+	}
+}
+
+func TestRecorder(t *testing.T) {
+	r := &Recorder{Fail: map[string]error{"jump": errors.New("no")}}
+	if loaded, _ := r.Loaded(); loaded {
+		t.Error("loaded before a load")
+	}
+	if err := r.Load(nil, nil, "x=y"); err != nil {
+		t.Fatal(err)
+	}
+	loaded, _ := r.Loaded()
+	if err := r.Jump(); err == nil || !loaded {
+		t.Errorf("jump %v, loaded %v", err, loaded)
+	}
+	_ = r.Unload() // a Recorder's calls fail only when told to
+	if loaded, _ = r.Loaded(); loaded || strings.Join(r.Calls(), "; ") != "load x=y; jump; unload" {
+		t.Errorf("loaded %v, calls %q", loaded, r.Calls())
+	}
+}
+
+func TestNoWatchdog(t *testing.T) {
+	var w Watchdog
+	if w.Name() != "none" || w.Pet() != nil || w.SetTimeout(1) != nil || w.Stop() != nil {
+		t.Error("a machine without a watchdog has trouble with it")
+	}
+}
