@@ -51,6 +51,7 @@ func main() {
 		os.Exit(1)
 	}
 	n := newNode()
+	n.console = linux.OpenConsole()
 	// At once: on a machine without a source of randomness the first key waits
 	// for seconds, and the boot need not wait with it.
 	go n.guard(step{"random numbers", func(*node) error { return linux.GatherEntropy() }})

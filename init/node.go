@@ -54,7 +54,6 @@ type node struct {
 
 func newNode() *node {
 	n := &node{kernel: linux.Running{}, started: time.Now(), journal: trial.InMemory()}
-	n.console = linux.OpenConsole()
 	n.boot = state.Boot{Problems: []string{}, OptionsUnknown: []string{}, BootedFrom: state.FromStub, Watchdog: "none"}
 	n.services.Line = n.serviceLine
 	return n
