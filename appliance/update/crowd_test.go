@@ -124,7 +124,7 @@ func TestDroppedIsTold(t *testing.T) {
 	if fmt.Sprint(took) != "[3 2]" {
 		t.Errorf("took versions %v", took)
 	}
-	want := "honest accepted , twin refused digest, liar refused digest, "
+	want := "honest accepted , liar failed , twin refused digest, liar refused digest, "
 	got := ""
 	for _, a := range last.History {
 		got += fmt.Sprintf("%s %s %s, ", a.Provider[len("http://"):], a.Result, a.Code)

@@ -260,9 +260,9 @@ func (l *loop) failed(o outcome) {
 	for _, d := range o.dropped {
 		l.book.dropped(d.Provider, now)
 	}
+	v := l.chosen.Release
+	l.attempt(l.chosen.Providers[0], &v, "failed", o.err)
 	if len(o.dropped) == 0 {
-		v := l.chosen.Release
-		l.attempt(l.chosen.Providers[0], &v, "failed", o.err)
 		l.pause = min(max(2*l.pause, firstPause), longestPause)
 		l.resume = now.Add(l.pause)
 	}
