@@ -182,6 +182,10 @@ func (n *node) raiseClock() error {
 	return nil
 }
 
+// permLeast is what must be free on the persistent partition to call it usable:
+// room for plasmd's own files, and for the journal of trials.
+const permLeast = 1 << 20
+
 // mountPerm mounts the persistent partition, unless the mode forbids it, and
 // makes the folders on it.
 func (n *node) mountPerm() error {
@@ -202,8 +206,8 @@ func (n *node) mountPerm() error {
 	if err == nil {
 		err = unix.Statfs(permDir, &fs)
 	}
-	if err == nil && int64(fs.Bavail)*fs.Bsize < 64<<10 {
-		err = fmt.Errorf("it is full")
+	if free := int64(fs.Bavail) * fs.Bsize; err == nil && free < permLeast {
+		err = fmt.Errorf("the disk is full (%d KiB are free)", free>>10)
 	}
 	if err == nil {
 		n.boot.Data = dataDir
