@@ -31,10 +31,11 @@ const (
 // NewClient returns an HTTP client for providers: no proxy, no redirects, no
 // compression, no cookies, bounded waits and headers.
 func NewClient() *http.Client {
+	dialer := &net.Dialer{Timeout: dialTimeout, KeepAlive: 5 * time.Second}
 	return &http.Client{
 		Transport: &http.Transport{
-			DialContext:            (&net.Dialer{Timeout: dialTimeout, KeepAlive: 5 * time.Second}).DialContext,
-			TLSHandshakeTimeout:    dialTimeout,
+			DialContext:            dialer.DialContext,
+			DialTLSContext:         dialTLS(dialer),
 			ResponseHeaderTimeout:  headerTimeout,
 			MaxResponseHeaderBytes: headerBytes,
 			DisableCompression:     true,
