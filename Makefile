@@ -10,12 +10,12 @@ export CGO_ENABLED := 0
 export GOFLAGS     := -buildvcs=false -trimpath
 
 .DEFAULT_GOAL := help
-.PHONY: help deps check test test-all test-fresh unit demo bench bench-boot bench-memory clean
+.PHONY: help deps check test test-all test-fresh unit images-both demo bench bench-boot bench-memory clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
-	@echo "  ARCH=x86_64|arm64 (default x86_64) chooses the machine; T=REGEXP narrows make test."
+	@echo "  ARCH=x86_64|arm64 (default x86_64) chooses the machine."
 
 # The one list of Debian packages. Nothing else in the repository names what
 # must be installed; images and qemu say which of these a missing tool is in.
@@ -46,29 +46,33 @@ check: ## Format, vet, staticcheck, tidy, import table, both architectures, clea
 # PHASE_REQUIRE turns "cannot run here" from a skip into a failure.
 test test-all test-fresh unit bench bench-boot bench-memory demo: export PHASE_REQUIRE := 1
 UNITS = $$(go list ./... | grep -v '^phase/tests/machines$$')
-T ?= .
 
-unit: deps
+unit: deps ## The tests beside the code alone
 	go test $(UNITS)
 
-test: deps ## Everything in under 25 minutes: units, images, machines of both architectures
+ifdef T
+test: deps ## Everything in under 25 minutes; T=REGEXP runs just the tests so named, on the images as they are
+	PHASE_TIER=all go test -count=1 -timeout 60m -v -run '$(T)' ./...
+else
+test: deps images-both
 	go test $(UNITS)
-	$(MAKE) image examples ARCH=x86_64
-	$(MAKE) image ARCH=arm64
-	PHASE_TIER=test go test -count=1 -timeout 30m -v -run '$(T)' ./tests/machines
+	PHASE_TIER=test go test -count=1 -timeout 40m -v ./tests/machines
+endif
 
-test-all: deps ## Everything there is, in under 85 minutes
-	go test -count=1 $(UNITS)
-	$(MAKE) image examples ARCH=x86_64
-	$(MAKE) image ARCH=arm64
-	PHASE_TIER=all go test -count=1 -timeout 80m -v -run '$(T)' ./tests/machines
+test-all: deps images-both ## Everything there is, in under 85 minutes
+	PHASE_TIER=all go test -count=1 -timeout 30m $(UNITS)
+	PHASE_TIER=all go test -count=1 -timeout 80m -v ./tests/machines
+
+images-both:
+	@$(MAKE) --no-print-directory image build examples ARCH=x86_64
+	@$(MAKE) --no-print-directory image ARCH=arm64
 
 test-fresh: ## Prove both commands in a fresh Debian 12 root with only Go, git and make
 	@./tests/deps.sh $(DEPS_FRESH)
 	./tests/fresh.sh
 
 demo: deps ## Watch machines boot from each other
-	@$(MAKE) --no-print-directory image examples
+	@$(MAKE) --no-print-directory image build examples
 	go run ./tests/demo --arch $(ARCH)
 
 bench: ## Benchmarks of fetch, verify and serve
