@@ -42,8 +42,9 @@ type Region interface {
 	Have() int64
 }
 
-// Keeper is a Region that wants to know, when a fetch ends without the whole
-// artifact, how many bytes from the start are worth keeping.
+// Keeper is a Region that wants to know, when a fetch ends, how many bytes from
+// the start are worth keeping: all of them when the artifact is whole, even if
+// another one is not.
 type Keeper interface {
 	Keep(prefix int64) error
 }

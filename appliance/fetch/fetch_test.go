@@ -162,6 +162,9 @@ func TestReleaseProviderDies(t *testing.T) {
 	if got == 0 || got != report.Bytes-200 {
 		t.Fatalf("%d bytes are kept of %d received", got, report.Bytes)
 	}
+	if whole := dst.regions["kernel"].kept; whole != 100 {
+		t.Errorf("%d bytes are kept of an artifact that had all 100", whole)
+	}
 
 	next := newMemory()
 	next.have["rootfs"] = dst.regions["rootfs"].data[:got]

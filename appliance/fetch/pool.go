@@ -311,13 +311,14 @@ func (p *pool) report() Report {
 	return r
 }
 
-// keep tells the regions of unfinished artifacts what is worth keeping.
+// keep tells the regions what is worth keeping: of an artifact that is done
+// everything, or the next fetch would begin it anew because another failed.
 func (p *pool) keep() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var errs []error
 	for _, a := range p.artifacts {
-		if k, ok := a.region.(Keeper); ok && !a.verified {
+		if k, ok := a.region.(Keeper); ok {
 			errs = append(errs, k.Keep(a.frontier()))
 		}
 	}

@@ -188,8 +188,19 @@ func keptToken(dir string) (string, error) {
 	if err == nil {
 		err = os.Rename(f.Name(), path)
 	}
+	if err == nil {
+		err = syncDir(dir) // printed is promised: a power cut may not take it back
+	}
 	if err != nil {
 		return "", fmt.Errorf("keeping the token: %w", err)
 	}
 	return token, nil
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }
