@@ -7,6 +7,7 @@ import (
 	"io"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"time"
 
 	"phase/appliance/program"
@@ -177,6 +178,9 @@ func (b *bench) watch(ctx context.Context, cancel func(), n *lab.Node) <-chan st
 			return // it succeeded, or time is up
 		}
 		text := e.Text
+		if _, reason, ok := strings.Cut(text, "was not taken: "); ok {
+			text = "refused: " + reason
+		}
 		if e.Kind != qemu.Line {
 			text = fmt.Sprintf("%s (%s)", e.Kind, e.Text)
 		}
