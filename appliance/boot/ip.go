@@ -1,6 +1,7 @@
 package boot
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -26,7 +27,7 @@ func ParseIP(v string) (IP, error) {
 	const form = "want dhcp or ADDR/LEN,GW[,DNS]"
 	parts := strings.Split(v, ",")
 	if len(parts) > 5 {
-		return IP{}, fmt.Errorf(form)
+		return IP{}, errors.New(form)
 	}
 	prefix, err := netip.ParsePrefix(parts[0])
 	if err != nil {
