@@ -111,11 +111,15 @@ type Status struct {
 		Version uint64 `json:"version"`
 		Digest  string `json:"digest"`
 	} `json:"release"`
+	Mode           string   `json:"mode"`
+	BootedFrom     string   `json:"booted_from"`
 	OptionsUnknown []string `json:"options_unknown"`
+	Problems       []string `json:"problems"`
 	Watchdog       string   `json:"watchdog"`
 	Update         struct {
-		State string   `json:"state"`
-		Last  *Attempt `json:"last"`
+		State   string    `json:"state"`
+		Last    *Attempt  `json:"last"`
+		History []Attempt `json:"history"`
 	} `json:"update"`
 	Health struct {
 		Status string `json:"status"`

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/http"
 	"time"
 
 	"phase/appliance/provide"
@@ -17,8 +18,8 @@ import (
 // nodes are told of it.
 type Provider struct {
 	// Setting is the word of phase.conf or the command line that names it to a
-	// node, over the node's first NIC.
-	Setting string
+	// node, over the node's first NIC, and URL what the node calls it.
+	Setting, URL string
 	// Store may be given more releases.
 	Store *store.Store
 
@@ -29,6 +30,12 @@ type Provider struct {
 
 // Provide serves releases until Close.
 func Provide(ctx context.Context, s *qemu.Segment, releases ...Release) (*Provider, error) {
+	return ProvideThrough(ctx, s, func(h http.Handler) http.Handler { return h }, releases...)
+}
+
+// ProvideThrough is Provide with something between the provider and those who
+// ask: to count, to hold back, to die.
+func ProvideThrough(ctx context.Context, s *qemu.Segment, between func(http.Handler) http.Handler, releases ...Release) (*Provider, error) {
 	p := &Provider{Store: store.New(), done: make(chan error, 1)}
 	for _, r := range releases {
 		if err := p.Add(ctx, r); err != nil {
@@ -45,9 +52,10 @@ func Provide(ctx context.Context, s *qemu.Segment, releases ...Release) (*Provid
 		return nil, err
 	}
 	// The node's name for the segment; a zone stands in a URL as RFC 6874 has it.
-	p.Setting = "phase.provider=http://" + net.JoinHostPort(p.host.Addr6().String()+"%25eth0", "8080")
+	p.URL = "http://" + net.JoinHostPort(p.host.Addr6().String()+"%25eth0", "8080")
+	p.Setting = "phase.provider=" + p.URL
 	ctx, p.stop = context.WithCancel(ctx)
-	server := provide.NewServer(provide.Handler(provide.Config{Store: p.Store, Channel: "stable"}))
+	server := provide.NewServer(between(provide.Handler(provide.Config{Store: p.Store, Channel: "stable"})))
 	go func() { p.done <- provide.Serve(ctx, server, l, time.Second) }()
 	return p, nil
 }
@@ -78,3 +86,6 @@ func (p *Provider) Close() error {
 	}
 	return err
 }
+
+// Port is the provider's place on the segment, to cut it off.
+func (p *Provider) Port() *qemu.Port { return p.host.Port() }

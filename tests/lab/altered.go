@@ -1,0 +1,43 @@
+package lab
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"phase/appliance/release"
+	"phase/images"
+)
+
+// Altered is version of a release with another content of one artifact, sound
+// and signed: what a mistake of the people with the keys looks like. It has a
+// folder and no disk.
+func (l *Lab) Altered(r Release, version uint64, artifact string, content []byte) (Release, error) {
+	dir, err := os.MkdirTemp(l.Dir, fmt.Sprintf("altered-%d-", version))
+	if err != nil {
+		return Release{}, err
+	}
+	m := r.Manifest
+	m.Version, m.Name, m.Artifacts = version, fmt.Sprintf("test %d, bad %s", version, artifact), map[string]release.Artifact{}
+	var errs []error
+	for name, a := range r.Manifest.Artifacts {
+		to := filepath.Join(dir, release.FileName(name))
+		if name == artifact {
+			a = release.Artifact{Size: int64(len(content)), SHA256: release.Sum(content)}
+			errs = append(errs, os.WriteFile(to, content, 0o644))
+		} else {
+			errs = append(errs, os.Link(r.File(name), to))
+		}
+		m.Artifacts[name] = a
+	}
+	v, err := images.Sign(m, l.Root, l.Keys)
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, release.ManifestFile), v.Envelope(), 0o644)
+	}
+	if err := errors.Join(append(errs, err)...); err != nil {
+		return Release{}, fmt.Errorf("making version %d: %w", version, err)
+	}
+	result := images.Result{Manifest: v.Manifest(), Envelope: v.Envelope(), Digest: v.Digest(), Folder: dir}
+	return Release{Result: result, Root: l.Root}, nil
+}
