@@ -50,7 +50,7 @@ func statement(t testing.TB, pin Pin) Statement {
 		JobID: s.ID(), RunID: strings.Repeat("ab", 16), OfferNonce: "AAAAAAAAAAAAAAAAAAAAAA==",
 		ModuleHash: s.Job().ModuleHash, ArgsSHA256: s.ArgsSHA256(), EnvSHA256: s.EnvSHA256(), StdinSHA256: hex.EncodeToString(inSum[:]),
 		ExitCode: 3, Outcome: jobspec.Exited, WallTimeMS: 5, Started: begun, Finished: begun.Add(5 * time.Millisecond),
-		Runtime: Runtime{"wazero", "v1", "wasip1"}, Limits: Limits{1, 512, 60, 1 << 20},
+		Runtime: Runtime{"wazero", "v1", "wasip1"}, Limits: Limits{1, 512, 60, jobspec.DefaultOutputBytes},
 		Node: Node{pin.PeerID, EncodeKey(pin.Key)},
 	}, outSum[:], errSum[:])
 }

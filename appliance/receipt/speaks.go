@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"math"
 
 	"phase/appliance/jobspec"
 )
@@ -17,7 +18,10 @@ func (s Statement) CheckJob(spec jobspec.Spec) error {
 		{"module_hash", p.ModuleHash, job.ModuleHash},
 		{"args_sha256", p.ArgsSHA256, spec.ArgsSHA256()},
 		{"env_sha256", p.EnvSHA256, spec.EnvSHA256()},
-		{"limits", fmt.Sprint(p.Limits.CPUCores, p.Limits.MemoryMB), fmt.Sprint(job.CPUCores, job.MemoryMB)},
+		{"limits.cpu_cores", fmt.Sprint(p.Limits.CPUCores), fmt.Sprint(job.CPUCores)},
+		{"limits.memory_mb", fmt.Sprint(p.Limits.MemoryMB), fmt.Sprint(job.MemoryMB)},
+		// A run without a job file may have been given a fraction of a second.
+		{"limits.timeout_seconds", fmt.Sprint(math.Ceil(p.Limits.TimeoutSeconds)), fmt.Sprint(job.TimeoutSeconds)},
 	} {
 		if field.receipt != field.job {
 			return fmt.Errorf("the receipt is of another job: %s is %s, the job's is %s", field.name, field.receipt, field.job)
@@ -25,6 +29,10 @@ func (s Statement) CheckJob(spec jobspec.Spec) error {
 	}
 	if job.StdinHash != "" && "sha256:"+p.StdinSHA256 != job.StdinHash {
 		return fmt.Errorf("the receipt is of another input: stdin_sha256 is %s, the job's stdin_hash is %s", p.StdinSHA256, job.StdinHash)
+	}
+	// Output that was not limited (0) was not cut either.
+	if got := p.Limits.OutputBytes; got != 0 && got != spec.OutputBytes() {
+		return fmt.Errorf("the receipt is of another job: limits.output_bytes is %d, the job's is %d", got, spec.OutputBytes())
 	}
 	return nil
 }
