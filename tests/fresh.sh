@@ -26,7 +26,7 @@ if [ "${1:-}" != inside ]; then
 		command -v "$tool" >/dev/null || die "$tool is not installed"
 	done
 	mkdir -p "$cache"
-	root=$(mktemp -d "$cache/root.XXXXXX")
+	root=$(mktemp -d "$cache/.root.XXXXXX") # with a dot: go ./... leaves it out
 	clean() {
 		if [ -n "${FRESH_KEEP:-}" ]; then
 			say "the root is kept in $root"
