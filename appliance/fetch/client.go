@@ -156,7 +156,9 @@ func failure(ctx context.Context, doing string, err error) error {
 	if errors.As(err, &refusal) {
 		return refusal
 	}
-	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+	// net/http's own timeouts call themselves a DeadlineExceeded too; those are
+	// the provider's doing and have a code.
+	if ctx.Err() != nil && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)) {
 		return fmt.Errorf("%s: %w", doing, err)
 	}
 	var timeout net.Error

@@ -110,6 +110,14 @@ func TestManifest(t *testing.T) {
 			t.Errorf("it ended with %v", err)
 		}
 	})
+	t.Run("too slow for the client", func(t *testing.T) {
+		stall := serve(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
+		client := NewClient()
+		client.Transport.(*http.Transport).ResponseHeaderTimeout = 50 * time.Millisecond
+		if _, err := Manifest(t.Context(), client, stall, "stable", "x86_64"); trust.CodeOf(err) != trust.Slow {
+			t.Errorf("it ended with %v", err)
+		}
+	})
 	t.Run("nobody there", func(t *testing.T) {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
