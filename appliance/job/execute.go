@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"runtime"
 	"slices"
@@ -48,6 +49,26 @@ type Offer struct {
 	Spec          jobspec.Spec
 	Module, Stdin []byte
 	Nonce         string
+	// RunID names the run (NewRunID); a new one is made when it is empty.
+	RunID string
+	// Requester is who asks, in the words of whoever let him in. Nothing of one
+	// requester's runs reaches another's.
+	Requester string
+	// Input, when there is one, is read instead of Stdin, as the module reads.
+	// It cannot be held against a stdin_hash before the run, so it is refused
+	// for a job that names one.
+	Input Input
+	// Stdout and Stderr, when there, get what the module writes as it comes;
+	// Done then holds none of it.
+	Stdout, Stderr io.Writer
+}
+
+// Input is a job's standard input that is still being sent.
+type Input interface {
+	io.Reader
+	// Sum ends the input and returns the SHA-256 of all of it, read or not. It
+	// is called once, when the module has ended.
+	Sum() [sha256.Size]byte
 }
 
 // Done is a job that ran.
@@ -119,6 +140,9 @@ func (r *Runner) accept(o Offer) error {
 	if err := receipt.CheckNonce(o.Nonce); err != nil {
 		return &Rejection{InvalidRequest, err.Error()}
 	}
+	if o.Input != nil && o.Spec.Job().StdinHash != "" {
+		return &Rejection{InvalidRequest, "stdin_hash: the input of a job that names its digest must be there before it runs"}
+	}
 	if err := o.Spec.Accept(o.Module, o.Stdin); err != nil {
 		return &Rejection{InvalidRequest, err.Error()}
 	}
@@ -157,11 +181,15 @@ const ProgramName = "module.wasm"
 
 func (r *Runner) run(ctx context.Context, o Offer) (Done, error) {
 	want := o.Spec.Job()
-	var stdout, stderr bytes.Buffer
+	stdout, stderr := newOutput(o.Stdout), newOutput(o.Stderr)
+	input := o.Input
+	if input == nil {
+		input = whole{bytes.NewReader(o.Stdin), o.Stdin}
+	}
 	result, err := Run(ctx, Task{
 		Module: o.Module, Args: append([]string{ProgramName}, want.Args...), Env: Environ(want.Env),
 		MemoryMB: want.MemoryMB, Timeout: o.Spec.Timeout(), OutputBytes: o.Spec.OutputBytes(), Cores: want.CPUCores,
-		Stdin: bytes.NewReader(o.Stdin), Stdout: &stdout, Stderr: &stderr,
+		Stdin: input, Stdout: stdout, Stderr: stderr,
 	})
 	if errors.Is(err, ErrRefused) {
 		return Done{}, &Rejection{InvalidRequest, err.Error()}
@@ -169,13 +197,15 @@ func (r *Runner) run(ctx context.Context, o Offer) (Done, error) {
 	if err != nil {
 		return Done{}, err
 	}
-	done := Done{Result: result, JobID: o.Spec.ID(), Stdout: stdout.Bytes(), Stderr: stderr.Bytes()}
+	done := Done{Result: result, JobID: o.Spec.ID(), RunID: o.RunID, Stdout: stdout.kept.Bytes(), Stderr: stderr.kept.Bytes()}
+	if done.RunID == "" {
+		done.RunID = NewRunID()
+	}
 	limits := receipt.Limits{
 		CPUCores: want.CPUCores, MemoryMB: want.MemoryMB,
 		TimeoutSeconds: o.Spec.Timeout().Seconds(), OutputBytes: o.Spec.OutputBytes(),
 	}
-	sums := Sums{sha256.Sum256(o.Stdin), sha256.Sum256(done.Stdout), sha256.Sum256(done.Stderr)}
-	done.RunID, done.Receipt, err = Attest(r.identity, o.Spec, o.Nonce, limits, result, sums)
+	done.Receipt, err = Attest(r.identity, done.RunID, o.Spec, o.Nonce, limits, result, Sums{input.Sum(), stdout.sum(), stderr.sum()})
 	return done, err
 }
 
@@ -191,11 +221,15 @@ func Environ(env map[string]string) []string {
 // Sums are the SHA-256 of a run's streams.
 type Sums struct{ Stdin, Stdout, Stderr [sha256.Size]byte }
 
-// Attest signs the receipt of a run and gives the run its name.
-func Attest(id identity.Identity, spec jobspec.Spec, nonce string, limits receipt.Limits, result Result, sums Sums) (runID string, signed []byte, err error) {
+// NewRunID returns the name of a run: 16 random bytes in hex.
+func NewRunID() string {
 	random := make([]byte, 16)
 	rand.Read(random) // never fails
-	runID = hex.EncodeToString(random)
+	return hex.EncodeToString(random)
+}
+
+// Attest signs the receipt of a run.
+func Attest(id identity.Identity, runID string, spec jobspec.Spec, nonce string, limits receipt.Limits, result Result, sums Sums) ([]byte, error) {
 	pin := receipt.Pin{PeerID: id.PeerID(), Key: id.Public()}
 	name, version := wasm.Runtime()
 	statement := receipt.New(receipt.Predicate{
@@ -208,8 +242,7 @@ func Attest(id identity.Identity, spec jobspec.Spec, nonce string, limits receip
 		Limits:  limits,
 		Node:    receipt.Node{PeerID: pin.PeerID, PublicKey: receipt.EncodeKey(pin.Key)},
 	}, sums.Stdout[:], sums.Stderr[:])
-	signed, err = receipt.Sign(statement, pin, id.Sign)
-	return runID, signed, err
+	return receipt.Sign(statement, pin, id.Sign)
 }
 
 // answer is the object that a job's requester gets.

@@ -168,7 +168,7 @@ func (c *runCmd) attested(ctx context.Context, t job.Task) (job.Result, error) {
 		return job.Result{}, err
 	}
 	limits := receipt.Limits{CPUCores: t.Cores, MemoryMB: t.MemoryMB, TimeoutSeconds: t.Timeout.Seconds()}
-	_, signed, err := job.Attest(id, spec, job.NewNonce(), limits, result, job.Sums{Stdin: in.sum(), Stdout: out.sum(), Stderr: errs.sum()})
+	signed, err := job.Attest(id, job.NewRunID(), spec, job.NewNonce(), limits, result, job.Sums{Stdin: in.sum(), Stdout: out.sum(), Stderr: errs.sum()})
 	if err != nil {
 		return job.Result{}, err
 	}
