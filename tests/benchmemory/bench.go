@@ -27,6 +27,9 @@ const (
 // not one that works.
 const patience = 4 * time.Minute
 
+// stickBytes is the size of the disk, small for a stick of today.
+const stickBytes = 4 << 30
+
 // aims of the project, MiB.
 var aims = map[string]struct{ disk, bare int }{
 	"x86_64": {320, 320},
@@ -40,8 +43,8 @@ type bench struct {
 	logs     string
 	log      io.Writer
 
-	stub lab.Release
-	bare lab.Bare
+	stick string // disk of the older release
+	bare  lab.Bare
 }
 
 func run(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writer) error {
@@ -78,7 +81,7 @@ func run(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writ
 		aim        int
 		config     qemu.Config
 	}{
-		{"disk", "with a disk", aim.disk, qemu.Config{Disks: []qemu.Disk{{Path: b.stub.Disk}}}},
+		{"disk", "with a disk", aim.disk, qemu.Config{Disks: []qemu.Disk{{Path: b.stick}}}},
 		{"diskless", "without a disk", aim.bare, b.bare.Config(qemu.Config{})},
 	} {
 		if line.Only != "both" && line.Only != m.name {
@@ -118,9 +121,14 @@ func (b *bench) prepare(ctx context.Context) error {
 	if b.provider, err = lab.Provide(ctx, b.segment, newer); err != nil {
 		return err
 	}
-	if b.stub, err = b.lab.Release(ctx, oldVersion, lab.Conf(b.provider.Setting)); err == nil {
-		b.bare, err = b.lab.Bare(b.stub, b.provider.Setting)
+	stub, err := b.lab.Release(ctx, oldVersion, lab.Conf(b.provider.Setting))
+	if err != nil {
+		return err
 	}
+	if b.stick, err = b.lab.Stick(ctx, stub, stickBytes); err != nil {
+		return err
+	}
+	b.bare, err = b.lab.Bare(stub, b.provider.Setting)
 	return err
 }
 
