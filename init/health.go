@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"path/filepath"
 	"time"
 
 	"phase/appliance/linux"
@@ -101,7 +102,8 @@ func uptime() float64 {
 
 // watchTrials opens the journal and says which releases did not come up.
 func (n *node) watchTrials() error {
-	if !n.options.NoWrite && n.disk == nil {
+	// Also where there is a disk that nothing can be kept on.
+	if _, err := os.Stat(filepath.Dir(dataDir)); err != nil && !n.options.NoWrite {
 		if _, err := os.Stat(linux.EFIVars.Target); err == nil {
 			if err := linux.EFIVars.Do(); err != nil {
 				n.problem("%v", err)

@@ -201,7 +201,9 @@ func (n *node) mountPerm() error {
 	if err != nil {
 		return fmt.Errorf("%w; nothing is kept", err)
 	}
-	err = errors.Join(makeDir(filepath.Dir(dataDir), 0, 0o755), makeDir(dataDir, plasmdUID, 0o700))
+	if err = makeDir(filepath.Dir(dataDir), 0, 0o755); err == nil {
+		err = makeDir(dataDir, plasmdUID, 0o700)
+	}
 	var fs unix.Statfs_t
 	if err == nil {
 		err = unix.Statfs(permDir, &fs)

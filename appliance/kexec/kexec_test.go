@@ -213,7 +213,7 @@ func TestNotReady(t *testing.T) {
 		}, trust.Busy, "needs 40.8 MiB of free memory and this machine has 20.0 MiB"},
 		{"too small a machine", nil, func(o *Options) {
 			o.Memory = func() (linux.Memory, error) { return linux.Memory{Total: 60 << 20, Available: 2 << 30}, nil }
-		}, trust.Busy, "coming up"},
+		}, trust.Busy, "to come up in and this one has 60.0 MiB"},
 	} {
 		var asked []string
 		o := machine(&loader{}, &asked)

@@ -62,8 +62,8 @@ func room(what string, need, have int64, hint string) error {
 func CheckStage(version uint64, s Sizes, m linux.Memory, free, disk int64) (onDisk bool, err error) {
 	need := NeedOf(s)
 	what := fmt.Sprintf("version %d", version)
-	if err := room("coming up in version "+fmt.Sprint(version), need.Total, m.Total, "it is not loaded"); err != nil {
-		return false, err
+	if m.Total < need.Total {
+		return false, trust.Refuse(trust.Busy, "%s needs a machine with %s of memory to come up in and this one has %s; it is not loaded", what, ui.Bytes(need.Total), ui.Bytes(m.Total))
 	}
 	if m.Available+free >= need.Stage {
 		return false, nil

@@ -16,6 +16,7 @@ import (
 	"phase/appliance/kexec"
 	"phase/appliance/nearby"
 	"phase/appliance/program"
+	"phase/appliance/release"
 	"phase/appliance/state"
 	"phase/appliance/strictjson"
 	"phase/appliance/trial"
@@ -101,12 +102,13 @@ func (c commandLine) node() (*node, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the running release's manifest: %w", err)
 	}
-	journal := trial.Here()
 	n.updater = update.Updater{
 		Root: root, Running: running,
 		Channel: n.options.Channel, Arch: running.Manifest().Arch,
 		Providers: n.options.Provider,
-		Failed:    journal.Failed,
+		// Where the journal is, is asked each time: init mounts the firmware's
+		// variables beside the services.
+		Failed: func(d release.Digest) bool { return trial.Here().Failed(d) },
 		Now:       func() time.Time { return trust.Now(time.Now(), running.Manifest().Created) },
 		Ask:       ask(fetch.NewClient()),
 		Ready: func(ctx context.Context, v trust.Verified) error {
