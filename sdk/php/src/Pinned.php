@@ -1,0 +1,12 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Phase;
+
+/** Whoever can say which node's receipts count. */
+interface Pinned
+{
+    /** @throws Exception\InvalidKey */
+    public function pin(): Pin;
+}
