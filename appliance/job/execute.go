@@ -13,9 +13,11 @@ import (
 	"maps"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"unicode/utf8"
 
+	"phase/appliance/compiled"
 	"phase/appliance/identity"
 	"phase/appliance/jobspec"
 	"phase/appliance/receipt"
@@ -81,6 +83,10 @@ type Done struct {
 
 // Runner runs offers, a few at a time, and signs what they did.
 type Runner struct {
+	// Pool is where jobs run; nil gives each job processes of its own. It is
+	// set before the first Execute and closed by who made it.
+	Pool *Pool
+
 	identity identity.Identity
 	running  chan struct{} // holds one value a job that runs
 	waiting  chan struct{} // … or waits
@@ -186,7 +192,16 @@ func (r *Runner) run(ctx context.Context, o Offer) (Done, error) {
 	if input == nil {
 		input = whole{bytes.NewReader(o.Stdin), o.Stdin}
 	}
-	result, err := Run(ctx, Task{
+	run := Run
+	if r.Pool != nil {
+		run = r.Pool.Run
+	}
+	digest, err := hex.DecodeString(strings.TrimPrefix(want.ModuleHash, "sha256:"))
+	if err != nil {
+		return Done{}, fmt.Errorf("reading the module's digest: %w", err) // not after accept
+	}
+	result, err := run(ctx, Task{
+		Requester: o.Requester, digest: (*compiled.Digest)(digest),
 		Module: o.Module, Args: append([]string{ProgramName}, want.Args...), Env: Environ(want.Env),
 		MemoryMB: want.MemoryMB, Timeout: o.Spec.Timeout(), OutputBytes: o.Spec.OutputBytes(), Cores: want.CPUCores,
 		Stdin: input, Stdout: stdout, Stderr: stderr,

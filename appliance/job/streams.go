@@ -34,7 +34,7 @@ func (o *output) sum() (sum [sha256.Size]byte) {
 
 // whole is an input that is there before the job begins.
 type whole struct {
-	io.Reader
+	*bytes.Reader
 	data []byte
 }
 

@@ -2,7 +2,6 @@ package job
 
 import (
 	"context"
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,141 +17,198 @@ import (
 	"phase/appliance/wasm"
 )
 
-// The descriptors of a worker. Its standard error is not the job's: it tells
-// the node why a worker died that could not say so itself.
-const (
-	fdDiagnosis = 2
-	fdOrder     = 3 // read: the order, then the module
-	fdReport    = 4 // written once: the report
-	fdStderr    = 5 // the job's standard error
-	fdFolders   = 6 // the first folder
-)
-
-// order is what a worker is told to do. On the pipe stands its length as a
-// big-endian uint32, its JSON, and then the module until the end of the pipe.
-type order struct {
-	Args       []string      `json:"args"` // the program's name first
-	Env        []string      `json:"env"`
-	Folders    []orderFolder `json:"folders"`
-	MemoryMB   int           `json:"memory_mb"`
-	Cores      int           `json:"cores"`
-	ModuleSize int           `json:"module_size"`
-}
-
-type orderFolder struct {
-	Guest    string `json:"guest"`
-	ReadOnly bool   `json:"read_only"`
-}
-
-// maxOrder is the most bytes of an order; arguments and environment of one job
-// are at most 512 KiB, which JSON may write six times as long.
-const maxOrder = 4 << 20
-
-// report is what a worker says at its end. Refused is set, alone, when nothing
-// of the module ran.
-type report struct {
-	Outcome jobspec.Outcome `json:"outcome,omitempty"`
-	Code    uint32          `json:"code,omitempty"`
-	Detail  string          `json:"detail,omitempty"`
-	Refused string          `json:"refused,omitempty"`
-}
-
-// Overhead is what a worker needs beside the module's linear memory, in bytes,
-// for a module of this size. Measured on x86_64 as VmData: 108 MB with an empty
-// module, 293 MB with the deepest recursion before wazero calls it a stack
-// overflow, 62 bytes more for each byte of a module made to be costly.
-// TestOverhead holds it to that; little of it is ever touched.
-func Overhead(moduleSize int) uint64 {
-	const base, perByte = 320 << 20, 64
-	return base + perByte*uint64(moduleSize)
-}
-
 // Worker is the whole life of a worker process. It returns the exit code: 0
-// when it has reported.
+// when the node has told it to go, by closing the channel.
 func Worker(ctx context.Context) int {
 	// The module sees EPIPE when nobody reads its output, and decides itself.
 	signal.Ignore(syscall.SIGPIPE)
-	report, err := work(ctx, os.NewFile(fdOrder, "order"))
-	if err != nil {
-		report.Refused = err.Error()
-	}
-	text, err := json.Marshal(report)
+	channel, err := sandbox.OpenChannel(os.NewFile(fdChannel, "channel"))
 	if err == nil {
-		_, err = os.NewFile(fdReport, "report").Write(text)
+		err = (&worker{channel: channel}).serve(ctx)
 	}
 	if err != nil {
-		fmt.Fprintf(os.NewFile(fdDiagnosis, "diagnosis"), "reporting: %v\n", err)
+		fmt.Fprintf(os.NewFile(fdDiagnosis, "diagnosis"), "a worker is started by plasmd, not by hand: %v\n", err)
 		return 1
 	}
 	return 0
 }
 
-func work(ctx context.Context, pipe io.ReadCloser) (report, error) {
-	o, err := readOrder(pipe)
-	if err != nil {
-		return report{}, err
+// worker is the state of this process.
+type worker struct {
+	channel *sandbox.Channel
+	walls   bool
+	folders []wasm.Folder
+	machine *wasm.Machine
+	after   uint64 // bytes on the heap when it was last cleaned
+}
+
+// serve does what it is told until the channel is closed.
+func (w *worker) serve(ctx context.Context) error {
+	for {
+		text, files, err := w.channel.Receive(maxOrder, sandbox.MaxFiles)
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		var o order
+		if err := o.decode(text, len(files)); err != nil {
+			return err
+		}
+		if w.walls == (o.Do == doEnter) {
+			return errors.New("the walls are built first, and once")
+		}
+		r, code := w.do(ctx, o, files)
+		answer, err := json.Marshal(r)
+		if err != nil {
+			return fmt.Errorf("reporting: %w", err)
+		}
+		if code == nil {
+			err = w.channel.Send(answer)
+		} else {
+			err = w.channel.Send(answer, code)
+		}
+		if err != nil {
+			return fmt.Errorf("reporting: %w", err)
+		}
+		w.clean()
 	}
-	overhead := Overhead(o.ModuleSize)
-	if err := sandbox.Limit(uint64(o.MemoryMB)<<20 + overhead); err != nil {
-		return report{}, err
+}
+
+func (w *worker) do(ctx context.Context, o order, files []*os.File) (report, *os.File) {
+	switch o.Do {
+	case doEnter:
+		return w.enter(o, files), nil
+	case doCompile:
+		return compile(ctx, o, files[0])
+	default:
+		return w.run(ctx, o, files), nil
 	}
-	runtime.GOMAXPROCS(min(o.Cores, runtime.NumCPU()))
+}
+
+// enter builds the walls.
+func (w *worker) enter(o order, dirs []*os.File) report {
 	// Stopping the world waits for code that never looks up, and signals it all
-	// the while: collect only when memory is short.
-	debug.SetMemoryLimit(int64(overhead / 2))
+	// the while: the heap is cleaned between runs, and in them only when memory
+	// is short.
 	debug.SetGCPercent(-1)
-
-	module := make([]byte, o.ModuleSize)
-	if _, err := io.ReadFull(pipe, module); err != nil {
-		return report{}, fmt.Errorf("reading the module: %w", err)
-	}
-	if err := pipe.Close(); err != nil {
-		return report{}, fmt.Errorf("closing the order: %w", err)
-	}
-	config := wasm.Config{
-		Module: module, Args: o.Args, Env: o.Env, MemoryMB: o.MemoryMB,
-		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.NewFile(fdStderr, "stderr"),
-	}
+	var openings []sandbox.Opening
 	for i, f := range o.Folders {
-		dir := os.NewFile(uintptr(fdFolders+i), f.Guest)
-		config.Folders = append(config.Folders, wasm.Folder{Guest: f.Guest, Dir: dir, ReadOnly: f.ReadOnly})
+		openings = append(openings, sandbox.Opening{Dir: dirs[i], ReadOnly: f.ReadOnly})
+		w.folders = append(w.folders, wasm.Folder{Guest: f.Guest, Dir: dirs[i], ReadOnly: f.ReadOnly})
 	}
-	end, err := wasm.Run(ctx, config)
-	return report{Outcome: end.Outcome, Code: end.Code, Detail: end.Detail}, err
-}
-
-// readOrder reads the first part of the pipe.
-func readOrder(pipe io.Reader) (order, error) {
-	var length [4]byte
-	if _, err := io.ReadFull(pipe, length[:]); err != nil {
-		return order{}, fmt.Errorf("reading the order (a worker is started by plasmd, not by hand): %w", err)
-	}
-	n := binary.BigEndian.Uint32(length[:])
-	if n > maxOrder {
-		return order{}, errors.New("reading the order: it is too large")
-	}
-	text := make([]byte, n)
-	if _, err := io.ReadFull(pipe, text); err != nil {
-		return order{}, fmt.Errorf("reading the order: %w", err)
-	}
-	var o order
-	if err := json.Unmarshal(text, &o); err != nil {
-		return order{}, fmt.Errorf("reading the order: %w", err)
-	}
-	if o.MemoryMB < 1 || o.MemoryMB > jobspec.MaxMemoryMB || o.Cores < 1 || o.ModuleSize < 0 || o.ModuleSize > wasm.MaxModule {
-		return order{}, errors.New("reading the order: a limit is missing")
-	}
-	return o, nil
-}
-
-// encode returns what stands on the pipe before the module.
-func (o order) encode() ([]byte, error) {
-	text, err := json.Marshal(o)
+	walls, err := sandbox.Enter(openings)
 	if err != nil {
-		return nil, fmt.Errorf("writing the worker's order: %w", err)
+		return report{Failed: err.Error()}
 	}
-	if len(text) > maxOrder {
-		return nil, fmt.Errorf("writing the worker's order: arguments and environment are too large (%d bytes, at most %d)", len(text), maxOrder)
+	w.walls = true
+	return report{Walls: walls}
+}
+
+// limit is called before the first byte of a module is read.
+func limit(linear uint64, moduleSize int64, cores int) error {
+	overhead := Overhead(int(moduleSize))
+	if err := sandbox.LimitData(linear + overhead); err != nil {
+		return err
 	}
-	return append(binary.BigEndian.AppendUint32(nil, uint32(len(text))), text...), nil
+	runtime.GOMAXPROCS(min(cores, runtime.NumCPU()))
+	debug.SetMemoryLimit(int64(overhead / 2))
+	return nil
+}
+
+// compile makes the code of a module. The process that does so never runs any.
+func compile(ctx context.Context, o order, file *os.File) (report, *os.File) {
+	sealed, err := sandbox.Received(file)
+	if err != nil {
+		return report{Failed: err.Error()}, nil
+	}
+	if err := limit(0, sealed.Size(), o.Cores); err != nil {
+		return report{Failed: err.Error()}, nil
+	}
+	module, err := sealed.MapForever()
+	if err != nil {
+		return report{Failed: err.Error()}, nil
+	}
+	code, err := wasm.Compile(ctx, module)
+	if errors.Is(err, wasm.ErrMemory) {
+		return report{Outcome: jobspec.Memory, Detail: err.Error()}, nil
+	}
+	if err != nil {
+		return report{Refused: err.Error()}, nil
+	}
+	made, err := sandbox.Seal("compiled", func(w io.Writer) error {
+		_, err := w.Write(code)
+		return err
+	})
+	if err != nil {
+		return report{Failed: err.Error()}, nil
+	}
+	return report{Outcome: jobspec.Exited}, made.File()
+}
+
+// load prepares the module that came with the first order to run.
+func (w *worker) load(ctx context.Context, o order, files []*os.File) error {
+	var sealed [2]*sandbox.Sealed
+	for i, f := range files {
+		var err error
+		if sealed[i], err = sandbox.Received(f); err != nil {
+			return err
+		}
+	}
+	if err := limit(uint64(o.MemoryMB)<<20, sealed[0].Size(), o.Cores); err != nil {
+		return err
+	}
+	module, err := sealed[0].MapForever()
+	if err != nil {
+		return err
+	}
+	defer sealed[1].Close()
+	return sealed[1].Map(func(code []byte) error {
+		w.machine, err = wasm.Load(ctx, module, code, o.MemoryMB)
+		return err
+	})
+}
+
+// run runs the module once.
+func (w *worker) run(ctx context.Context, o order, files []*os.File) report {
+	for _, f := range files[:3] {
+		defer f.Close() // tells the node that there is no more
+	}
+	if (w.machine == nil) != (len(files) == 5) {
+		return report{Failed: "one module a worker"}
+	}
+	if w.machine == nil {
+		switch err := w.load(ctx, o, files[3:]); {
+		case errors.Is(err, wasm.ErrMemory):
+			return report{Outcome: jobspec.Memory, Detail: err.Error()}
+		case err != nil:
+			return report{Refused: err.Error(), Stale: errors.Is(err, wasm.ErrStale)}
+		}
+	}
+	end, err := w.machine.Run(ctx, wasm.Config{
+		Args: o.Args, Env: o.Env, Folders: w.folders,
+		Stdin: files[0], Stdout: files[1], Stderr: files[2],
+	})
+	if err != nil {
+		return report{Refused: err.Error()}
+	}
+	return report{Outcome: end.Outcome, Code: end.Code, Detail: end.Detail}
+}
+
+// litter is how many bytes of the heap may be left behind by runs before it is
+// cleaned.
+const litter = 16 << 20
+
+// clean frees what runs have left, when that has become much. The node has its
+// report already.
+func (w *worker) clean() {
+	var now runtime.MemStats
+	runtime.ReadMemStats(&now)
+	if now.HeapAlloc < w.after+litter {
+		return
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&now)
+	w.after = now.HeapAlloc
 }

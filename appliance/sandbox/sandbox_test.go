@@ -15,7 +15,10 @@ func TestMain(m *testing.M) {
 	if len(os.Args) < 2 || os.Args[1] != "worker" {
 		os.Exit(m.Run())
 	}
-	if err := Limit(512 << 20); err != nil {
+	if len(os.Args) > 2 {
+		behindTheWalls(os.Args[2:])
+	}
+	if err := errors.Join(limits(), LimitData(512<<20)); err != nil {
 		fmt.Println(err)
 		os.Exit(1)
 	}

@@ -55,31 +55,41 @@ func Start(cmd *exec.Cmd) (<-chan error, error) {
 // maxOpen is how many files a worker may have open.
 const maxOpen = 4096
 
-// Limit is called by the worker before it reads a byte that a stranger wrote:
-// its data (Go's heap, code and linear memory; shared and file mappings are not
-// counted) may grow to dataBytes and no further, it leaves no core file, and it
-// is the first process the kernel kills when the machine runs out of memory.
-func Limit(dataBytes uint64) error {
+// limits are those that are the same for every worker: it leaves no core file,
+// it opens so many files and no more, and it is the first process the kernel
+// kills when the machine runs out of memory.
+func limits() error {
 	for _, l := range []struct {
 		name     string
 		resource int
 		value    uint64
 	}{
-		{"RLIMIT_DATA", unix.RLIMIT_DATA, dataBytes},
 		{"RLIMIT_CORE", unix.RLIMIT_CORE, 0},
 		{"RLIMIT_NOFILE", unix.RLIMIT_NOFILE, maxOpen},
 	} {
-		var now unix.Rlimit
-		if err := unix.Getrlimit(l.resource, &now); err != nil {
-			return fmt.Errorf("reading %s: %w", l.name, err)
-		}
-		value := min(l.value, now.Max) // a tighter limit from outside stays
-		if err := unix.Setrlimit(l.resource, &unix.Rlimit{Cur: value, Max: value}); err != nil {
-			return fmt.Errorf("setting %s: %w", l.name, err)
+		if err := limit(l.name, l.resource, l.value); err != nil {
+			return err
 		}
 	}
 	if err := os.WriteFile("/proc/self/oom_score_adj", []byte("1000"), 0); err != nil {
 		return fmt.Errorf("offering the worker to the kernel's memory killer: %w", err)
+	}
+	return nil
+}
+
+// LimitData is called by the worker before it reads a byte that a stranger
+// wrote: its data (Go's heap, code and linear memory; shared and file mappings
+// are not counted) may grow to so many bytes and no further.
+func LimitData(bytes uint64) error { return limit("RLIMIT_DATA", unix.RLIMIT_DATA, bytes) }
+
+func limit(name string, resource int, value uint64) error {
+	var now unix.Rlimit
+	if err := unix.Getrlimit(resource, &now); err != nil {
+		return fmt.Errorf("reading %s: %w", name, err)
+	}
+	value = min(value, now.Max) // a tighter limit from outside stays
+	if err := unix.Setrlimit(resource, &unix.Rlimit{Cur: value, Max: value}); err != nil {
+		return fmt.Errorf("setting %s: %w", name, err)
 	}
 	return nil
 }

@@ -1,8 +1,10 @@
-// Package wasm runs one WebAssembly module (WASI preview 1) in this process:
-// with the streams, arguments, environment and folders it is given and nothing
-// else, no network among them. It bounds the module's memory; time, output and
-// the rest of the process are bounded by the worker process that calls it (see
-// package job), because code that runs cannot be stopped from inside.
+// Package wasm runs one WebAssembly module (WASI preview 1) in this process,
+// once or again and again: with the streams, arguments, environment and folders
+// it is given and nothing else, no network among them. Compiling is a step of
+// its own, so that the code can be kept. It bounds the module's memory; time,
+// output and the rest of the process are bounded by the worker process that
+// calls it (see package job), because code that runs cannot be stopped from
+// inside.
 package wasm
 
 import (
@@ -29,11 +31,9 @@ import (
 
 // Config is one run of a module.
 type Config struct {
-	Module   []byte
-	Args     []string // the program's name first
-	Env      []string // NAME=VALUE
-	Folders  []Folder
-	MemoryMB int // MiB of linear memory the module may have
+	Args    []string // the program's name first
+	Env     []string // NAME=VALUE
+	Folders []Folder
 
 	// Files, not readers: the module then sees what they are, and can poll.
 	Stdin, Stdout, Stderr *os.File
@@ -57,46 +57,68 @@ type End struct {
 // Features are the proposals that modules may use beyond WebAssembly 2.0.
 const features = api.CoreFeaturesV2 | experimental.CoreFeaturesTailCall | experimental.CoreFeaturesExtendedConst | experimental.CoreFeaturesExceptionHandling
 
-// Run compiles the module and runs it to its end. An error means that nothing
-// of it ran: it is no module, is invalid, or imports what is not there.
-func Run(ctx context.Context, c Config) (end End, err error) {
-	info, err := Inspect(c.Module)
+// ErrMemory is in the error of Compile and Load where this process may not have
+// the memory that a step takes.
+var ErrMemory = errors.New("the worker has no more memory")
+
+// Machine holds one module, ready to run. It is used by one goroutine.
+type Machine struct {
+	program
+	memory *memories
+	over   string // why it cannot run under its limit, "" if it can
+}
+
+// Load makes a machine of a module and the code that Compile made of it. The
+// module may have memoryMB MiB of linear memory. The code is believed: it must
+// come from Compile, by a way on which nobody could change it.
+func Load(ctx context.Context, module, compiled []byte, memoryMB int) (_ *Machine, err error) {
+	defer outOfMemory(&err)
+	info, err := Inspect(module)
 	if err != nil {
-		return End{}, err
+		return nil, err
 	}
-	pages := uint32(c.MemoryMB << 20 / PageSize)
+	pages := uint32(memoryMB << 20 / PageSize)
 	if info.MemoryPages > uint64(pages) {
-		return End{Outcome: jobspec.Memory, Detail: fmt.Sprintf("it starts with %d MiB of memory, %d are allowed", info.MemoryPages*PageSize>>20, c.MemoryMB)}, nil
+		return &Machine{over: fmt.Sprintf("it starts with %d MiB of memory, %d are allowed", info.MemoryPages*PageSize>>20, memoryMB)}, nil
 	}
-	memory := &memories{}
+	m := &Machine{memory: &memories{}}
+	m.program, err = prepare(ctx, module, pages, &code{known: compiled})
+	return m, err
+}
+
+// Run runs the module to its end, in an instance of its own. An error means
+// that nothing of it ran.
+func (m *Machine) Run(ctx context.Context, c Config) (end End, err error) {
+	if m.over != "" {
+		return End{Outcome: jobspec.Memory, Detail: m.over}, nil
+	}
+	m.memory.refused = false
 	defer func() {
 		// wazero panics where the process may not have the memory it needs, be
 		// it for code or for the module's first pages.
 		if p := recover(); p != nil {
-			if cause, ok := p.(error); !memory.refused && !(ok && errors.Is(cause, syscall.ENOMEM)) {
+			if !m.memory.refused && !isNoMemory(p) {
 				panic(p)
 			}
-			end, err = End{Outcome: jobspec.Memory, Detail: "the worker has no more memory"}, nil
+			end, err = End{Outcome: jobspec.Memory, Detail: ErrMemory.Error()}, nil
 		}
 	}()
-	ctx = experimental.WithMemoryAllocator(ctx, memory)
+	return start(experimental.WithMemoryAllocator(ctx, m.memory), m.program, c.module())
+}
 
-	runtime := wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfig().WithCoreFeatures(features).WithMemoryLimitPages(pages))
-	wasi, err := wasi_snapshot_preview1.NewBuilder(runtime).Compile(ctx)
-	if err != nil {
-		return End{}, fmt.Errorf("preparing WASI: %w", err)
+func isNoMemory(p any) bool {
+	cause, ok := p.(error)
+	return ok && errors.Is(cause, syscall.ENOMEM)
+}
+
+// outOfMemory makes an error of wazero's panic.
+func outOfMemory(err *error) {
+	if p := recover(); p != nil {
+		if !isNoMemory(p) {
+			panic(p)
+		}
+		*err = ErrMemory
 	}
-	if _, err := runtime.InstantiateModule(ctx, wasi, wazero.NewModuleConfig()); err != nil {
-		return End{}, fmt.Errorf("preparing WASI: %w", err)
-	}
-	module, err := runtime.CompileModule(ctx, c.Module)
-	if err != nil {
-		return End{}, fmt.Errorf("compiling the module: %w", err)
-	}
-	if err := checkImports(module, wasi); err != nil {
-		return End{}, err
-	}
-	return start(ctx, runtime, module, c.module())
 }
 
 // module is the module's view of the world.
@@ -146,8 +168,8 @@ func checkImports(module, wasi wazero.CompiledModule) error {
 
 // start runs the module: its start function, then _start of a command or
 // _initialize of a reactor.
-func start(ctx context.Context, runtime wazero.Runtime, module wazero.CompiledModule, config wazero.ModuleConfig) (End, error) {
-	instance, err := runtime.InstantiateModule(ctx, module, config)
+func start(ctx context.Context, p program, config wazero.ModuleConfig) (End, error) {
+	instance, err := p.runtime.InstantiateModule(ctx, p.compiled, config)
 	if err != nil {
 		// What wazero cannot link never ran; what went wrong in the start
 		// function, or while data was put in place, is the module's own doing.
@@ -158,6 +180,7 @@ func start(ctx context.Context, runtime wazero.Runtime, module wazero.CompiledMo
 		}
 		return ended(err), nil
 	}
+	defer instance.Close(ctx) // gives its memory back; how it ended is known by then
 	for _, name := range []string{"_start", "_initialize"} {
 		if f := instance.ExportedFunction(name); f != nil {
 			_, err := f.Call(ctx)

@@ -1,0 +1,114 @@
+package sandbox
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// Sealed is a file in memory whose bytes nobody can change any more, neither
+// this process nor one that it is handed to (memfd_create(2), F_ADD_SEALS).
+type Sealed struct {
+	file *os.File
+	size int64
+}
+
+const seals = unix.F_SEAL_WRITE | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_SEAL
+
+// memoryFile returns an empty file in memory.
+func memoryFile(name string) (*os.File, error) {
+	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+	if err != nil {
+		return nil, fmt.Errorf("making a file in memory: %w", err)
+	}
+	return os.NewFile(uintptr(fd), name), nil
+}
+
+// Seal returns a sealed file of what write wrote.
+func Seal(name string, write func(io.Writer) error) (*Sealed, error) {
+	f, err := memoryFile(name)
+	if err != nil {
+		return nil, err
+	}
+	if err := write(f); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("filling a file in memory: %w", err)
+	}
+	return SealFile(f)
+}
+
+// SealFile seals a file in memory that may have come from a worker, if it is
+// not sealed yet. It fails where the worker could still change it, by a
+// writable mapping; from when it has succeeded nobody can. It takes the file
+// over.
+func SealFile(f *os.File) (*Sealed, error) {
+	s, err := seal(f)
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("sealing a file in memory: %w", err)
+	}
+	return s, nil
+}
+
+func seal(f *os.File) (*Sealed, error) {
+	if s, err := Received(f); err == nil {
+		return s, nil
+	}
+	if _, err := unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, seals); err != nil {
+		return nil, err
+	}
+	return Received(f)
+}
+
+// Received takes over a file that must be sealed already.
+func Received(f *os.File) (*Sealed, error) {
+	got, err := unix.FcntlInt(f.Fd(), unix.F_GET_SEALS, 0)
+	if err != nil || got&seals != seals {
+		return nil, errors.Join(errors.New("the file is not sealed"), err)
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	return &Sealed{f, info.Size()}, nil
+}
+
+// File is the file, to be handed to a worker. It stays this Sealed's.
+func (s *Sealed) File() *os.File { return s.file }
+
+// Size is in bytes.
+func (s *Sealed) Size() int64 { return s.size }
+
+// Map calls use with the bytes, which may not be used after it returns.
+func (s *Sealed) Map(use func([]byte) error) error {
+	if s.size == 0 {
+		return use(nil)
+	}
+	// Shared, so that it counts as no data of this process (RLIMIT_DATA).
+	b, err := unix.Mmap(int(s.file.Fd()), 0, int(s.size), unix.PROT_READ, unix.MAP_SHARED)
+	if err != nil {
+		return fmt.Errorf("mapping a file in memory: %w", err)
+	}
+	defer func() { _ = unix.Munmap(b) }() // cannot fail: b is what Mmap returned
+	return use(b)
+}
+
+// Close closes the file; who was handed it keeps it.
+func (s *Sealed) Close() error { return s.file.Close() }
+
+// MapForever returns the bytes, mapped until this process ends, and closes the
+// file.
+func (s *Sealed) MapForever() ([]byte, error) {
+	defer s.Close()
+	if s.size == 0 {
+		return nil, nil
+	}
+	b, err := unix.Mmap(int(s.file.Fd()), 0, int(s.size), unix.PROT_READ, unix.MAP_SHARED)
+	if err != nil {
+		return nil, fmt.Errorf("mapping a file in memory: %w", err)
+	}
+	return b, nil
+}

@@ -1,0 +1,127 @@
+package sandbox
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+	"unsafe"
+
+	"github.com/landlock-lsm/go-landlock/landlock"
+	landlocksys "github.com/landlock-lsm/go-landlock/landlock/syscall"
+	"golang.org/x/sys/unix"
+	"kernel.org/pub/linux/libs/security/libcap/psx"
+)
+
+// Opening is a folder that stays open behind the walls.
+type Opening struct {
+	Dir      *os.File
+	ReadOnly bool
+}
+
+// nobody is the uid and gid of a worker that a privileged node starts.
+const nobody = 65534
+
+// Enter builds the walls around this process, before it reads a byte that a
+// stranger wrote, and returns the names of those that stand. What the kernel
+// does not have is left out of the list; what it has and refuses is an error.
+// Nothing undoes a wall.
+//
+//	process            a process of its own, with no environment and no
+//	                   descriptor but its own, which dies with its node
+//	rlimit             RLIMIT_DATA, RLIMIT_CORE, RLIMIT_NOFILE
+//	no-new-privileges  no program it starts gains anything
+//	uid 65534          a node that is root starts its workers as nobody, or,
+//	                   where they are given folders, without the capabilities
+//	capabilities       that do not concern files
+//	landlock N         no file but those under the openings, no TCP, and from
+//	                   ABI 6 no signal or abstract socket to anyone outside
+//	seccomp            the system calls that running a module takes; none that
+//	                   names a path where there is no opening
+func Enter(openings []Opening) ([]string, error) {
+	walls := []string{"process", "rlimit", "no-new-privileges"}
+	if err := limits(); err != nil {
+		return nil, err
+	}
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return nil, fmt.Errorf("giving up new privileges: %w", err)
+	}
+	dropped, err := dropPrivileges(len(openings) > 0)
+	if err != nil {
+		return nil, err
+	}
+	if dropped != "" {
+		walls = append(walls, dropped)
+	}
+	if abi, err := landlocksys.LandlockGetABIVersion(); err == nil && abi > 0 {
+		var rules []landlock.Rule
+		for _, o := range openings {
+			if path := Path(o.Dir); o.ReadOnly {
+				rules = append(rules, landlock.RODirs(path))
+			} else {
+				rules = append(rules, landlock.RWDirs(path).WithRefer())
+			}
+		}
+		if err := landlock.V9.BestEffort().Restrict(rules...); err != nil {
+			return nil, fmt.Errorf("building the Landlock wall: %w", err)
+		}
+		walls = append(walls, fmt.Sprintf("landlock %d", abi))
+	}
+	filtered, err := filter(len(openings) > 0)
+	if err != nil {
+		return nil, err
+	}
+	if filtered {
+		walls = append(walls, "seccomp")
+	}
+	return walls, nil
+}
+
+// dropPrivileges makes nobody of root. A worker with folders keeps its uid and
+// the capabilities by which root reads and writes the files of others: the
+// folders were given by root.
+func dropPrivileges(folders bool) (string, error) {
+	if os.Geteuid() != 0 {
+		return "", nil
+	}
+	if folders {
+		return "capabilities", keepCapabilities(1<<unix.CAP_DAC_OVERRIDE | 1<<unix.CAP_DAC_READ_SEARCH | 1<<unix.CAP_FOWNER)
+	}
+	// Go's calls act on all threads.
+	err := syscall.Setgroups([]int{})
+	if err == nil {
+		err = syscall.Setresgid(nobody, nobody, nobody)
+	}
+	if err == nil {
+		err = syscall.Setresuid(nobody, nobody, nobody)
+	}
+	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.EINVAL) {
+		// A root that may not, or in whose user namespace nobody does not
+		// exist: it keeps its uid and loses what it has of privileges.
+		return "capabilities", keepCapabilities(0)
+	}
+	if err != nil {
+		return "", fmt.Errorf("becoming nobody: %w", err)
+	}
+	// A change of uid forgets that this process should die with its parent.
+	if _, _, no := psx.Syscall6(unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0, 0); no != 0 {
+		return "", fmt.Errorf("asking to die with the node: %w", no)
+	}
+	return fmt.Sprintf("uid %d", nobody), nil
+}
+
+// keepCapabilities drops all capabilities of all threads but those of the set,
+// which is of the first 32.
+func keepCapabilities(set uint32) error {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var now [2]unix.CapUserData
+	if err := unix.Capget(&header, &now[0]); err != nil {
+		return fmt.Errorf("reading the capabilities: %w", err)
+	}
+	kept := [2]unix.CapUserData{{Effective: set & now[0].Permitted, Permitted: set & now[0].Permitted}}
+	_, _, no := psx.Syscall3(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(&kept[0])), 0)
+	if no != 0 {
+		return fmt.Errorf("dropping capabilities: %w", no)
+	}
+	return nil
+}

@@ -1,0 +1,126 @@
+package wasm
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"reflect"
+	"runtime"
+
+	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/experimental"
+)
+
+// ErrStale is the error of Load for code that was compiled by another version
+// or for another processor.
+var ErrStale = errors.New("the compiled code is of another version or for another processor")
+
+// codeKey is wazero's name of compiled code: of the module, the version and
+// what the processor can do.
+type codeKey = [32]byte
+
+// code stands in the place of wazero's cache of files, so that compiled code
+// comes from, and goes to, whoever vouches for it. wazero offers no other way
+// in than a folder, and believes whatever it finds there.
+type code struct {
+	known  []byte // key and code, or nil
+	made   []byte // key and code, when wazero has compiled
+	missed bool   // known was of another key
+}
+
+// Get, Add and Delete are wazero's internal/filecache.Cache.
+func (c *code) Get(key codeKey) (io.ReadCloser, bool, error) {
+	if c.known == nil {
+		return nil, false, nil
+	}
+	if len(c.known) < len(key) || !bytes.Equal(c.known[:len(key)], key[:]) {
+		c.missed = true
+		return nil, false, ErrStale
+	}
+	return io.NopCloser(bytes.NewReader(c.known[len(key):])), true, nil
+}
+
+// Add is called with the code of what was compiled.
+func (c *code) Add(key codeKey, content io.Reader) error {
+	made := bytes.NewBuffer(bytes.Clone(key[:]))
+	if _, err := made.ReadFrom(content); err != nil {
+		return err
+	}
+	c.made = made.Bytes()
+	return nil
+}
+
+// Delete is called for code that another version compiled.
+func (c *code) Delete(codeKey) error {
+	c.missed = true
+	return ErrStale
+}
+
+// cache makes a cache for wazero of which c is the part that is kept. It sets
+// a field that wazero has for this purpose and does not export; another version
+// of wazero without that field is an error, not a cache less.
+func (c *code) cache() (wazero.CompilationCache, error) {
+	cache := wazero.NewCompilationCache()
+	field := reflect.ValueOf(cache).Elem().FieldByName("fileCache")
+	if !field.IsValid() || !reflect.TypeOf(c).Implements(field.Type()) {
+		return nil, errors.New("preparing the compiler: this version of wazero keeps compiled code in another way")
+	}
+	reflect.NewAt(field.Type(), field.Addr().UnsafePointer()).Elem().Set(reflect.ValueOf(c))
+	return cache, nil
+}
+
+// Compile compiles a module and returns its code, for Load. Nothing of the
+// module runs. An error that wraps ErrMemory says that this process may not
+// have the memory it takes.
+func Compile(ctx context.Context, module []byte) (compiled []byte, err error) {
+	defer outOfMemory(&err)
+	if _, err := Inspect(module); err != nil {
+		return nil, err
+	}
+	c := &code{}
+	r, err := prepare(experimental.WithCompilationWorkers(ctx, runtime.GOMAXPROCS(0)), module, maxPages, c)
+	if err != nil {
+		return nil, err
+	}
+	if c.made == nil {
+		return nil, errors.New("compiling the module: the compiler did not hand out its code")
+	}
+	return c.made, r.runtime.Close(ctx)
+}
+
+// maxPages is all the memory a module can have: Load holds it to less.
+const maxPages = 1 << 16
+
+// program is a module that is compiled, in a runtime of its own.
+type program struct {
+	runtime  wazero.Runtime
+	compiled wazero.CompiledModule
+}
+
+// prepare makes a runtime with WASI and compiles the module in it.
+func prepare(ctx context.Context, module []byte, pages uint32, c *code) (program, error) {
+	cache, err := c.cache()
+	if err != nil {
+		return program{}, err
+	}
+	config := wazero.NewRuntimeConfigCompiler().WithCoreFeatures(features).WithMemoryLimitPages(pages).
+		WithCompilationCache(cache).WithDebugInfoEnabled(false) // line numbers are not worth parsing a stranger's DWARF
+	r := wazero.NewRuntimeWithConfig(ctx, config)
+	wasi, err := builder(r).Compile(ctx)
+	if err != nil {
+		return program{}, fmt.Errorf("preparing WASI: %w", err)
+	}
+	if _, err := r.InstantiateModule(ctx, wasi, wazero.NewModuleConfig()); err != nil {
+		return program{}, fmt.Errorf("preparing WASI: %w", err)
+	}
+	compiled, err := r.CompileModule(ctx, module)
+	if c.missed {
+		return program{}, ErrStale
+	}
+	if err != nil {
+		return program{}, fmt.Errorf("compiling the module: %w", err)
+	}
+	return program{r, compiled}, checkImports(compiled, wasi)
+}
