@@ -10,7 +10,7 @@ export CGO_ENABLED := 0
 export GOFLAGS     := -buildvcs=false -trimpath
 
 .DEFAULT_GOAL := help
-.PHONY: help deps check test test-all test-fresh unit images-both demo bench bench-boot bench-memory clean
+.PHONY: help deps check test test-all test-fresh unit images-both demo demo-cross bench bench-boot bench-memory clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,7 +44,7 @@ check: ## Format, vet, staticcheck, tidy, import table, both architectures, clea
 	@dirty=$$(git status --porcelain); [ -z "$$dirty" ] || { echo "the tree is not clean:"; echo "$$dirty"; exit 1; }
 
 # PHASE_REQUIRE turns "cannot run here" from a skip into a failure.
-test test-all test-fresh unit bench bench-boot bench-memory demo: export PHASE_REQUIRE := 1
+test test-all test-fresh unit bench bench-boot bench-memory demo demo-cross: export PHASE_REQUIRE := 1
 UNITS = $$(go list ./... | grep -v '^phase/tests/machines$$')
 
 unit: deps ## The tests beside the code alone
@@ -74,6 +74,9 @@ test-fresh: ## Prove both commands in a fresh Debian 12 root with only Go, git a
 demo: deps ## Watch machines boot from each other
 	@$(MAKE) --no-print-directory image build examples
 	go run ./tests/demo --arch $(ARCH)
+
+demo-cross: deps images-both ## The same jobs on both architectures, the same output, by their receipts
+	go run ./tests/cross
 
 bench: ## Benchmarks of fetch, verify and serve
 	go test -run '^$$' -bench . -benchmem ./appliance/...

@@ -1,7 +1,7 @@
 # The modules of examples/, one a folder, as build/examples/NAME.wasm. The Go
 # command knows better than make what has changed.
 
-EXAMPLES := hello
+EXAMPLES := hello primes environment
 
 EXAMPLE_FILES := $(EXAMPLES:%=$(BUILD)/examples/%.wasm)
 

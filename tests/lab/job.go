@@ -8,6 +8,8 @@ import (
 	"io"
 	"mime/multipart"
 	"net/http"
+
+	"phase/appliance/jobspec"
 )
 
 // Answer is what a node returned for a job.
@@ -21,15 +23,24 @@ type Answer struct {
 	Receipt  json.RawMessage `json:"receipt"`
 }
 
-// Job has the node run a module with input, as the holder of token.
-func (n *Node) Job(ctx context.Context, token string, module []byte, input string) (Answer, error) {
+// Job has the node run a module with input, as the holder of token, within the
+// default limits but for what change says.
+func (n *Node) Job(ctx context.Context, token string, module []byte, input string, change ...func(*jobspec.Job)) (Answer, error) {
 	var a Answer
+	wanted := jobspec.Default(module)
+	for _, c := range change {
+		c(&wanted)
+	}
+	spec, err := jobspec.New(wanted)
+	if err != nil {
+		return a, err
+	}
 	var body bytes.Buffer
 	form := multipart.NewWriter(&body)
 	for _, part := range []struct {
 		name string
 		data []byte
-	}{{"module", module}, {"stdin", []byte(input)}} {
+	}{{"job", spec.File()}, {"module", module}, {"stdin", []byte(input)}} {
 		w, err := form.CreateFormField(part.name)
 		if err != nil {
 			return a, err
