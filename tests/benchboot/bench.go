@@ -160,7 +160,7 @@ func (b *bench) bootOurs(ctx context.Context, r *round) error {
 	if err != nil {
 		return err
 	}
-	r.jump = again.Host.Sub(jump.Host)
+	r.jump, r.jumpKernel = again.Host.Sub(jump.Host), again.Kernel
 	return nil
 }
 
