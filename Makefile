@@ -21,8 +21,7 @@ help: ## Show this list
 # must be installed; images and qemu say which of these a missing tool is in.
 DEPS := \
 	qemu-system-x86 qemu-system-arm qemu-utils ovmf qemu-efi-aarch64 \
-	e2fsprogs mtools dosfstools gdisk squashfs-tools \
-	iproute2 dnsmasq-base avahi-daemon avahi-utils dbus
+	e2fsprogs mtools dosfstools gdisk squashfs-tools
 DEPS_FRESH := debootstrap
 
 deps: ## Install the Debian packages that building and testing need
