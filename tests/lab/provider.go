@@ -56,7 +56,10 @@ func ProvideThrough(ctx context.Context, s *qemu.Segment, between func(http.Hand
 	p.Setting = "phase.provider=" + p.URL
 	ctx, p.stop = context.WithCancel(ctx)
 	server := provide.NewServer(between(provide.Handler(provide.Config{Store: p.Store, Channel: "stable"})))
-	go func() { p.done <- provide.Serve(ctx, server, l, time.Second) }()
+	go func() {
+		p.done <- provide.Serve(ctx, server, l, time.Second)
+		close(p.done) // Close may be called again
+	}()
 	return p, nil
 }
 

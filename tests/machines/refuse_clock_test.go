@@ -1,0 +1,45 @@
+package machines
+
+import (
+	"testing"
+	"time"
+
+	"phase/qemu"
+	"phase/tests/lab"
+)
+
+// A clock that fell back to 1970 neither brings an expired release to life nor
+// keeps the node from taking an honest one: the clock's floor is signed. A
+// clock that says 2100 finds everything expired, says so, and stops no boot.
+func TestRefuseClock(t *testing.T) {
+	t.Parallel()
+	w, s := open(t, qemu.X86_64), segment(t)
+	list := []hostile{{"expired", offer(w.expired(t).Envelope, nil), "expired"}}
+	puppets := rabble(t, s, "stable", w.Arch, list...)
+
+	past := w.start(t, s, w.stub, qemu.Config{Name: "1970", Clock: time.Unix(0, 0)})
+	future := w.start(t, s, w.stub, qemu.Config{Name: "2100", Clock: time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC)})
+	up(t, past, lab.Begin, stubVersion)
+	line(t, past, lab.Begin, `init: the clock said 1970-01-01T.*; it is not before `+w.stub.Manifest.Created.UTC().Format(time.RFC3339))
+	allRefused(t, past, lab.Begin, puppets, list...)
+	stays(t, past, lab.Begin, w.stub)
+
+	good := honest(t, s, honestName, w.next)
+	up(t, future, lab.Begin, stubVersion)
+	_, looking := line(t, future, lab.Begin, `update: looking for`)
+	puppets["honest"] = &lab.Puppet{URL: good.URL}
+	allRefused(t, future, looking, puppets, append(list, hostile{"honest", nil, "expired"})...)
+	for _, a := range status(t, future).Update.History {
+		if a.At.Year() != 2100 {
+			t.Errorf("the node of 2100 says it is %s", a.At)
+		}
+	}
+	stays(t, future, lab.Begin, w.stub)
+	serves(t, future, w.stub)
+
+	jumped(t, past, lab.Begin, nextVersion)
+	serves(t, past, w.next)
+	// After the jump too, where the card that keeps time still says 1970.
+	_, again := line(t, past, lab.Begin, `update: looking for a release newer than version 20 `)
+	allRefused(t, past, again, puppets, list...)
+}

@@ -1,0 +1,185 @@
+package machines
+
+import (
+	"context"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"phase/appliance/release"
+	"phase/qemu"
+	"phase/tests/lab"
+)
+
+// hostile is one provider that a node must refuse: how it is called, how it
+// answers, and for which reasons it may be refused.
+type hostile struct {
+	name  string
+	serve lab.Serve
+	codes string // of the refusal, "slow|unreachable" when the network decides which
+}
+
+// rabble puts hostile providers on a segment. Each promises a higher version
+// than any honest one.
+func rabble(t *testing.T, s *qemu.Segment, channel, arch string, list ...hostile) map[string]*lab.Puppet {
+	t.Helper()
+	puppets := map[string]*lab.Puppet{}
+	for i, h := range list {
+		p := puppet(t, s, h.name, h.serve)
+		if err := p.Announce(p.Announcement(channel, arch, 1000+uint64(i))); err != nil {
+			t.Fatal(err)
+		}
+		puppets[h.name] = p
+	}
+	return puppets
+}
+
+func puppet(t *testing.T, s *qemu.Segment, name string, serve lab.Serve) *lab.Puppet {
+	t.Helper()
+	p, err := lab.NewPuppet(s, name, serve)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.Close() })
+	return p
+}
+
+// honest announces a sound release.
+func honest(t *testing.T, s *qemu.Segment, name string, r lab.Release) *lab.Provider {
+	t.Helper()
+	p, err := lab.Provide(t.Context(), s, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.Close() })
+	stop, err := p.Announce(name, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(stop)
+	return p
+}
+
+// allRefused waits until a node has named each hostile provider on its console
+// with the right code, and expects the same in /status.
+func allRefused(t *testing.T, n *lab.Node, after qemu.Event, puppets map[string]*lab.Puppet, list ...hostile) {
+	t.Helper()
+	type refusal struct{ provider, code string }
+	var want []refusal
+	for _, h := range list {
+		url := puppets[h.name].URL
+		groups, _, err := n.Line(patient(t), after, `update: .*(?:refused|dropped) `+regexp.QuoteMeta(url)+`: .* \((\w+)\)`)
+		if err != nil {
+			t.Fatalf("%s was not refused: %v", h.name, err)
+		}
+		if !regexp.MustCompile(`^(` + h.codes + `)$`).MatchString(groups[0]) {
+			t.Errorf("%s was refused with %q, want %s", h.name, groups[0], h.codes)
+		}
+		want = append(want, refusal{url, groups[0]})
+	}
+	shown := map[refusal]bool{}
+	for _, a := range status(t, n).Update.History {
+		if a.Result == "refused" && a.Reason != "" && !a.At.IsZero() {
+			shown[refusal{a.Provider, a.Code}] = true
+		}
+	}
+	for i, h := range list {
+		if !shown[want[i]] {
+			t.Errorf("/status does not show that %s (%s) was refused with %s", h.name, want[i].provider, want[i].code)
+		}
+	}
+}
+
+// stays expects a node to run and serve version still, well, and without a
+// reset since the event given.
+func stays(t *testing.T, n *lab.Node, after qemu.Event, r lab.Release) {
+	t.Helper()
+	st := status(t, n)
+	if st.Release.Version != r.Manifest.Version || st.Release.Digest != r.Digest.String() || st.Health.Status != "healthy" {
+		t.Errorf("%s should have stayed on version %d, well: %+v %+v", n.Name(), r.Manifest.Version, st.Release, st.Health)
+	}
+	for _, e := range n.Console.Events() {
+		if e.Index > after.Index && (e.Kind != qemu.Line && e.Kind != qemu.PowerOn || strings.Contains(e.Text, "Starting new kernel")) {
+			t.Errorf("%s: %s", n.Name(), e)
+		}
+	}
+}
+
+// offer answers as a provider that has one manifest, and for artifacts with
+// what artifacts says; nil has none.
+func offer(manifest []byte, artifacts http.HandlerFunc) lab.Serve {
+	return lab.HTTP(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case strings.HasSuffix(r.URL.Path, "/"+release.ManifestFile):
+			_, _ = w.Write(manifest)
+		case artifacts != nil:
+			artifacts(w, r)
+		default:
+			http.NotFound(w, r)
+		}
+	})
+}
+
+// artifact is the name of what is asked for, by digest or by name.
+func artifact(m release.Manifest, r *http.Request) string {
+	for name, a := range m.Artifacts {
+		if path := r.URL.Path; strings.HasSuffix(path, "/"+a.SHA256.Hex()) || strings.HasSuffix(path, "/"+release.FileName(name)) {
+			return name
+		}
+	}
+	return ""
+}
+
+// changed signs a variant of the release that the network has.
+func (w *world) changed(t *testing.T, change func(*release.Manifest)) lab.Release {
+	t.Helper()
+	r, err := w.Signed(w.next, change)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// seal signs any bytes with the lab's release keys.
+func (w *world) seal(t *testing.T, payload string) []byte {
+	t.Helper()
+	data, err := w.Seal([]byte(payload))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+// raw is a machine's serial console, byte for byte.
+func raw(t *testing.T, n *lab.Node) string {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(build(), "tests", t.Name(), n.Name()+".log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+// drip writes head and then a byte a second until it can write no more or ctx
+// ends.
+func drip(ctx context.Context, write func([]byte) error, head string) {
+	if write([]byte(head)) != nil {
+		return
+	}
+	second := time.NewTicker(time.Second)
+	defer second.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-second.C:
+			if write([]byte(" ")) != nil {
+				return
+			}
+		}
+	}
+}
