@@ -14,6 +14,7 @@ import (
 	"phase/appliance/problem"
 	"phase/appliance/release"
 	"phase/appliance/store"
+	"phase/appliance/witness"
 )
 
 // Config is what a handler serves.
@@ -33,9 +34,12 @@ type Config struct {
 
 // Handler answers the routes of a provider. Words that no channel may be
 // called (blobs, root, v1) lead elsewhere.
-func Handler(c Config) http.Handler { return &handler{c} }
+func Handler(c Config) http.Handler { return &handler{Config: c} }
 
-type handler struct{ Config }
+type handler struct {
+	Config
+	trials witness.Book
+}
 
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	path := r.URL.Path // decoded: an encoded slash or dot is one here too
@@ -72,7 +76,20 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		problem.Write(w, http.StatusMethodNotAllowed, r.Method+" is not for "+path)
 		return
 	}
+	if strings.HasSuffix(path, "/"+release.ManifestFile) {
+		h.trials.Answer(w, r, h.holds)
+	}
 	answer.ServeHTTP(w, r)
+}
+
+// holds says whether a release, by the digest of its payload, is served here.
+func (h *handler) holds(d release.Digest) bool {
+	for _, r := range h.Store.Releases() {
+		if r.Digest() == d {
+			return true
+		}
+	}
+	return false
 }
 
 // find returns what answers a decoded path, nil when nothing does.

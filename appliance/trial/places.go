@@ -156,7 +156,10 @@ type memory struct {
 	data []byte
 }
 
-func (*memory) name() string { return "memory" }
+// Memory is where a journal is that a restart forgets, see Journal.Where.
+const Memory = "memory"
+
+func (*memory) name() string { return Memory }
 
 func (m *memory) read() ([]byte, error) {
 	m.mu.Lock()

@@ -3,7 +3,8 @@
 // the jump and crossed out by the release itself once it is healthy; whoever
 // finds an open try after a restart knows that it did not. The journal is a
 // file on disk, or where there is no disk an EFI variable, or else the memory of
-// this boot alone, which a machine without either cannot better.
+// this boot alone; a machine without either asks the providers of a release,
+// which count for it (package witness).
 package trial
 
 import (

@@ -42,7 +42,7 @@ type Dropped struct {
 	Why      error
 }
 
-// Updater is the loop's surroundings. All fields but Providers are needed.
+// Updater is the loop's surroundings. All fields but Providers and Tried are needed.
 type Updater struct {
 	Root    trust.Root
 	Running trust.Verified // the release this node runs: the floor
@@ -53,7 +53,11 @@ type Updater struct {
 	// Failed says whether a release was tried on this machine before and did
 	// not come up.
 	Failed func(release.Digest) bool
-	Now    func() time.Time // the clock, floored by signed material
+	// Tried, where the machine itself forgets, asks the provider at url how
+	// often it was; its refusal keeps the release from being taken from there.
+	// It may be nil.
+	Tried func(ctx context.Context, url string, v trust.Verified) error
+	Now   func() time.Time // the clock, floored by signed material
 
 	// Ask gets the manifest of a provider: the envelope, at most 1 MiB.
 	Ask func(ctx context.Context, url, channel, arch string) ([]byte, error)
@@ -208,7 +212,7 @@ func (l *loop) ask(ctx context.Context, p *provider, urls []string) {
 		a.url = url
 		var data []byte
 		if data, a.err = l.Ask(asking, url, l.Channel, l.Arch); a.err == nil {
-			a.offer, a.err = l.verify(url, data)
+			a.offer, a.err = l.verify(ctx, url, data)
 			break // it answered: another address of the same node would say the same
 		}
 		if asking.Err() != nil {
@@ -222,7 +226,7 @@ func (l *loop) ask(ctx context.Context, p *provider, urls []string) {
 }
 
 // verify is the gate between what a stranger sent and an Offer.
-func (l *loop) verify(url string, data []byte) (*Offer, error) {
+func (l *loop) verify(ctx context.Context, url string, data []byte) (*Offer, error) {
 	v, err := l.Root.Verify(data, trust.Policy{
 		Channel: l.Channel, Arch: l.Arch, Now: l.Now(),
 		Floor: l.Running.Manifest().Version, FloorDigest: l.Running.Digest(),
@@ -232,6 +236,11 @@ func (l *loop) verify(url string, data []byte) (*Offer, error) {
 	}
 	if l.Failed(v.Digest()) {
 		return nil, trust.Refuse(trust.FailedBefore, "version %d was tried on this machine and did not come up", v.Manifest().Version)
+	}
+	if l.Tried != nil && v.Manifest().Version > l.Running.Manifest().Version {
+		if err := l.Tried(ctx, url, v); err != nil {
+			return nil, err
+		}
 	}
 	return &Offer{Provider: url, Release: v}, nil
 }

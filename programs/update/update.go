@@ -102,6 +102,11 @@ func (c commandLine) node() (*node, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the running release's manifest: %w", err)
 	}
+	client := fetch.NewClient()
+	w := &witnesses{
+		client: client, health: c.Daemon + "/health", private: n.options.Mode == boot.Private, trial: b.Trial,
+		manifest: "/" + n.options.Channel + "/" + running.Manifest().Arch + "/" + release.ManifestFile,
+	}
 	n.updater = update.Updater{
 		Root: root, Running: running,
 		Channel: n.options.Channel, Arch: running.Manifest().Arch,
@@ -109,8 +114,14 @@ func (c commandLine) node() (*node, error) {
 		// Where the journal is, is asked each time: init mounts the firmware's
 		// variables beside the services.
 		Failed: func(d release.Digest) bool { return trial.Here().Failed(d) },
-		Now:       func() time.Time { return trust.Now(time.Now(), running.Manifest().Created) },
-		Ask:       ask(fetch.NewClient()),
+		Now:    func() time.Time { return trust.Now(time.Now(), running.Manifest().Created) },
+		Ask: func(ctx context.Context, url, channel, arch string) ([]byte, error) {
+			data, err := fetch.Manifest(ctx, client, url, channel, arch)
+			if err == nil {
+				w.good(ctx, url)
+			}
+			return data, err
+		},
 		Ready: func(ctx context.Context, v trust.Verified) error {
 			options, err := kexec.OnNode(c.State, "update")
 			if err != nil {
@@ -121,7 +132,11 @@ func (c commandLine) node() (*node, error) {
 		Fetch: func(ctx context.Context, v trust.Verified, providers []string) (update.Payload, []update.Dropped, error) {
 			return n.fetch(ctx, c.State, v, providers)
 		},
-		Jump: kexec.Jump,
+		Tried: w.tried,
+		Jump: func(ctx context.Context, v trust.Verified) error {
+			w.begin(ctx, v.Digest())
+			return kexec.Jump(ctx, v)
+		},
 		Report: func(u state.Update) {
 			if err := state.Write(c.State, state.UpdateFile, u); err != nil {
 				slog.Error(err.Error())
@@ -129,12 +144,6 @@ func (c commandLine) node() (*node, error) {
 		},
 	}
 	return n, nil
-}
-
-func ask(client *http.Client) func(ctx context.Context, url, channel, arch string) ([]byte, error) {
-	return func(ctx context.Context, url, channel, arch string) ([]byte, error) {
-		return fetch.Manifest(ctx, client, url, channel, arch)
-	}
 }
 
 // fetch downloads a release to where the kernel will take it from. What an

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"path/filepath"
+	"regexp"
 	"testing"
 
 	"phase/qemu"
@@ -20,8 +21,9 @@ var deaths = map[string]struct{ artifact, console string }{
 }
 
 // tried follows a node through a release that dies: two jumps, after each of
-// which the firmware brings the stub back, and then no more.
-func tried(t *testing.T, n *lab.Node, bad lab.Release, death string) {
+// which the firmware brings the stub back, and then no more. remembers says
+// that the machine knows by itself what it tried.
+func tried(t *testing.T, n *lab.Node, bad lab.Release, death string, remembers bool) {
 	t.Helper()
 	digest := bad.Digest.String()
 	from := lab.Begin
@@ -34,7 +36,9 @@ func tried(t *testing.T, n *lab.Node, bad lab.Release, death string) {
 		}
 		from = reset
 		line(t, n, from, `init: Phase .* booted from (stub|kexec)`)
-		line(t, n, from, `init: problem: release `+digest+` was started and did not come up; `+told)
+		if remembers {
+			line(t, n, from, `init: problem: release `+digest+` was started and did not come up; `+told)
+		}
 	}
 	refused(t, n, from, "failed_before")
 	up(t, n, from, stubVersion)
@@ -45,7 +49,9 @@ func tried(t *testing.T, n *lab.Node, bad lab.Release, death string) {
 	if st.Update.Last == nil || st.Update.Last.Code != "failed_before" || st.Update.Last.Result != "refused" {
 		t.Errorf("/status says of the update: %+v", st.Update.Last)
 	}
-	inStatus(t, n, digest)
+	if remembers {
+		inStatus(t, n, digest)
+	}
 	if jumps := lines(n, `kexec_core: Starting new kernel`); jumps != 2 {
 		t.Errorf("there were %d jumps", jumps)
 	}
@@ -64,7 +70,7 @@ func TestBadReleaseEnds(t *testing.T) {
 			bad := w.altered(t, badVersion, death.artifact, bytes.Repeat([]byte("not what it should be\n"), 1000))
 			p := laptop(t, s, nil, bad)
 			n := w.start(t, s, w.stick(t, p.Setting), qemu.Config{Name: "node"})
-			tried(t, n, bad, death.console)
+			tried(t, n, bad, death.console, true)
 		})
 	}
 }
@@ -88,5 +94,42 @@ func TestBadReleaseEndsDiskless(t *testing.T) {
 	cfg.Firmware = qemu.UEFI
 	n := w.start(t, s, w.stub, cfg)
 	line(t, n, lab.Begin, `is counted \(efi\)`)
-	tried(t, n, bad, deaths["initramfs"].console)
+	tried(t, n, bad, deaths["initramfs"].console, true)
+}
+
+// A machine with neither a disk nor variables forgets at each restart what it
+// tried; the provider of the release remembers for it.
+func TestBadReleaseEndsForgetful(t *testing.T) {
+	long(t)
+	t.Parallel()
+	w, s := open(t, qemu.X86_64), segment(t)
+	bad := w.altered(t, badVersion, "initramfs", bytes.Repeat([]byte("no archive\n"), 1000))
+	p := laptop(t, s, nil, bad)
+	bare, err := w.Bare(w.stub, p.Setting)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := w.start(t, s, w.stub, bare.Config(qemu.Config{Name: "node"}))
+	line(t, n, lab.Begin, `update: .*nowhere to remember .*; counted at `+regexp.QuoteMeta(p.URL))
+	tried(t, n, bad, deaths["initramfs"].console, false)
+}
+
+// What came up is not held against a machine that forgets: it may be switched
+// off and on as often as its owner likes.
+func TestGoodReleaseForgetful(t *testing.T) {
+	long(t)
+	t.Parallel()
+	w, s := open(t, qemu.X86_64), segment(t)
+	p := laptop(t, s, nil, w.next)
+	bare, err := w.Bare(w.stub, p.Setting)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := w.start(t, s, w.stub, bare.Config(qemu.Config{Name: "node"}))
+	on := lab.Begin
+	for range 3 { // more than a release may be tried
+		jumped(t, n, on, nextVersion)
+		_, on = line(t, n, on, `update: `+regexp.QuoteMeta(p.URL)+` knows that this release is good`)
+		on = powerCycle(t, n)
+	}
 }
