@@ -29,6 +29,7 @@ type PoolConfig struct {
 type Pool struct {
 	config PoolConfig
 	cache  *compiled.Cache
+	owned  *compiled.Cache // closed with the pool
 
 	mu       sync.Mutex
 	spare    []*process
@@ -66,6 +67,7 @@ func NewPool(c PoolConfig) (*Pool, error) {
 		if p.cache, err = compiled.Open(compiled.Config{}); err != nil {
 			return nil, err
 		}
+		p.owned = p.cache
 	}
 	p.work, p.cancel = context.WithCancel(context.Background())
 	p.refill()
@@ -90,8 +92,8 @@ func (p *Pool) Close() {
 		w.end()
 	}
 	p.wait.Wait()
-	if p.config.Cache == nil {
-		p.cache.Close()
+	if p.owned != nil {
+		p.owned.Close()
 	}
 }
 

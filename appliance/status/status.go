@@ -38,8 +38,9 @@ type Config struct {
 	Held func() error
 	// Problems of the program itself, in words, may be nil.
 	Problems func() []string
-	// Sandbox names the walls around jobs that this kernel has.
-	Sandbox []string
+	// Sandbox names the walls around jobs that stand on this machine; nil where
+	// no jobs are run.
+	Sandbox func() []string
 	// Dir is the state folder, "" for none.
 	Dir string
 	// Now is the clock.
@@ -176,7 +177,9 @@ func (s *Status) Report() Report {
 		info := releaseInfo(held)
 		r.Release = &info
 	}
-	r.Sandbox = append(r.Sandbox, s.Sandbox...)
+	if s.Sandbox != nil {
+		r.Sandbox = append(r.Sandbox, s.Sandbox()...)
+	}
 	if s.Problems != nil {
 		r.Problems = append(r.Problems, s.Problems()...)
 	}

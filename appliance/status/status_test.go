@@ -42,7 +42,7 @@ func start(t *testing.T) *node {
 	n.Status = New(Config{
 		Name: "phase-1a2b3c4d", PeerID: "12D3KooWtest", Program: "devel", Version: 7, Channel: "stable", Arch: "arm64",
 		Store: s, Held: func() error { return n.held }, Problems: func() []string { return []string{"<b>own</b>"} },
-		Sandbox: []string{"rlimit"}, Dir: n.dir, Now: func() time.Time { return n.clock },
+		Sandbox: func() []string { return []string{"rlimit"} }, Dir: n.dir, Now: func() time.Time { return n.clock },
 	})
 	return n
 }

@@ -39,6 +39,7 @@ type server struct {
 	stateDir      string // "" for none
 	address       string // to listen on
 	v1            http.Handler
+	sandbox       func() []string // the walls around jobs; nil where none are run
 	announce      bool
 	log           io.Writer
 	promise       string // what is wrong when nothing is held; "" when that is fine
@@ -64,7 +65,7 @@ func (s *server) run(ctx context.Context) error {
 	s.store, s.held = store.New(), errLoading
 	board := status.New(status.Config{
 		Name: s.id.Name(), PeerID: s.id.PeerID(), Program: program.Version, Version: s.running, Channel: s.channel, Arch: s.arch,
-		Store: s.store, Held: s.holding, Problems: s.problems, Dir: s.stateDir, Now: time.Now,
+		Store: s.store, Held: s.holding, Problems: s.problems, Sandbox: s.sandbox, Dir: s.stateDir, Now: time.Now,
 	})
 	handler := provide.Handler(provide.Config{
 		Store: s.store, Channel: s.channel, Arch: s.arch, Pages: board.Pages(), V1: s.v1,

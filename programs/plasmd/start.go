@@ -95,7 +95,13 @@ func (c startCmd) keys(s *server) error {
 	if token == "" {
 		token = newToken()
 	}
-	v1, err := api.Handler(api.Config{Token: token, Runner: job.NewRunner(s.id, jobQueue)})
+	runner := job.NewRunner(s.id, jobQueue)
+	pool, err := c.pool(s)
+	if err != nil {
+		return err
+	}
+	runner.Pool, s.sandbox = pool, walls(pool)
+	v1, err := api.Handler(api.Config{Token: token, Runner: runner})
 	if err != nil {
 		return err
 	}
