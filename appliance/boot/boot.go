@@ -136,6 +136,7 @@ func clean(s string) string {
 
 // told returns the problems found, at most maxProblems and a count of the rest.
 func (p *parser) told() []Problem {
+	p.problems = append(p.problems, p.noise...)
 	if len(p.problems) <= maxProblems {
 		return p.problems
 	}

@@ -72,7 +72,7 @@ func TestParse(t *testing.T) {
 			with(func(o *Options) {
 				o.Provider, o.Update, o.Conf = []string{"http://a"}, false, []string{"phase.update=off"}
 			}), nil},
-		{"file unusable", "", "mode=local\nphase.mode=local x=y\nphase.x=1", Default(), []string{"want one phase.KEY", "want one phase.KEY", "no option"}},
+		{"file unusable", "", "mode=local\nphase.mode=local x=y\nphase.x=1", Default(), []string{"want one phase.KEY", "no option", "want one phase.KEY"}},
 		{"quotes", `"phase.mode=local" phase.channel="testing"`, "", with(func(o *Options) { o.Mode, o.Channel = Local, "testing" }), nil},
 		{"control characters", "phase.x=\x1b[31m", "", Default(), []string{"phase.x=?[31m"}},
 	} {
@@ -219,4 +219,19 @@ func FuzzNextCmdline(f *testing.F) {
 			t.Errorf("%q became %q:\n%+v\n%+v", running, next, before, after)
 		}
 	})
+}
+
+// TestSettingsAmongGarbage: what was meant as a setting is told before what
+// was not, however much of that there is.
+func TestSettingsAmongGarbage(t *testing.T) {
+	conf := strings.Repeat("\xff\x00 garbage\n", 1000) + "phase.mode=paranoid\nphase.update=off x\n"
+	o, problems := Parse("phase.nonsense=1", conf)
+	if o.Mode != Local || len(problems) != maxProblems+1 {
+		t.Fatalf("mode %s, %d problems", o.Mode, len(problems))
+	}
+	for _, word := range []string{"phase.mode=paranoid", "phase.update=off x", "phase.nonsense=1"} {
+		if !slices.ContainsFunc(problems, func(p Problem) bool { return p.Word == word }) {
+			t.Errorf("%s is not told", word)
+		}
+	}
 }

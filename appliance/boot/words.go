@@ -20,6 +20,7 @@ func newWord(text string) word {
 type parser struct {
 	options  Options
 	problems []Problem
+	noise    []Problem       // lines that are no setting at all: told last
 	last     map[string]word // the last usable word of each key
 }
 
@@ -59,7 +60,14 @@ func (p *parser) lines(conf string) []word {
 		w := newWord(line)
 		if !strings.HasPrefix(line, "phase.") || strings.ContainsAny(line, " \t\"") {
 			// Spaces and quotes would become other words on the next command line.
-			p.report(w, "want one phase.KEY=VALUE a line in phase.conf; the line is ignored")
+			// A misspelt setting must not go unmentioned among the lines of a
+			// file that is garbage for the most part.
+			problem := Problem{clean(w.text), "want one phase.KEY=VALUE a line in phase.conf; the line is ignored"}
+			if strings.HasPrefix(line, "phase.") {
+				p.problems = append(p.problems, problem)
+			} else {
+				p.noise = append(p.noise, problem)
+			}
 			continue
 		}
 		words = append(words, w)
