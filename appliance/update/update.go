@@ -124,7 +124,7 @@ func (u Updater) Run(ctx context.Context, heard <-chan Announcement) error {
 		l.book.hear(url, []string{url}, 0, true, time.Now())
 	}
 	l.show("looking")
-	floor := u.Running.Manifest().Version
+	floor, _ := u.floor()
 	slog.Info(fmt.Sprintf("looking for a release newer than version %d (%s/%s)", floor, u.Channel, u.Arch))
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -156,6 +156,16 @@ func (u Updater) Run(ctx context.Context, heard <-chan Announcement) error {
 	}
 }
 
+// floor is the version below which nothing is taken, and the one release that
+// may have it. Versions count within a channel: whoever moves a node to another
+// one takes that channel's newest, whatever the running release is called.
+func (u Updater) floor() (uint64, release.Digest) {
+	if m := u.Running.Manifest(); m.Channel == u.Channel {
+		return m.Version, u.Running.Digest()
+	}
+	return 0, release.Digest{}
+}
+
 // step starts whatever is due and returns how long nothing more will be.
 func (l *loop) step(ctx context.Context) time.Duration {
 	now := time.Now() // paces the loop: never set back, unlike the clock that judges expiry
@@ -172,7 +182,8 @@ func (l *loop) step(ctx context.Context) time.Duration {
 	if !more.IsZero() && more.Before(wake) {
 		wake = more
 	}
-	choice, ok := Choose(offers, l.Running.Manifest().Version, l.Failed)
+	floor, _ := l.floor()
+	choice, ok := Choose(offers, floor, l.Failed)
 	if !ok {
 		l.settled = time.Time{}
 		return wake.Sub(now)
@@ -227,9 +238,10 @@ func (l *loop) ask(ctx context.Context, p *provider, urls []string) {
 
 // verify is the gate between what a stranger sent and an Offer.
 func (l *loop) verify(ctx context.Context, url string, data []byte) (*Offer, error) {
+	floor, same := l.floor()
 	v, err := l.Root.Verify(data, trust.Policy{
 		Channel: l.Channel, Arch: l.Arch, Now: l.Now(),
-		Floor: l.Running.Manifest().Version, FloorDigest: l.Running.Digest(),
+		Floor: floor, FloorDigest: same,
 	})
 	if err != nil {
 		return nil, err
@@ -237,7 +249,7 @@ func (l *loop) verify(ctx context.Context, url string, data []byte) (*Offer, err
 	if l.Failed(v.Digest()) {
 		return nil, trust.Refuse(trust.FailedBefore, "version %d was tried on this machine and did not come up", v.Manifest().Version)
 	}
-	if l.Tried != nil && v.Manifest().Version > l.Running.Manifest().Version {
+	if l.Tried != nil && v.Manifest().Version > floor {
 		if err := l.Tried(ctx, url, v); err != nil {
 			return nil, err
 		}
@@ -249,7 +261,7 @@ func (l *loop) verify(ctx context.Context, url string, data []byte) (*Offer, err
 func (l *loop) judge(a answer) {
 	known := a.from.offer
 	news := l.book.answered(a.from, a.offer, a.err, time.Now())
-	floor := l.Running.Manifest().Version
+	floor, _ := l.floor()
 	switch {
 	case a.err != nil && news:
 		slog.Warn(fmt.Sprintf("refused %s: %v", a.url, a.err))

@@ -227,6 +227,20 @@ func TestRun(t *testing.T) {
 	}
 }
 
+// TestFloorIsTheChannels: the running release says nothing about the versions
+// of a channel it is not of.
+func TestFloorIsTheChannels(t *testing.T) {
+	h := newHouse(t, 1)
+	u := Updater{Running: h.held(t, 10, "running"), Channel: "stable"}
+	if floor, digest := u.floor(); floor != 10 || digest != u.Running.Digest() {
+		t.Errorf("floor within the channel: %d %s", floor, digest)
+	}
+	u.Channel = "testing"
+	if floor, digest := u.floor(); floor != 0 || !digest.IsZero() {
+		t.Errorf("floor in another channel: %d %s", floor, digest)
+	}
+}
+
 // TestNothingTakenIsNothingLost: whatever step fails, there is no jump and the
 // loop goes on.
 func TestNothingTakenIsNothingLost(t *testing.T) {
