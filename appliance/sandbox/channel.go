@@ -71,10 +71,13 @@ func (c *Channel) Send(body []byte, files ...*os.File) error {
 		}
 		rights = unix.UnixRights(fds...)
 	}
-	header := binary.BigEndian.AppendUint32(nil, uint32(len(body)))
-	// Small messages leave in one call; the kernel never splits what the files
-	// accompany from them.
-	if _, _, err := c.conn.WriteMsgUnix(append(header, body...), rights, nil); err != nil {
+	message := append(binary.BigEndian.AppendUint32(nil, uint32(len(body))), body...)
+	// The files leave with the first byte; a long message takes more calls.
+	n, _, err := c.conn.WriteMsgUnix(message, rights, nil)
+	if err == nil {
+		_, err = c.conn.Write(message[n:])
+	}
+	if err != nil {
 		return fmt.Errorf("sending over the channel: %w", err)
 	}
 	return nil
