@@ -107,12 +107,14 @@ final class Receipt
     /**
      * Refuses output that the node has not signed.
      *
+     * @param string $stdoutSha256 hex, of all that came
+     * @param string $stderrSha256
      * @throws WrongReceipt
      */
-    public function mustHaveWritten(string $stdout, string $stderr): void
+    public function mustHaveWritten(string $stdoutSha256, string $stderrSha256): void
     {
-        self::same('stdout sha256', $this->statement->stdoutSha256, hash('sha256', $stdout));
-        self::same('stderr sha256', $this->statement->stderrSha256, hash('sha256', $stderr));
+        self::same('stdout', $this->statement->stdoutSha256, $stdoutSha256);
+        self::same('stderr', $this->statement->stderrSha256, $stderrSha256);
     }
 
     /**

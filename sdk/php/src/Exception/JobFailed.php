@@ -4,13 +4,13 @@ declare(strict_types=1);
 
 namespace Phase\Exception;
 
-use Phase\Result;
+use Phase\Ended;
 
-/** Thrown by Result::orFail() for a job that did not exit with 0. */
+/** Thrown by Ended::orFail() for a job that did not exit with 0. */
 final class JobFailed extends PhaseException
 {
-    public function __construct(public readonly Result $result)
+    public function __construct(public readonly Ended $ended)
     {
-        parent::__construct("the job ended as {$result->outcome->value} with exit code {$result->exitCode}");
+        parent::__construct("the job ended as {$ended->outcome->value} with exit code {$ended->exitCode}");
     }
 }

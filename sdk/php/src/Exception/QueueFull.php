@@ -4,11 +4,11 @@ declare(strict_types=1);
 
 namespace Phase\Exception;
 
-/** The node is busy; try again after $retryAfter seconds. */
+/** The node is busy, or stopping; try again after $retryAfter seconds. */
 final class QueueFull extends Rejected
 {
-    public function __construct(string $detail, int $status, public readonly int $retryAfter)
+    public function __construct(string $reason, string $detail, int $status, public readonly int $retryAfter)
     {
-        parent::__construct('QueueFull', $detail, $status);
+        parent::__construct($reason, $detail, $status);
     }
 }

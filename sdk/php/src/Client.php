@@ -1,0 +1,116 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Phase;
+
+use Phase\Exception\InvalidJob;
+use Phase\Exception\NodeFailed;
+use Phase\Exception\ReceiptRefused;
+use Phase\Exception\Rejected;
+use Phase\Exception\TransportFailed;
+use Phase\Transport\Http;
+use Phase\Transport\LocalRun;
+use Phase\Transport\Offer;
+use Phase\Transport\Transport;
+
+/**
+ * Has jobs run, and believes nothing about them that the pinned node has not
+ * signed. There is no way to get a result without that check.
+ */
+final class Client
+{
+    public function __construct(private readonly Transport $transport, private readonly Pinned $node)
+    {
+    }
+
+    /**
+     * Runs jobs on this machine, with the program plasmd and no daemon.
+     *
+     * @param string $plasmd its path, or its name in PATH
+     */
+    public static function local(string $plasmd = 'plasmd', Pinned $node = new ThisMachine()): self
+    {
+        return new self(new LocalRun($plasmd), $node);
+    }
+
+    /**
+     * Has jobs run by the daemon on this machine.
+     *
+     * @param string|null $path of its unix socket; null for where plasmd puts it
+     * @throws TransportFailed
+     */
+    public static function socket(Pinned $node = new ThisMachine(), ?string $path = null): self
+    {
+        return new self(Http::unix($path), $node);
+    }
+
+    /**
+     * Has jobs run by a node over HTTP.
+     *
+     * @param string $url like http://[fe80::1%25eth0]:8080
+     * @param string $token the owner's, as the node prints it on its console
+     * @param Pinned $node whose receipts count; the console shows its peer id, too
+     * @throws TransportFailed
+     */
+    public static function http(string $url, string $token, Pinned $node): self
+    {
+        return new self(Http::url($url, $token), $node);
+    }
+
+    /**
+     * Runs a job and returns all it wrote.
+     *
+     * @throws InvalidJob|Rejected|NodeFailed|TransportFailed
+     * @throws ReceiptRefused what came back is not proved
+     */
+    public function run(Job $job): Result
+    {
+        $output = ['stdout' => '', 'stderr' => ''];
+        $ended = $this->each($job, static function (Stream $stream, string $bytes) use (&$output): void {
+            $output[$stream->value] .= $bytes;
+        });
+        return new Result($ended->receipt, $output['stdout'], $output['stderr']);
+    }
+
+    /**
+     * Runs a job and hands on what it writes as it comes. Nothing of it is
+     * proved before this returns.
+     *
+     * @param callable(Stream, string): void $write
+     * @throws InvalidJob|Rejected|NodeFailed|TransportFailed|ReceiptRefused
+     */
+    public function each(Job $job, callable $write): Ended
+    {
+        $chunks = $this->stream($job);
+        foreach ($chunks as $chunk) {
+            $write($chunk->stream, $chunk->bytes);
+        }
+        return $chunks->getReturn();
+    }
+
+    /**
+     * Runs a job, yields what it writes as it comes and returns how it ended.
+     * Nothing of it is proved before the generator has ended. Leaving it early
+     * cancels the job.
+     *
+     * @return \Generator<int, Chunk, void, Ended>
+     * @throws InvalidJob|Rejected|NodeFailed|TransportFailed|ReceiptRefused
+     */
+    public function stream(Job $job): \Generator
+    {
+        $offer = Offer::of($job);
+        $sums = ['stdout' => hash_init('sha256'), 'stderr' => hash_init('sha256')];
+        $chunks = $this->transport->run($offer);
+        foreach ($chunks as $chunk) {
+            hash_update($sums[$chunk->stream->value], $chunk->bytes);
+            yield $chunk;
+        }
+        $answer = $chunks->getReturn();
+        $receipt = Receipt::verify($answer->receipt(), $this->node);
+        $receipt->mustDo($job->file);
+        $receipt->mustHaveWritten(hash_final($sums['stdout']), hash_final($sums['stderr']));
+        $answer->compare($receipt, $offer);
+        return new Ended($receipt);
+    }
+}

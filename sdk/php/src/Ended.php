@@ -1,0 +1,36 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Phase;
+
+use Phase\Exception\JobFailed;
+
+/** How a job ended, proved by its receipt. */
+class Ended
+{
+    public readonly Outcome $outcome;
+
+    /** The module's own where the outcome is Exited; else that of the outcome. */
+    public readonly int $exitCode;
+
+    /** @internal only a Client makes them, of what it has checked */
+    public function __construct(public readonly Receipt $receipt)
+    {
+        $this->outcome = $receipt->statement->outcome;
+        $this->exitCode = $receipt->statement->exitCode;
+    }
+
+    /**
+     * Returns this if the job exited with 0.
+     *
+     * @throws JobFailed
+     */
+    public function orFail(): static
+    {
+        if ($this->outcome !== Outcome::Exited || $this->exitCode !== 0) {
+            throw new JobFailed($this);
+        }
+        return $this;
+    }
+}

@@ -1,0 +1,23 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Phase\Transport;
+
+use Phase\Exception\WrongReceipt;
+use Phase\Receipt;
+
+/** What comes back when a job has ended. */
+interface Answer
+{
+    /** The receipt as it came; nobody has looked at it yet. */
+    public function receipt(): string;
+
+    /**
+     * Compares a receipt whose signature holds with the rest of the answer,
+     * and with those parts of the offer that this way of asking can send.
+     *
+     * @throws WrongReceipt
+     */
+    public function compare(Receipt $receipt, Offer $offer): void;
+}

@@ -1,0 +1,80 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Phase\Transport;
+
+use Phase\Chunk;
+use Phase\Exception\InvalidJob;
+use Phase\Exception\Rejected;
+use Phase\Exception\TransportFailed;
+use Phase\Pin;
+use Phase\Stream;
+use Phase\Text;
+
+/**
+ * plasmd execute-job: a job with all its limits, here or on a peer, answered
+ * whole when it has ended.
+ */
+final class LocalJob implements Transport
+{
+    /** Seconds that plasmd may take beyond the job's own limit. */
+    private const WAIT_SECONDS = 120.0;
+
+    /**
+     * @param string $plasmd its path, or its name in PATH
+     * @param Pin|null $on the peer that is to run it; null for this machine
+     */
+    public function __construct(private readonly string $plasmd = 'plasmd', private readonly ?Pin $on = null)
+    {
+    }
+
+    public function run(Offer $offer): \Generator
+    {
+        $job = $offer->job;
+        $limits = $job->file->limits;
+        if ($limits->outputBytes !== null) {
+            throw new InvalidJob('output_bytes', 'plasmd execute-job cannot set it; ask a daemon or a node to');
+        }
+        $folder = new TempFolder();
+        $process = null;
+        try {
+            $module = $folder->write('module.wasm', $job->module);
+            $command = [$this->plasmd, 'execute-job', "--cpu=$limits->cpuCores", "--memory=$limits->memoryMb", "--timeout={$limits->timeoutSeconds}s"];
+            if ($this->on !== null) {
+                $command[] = "--on={$this->on->peerId}";
+            }
+            foreach ($job->file->env as $name => $value) {
+                $command[] = "--env=$name=$value";
+            }
+            $process = new Process([...$command, $module, ...$job->file->args], new Deadline($limits->timeoutSeconds + self::WAIT_SECONDS));
+            [$status, $text, $log] = self::collect($process->output($job->stdin), WholeAnswer::most($offer));
+            if ($status !== 0) {
+                throw $status <= 2
+                    ? new Rejected('', Text::clean(trim($log)), 0)
+                    : new TransportFailed("$this->plasmd ended with $status: " . Text::clean(trim($log)));
+            }
+        } finally {
+            $process?->close();
+            $folder->remove();
+        }
+        return yield from WholeAnswer::read($text, false);
+    }
+
+    /**
+     * @param \Generator<int, Chunk, void, int> $output
+     * @return array{int, string, string} exit code, stdout, stderr
+     */
+    private static function collect(\Generator $output, int $most): array
+    {
+        $text = ['stdout' => '', 'stderr' => ''];
+        foreach ($output as $chunk) {
+            $name = $chunk->stream->value;
+            if (strlen($text[$name]) + strlen($chunk->bytes) > $most) {
+                throw new TransportFailed('plasmd says more than an answer has');
+            }
+            $text[$name] .= $chunk->bytes;
+        }
+        return [$output->getReturn(), $text['stdout'], $text['stderr']];
+    }
+}
