@@ -80,6 +80,9 @@ func (w *witnesses) begin(ctx context.Context, d release.Digest) {
 	slog.Info(fmt.Sprintf("this machine has nowhere to remember that it tries this release; counted at %s", strings.Join(counted, ", ")))
 }
 
+// goodTime is more than init gives a release on trial to become healthy.
+const goodTime = 10 * time.Minute
+
 // good tells a provider, once, that the release on trial came up: as soon as
 // this node calls itself healthy.
 func (w *witnesses) good(ctx context.Context, url string) {
@@ -97,6 +100,9 @@ func (w *witnesses) good(ctx context.Context, url string) {
 	}
 	w.told[url] = true
 	go func() {
+		// The request that brought us here ends sooner.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), goodTime)
+		defer cancel()
 		for !w.healthy(ctx) {
 			select {
 			case <-ctx.Done():
