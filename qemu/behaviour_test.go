@@ -3,6 +3,7 @@ package qemu
 import (
 	"context"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -118,6 +119,11 @@ func TestRestartsAndPowerOffAreEvents(t *testing.T) {
 		}
 		check(t, m.PowerOn(t.Context()))
 		wait(t, m, last, "^init: ready")
+		for e := range slices.Values(m.Console.Events()) {
+			if e.Kind != Line || strings.HasPrefix(e.Text, "Linux version") || e.Text == "init: ready" {
+				t.Log(e)
+			}
+		}
 	})
 }
 

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"time"
 )
@@ -76,7 +77,8 @@ type Config struct {
 	// Vars is the file with the UEFI variables: made when it does not exist, kept. Empty: a store that lives as long as
 	// the Machine.
 	Vars string
-	// Clock sets the machine's clock at power on, in UTC; zero: the host's time.
+	// Clock sets the machine's clock at power on, in UTC; zero: the host's time. QEMU keeps the distance to the host's
+	// in 32 bits, so that it reaches 68 years to either side.
 	Clock time.Time
 	// Screen adds a VGA card (a plain framebuffer on arm64), for Machine.Screen and Machine.ScreenText.
 	Screen bool
@@ -134,6 +136,9 @@ func (c Config) withDefaults() (Config, error) {
 	case "", "tcg", "kvm":
 	default:
 		return bad("acceleration %q is not known; use tcg, kvm, or nothing", c.Accel)
+	}
+	if d := c.Clock.Unix() - time.Now().Unix(); !c.Clock.IsZero() && (d > math.MaxInt32 || d < math.MinInt32) {
+		return bad("QEMU cannot set a clock more than 68 years away, to %s", c.Clock.UTC().Format(time.RFC3339))
 	}
 	if c.MemoryMB == 0 {
 		c.MemoryMB = 512

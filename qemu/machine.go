@@ -89,8 +89,8 @@ func (m *Machine) PowerOn(ctx context.Context) error {
 	return nil
 }
 
-// Kill cuts the power: QEMU gets SIGKILL. What the guest had written to its disk and not flushed is, as far as this
-// host's kernel has it, still there. Killing a machine that is off does nothing.
+// Kill cuts the power: QEMU gets SIGKILL. What the guest had flushed to its disk is there at the next power on; what it had
+// only written may be lost, in an overlay, and is not when the disk is a raw file written in place. Killing a machine that is off does nothing.
 func (m *Machine) Kill() {
 	if p := m.current(); p != nil {
 		p.kill("power cut")

@@ -21,7 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const variable = "/sys/firmware/efi/efivars/PhaseTest-8be4df61-93ca-11d2-aa0d-00e098032b8c"
+const variable = "/sys/firmware/efi/efivars/PhaseTest-6c1d2a0e-3f5b-4b43-9d0e-5a1f6f0c7e21"
 
 func main() {
 	for _, m := range [][3]string{{"proc", "/proc", "proc"}, {"sysfs", "/sys", "sysfs"}, {"devtmpfs", "/dev", "devtmpfs"},
@@ -34,8 +34,12 @@ func main() {
 	if err := network(); err != nil {
 		say("network: %v", err)
 	}
-	go http.ListenAndServe(":8080", handler())
-	go buttons(say)
+	if l, err := net.Listen("tcp", ":8080"); err != nil {
+		say("listening: %v", err)
+	} else {
+		go http.Serve(l, handler())
+	}
+	buttons(say)
 	say("ready")
 	in := bufio.NewScanner(os.Stdin)
 	for in.Scan() {
@@ -98,6 +102,9 @@ func do(what, arg string) (string, error) {
 		defer r.Body.Close()
 		n, err := io.Copy(io.Discard, r.Body)
 		return fmt.Sprintf("%d bytes in %.2f s", n, time.Since(start).Seconds()), err
+	case "ls":
+		names, err := filepath.Glob(arg)
+		return strings.Join(names, " "), err
 	case "carrier":
 		b, err := os.ReadFile("/sys/class/net/eth0/carrier")
 		return strings.TrimSpace(string(b)), err
@@ -193,11 +200,11 @@ func network() error {
 func buttons(say func(string, ...any)) {
 	files, _ := filepath.Glob("/dev/input/event*")
 	for _, name := range files {
+		f, err := os.Open(name) // now, so that no press is lost once init says that it is ready
+		if err != nil {
+			continue
+		}
 		go func() {
-			f, err := os.Open(name)
-			if err != nil {
-				return
-			}
 			var e struct {
 				Sec, Usec  int64
 				Type, Code uint16
