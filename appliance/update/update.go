@@ -264,8 +264,10 @@ func (l *loop) judge(a answer) {
 	floor, _ := l.floor()
 	switch {
 	case a.err != nil && news:
-		slog.Warn(fmt.Sprintf("refused %s: %v", a.url, a.err))
+		// Shown before it is said, here and below: whoever reads the line finds
+		// it in /status.
 		l.attempt(a.url, nil, "refused", a.err)
+		slog.Warn(fmt.Sprintf("refused %s: %v", a.url, a.err))
 	case a.err == nil && a.offer.Release.Manifest().Version > floor && (known == nil || known.Release.Digest() != a.offer.Release.Digest()):
 		m := a.offer.Release.Manifest()
 		slog.Info(fmt.Sprintf("found version %d (%s) at %s", m.Version, m.Name, a.url))
@@ -276,13 +278,13 @@ func (l *loop) judge(a answer) {
 // was asked of, or, when they were not at fault, altogether. What it has
 // fetched so far is kept by Fetch, so that the next try resumes.
 func (l *loop) failed(o outcome) {
-	slog.Warn(fmt.Sprintf("version %d was not taken: %v", l.chosen.Release.Manifest().Version, o.err))
 	now := time.Now()
 	for _, d := range o.dropped {
 		l.book.dropped(d.Provider, now)
 	}
 	v := l.chosen.Release
 	l.attempt(l.chosen.Providers[0], &v, "failed", o.err)
+	slog.Warn(fmt.Sprintf("version %d was not taken: %v", v.Manifest().Version, o.err))
 	if len(o.dropped) == 0 {
 		l.pause = min(max(2*l.pause, firstPause), longestPause)
 		l.resume = now.Add(l.pause)
@@ -307,8 +309,8 @@ func (l *loop) take(ctx context.Context, c Choice) (dropped []Dropped, err error
 	var payload Payload
 	payload, dropped, err = l.Fetch(ctx, v, c.Providers)
 	for _, d := range dropped {
-		slog.Warn(fmt.Sprintf("dropped %s: %v", d.Provider, d.Why))
 		l.attempt(d.Provider, &v, "refused", d.Why)
+		slog.Warn(fmt.Sprintf("dropped %s: %v", d.Provider, d.Why))
 	}
 	if err != nil {
 		return dropped, err
