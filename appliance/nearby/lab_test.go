@@ -22,7 +22,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	netlab.Main(m, map[string]netlab.Role{"announce": announceRole, "browse": browseRole})
+	netlab.Main(m, map[string]netlab.Role{"announce": announceRole, "browse": browseRole, "avahi": avahiRole})
 }
 
 // announceArgs is a Config and what is announced after it.
