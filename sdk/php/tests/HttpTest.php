@@ -1,0 +1,202 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Phase\Tests;
+
+use Phase\Client;
+use Phase\Exception\NodeFailed;
+use Phase\Exception\NotAuthorized;
+use Phase\Exception\PhaseException;
+use Phase\Exception\QueueFull;
+use Phase\Exception\Rejected;
+use Phase\Exception\ReceiptRefused;
+use Phase\Exception\TimedOut;
+use Phase\Exception\TransportFailed;
+use Phase\Job;
+use Phase\Limits;
+use Phase\Transport\Http;
+use Phase\Transport\Offer;
+use PHPUnit\Framework\TestCase;
+
+/** What is sent to a node, and what is made of answers that are none. */
+final class HttpTest extends TestCase
+{
+    private const EVENTS = "HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\n\r\n";
+    private const OBJECT = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n";
+
+    private ?FakeNode $node = null;
+
+    protected function tearDown(): void
+    {
+        $this->node?->stop();
+        $this->node = null;
+    }
+
+    private static function job(string $stdin = "in\r\n--x\0\xff"): Job
+    {
+        return new Job("\0asm\1\0\0\0", stdin: $stdin, limits: new Limits(timeoutSeconds: 1, outputBytes: 100));
+    }
+
+    private static function problem(int $status, string $body, string $headers = ''): string
+    {
+        return "HTTP/1.1 $status X\r\nContent-Type: application/problem+json; charset=utf-8\r\n$headers\r\n$body";
+    }
+
+    public function testRequest(): void
+    {
+        $this->node = new FakeNode([self::EVENTS]);
+        $job = self::job();
+        $offer = Offer::of($job);
+        try {
+            Http::url("http://{$this->node->address}/", 'secret')->run($offer)->current();
+        } catch (TransportFailed) {
+        }
+        [$head, $body] = explode("\r\n\r\n", $this->node->request(), 2);
+        self::assertStringStartsWith("POST /v1/jobs HTTP/1.1\r\nHost: {$this->node->address}\r\n", $head);
+        self::assertStringContainsString("\r\nAuthorization: Bearer secret\r\n", $head);
+        self::assertSame(1, preg_match('/boundary=([0-9a-f]{32})\r\n/', $head, $match));
+        $parts = [];
+        foreach (explode("--$match[1]", $body) as $part) {
+            if (preg_match('/^\r\nContent-Disposition: form-data; name="([a-z_]+)"\r\n\r\n(.*)\r\n$/Ds', $part, $found) === 1) {
+                $parts[$found[1]] = $found[2];
+            }
+        }
+        $sent = ['job' => $job->file->bytes, 'offer_nonce' => $offer->nonce, 'module' => $job->module, 'stdin' => $job->stdin];
+        self::assertSame($sent, $parts);
+    }
+
+    /** @return array<string, array{string, class-string, string}> answer, exception, what its message says */
+    public function refusals(): array
+    {
+        $invalid = '{"type":"about:blank","title":"X","status":422,"code":"InvalidRequest","detail":"no\u001b[2J\u202emodule"}';
+        return [
+            'rejected' => [self::problem(422, $invalid), Rejected::class, 'InvalidRequest: no [2J module'],
+            'token' => [self::problem(401, '{"status":401,"title":"Unauthorized","code":"NotAuthorized"}'), NotAuthorized::class, 'Unauthorized'],
+            'busy' => [self::problem(503, '{"title":"Busy","code":"QueueFull"}', "Retry-After: 7\r\n"), QueueFull::class, 'QueueFull: Busy'],
+            'failed' => [self::problem(500, '{"title":"X","detail":"the disk is full"}'), NodeFailed::class, 'the disk is full'],
+            'no JSON' => [self::problem(500, 'oops'), TransportFailed::class, 'does not say why'],
+            'not a node' => ["HTTP/1.1 404 Not Found\r\nContent-Type: text/html\r\n\r\n<h1>", TransportFailed::class, '404'],
+            'moved' => ["HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1/\r\n\r\n", TransportFailed::class, '302'],
+            'another type' => ["HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\nok", TransportFailed::class, 'neither'],
+            'no object' => [self::OBJECT . '[]', TransportFailed::class, 'an object is wanted'],
+            'no fields' => [self::OBJECT . '{}', TransportFailed::class, 'no job_id'],
+            'twice' => [self::OBJECT . '{"exit_code":0,"exit_code":1}', TransportFailed::class, 'twice'],
+            'no events' => [self::EVENTS, TransportFailed::class, 'ended before'],
+            'events cut' => [self::EVENTS . "{\"event\":\"accepted\"}\n", TransportFailed::class, 'ended before'],
+            'event cut' => [self::EVENTS . '{"event":"acc', TransportFailed::class, 'within an event'],
+            'event without end' => [self::EVENTS . str_repeat(' ', 5 << 20), TransportFailed::class, 'longer than'],
+            'event no JSON' => [self::EVENTS . "hello\n", TransportFailed::class, 'not as it should be'],
+            'event no name' => [self::EVENTS . "{}\n", TransportFailed::class, 'event is missing'],
+            'output no base64' => [self::EVENTS . "{\"event\":\"stdout\",\"data\":\"a\"}\n", TransportFailed::class, 'base64'],
+            'done without receipt' => [self::EVENTS . "{\"event\":\"done\"}\n", TransportFailed::class, 'no job_id'],
+            'error' => [self::EVENTS . "{\"event\":\"error\",\"problem\":$invalid}\n", Rejected::class, 'InvalidRequest'],
+            'too much output' => [
+                self::EVENTS . str_repeat('{"event":"stdout","data":"' . base64_encode(str_repeat('x', 99)) . "\"}\n", 2),
+                TransportFailed::class, 'more output',
+            ],
+        ];
+    }
+
+    /** @dataProvider refusals */
+    public function testRefusal(string $answer, string $class, string $says): void
+    {
+        $this->node = new FakeNode([$answer]);
+        try {
+            Client::http("http://{$this->node->address}", 'secret', (new SigningNode())->pin())->run(self::job());
+            self::fail('something was run');
+        } catch (PhaseException $e) {
+            self::assertInstanceOf($class, $e, $e->getMessage());
+            self::assertStringContainsString($says, $e->getMessage());
+            self::assertSame($e instanceof QueueFull ? 7 : null, $e->retryAfter ?? null);
+        }
+    }
+
+    public function testRefusalBeforeAllIsSent(): void
+    {
+        $body = '{"title":"Unauthorized","code":"NotAuthorized"}';
+        $problem = self::problem(401, $body, 'Content-Length: ' . strlen($body) . "\r\n");
+        $this->node = new FakeNode([$problem], 'nothing', 'hang');
+        $this->expectException(NotAuthorized::class);
+        Client::http("http://{$this->node->address}", 'secret', (new SigningNode())->pin())->run(self::job(str_repeat('x', 32 << 20)));
+    }
+
+    /** @return array<string, array{string}> */
+    public function ways(): array
+    {
+        return ['TCP' => ['tcp://127.0.0.1:0'], 'unix socket' => ['unix://' . sys_get_temp_dir() . '/phase-' . bin2hex(random_bytes(8)) . '.sock']];
+    }
+
+    /** @dataProvider ways */
+    public function testEventsInAnyPieces(string $listen): void
+    {
+        $node = new SigningNode();
+        $receipt = file_get_contents(__DIR__ . '/../../../tests/vectors/receipt/good.json');
+        $done = '{"event":"done","job_id":"x","run_id":"x","exit_code":0,"outcome":"exited","receipt":' . trim($receipt) . "}\n";
+        $data = base64_encode("a\0\xff\n");
+        $text = "{\"event\":\"accepted\"}\n{\"event\":\"stdout\",\"data\":\"$data\"}\n{\"event\":\"stderr\",\"data\":\"$data\"}\n{\"event\":\"new\"}\n$done";
+        $pieces = ["HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n"];
+        foreach (str_split($text, 7) as $piece) {
+            $pieces[] = dechex(strlen($piece)) . "\r\n";
+            $pieces[] = "$piece\r\n";
+        }
+        $this->node = new FakeNode([...$pieces, "0\r\n\r\n"], listen: $listen);
+        $way = str_starts_with($listen, 'unix') ? Http::unix($this->node->address) : Http::url("http://{$this->node->address}", 'secret');
+        $got = [];
+        try {
+            foreach ((new Client($way, $node->pin()))->stream(self::job()) as $chunk) {
+                $got[] = [$chunk->stream->value, $chunk->bytes];
+            }
+            self::fail('the receipt of another job is believed');
+        } catch (ReceiptRefused) {
+            self::assertSame([['stdout', "a\0\xff\n"], ['stderr', "a\0\xff\n"]], $got);
+        } finally {
+            if (str_starts_with($listen, 'unix')) {
+                unlink($this->node->address);
+            }
+        }
+    }
+
+    public function testLeavingClosesTheConnection(): void
+    {
+        $this->node = new FakeNode([self::EVENTS . "{\"event\":\"stdout\",\"data\":\"YQ==\"}\n"], 'all', 'hang');
+        foreach (Client::http("http://{$this->node->address}", 'secret', (new SigningNode())->pin())->stream(self::job()) as $chunk) {
+            self::assertSame('a', $chunk->bytes);
+            break;
+        }
+        $this->node->request();
+        self::assertSame('left', $this->node->line());
+    }
+
+    public function testSilenceEnds(): void
+    {
+        $this->node = new FakeNode([self::EVENTS], 'all', 'hang');
+        $this->expectException(TimedOut::class);
+        (new Client(Http::url("http://{$this->node->address}", 'secret', -0.5), (new SigningNode())->pin()))->run(self::job());
+    }
+
+    public function testAddresses(): void
+    {
+        foreach (['', 'host', 'https://host', 'http://', 'http://a b', "http://a\r\nX: y", 'http://u:p@host', 'http://host/path', 'http://[::1', 'ftp://h', 'http://h?q'] as $url) {
+            try {
+                Http::url($url, 'secret');
+                self::fail("$url is an address");
+            } catch (TransportFailed) {
+                $this->addToAssertionCount(1);
+            }
+        }
+        foreach (['http://host', 'http://192.0.2.1:8080/', 'http://[fe80::1%25eth0]:8080'] as $url) {
+            self::assertInstanceOf(Http::class, Http::url($url, 'secret'));
+        }
+        foreach (['', "a\r\nX: y", 'a b'] as $token) {
+            try {
+                Http::url('http://host', $token);
+                self::fail('that is a token');
+            } catch (TransportFailed) {
+                $this->addToAssertionCount(1);
+            }
+        }
+        $this->expectException(TransportFailed::class);
+        Http::unix('relative');
+    }
+}

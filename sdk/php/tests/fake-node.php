@@ -1,0 +1,38 @@
+<?php
+
+/**
+ * A node that answers one connection with bytes it was given:
+ * fake-node.php ADDRESS FILE. FILE is JSON, {"pieces": [base64, …], "read":
+ * "all|nothing", "then": "close|hang"}. Prints its address, then the request in
+ * base64, then "left" when the client has gone.
+ */
+
+declare(strict_types=1);
+
+[, $address, $file] = $argv;
+$plan = json_decode(file_get_contents($file), false, 8, JSON_THROW_ON_ERROR);
+$server = stream_socket_server($address, $number, $problem) ?: exit("$problem\n");
+echo stream_socket_get_name($server, false), "\n";
+$client = stream_socket_accept($server, 30) ?: exit("nobody came\n");
+stream_set_timeout($client, 30);
+$request = '';
+if ($plan->read === 'all') {
+    while (!preg_match('/\r\nContent-Length: ([0-9]+)\r\n.*?\r\n\r\n(.*)$/s', $request, $part) || strlen($part[2]) < $part[1]) {
+        $bytes = fread($client, 1 << 16);
+        if ($bytes === '' || $bytes === false) {
+            break;
+        }
+        $request .= $bytes;
+    }
+}
+foreach ($plan->pieces as $piece) {
+    fwrite($client, base64_decode($piece));
+}
+echo base64_encode($request), "\n";
+if ($plan->then === 'hang') {
+    while (!feof($client)) {
+        fread($client, 1 << 16);
+    }
+}
+fclose($client);
+echo "left\n";
