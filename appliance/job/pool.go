@@ -150,8 +150,9 @@ func (p *Pool) take(ctx context.Context, folders []Folder) (*process, error) {
 	for {
 		p.mu.Lock()
 		var w *process
-		if n := len(p.spare); n > 0 {
-			w, p.spare = p.spare[0], slices.Delete(p.spare, 0, 1)
+		if len(p.spare) > 0 {
+			w = p.spare[0]
+			p.spare = slices.Delete(p.spare, 0, 1)
 		}
 		p.mu.Unlock()
 		switch {

@@ -155,10 +155,12 @@ func (p *process) lastWords() string {
 	return ": " + ui.Clean(first)
 }
 
-// outOfMemory reports whether a process that has ended died for want of memory,
-// in Go's own words.
+// outOfMemory reports whether a process that has ended died for want of memory:
+// by what Go says then, or in Go's collector, which runs in a job only when
+// memory is short (see worker.enter) and does not check what it gets for its
+// own queues (newSpanSPMC of Go 1.26).
 func (p *process) outOfMemory() bool {
-	for _, words := range []string{"out of memory", "cannot allocate memory", "errno=12"} {
+	for _, words := range []string{"out of memory", "cannot allocate memory", "errno=12", "runtime.(*spanQueue)"} {
 		if strings.Contains(p.diagnosis, words) {
 			return true
 		}

@@ -22,9 +22,6 @@ type Opening struct {
 // nobody is the uid and gid of a worker that a privileged node starts.
 const nobody = 65534
 
-// niceness is how far jobs stand behind what else the machine does.
-const niceness = 5
-
 // Enter builds the walls around this process, before it reads a byte that a
 // stranger wrote, and returns the names of those that stand. What the kernel
 // does not have is left out of the list; what it has and refuses is an error.
@@ -45,10 +42,6 @@ func Enter(openings []Opening) ([]string, error) {
 	walls := []string{"process", "rlimit", "no-new-privileges"}
 	if err := limits(); err != nil {
 		return nil, err
-	}
-	// The node answers before its jobs do.
-	if _, _, no := psx.Syscall3(unix.SYS_SETPRIORITY, unix.PRIO_PROCESS, 0, niceness); no != 0 {
-		return nil, fmt.Errorf("stepping behind the node: %w", no) // it is a property of each thread
 	}
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return nil, fmt.Errorf("giving up new privileges: %w", err)

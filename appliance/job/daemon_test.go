@@ -1,0 +1,185 @@
+package job_test
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"phase/appliance/api"
+	"phase/appliance/identity"
+	"phase/appliance/job"
+	"phase/appliance/jobspec"
+)
+
+// never is an input that does not come: reading it waits until it is summed up.
+type never struct{ done chan struct{} }
+
+func (n never) Read([]byte) (int, error) {
+	<-n.done
+	return 0, io.EOF
+}
+
+func (n never) Sum() [sha256.Size]byte {
+	close(n.done)
+	return sha256.Sum256(nil)
+}
+
+const token = "0123456789abcdef0123456789abcdef"
+
+// daemon is what a node has: a runner with a pool, behind the interface.
+func daemon(tb testing.TB) (*job.Runner, *httptest.Server) {
+	tb.Helper()
+	id, err := identity.Ephemeral(rand.Reader)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	runner := job.NewRunner(id, 1000)
+	if runner.Pool, err = job.OpenPool(job.Kept{}); err != nil {
+		tb.Fatal(err)
+	}
+	handler, err := api.Handler(api.Config{Token: token, Runner: runner})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return runner, httptest.NewServer(handler)
+}
+
+func offer(tb testing.TB, module []byte, change func(*jobspec.Job)) job.Offer {
+	tb.Helper()
+	j := jobspec.Default(module)
+	if change != nil {
+		change(&j)
+	}
+	spec, err := jobspec.New(j)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return job.Offer{Requester: "somebody", Spec: spec, Module: module, Nonce: job.NewNonce()}
+}
+
+// pings asks the interface every 10 ms until ctx ends, and returns how long
+// each answer took, sorted.
+func pings(ctx context.Context, t *testing.T, url string) (took []time.Duration) {
+	client := &http.Client{}
+	defer client.CloseIdleConnections()
+	for tick := time.NewTicker(10 * time.Millisecond); ; {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			slices.Sort(took)
+			return took
+		}
+		r, err := http.NewRequest(http.MethodGet, url+"/v1/ping", nil)
+		if err != nil {
+			t.Error(err)
+		}
+		r.Header.Set("Authorization", "Bearer "+token)
+		begin := time.Now()
+		answer, err := client.Do(r)
+		if err != nil {
+			t.Errorf("ping: %v", err)
+			continue
+		}
+		_, _ = io.Copy(io.Discard, answer.Body)
+		answer.Body.Close()
+		took = append(took, time.Since(begin))
+	}
+}
+
+// TestHostileModulesLeaveTheDaemonAlone runs one hostile module after the
+// other, one a core, and asks the daemon all the while.
+func TestHostileModulesLeaveTheDaemonAlone(t *testing.T) {
+	runs := 50
+	switch {
+	case os.Getenv("PHASE_TIER") == "all":
+		runs = 1000
+	case testing.Short():
+		t.Skip("it takes half a minute")
+	}
+	runner, server := daemon(t)
+	defer server.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	var asking sync.WaitGroup
+	var took []time.Duration
+	modules := job.HostileModules()
+	slices.SortStableFunc(modules, func(a, b job.Hostile) int { return strings.Compare(a.Name(), b.Name()) })
+	next := make(chan job.Hostile)
+	round := func(runs int) {
+		var all sync.WaitGroup
+		for range runtime.NumCPU() {
+			all.Go(func() {
+				for h := range next {
+					one(t, runner, h)
+				}
+			})
+		}
+		for i := range runs {
+			next <- modules[i%len(modules)]
+		}
+		close(next)
+		all.Wait()
+	}
+	// What is made once is made before things are counted.
+	round(len(modules))
+	next = make(chan job.Hostile)
+	before := measure(t)
+	asking.Go(func() { took = pings(ctx, t, server.URL) })
+	round(runs)
+	cancel()
+	asking.Wait()
+	server.CloseClientConnections()
+	after := measure(t)
+	t.Logf("%d runs: from %+v to %+v", runs, before, after)
+	if after.descriptors > before.descriptors+8 || after.children > before.children+2 || after.heap > before.heap+16<<20 {
+		t.Errorf("something leaks: from %+v to %+v", before, after)
+	}
+	p99 := took[len(took)*99/100]
+	t.Logf("%d pings: median %v, 99 %% within %v, longest %v", len(took), took[len(took)/2], p99, took[len(took)-1])
+	if p99 > job.Patience(50*time.Millisecond) {
+		t.Errorf("99 %% of the pings were answered within %v", p99)
+	}
+	runner.Pool.Close()
+	if left := job.Children(t); left > 0 {
+		t.Errorf("%d processes are left", left)
+	}
+}
+
+// one runs a module as a job.
+func one(t *testing.T, runner *job.Runner, h job.Hostile) {
+	limit := int64(1 << 20)
+	o := offer(t, h.Module(), func(j *jobspec.Job) { j.TimeoutSeconds, j.MemoryMB, j.OutputBytes = 1, 64, &limit })
+	o.Input = never{make(chan struct{})}
+	done, err := runner.Execute(t.Context(), o)
+	if err != nil {
+		t.Errorf("%s: %v", h.Name(), err)
+		return
+	}
+	if !h.May(done.Outcome) {
+		t.Errorf("%s: %s %d: %s", h.Name(), done.Outcome, done.ExitCode, done.Detail)
+	}
+	if late := done.Finished.Sub(done.Started) - time.Second; late > job.Patience(100*time.Millisecond) {
+		t.Errorf("%s: dead %v after its limit", h.Name(), late)
+	}
+}
+
+type measured struct {
+	descriptors, children int
+	heap                  uint64
+}
+
+func measure(t *testing.T) measured {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return measured{job.Descriptors(t), job.Children(t), m.HeapAlloc}
+}
