@@ -115,7 +115,7 @@ func diskArgs(disks []Disk, files []diskFile) []string {
 			}
 			device = fmt.Sprintf("ide-hd,bus=ahci.%d", i)
 		}
-		a = append(a, "-drive", drive, "-device", fmt.Sprintf("%s,drive=d%d,bootindex=%d", device, i, i))
+		a = append(a, "-drive", drive, "-device", fmt.Sprintf("%s,drive=d%d,bootindex=%d", device, i, i+1)) // 0 is taken by -kernel
 	}
 	return a
 }

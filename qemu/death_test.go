@@ -69,4 +69,7 @@ func TestMachinesDieWithTheirContext(t *testing.T) {
 	cancel()
 	check(t, m.Wait(t.Context()))
 	check(t, m.Close())
+	if _, err := os.Stat(m.dir); !os.IsNotExist(err) {
+		t.Errorf("its folder is still there: %v", err)
+	}
 }

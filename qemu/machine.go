@@ -25,7 +25,10 @@ type Machine struct {
 	mu      sync.Mutex
 	process *process // the latest; nil before the first
 	closed  bool
-	unwatch func() bool
+
+	closing  sync.Once
+	closeErr error
+	unwatch  func() bool
 
 	stopped atomic.Bool // not under mu: QEMU reports while PowerOn holds it
 }
@@ -55,7 +58,9 @@ func start(ctx context.Context, cfg Config) (*Machine, error) {
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
+	m.mu.Lock()
 	m.unwatch = context.AfterFunc(ctx, func() { m.Close() })
+	m.mu.Unlock()
 	return m, nil
 }
 
@@ -89,8 +94,9 @@ func (m *Machine) PowerOn(ctx context.Context) error {
 	return nil
 }
 
-// Kill cuts the power: QEMU gets SIGKILL. What the guest had flushed to its disk is there at the next power on; what it had
-// only written may be lost, in an overlay, and is not when the disk is a raw file written in place. Killing a machine that is off does nothing.
+// Kill cuts the power: QEMU gets SIGKILL. What the guest had flushed to its disk is there at the next power on; what it
+// had only written may be lost, in an overlay, and is not when the disk is a raw file written in place. Killing a machine
+// that is off does nothing.
 func (m *Machine) Kill() {
 	if p := m.current(); p != nil {
 		p.kill("power cut")
@@ -103,25 +109,25 @@ func (m *Machine) PowerCycle(ctx context.Context) error {
 	return m.PowerOn(ctx)
 }
 
-// Close cuts the power for good and removes what the machine wrote, but for kept overlays and variables.
+// Close cuts the power for good and removes what the machine wrote, but for kept overlays and variables. A second call
+// waits until the first is through.
 func (m *Machine) Close() error {
-	m.mu.Lock()
-	p, closed := m.process, m.closed
-	m.closed = true
-	m.mu.Unlock()
-	if closed {
-		return nil
-	}
-	if m.unwatch != nil {
-		m.unwatch()
-	}
-	if p != nil {
-		p.kill("closed")
-	}
-	if err := os.RemoveAll(m.dir); err != nil {
-		return fmt.Errorf("machine %q: removing its folder: %w", m.config.Name, err)
-	}
-	return nil
+	m.closing.Do(func() {
+		m.mu.Lock()
+		p, unwatch := m.process, m.unwatch
+		m.closed = true
+		m.mu.Unlock()
+		if unwatch != nil {
+			unwatch()
+		}
+		if p != nil {
+			p.kill("closed")
+		}
+		if err := os.RemoveAll(m.dir); err != nil {
+			m.closeErr = fmt.Errorf("machine %q: removing its folder: %w", m.config.Name, err)
+		}
+	})
+	return m.closeErr
 }
 
 // Done is closed when the present power-on ends: a power-off by the guest, Kill, Close, or QEMU's death. A restart by the
