@@ -1,5 +1,5 @@
-# Phase. `make help` lists the targets; images/images.mk, qemu/qemu.mk and
-# examples/examples.mk hold those of their folders.
+# Phase. `make help` lists the targets; images/images.mk, qemu/qemu.mk,
+# examples/examples.mk and sdk/php/php.mk hold those of their folders.
 
 ARCH    ?= x86_64
 BUILD   := build
@@ -21,7 +21,8 @@ help: ## Show this list
 # must be installed; images and qemu say which of these a missing tool is in.
 DEPS := \
 	qemu-system-x86 qemu-system-arm qemu-utils ovmf qemu-efi-aarch64 \
-	e2fsprogs mtools dosfstools gdisk squashfs-tools
+	e2fsprogs mtools dosfstools gdisk squashfs-tools \
+	php-cli phpunit
 DEPS_FRESH := debootstrap
 
 deps: ## Install the Debian packages that building and testing need
@@ -30,6 +31,7 @@ deps: ## Install the Debian packages that building and testing need
 include images/images.mk
 include qemu/qemu.mk
 include examples/examples.mk
+include sdk/php/php.mk
 
 check: ## Format, vet, staticcheck, tidy, import table, both architectures, clean tree
 	@bad=$$(git ls-files -z '*.go' | xargs -0 gofmt -l); [ -z "$$bad" ] || { echo "gofmt would change:"; echo "$$bad"; exit 1; }
@@ -55,11 +57,13 @@ test: deps ## Everything in under 25 minutes; T=REGEXP runs just the tests so na
 else
 test: deps images-both
 	go test $(UNITS)
+	@$(MAKE) --no-print-directory test-php
 	PHASE_TIER=test go test -count=1 -timeout 40m -v ./tests/machines
 endif
 
 test-all: deps images-both ## Everything there is, in under 85 minutes
 	PHASE_TIER=all go test -count=1 -timeout 30m $(UNITS)
+	@$(MAKE) --no-print-directory test-php
 	PHASE_TIER=all go test -count=1 -timeout 80m -v ./tests/machines
 
 images-both:

@@ -34,6 +34,13 @@ final class Module
         return self::module("\x03\x40\x0c\x00\x0b", '');
     }
 
+    /** Writes once to its standard output, and never ends. */
+    public static function writesAndLoops(string $bytes): string
+    {
+        $call = implode('', array_map(self::number(...), [1, 0, 1, 8])) . "\x10" . chr(self::FD_WRITE) . "\x1a";
+        return self::module($call . "\x03\x40\x0c\x00\x0b", pack('VVVV', 16, strlen($bytes), 0, 0) . $bytes);
+    }
+
     public static function traps(): string
     {
         return self::module("\x00", '');

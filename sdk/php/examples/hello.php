@@ -1,0 +1,25 @@
+<?php
+
+/**
+ * Runs a module on this machine: hello.php [TEXT]. The module reverses its
+ * input; the receipt proves that it did.
+ */
+
+declare(strict_types=1);
+
+use Phase\Client;
+use Phase\Job;
+use Phase\Limits;
+
+require __DIR__ . '/../autoload.php';
+
+$build = __DIR__ . '/../../../build';
+$job = Job::fromFile(
+    "$build/examples/hello.wasm",
+    stdin: ($argv[1] ?? 'Hello from PHP') . "\n",
+    limits: new Limits(memoryMb: 64, timeoutSeconds: 10),
+);
+$result = Client::local("$build/bin/plasmd")->run($job)->orFail();
+
+echo $result->stdout;
+fprintf(STDERR, "%s says so, in %d ms\n", $result->receipt->statement->peerId, $result->receipt->statement->wallTimeMs);

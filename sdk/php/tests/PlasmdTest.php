@@ -1,0 +1,187 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Phase\Tests;
+
+use Phase\Client;
+use Phase\Exception\InvalidJob;
+use Phase\Exception\NotAuthorized;
+use Phase\Exception\Rejected;
+use Phase\Exception\TransportFailed;
+use Phase\Exception\WrongSignature;
+use Phase\Job;
+use Phase\Limits;
+use Phase\Outcome;
+use Phase\Pin;
+use Phase\Receipt;
+use Phase\Stream;
+use PHPUnit\Framework\TestCase;
+
+/** Jobs that the real plasmd runs, by every way there is to ask it. */
+final class PlasmdTest extends TestCase
+{
+    private static ?Plasmd $daemon = null;
+
+    public static function tearDownAfterClass(): void
+    {
+        self::$daemon?->stop();
+        self::$daemon = null;
+    }
+
+    private static function daemon(): Plasmd
+    {
+        return self::$daemon ??= new Plasmd();
+    }
+
+    /** @return array<string, array{string}> */
+    public function ways(): array
+    {
+        return ['plasmd run' => ['run'], 'HTTP' => ['http']];
+    }
+
+    private function client(string $way): Client
+    {
+        return match ($way) {
+            'run' => Client::local(Plasmd::program()),
+            'http' => Client::http(self::daemon()->url, self::daemon()->token, Pin::peer(self::daemon()->peerId)),
+        };
+    }
+
+    /** @dataProvider ways */
+    public function testEveryByteComesBack(string $way): void
+    {
+        $bytes = implode('', array_map('chr', range(0, 255)));
+        $out = ["\n\n  line\r\n", $bytes, str_repeat("\0\xff\n", 100000), ' '];
+        $module = Module::writes([[1, $out[0]], [2, "plasmd: \n"], [1, $out[1]], [2, $bytes], [1, $out[2]], [2, "\n"], [1, $out[3]]], 7);
+        $result = $this->client($way)->run(new Job($module));
+        self::assertSame(bin2hex(implode('', $out)), bin2hex($result->stdout));
+        self::assertSame(bin2hex("plasmd: \n{$bytes}\n"), bin2hex($result->stderr));
+        self::assertSame([Outcome::Exited, 7], [$result->outcome, $result->exitCode]);
+    }
+
+    /** @dataProvider ways */
+    public function testErrorsThatLookLikePlasmds(string $way): void
+    {
+        $result = $this->client($way)->run(new Job(Module::writes([[2, 'plasmd: the module says so']], 1)));
+        self::assertSame(['', 'plasmd: the module says so', 1], [$result->stdout, $result->stderr, $result->exitCode]);
+    }
+
+    /** @dataProvider ways */
+    public function testInputArgumentsAndEnvironment(string $way): void
+    {
+        $input = random_bytes(1 << 20);
+        $hello = Job::fromFile(Plasmd::example('hello'), ['--memory', '', "ü\n\x07"], ['K' => 'V', '0' => '=', 'A' => "\u{2028}<&>"], "\xff$input");
+        $result = $this->client($way)->run($hello);
+        self::assertSame(strlen($input) + 1, strlen($result->stdout));
+        self::assertSame("\xff", $result->stdout[-1]);
+        self::assertSame(hash('sha256', "\xff$input"), $result->receipt->statement->stdinSha256);
+    }
+
+    /** @return array<string, array{string, string, Outcome}> */
+    public function ends(): array
+    {
+        $ends = [];
+        foreach ($this->ways() as $name => [$way]) {
+            $ends["$name, trapped"] = [$way, Module::traps(), Outcome::Trapped];
+            $ends["$name, timeout"] = [$way, Module::loops(), Outcome::Timeout];
+            $ends["$name, memory"] = [$way, Module::needs(2000), Outcome::Memory];
+        }
+        return $ends;
+    }
+
+    /** @dataProvider ends */
+    public function testEnds(string $way, string $module, Outcome $outcome): void
+    {
+        $result = $this->client($way)->run(new Job($module, limits: new Limits(memoryMb: 64, timeoutSeconds: 1)));
+        self::assertSame([$outcome, $outcome->exitCode()], [$result->outcome, $result->exitCode]);
+    }
+
+    public function testOutputIsLimited(): void
+    {
+        $result = $this->client('http')->run(new Job(Module::floods(), limits: new Limits(timeoutSeconds: 20, outputBytes: 100000)));
+        self::assertSame([Outcome::Output, 141], [$result->outcome, $result->exitCode]);
+        self::assertLessThanOrEqual(100000, strlen($result->stdout));
+        foreach ([new Limits(outputBytes: 10), new Limits(cpuCores: 2)] as $limits) {
+            try {
+                $this->client('run')->run(new Job(Module::traps(), limits: $limits));
+                self::fail('plasmd run passes a limit over');
+            } catch (InvalidJob) {
+                $this->addToAssertionCount(1);
+            }
+        }
+    }
+
+    /** @dataProvider ways */
+    public function testWhatIsNoModuleIsRejected(string $way): void
+    {
+        try {
+            $this->client($way)->run(new Job("\0asm\x0d\0\1\0"));
+            self::fail('a component was run');
+        } catch (Rejected $e) {
+            self::assertStringContainsString('component', $e->detail);
+        }
+    }
+
+    /** @dataProvider ways */
+    public function testOutputComesBeforeTheEnd(string $way): void
+    {
+        $job = new Job(Module::writesAndLoops('early'), limits: new Limits(timeoutSeconds: 30));
+        $started = hrtime(true);
+        foreach ($this->client($way)->stream($job) as $chunk) {
+            self::assertSame([Stream::Stdout, 'early'], [$chunk->stream, $chunk->bytes]);
+            break; // and cancel the rest
+        }
+        self::assertTrue(isset($chunk), 'nothing came');
+        self::assertLessThan(20.0, (hrtime(true) - $started) / 1e9);
+    }
+
+    public function testReceiptIsForAnybody(): void
+    {
+        $result = $this->client('http')->run(new Job(Module::writes([[1, 'x']])));
+        $peer = Pin::peer(self::daemon()->peerId);
+        $again = Receipt::verify($result->receipt->bytes, $peer);
+        self::assertSame($result->receipt->statement->runId, $again->statement->runId);
+        $file = tempnam(sys_get_temp_dir(), 'phase-receipt-');
+        try {
+            file_put_contents($file, $result->receipt->bytes);
+            exec(Plasmd::program() . " receipt verify --key $peer->peerId $file", $said, $code);
+            self::assertSame(0, $code, implode("\n", $said));
+        } finally {
+            unlink($file);
+        }
+        $this->expectException(WrongSignature::class);
+        Receipt::verify($result->receipt->bytes, (new SigningNode())->pin());
+    }
+
+    public function testAnotherNodeIsNotBelieved(): void
+    {
+        $client = Client::http(self::daemon()->url, self::daemon()->token, (new SigningNode())->pin());
+        $this->expectException(WrongSignature::class);
+        $client->run(new Job(Module::writes([])));
+    }
+
+    public function testWrongTokenIsRefused(): void
+    {
+        $client = Client::http(self::daemon()->url, 'not-the-token', Pin::peer(self::daemon()->peerId));
+        $this->expectException(NotAuthorized::class);
+        $client->run(new Job(Module::writes([])));
+    }
+
+    public function testNoProgram(): void
+    {
+        $this->expectException(TransportFailed::class);
+        Client::local('/nowhere/plasmd')->run(new Job(Module::writes([])));
+    }
+
+    public function testNothingIsLeftBehind(): void
+    {
+        $before = glob(sys_get_temp_dir() . '/phase-????????????????');
+        $this->client('run')->run(new Job(Module::writes([])));
+        foreach ($this->client('run')->stream(new Job(Module::writesAndLoops('x'), limits: new Limits(timeoutSeconds: 30))) as $chunk) {
+            break;
+        }
+        unset($chunk);
+        self::assertSame($before, glob(sys_get_temp_dir() . '/phase-????????????????'));
+    }
+}
