@@ -22,7 +22,8 @@ help: ## Show this list
 DEPS := \
 	qemu-system-x86 qemu-system-arm qemu-utils ovmf qemu-efi-aarch64 \
 	e2fsprogs mtools dosfstools gdisk squashfs-tools \
-	php-cli phpunit
+	php-cli phpunit \
+	avahi-daemon avahi-utils dbus
 DEPS_FRESH := debootstrap
 
 deps: ## Install the Debian packages that building and testing need
