@@ -25,8 +25,10 @@ const (
 	bootData   = "/run/phase/plasmd"    // the same where nothing is kept
 	rootFile   = "/etc/phase/root.json" // whose signatures count
 	resolvFile = "/tmp/resolv.conf"     // /etc/resolv.conf is a link to it
-	plasmdUID  = 900                    // plasmd in /etc/passwd
-	plasmdGID  = 900
+	// plasmdSocket is in RAM whatever is kept, in a folder that plasmd may write.
+	plasmdSocket = "/run/phase/plasmd/plasmd.sock"
+	plasmdUID    = 900 // plasmd in /etc/passwd
+	plasmdGID    = 900
 )
 
 // node is the machine as init knows it. The steps of the boot fill it one after

@@ -24,7 +24,7 @@ func table(o boot.Options, data string) []supervise.Service {
 	if data == "" {
 		data = bootData
 	}
-	plasmd := []string{"start", "--http", listen, "--state", runDir, "--root", rootFile, "--data", data}
+	plasmd := []string{"start", "--http", listen, "--state", runDir, "--root", rootFile, "--data", data, "--socket", plasmdSocket}
 	return []supervise.Service{
 		{Name: "net", Path: phase, Args: []string{"--state", runDir, "--resolv", resolvFile}},
 		{Name: "plasmd", Path: phase, Args: plasmd, UID: plasmdUID, GID: plasmdGID},

@@ -1,97 +1,143 @@
-// Package api is the node's own interface under /v1: whoever holds the node's
-// token has it run jobs and gets their output with a signed receipt. It speaks
-// HTTP; the jobs themselves are package job's.
+// Package api is the node's own interface under /v1: who holds the owner's
+// token, or may open the unix socket, sends a job and gets its receipt, sees
+// what became of it, ends it, and reads the log. openapi.yaml beside it
+// describes every route, and a test holds the two together.
 package api
 
 import (
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
+	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
-	"mime"
-	"mime/multipart"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
-	"time"
 
+	"phase/appliance/history"
 	"phase/appliance/job"
-	"phase/appliance/jobspec"
 	"phase/appliance/problem"
-	"phase/appliance/strictjson"
-	"phase/appliance/wasm"
+	"phase/appliance/runs"
 )
 
 // Config is what the interface works with.
 type Config struct {
-	Token  string // of the owner; requests carry it as "Authorization: Bearer TOKEN"
-	Runner *job.Runner
+	Runs    *runs.Runs
+	History *history.History
+	Log     *Log // what GET /v1/logs answers
+	// Who the node is; its receipts verify against PeerID.
+	Name, PeerID, Version, Arch string
 }
 
-// MaxStdin is the largest input of a job in bytes.
-const MaxStdin = 64 << 20
+// minToken is the least length of a token: 16 characters of hex are 64 bits.
+const minToken = 16
 
-// Handler serves /v1/jobs. The token is compared before a byte of the body is
-// read.
-func Handler(c Config) (http.Handler, error) {
-	if len(c.Token) < 16 {
-		return nil, errors.New("serving /v1: the token must have at least 16 characters")
+// NotAuthorized is the code of a request without the right to ask.
+const notAuthorized = "NotAuthorized"
+
+// Handler serves /v1 to whoever sends the token as "Authorization: Bearer
+// TOKEN". It is compared before a byte of the body is read.
+func Handler(c Config, token string) (http.Handler, error) {
+	if len(token) < minToken {
+		return nil, fmt.Errorf("serving /v1: the token must have at least %d characters", minToken)
 	}
-	mux := http.NewServeMux()
-	mux.HandleFunc("POST /v1/jobs", c.post)
-	mux.HandleFunc("/v1/jobs", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Allow", http.MethodPost)
-		problem.Write(w, http.StatusMethodNotAllowed, "jobs are sent with POST")
-	})
-	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
-		problem.Write(w, http.StatusNotFound, "there is no such route; POST /v1/jobs runs a job")
-	})
-	want := sha256.Sum256([]byte(c.Token))
+	want, next := sha256.Sum256([]byte(token)), c.mux()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 		got := sha256.Sum256([]byte(token))
 		if !strings.EqualFold(scheme, "Bearer") || subtle.ConstantTimeCompare(got[:], want[:]) != 1 {
 			w.Header().Set("WWW-Authenticate", `Bearer realm="phase"`)
-			problem.WriteCode(w, http.StatusUnauthorized, "NotAuthorized", "send the node's token as Authorization: Bearer TOKEN; the node prints it on its console")
+			problem.WriteCode(w, http.StatusUnauthorized, notAuthorized, "send the node's token as Authorization: Bearer TOKEN; the node prints it on its console")
 			return
 		}
-		mux.ServeHTTP(w, r)
+		next.ServeHTTP(w, as(r, "token"))
 	}), nil
 }
 
-// post runs one job: multipart/form-data with the parts module and, each
-// optional, job (a job file), stdin and offer_nonce.
-func (c Config) post(w http.ResponseWriter, r *http.Request) {
-	offer, err := read(r)
+// Socket serves /v1 to whoever could open the unix socket, whose uid the kernel
+// tells (see Peer).
+func Socket(c Config) http.Handler {
+	next := c.mux()
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		uid, ok := r.Context().Value(peerKey{}).(uint32)
+		if !ok {
+			problem.WriteCode(w, http.StatusUnauthorized, notAuthorized, "the kernel does not say who asks")
+			return
+		}
+		next.ServeHTTP(w, as(r, fmt.Sprintf("uid %d", uid)))
+	})
+}
+
+type requesterKey struct{}
+
+// as is the request in the name of a requester.
+func as(r *http.Request, requester string) *http.Request {
+	return r.WithContext(context.WithValue(r.Context(), requesterKey{}, requester))
+}
+
+func requester(r *http.Request) string { return r.Context().Value(requesterKey{}).(string) }
+
+// methods are the handlers of one path.
+type methods map[string]http.HandlerFunc
+
+// routes are all there are.
+func (c Config) routes() map[string]methods {
+	return map[string]methods{
+		"/v1/jobs":                 {http.MethodPost: c.post, http.MethodGet: c.list},
+		"/v1/jobs/{run_id}":        {http.MethodGet: c.get},
+		"/v1/jobs/{run_id}/cancel": {http.MethodPost: c.cancel},
+		"/v1/logs":                 {http.MethodGet: c.logs},
+		"/v1/node":                 {http.MethodGet: c.node},
+	}
+}
+
+func (c Config) mux() *http.ServeMux {
+	mux := http.NewServeMux()
+	for path, m := range c.routes() {
+		allow := slices.Sorted(maps.Keys(m))
+		if m[http.MethodGet] != nil {
+			m[http.MethodHead] = m[http.MethodGet]
+			allow = append(allow, http.MethodHead)
+		}
+		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
+			handle, ok := m[r.Method]
+			if !ok {
+				w.Header().Set("Allow", strings.Join(allow, ", "))
+				problem.Write(w, http.StatusMethodNotAllowed, path+" is for "+strings.Join(allow, ", "))
+				return
+			}
+			handle(w, r)
+		})
+	}
+	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
+		problem.Write(w, http.StatusNotFound, "there is no such route; POST /v1/jobs runs a job, GET /v1/jobs lists them")
+	})
+	return mux
+}
+
+// reply sends one JSON object.
+func reply(w http.ResponseWriter, status int, v any) {
+	body, err := json.Marshal(v)
 	if err != nil {
-		refuse(w, err)
+		refuse(w, fmt.Errorf("writing the answer: %w", err))
 		return
 	}
-	// A job may take longer than any limit the server sets for a request.
-	control := http.NewResponseController(w)
-	if err := errors.Join(control.SetReadDeadline(time.Time{}), control.SetWriteDeadline(time.Time{})); err != nil && !errors.Is(err, http.ErrNotSupported) {
-		refuse(w, fmt.Errorf("waiting for the job: %w", err))
-		return
-	}
-	done, err := c.Runner.Execute(r.Context(), offer)
-	if err != nil {
-		refuse(w, err)
-		return
-	}
-	slog.Info("job", "run", done.RunID, "job", done.JobID, "outcome", done.Outcome, "exit", done.ExitCode, "took", done.Finished.Sub(done.Started).Round(time.Millisecond))
-	body, err := done.Answer()
-	if err != nil {
-		refuse(w, err)
-		return
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Content-Length", fmt.Sprint(len(body)))
+	send(w, status, append(body, '\n'))
+}
+
+func send(w http.ResponseWriter, status int, body []byte) {
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Content-Length", fmt.Sprint(len(body)))
+	h.Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
 	_, _ = w.Write(body) // a requester that has left is its own loss
 }
 
-// badRequest is an error in the request; large one that is too long.
+// badRequest is an error in the request.
 type badRequest struct {
 	status int
 	detail string
@@ -111,84 +157,31 @@ var statuses = map[job.Reason]int{
 	job.QueueFull:             http.StatusServiceUnavailable,
 }
 
-func refuse(w http.ResponseWriter, err error) {
+// judge is the answer that an error has.
+func judge(err error) problem.Document {
 	var rejection *job.Rejection
 	var request *badRequest
 	switch {
 	case errors.As(err, &rejection):
-		if rejection.Reason == job.QueueFull {
-			w.Header().Set("Retry-After", "1")
-		}
-		problem.WriteCode(w, statuses[rejection.Reason], string(rejection.Reason), rejection.Detail)
+		return problem.New(statuses[rejection.Reason], string(rejection.Reason), rejection.Detail)
 	case errors.As(err, &request):
-		problem.WriteCode(w, request.status, string(job.InvalidRequest), request.detail)
+		return problem.New(request.status, string(job.InvalidRequest), request.detail)
+	case errors.Is(err, history.ErrUnknown):
+		return problem.New(http.StatusNotFound, "", "there is no such run, or it has given way to newer ones")
+	case errors.Is(err, runs.ErrOver), errors.Is(err, runs.ErrCancelled):
+		return problem.New(http.StatusConflict, "", err.Error())
 	case errors.Is(err, context.Canceled):
 		// The requester has left; nobody reads an answer.
-	default:
-		slog.Error("job", "error", err)
-		problem.Write(w, http.StatusInternalServerError, err.Error())
+		return problem.New(http.StatusConflict, "", "whoever asked has left")
 	}
+	slog.Error("api", "error", err)
+	return problem.New(http.StatusInternalServerError, "", err.Error())
 }
 
-// parts are the parts of a request and how many bytes each may have.
-var parts = map[string]int64{
-	"job":         strictjson.MaxBytes,
-	"module":      wasm.MaxModule,
-	"stdin":       MaxStdin,
-	"offer_nonce": 64,
-}
-
-// read takes a request apart.
-func read(r *http.Request) (job.Offer, error) {
-	kind, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if err != nil || kind != "multipart/form-data" || params["boundary"] == "" {
-		return job.Offer{}, &badRequest{http.StatusUnsupportedMediaType, "a job is sent as multipart/form-data with the parts module and, each optional, job, stdin and offer_nonce"}
+func refuse(w http.ResponseWriter, err error) {
+	p := judge(err)
+	if p.Status == http.StatusServiceUnavailable {
+		w.Header().Set("Retry-After", "1")
 	}
-	got := map[string][]byte{}
-	for form := multipart.NewReader(r.Body, params["boundary"]); ; {
-		part, err := form.NextRawPart()
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			return job.Offer{}, bad("reading the request: %v", err)
-		}
-		name := part.FormName()
-		limit, known := parts[name]
-		if _, twice := got[name]; !known || twice {
-			return job.Offer{}, bad("the part %.40q is unknown or there twice; module, job, stdin and offer_nonce are known", name)
-		}
-		data, err := io.ReadAll(io.LimitReader(part, limit+1))
-		if err != nil {
-			return job.Offer{}, bad("reading the part %s: %v", name, err)
-		}
-		if int64(len(data)) > limit {
-			return job.Offer{}, &badRequest{http.StatusRequestEntityTooLarge, fmt.Sprintf("the part %s is larger than %d bytes", name, limit)}
-		}
-		got[name] = data
-	}
-	return offer(got)
-}
-
-// offer makes an offer of a request's parts. Without a job file, the module is
-// run with the default limits.
-func offer(got map[string][]byte) (job.Offer, error) {
-	module, ok := got["module"]
-	if !ok {
-		return job.Offer{}, bad("the part module is missing")
-	}
-	o := job.Offer{Module: module, Stdin: got["stdin"], Nonce: string(got["offer_nonce"])}
-	var err error
-	if file, ok := got["job"]; ok {
-		o.Spec, err = jobspec.Parse(file)
-	} else {
-		o.Spec, err = jobspec.New(jobspec.Default(module))
-	}
-	if err != nil {
-		return job.Offer{}, bad("%v", err)
-	}
-	if _, ok := got["offer_nonce"]; !ok {
-		o.Nonce = job.NewNonce()
-	}
-	return o, nil
+	problem.WriteCode(w, p.Status, p.Code, p.Detail)
 }

@@ -16,11 +16,14 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
+	"phase/appliance/history"
 	"phase/appliance/identity"
 	"phase/appliance/job"
 	"phase/appliance/jobspec"
 	"phase/appliance/receipt"
+	"phase/appliance/runs"
 )
 
 func TestMain(m *testing.M) {
@@ -35,13 +38,39 @@ const token = "0123456789abcdef0123456789abcdef"
 // empty is the least module that can run: it does nothing.
 var empty = []byte("\x00asm\x01\x00\x00\x00")
 
-func server(t *testing.T) (*httptest.Server, identity.Identity) {
+// limits of the nodes under test.
+var limits = runs.Limits{
+	Cores: 2, MemoryMB: 4096, Queue: 2, PerRequester: 4, TimeoutSec: 3600,
+	OutputBytes: jobspec.DefaultOutputBytes, HeldBytes: 256 << 20,
+}
+
+// node returns the interface of a node with a history in memory.
+func node(t *testing.T) (Config, identity.Identity) {
 	t.Helper()
 	id, err := identity.Ephemeral(rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	h, err := Handler(Config{Token: token, Runner: job.NewRunner(id, 1)})
+	h, err := history.Open("", history.Limits{Runs: 100, Bytes: 16 << 20, Nonces: 1000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := h.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	r := runs.New(job.NewRunner(id), h, limits, time.Now)
+	return Config{
+		Runs: r, History: h, Log: NewLog(io.Discard, time.Now),
+		Name: id.Name(), PeerID: id.PeerID(), Version: "devel", Arch: "x86_64",
+	}, id
+}
+
+func server(t *testing.T) (*httptest.Server, identity.Identity) {
+	t.Helper()
+	c, id := node(t)
+	h, err := Handler(c, token)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -221,7 +250,7 @@ func TestOnlyTheTokenOpens(t *testing.T) {
 	if status, _, text := post(t, s, token, kind, strings.NewReader(sent)); status != 200 {
 		t.Errorf("the token: %d %s", status, text)
 	}
-	if _, err := Handler(Config{Token: "", Runner: nil}); err == nil {
+	if _, err := Handler(Config{}, ""); err == nil {
 		t.Error("a handler without a token")
 	}
 }
@@ -243,7 +272,14 @@ func TestRoutes(t *testing.T) {
 	for _, c := range []struct {
 		method, path string
 		status       int
-	}{{"GET", "/v1/jobs", 405}, {"DELETE", "/v1/jobs", 405}, {"GET", "/v1/other", 404}} {
+	}{
+		{"DELETE", "/v1/jobs", 405}, {"PUT", "/v1/jobs/0", 405}, {"GET", "/v1/jobs/0/cancel", 405}, {"POST", "/v1/node", 405},
+		{"GET", "/v1/other", 404}, {"GET", "/v1/jobs/0", 400}, {"GET", "/v1/jobs/" + strings.Repeat("0", 32), 404},
+		{"POST", "/v1/jobs/" + strings.Repeat("0", 32) + "/cancel", 404}, {"GET", "/v1/jobs?limit=0", 400},
+		{"GET", "/v1/jobs?limit=1001", 400}, {"GET", "/v1/jobs?limit=1&limit=2", 400}, {"GET", "/v1/jobs?page=2", 400},
+		{"GET", "/v1/jobs?before=x", 400}, {"GET", "/v1/jobs?before=" + strings.Repeat("0", 32), 404}, {"GET", "/v1/logs?lines=x", 400},
+		{"GET", "/v1/node?a=%zz", 400},
+	} {
 		r, err := http.NewRequest(c.method, s.URL+c.path, nil)
 		if err != nil {
 			t.Fatal(err)
@@ -260,6 +296,11 @@ func TestRoutes(t *testing.T) {
 	}
 }
 
+// room is room for everything.
+type room struct{}
+
+func (room) Hold(int64) error { return nil }
+
 // FuzzRead: a body that is no request is refused and never panics, and what is
 // read is an offer whose job names its module, or is refused later as one that
 // does not.
@@ -269,9 +310,12 @@ func FuzzRead(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body []byte) {
 		r := httptest.NewRequest(http.MethodPost, "/v1/jobs", bytes.NewReader(body))
 		r.Header.Set("Content-Type", "multipart/form-data; boundary=x")
-		offer, err := read(r)
-		if err == nil && (offer.Spec.ID() == "" || offer.Nonce == "" && !bytes.Contains(body, []byte("offer_nonce"))) {
-			t.Fatalf("read %q as %+v", body, offer)
+		for _, stream := range []bool{false, true} {
+			r.Body = io.NopCloser(bytes.NewReader(body))
+			got, err := read(r, stream, room{})
+			if err == nil && (got.offer.Spec.ID() == "" || got.offer.Nonce == "" && !bytes.Contains(body, []byte("offer_nonce"))) {
+				t.Fatalf("read %q as %+v", body, got.offer)
+			}
 		}
 	})
 }

@@ -16,9 +16,11 @@ import (
 	"time"
 
 	"phase/appliance/api"
+	"phase/appliance/history"
 	"phase/appliance/identity"
 	"phase/appliance/job"
 	"phase/appliance/jobspec"
+	"phase/appliance/runs"
 )
 
 // never is an input that does not come: reading it waits until it is summed up.
@@ -43,11 +45,24 @@ func daemon(tb testing.TB) (*job.Runner, *httptest.Server) {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	runner := job.NewRunner(id, 1000)
+	runner := job.NewRunner(id)
 	if runner.Pool, err = job.OpenPool(job.Kept{}); err != nil {
 		tb.Fatal(err)
 	}
-	handler, err := api.Handler(api.Config{Token: token, Runner: runner})
+	h, err := history.Open("", history.Limits{Runs: 1000, Bytes: 8 << 20, Nonces: 1000})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		if err := h.Close(); err != nil {
+			tb.Error(err)
+		}
+	})
+	all := runs.New(runner, h, runs.Limits{
+		Cores: runtime.NumCPU(), MemoryMB: 64 << 10, Queue: 1000, PerRequester: 1000,
+		TimeoutSec: 3600, OutputBytes: 1 << 30, HeldBytes: 1 << 30,
+	}, time.Now)
+	handler, err := api.Handler(api.Config{Runs: all, History: h, Log: api.NewLog(io.Discard, time.Now)}, token)
 	if err != nil {
 		tb.Fatal(err)
 	}

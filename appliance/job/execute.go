@@ -14,7 +14,6 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-	"sync"
 	"unicode/utf8"
 
 	"phase/appliance/compiled"
@@ -81,34 +80,18 @@ type Done struct {
 	Receipt        []byte // the envelope
 }
 
-// Runner runs offers, a few at a time, and signs what they did.
+// Runner runs offers and signs what they did. How many run at once, and which
+// have been run before, is for its caller to know.
 type Runner struct {
 	// Pool is where jobs run; nil gives each job processes of its own. It is
 	// set before the first Execute and closed by who made it.
 	Pool *Pool
 
 	identity identity.Identity
-	running  chan struct{} // holds one value a job that runs
-	waiting  chan struct{} // … or waits
-
-	mu     sync.Mutex
-	nonces map[string]bool
-	order  []string // of nonces, oldest first
 }
 
-// maxNonces is how many offers are remembered, so that none runs twice.
-const maxNonces = 1 << 16
-
-// NewRunner returns a runner that signs as id, runs one job a core and lets
-// queue more wait.
-func NewRunner(id identity.Identity, queue int) *Runner {
-	cores := runtime.NumCPU()
-	return &Runner{
-		identity: id,
-		running:  make(chan struct{}, cores), waiting: make(chan struct{}, cores+queue),
-		nonces: map[string]bool{},
-	}
-}
+// NewRunner returns a runner that signs as id.
+func NewRunner(id identity.Identity) *Runner { return &Runner{identity: id} }
 
 // NewNonce returns an offer_nonce.
 func NewNonce() string {
@@ -117,69 +100,46 @@ func NewNonce() string {
 	return base64.StdEncoding.EncodeToString(nonce)
 }
 
-// Execute runs an offer and returns what it did, with the receipt. The error is
-// a *Rejection when the offer was at fault or there is no room for it.
-func (r *Runner) Execute(ctx context.Context, o Offer) (Done, error) {
-	if err := r.accept(o); err != nil {
-		return Done{}, err
-	}
-	select {
-	case r.waiting <- struct{}{}:
-		defer func() { <-r.waiting }()
-	default:
-		return Done{}, &Rejection{QueueFull, fmt.Sprintf("%d jobs run or wait already; try again later", cap(r.waiting))}
-	}
-	select {
-	case r.running <- struct{}{}:
-		defer func() { <-r.running }()
-	case <-ctx.Done():
-		return Done{}, fmt.Errorf("waiting for other jobs to end: %w", ctx.Err())
-	}
-	if !r.first(o.Nonce) {
-		return Done{}, &Rejection{InvalidRequest, "offer_nonce: this offer has been run already; choose another nonce"}
-	}
-	return r.run(ctx, o)
-}
+// Accepted is an offer whose parts belong together. Only Accept makes one.
+type Accepted struct{ offer Offer }
 
-// accept judges an offer before it takes any room.
-func (r *Runner) accept(o Offer) error {
+// Accept judges an offer by itself: its nonce has the form it must have, module
+// and input are those the job names, and the module is one. The error is a
+// *Rejection.
+func Accept(o Offer) (Accepted, error) {
 	if err := receipt.CheckNonce(o.Nonce); err != nil {
-		return &Rejection{InvalidRequest, err.Error()}
+		return Accepted{}, &Rejection{InvalidRequest, err.Error()}
 	}
 	if o.Input != nil && o.Spec.Job().StdinHash != "" {
-		return &Rejection{InvalidRequest, "stdin_hash: the input of a job that names its digest must be there before it runs"}
+		return Accepted{}, &Rejection{InvalidRequest, "stdin_hash: the input of a job that names its digest must be there before it runs"}
 	}
 	if err := o.Spec.Accept(o.Module, o.Stdin); err != nil {
-		return &Rejection{InvalidRequest, err.Error()}
+		return Accepted{}, &Rejection{InvalidRequest, err.Error()}
 	}
 	switch _, err := wasm.Inspect(o.Module); {
 	case errors.Is(err, wasm.ErrComponent):
-		return &Rejection{RuntimeNotSupported, err.Error()}
+		return Accepted{}, &Rejection{RuntimeNotSupported, err.Error()}
 	case err != nil:
-		return &Rejection{InvalidRequest, err.Error()}
+		return Accepted{}, &Rejection{InvalidRequest, err.Error()}
 	}
 	if has, wants := runtime.NumCPU(), o.Spec.Job().CPUCores; wants > has {
-		return &Rejection{InsufficientResources, fmt.Sprintf("cpu_cores: %d asked for, this node has %d", wants, has)}
+		return Accepted{}, &Rejection{InsufficientResources, fmt.Sprintf("cpu_cores: %d asked for, this node has %d", wants, has)}
 	}
-	return nil
+	return Accepted{o}, nil
 }
 
-// first remembers a nonce and reports whether it is new.
-func (r *Runner) first(nonce string) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	raw, err := strictjson.Base64(nonce) // one nonce, however it is spelled
-	if err != nil || r.nonces[string(raw)] {
-		return false
+// Execute accepts an offer, runs it and returns what it did, with the receipt.
+// The error is a *Rejection when the offer was at fault.
+func (r *Runner) Execute(ctx context.Context, o Offer) (Done, error) {
+	accepted, err := Accept(o)
+	if err != nil {
+		return Done{}, err
 	}
-	r.nonces[string(raw)] = true
-	r.order = append(r.order, string(raw))
-	if len(r.order) > maxNonces {
-		delete(r.nonces, r.order[0])
-		r.order = r.order[1:]
-	}
-	return true
+	return r.Run(ctx, accepted)
 }
+
+// Run is Execute for an offer that was accepted before.
+func (r *Runner) Run(ctx context.Context, a Accepted) (Done, error) { return r.run(ctx, a.offer) }
 
 // ProgramName is what a job's module finds as its own name, argument 0: the
 // same on every node, as the job file does not set it.

@@ -1,9 +1,12 @@
 package job
 
 import (
-	"context"
+	"bytes"
 	"crypto/rand"
+	"crypto/sha256"
 	"errors"
+	"io"
+	"strings"
 	"testing"
 
 	"phase/appliance/identity"
@@ -25,17 +28,17 @@ func offer(t *testing.T, module []byte, change func(*jobspec.Job)) Offer {
 	return Offer{Spec: spec, Module: module, Nonce: NewNonce()}
 }
 
-func runner(t *testing.T, queue int) (*Runner, receipt.Pin) {
+func runner(t *testing.T) (*Runner, receipt.Pin) {
 	t.Helper()
 	id, err := identity.Ephemeral(rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return NewRunner(id, queue), receipt.Pin{PeerID: id.PeerID(), Key: id.Public()}
+	return NewRunner(id), receipt.Pin{PeerID: id.PeerID(), Key: id.Public()}
 }
 
 func TestEveryOutcomeHasAReceipt(t *testing.T) {
-	r, pin := runner(t, 0)
+	r, pin := runner(t)
 	limit := int64(100)
 	for want, o := range map[jobspec.Outcome]Offer{
 		jobspec.Exited:  offer(t, assembled{}.bytes(), nil),
@@ -64,35 +67,58 @@ func TestEveryOutcomeHasAReceipt(t *testing.T) {
 	}
 }
 
+// sent is an input that is still being sent.
+type sent struct{ io.Reader }
+
+func (sent) Sum() [sha256.Size]byte { return sha256.Sum256(nil) }
+
 func TestRejections(t *testing.T) {
-	r, _ := runner(t, 0)
-	reason := func(err error) Reason {
+	module := assembled{}.bytes()
+	good := offer(t, module, nil)
+	named := offer(t, module, func(j *jobspec.Job) { j.StdinHash = jobspec.Hash(nil) })
+	named.Input = sent{strings.NewReader("")}
+	other, short := good, good
+	other.Module, short.Nonce = append(module, 0), "AAAA"
+	for name, c := range map[string]struct {
+		offer  Offer
+		reason Reason
+	}{
+		"another module": {other, InvalidRequest},
+		"short nonce":    {short, InvalidRequest},
+		"named and sent": {named, InvalidRequest},
+		"a component":    {offer(t, []byte("\x00asm\x0d\x00\x01\x00"), nil), RuntimeNotSupported},
+		"no module":      {offer(t, []byte("MZ"), nil), InvalidRequest},
+		"64 cores":       {offer(t, module, func(j *jobspec.Job) { j.CPUCores = 64 }), InsufficientResources},
+	} {
+		_, err := Accept(c.offer)
 		var rejection *Rejection
-		if !errors.As(err, &rejection) {
-			return Reason("not a rejection")
+		if !errors.As(err, &rejection) || rejection.Reason != c.reason {
+			t.Errorf("%s: %v", name, err)
 		}
-		return rejection.Reason
 	}
-	good := offer(t, assembled{}.bytes(), nil)
-	if _, err := r.Execute(t.Context(), good); err != nil {
+}
+
+// An input that is sent while the module runs, and output that is passed on as
+// it comes, are in the receipt like any other.
+func TestStreams(t *testing.T) {
+	module, err := probe()
+	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.Execute(t.Context(), good); reason(err) != InvalidRequest {
-		t.Errorf("the same offer again: %v", err)
+	r, pin := runner(t)
+	o := offer(t, module, func(j *jobspec.Job) { j.MemoryMB, j.Args = 64, []string{"cat"} })
+	o.RunID = NewRunID()
+	var stdout bytes.Buffer
+	o.Input, o.Stdout = sent{strings.NewReader("streamed")}, &stdout
+	done, err := r.Execute(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
 	}
-	for range cap(r.waiting) {
-		r.waiting <- struct{}{}
+	s, err := receipt.Verify(done.Receipt, pin)
+	if err != nil || stdout.String() != "streamed" || len(done.Stdout) != 0 || s.Predicate.RunID != o.RunID || done.RunID != o.RunID {
+		t.Errorf("%q, %+v, %v", stdout.String(), s.Predicate, err)
 	}
-	if _, err := r.Execute(t.Context(), offer(t, assembled{}.bytes(), nil)); reason(err) != QueueFull {
-		t.Errorf("no room: %v", err)
-	}
-	<-r.waiting
-	for range cap(r.running) {
-		r.running <- struct{}{}
-	}
-	left, leave := context.WithCancel(t.Context())
-	leave()
-	if _, err := r.Execute(left, offer(t, assembled{}.bytes(), nil)); !errors.Is(err, context.Canceled) {
-		t.Errorf("left while waiting: %v", err)
+	if err := s.CheckStdout(sha256.Sum256(stdout.Bytes())); err != nil {
+		t.Error(err)
 	}
 }

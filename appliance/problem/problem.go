@@ -14,14 +14,20 @@ import (
 // ContentType of the body.
 const ContentType = "application/problem+json"
 
-// document is RFC 9457, section 3. Its type is "about:blank" where the status
+// Document is RFC 9457, section 3. Its type is "about:blank" where the status
 // says it all (section 4.2.1).
-type document struct {
+type Document struct {
 	Type   string `json:"type"`
 	Title  string `json:"title"`
 	Status int    `json:"status"`
 	Detail string `json:"detail,omitempty"`
 	Code   string `json:"code,omitempty"`
+}
+
+// New returns the document of a status, with one word for machines in the
+// member "code", and what a person should know or do. Detail is cleaned.
+func New(status int, code, detail string) Document {
+	return Document{Type: "about:blank", Title: http.StatusText(status), Status: status, Code: code, Detail: ui.Clean(detail)}
 }
 
 // Write answers with an HTTP status and what a person should know or do. What
@@ -32,9 +38,7 @@ func Write(w http.ResponseWriter, status int, detail string) { WriteCode(w, stat
 
 // WriteCode is Write with one word for machines in the member "code".
 func WriteCode(w http.ResponseWriter, status int, code, detail string) {
-	body, err := json.Marshal(document{
-		Type: "about:blank", Title: http.StatusText(status), Status: status, Code: code, Detail: ui.Clean(detail),
-	})
+	body, err := json.Marshal(New(status, code, detail))
 	if err != nil { // strings and a number always encode
 		panic(err)
 	}

@@ -3,7 +3,6 @@ package plasmd
 import (
 	"context"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"hash"
 	"io"
@@ -15,7 +14,6 @@ import (
 	"sync"
 	"time"
 
-	"phase/appliance/identity"
 	"phase/appliance/job"
 	"phase/appliance/jobspec"
 	"phase/appliance/program"
@@ -210,28 +208,4 @@ func (r reader) Read(p []byte) (int, error) {
 	n, err := r.from.Read(p)
 	r.to.Write(p[:n]) // a hash takes everything
 	return n, err
-}
-
-// effectiveUser is who runs this.
-var effectiveUser = os.Geteuid
-
-// laptopIdentity is the identity of whoever runs plasmd without a daemon: in
-// /var/lib/phase for root, else in $XDG_DATA_HOME/phase.
-func laptopIdentity() (identity.Identity, error) {
-	dir := "/var/lib/phase"
-	if effectiveUser() != 0 {
-		data := os.Getenv("XDG_DATA_HOME")
-		if !filepath.IsAbs(data) { // as the XDG base directory specification has it
-			home, err := os.UserHomeDir()
-			if err != nil {
-				return identity.Identity{}, fmt.Errorf("finding the identity: %w; set XDG_DATA_HOME", err)
-			}
-			data = filepath.Join(home, ".local", "share")
-		}
-		dir = filepath.Join(data, "phase")
-	}
-	if err := os.MkdirAll(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
-		return identity.Identity{}, fmt.Errorf("keeping an identity: %w", err)
-	}
-	return identity.Load(dir)
 }

@@ -12,11 +12,13 @@ import (
 	"sync"
 	"time"
 
+	"phase/appliance/api"
 	"phase/appliance/identity"
 	"phase/appliance/nearby"
 	"phase/appliance/program"
 	"phase/appliance/provide"
 	"phase/appliance/release"
+	"phase/appliance/runs"
 	"phase/appliance/status"
 	"phase/appliance/store"
 	"phase/appliance/trust"
@@ -24,8 +26,9 @@ import (
 
 const (
 	// drainTime is how long requests at work may go on after the end of the
-	// program was asked for; init waits a little longer before it kills.
-	drainTime = 5 * time.Second
+	// program was asked for, and of jobs when they are run; init waits a little
+	// longer before it kills.
+	drainTime = 2 * time.Second
 	// goodbyeTime is how long the announcer gets to take back what it said.
 	goodbyeTime = 2 * time.Second
 )
@@ -37,8 +40,13 @@ type server struct {
 	channel, arch string // of the release at /manifest.json
 	running       uint64 // version of the release that runs; 0 for none
 	stateDir      string // "" for none
-	address       string // to listen on
+	address       string // to listen on; "" for no HTTP
 	v1            http.Handler
+	local         net.Listener // the unix socket, nil for none
+	localV1       http.Handler // /v1 on it
+	runs          *runs.Runs   // nil where no jobs are run
+	api           api.Config
+	drain         time.Duration   // how long jobs may go on after the end was asked for
 	sandbox       func() []string // the walls around jobs; nil where none are run
 	announce      bool
 	log           io.Writer
@@ -56,37 +64,64 @@ type server struct {
 
 var errLoading = errors.New("the releases held are still being hashed")
 
+// front is one way in: a listener and what answers on it.
+type front struct {
+	listener net.Listener
+	v1       http.Handler
+	said     string
+}
+
 // run serves until ctx ends, then says goodbye and drains.
 func (s *server) run(ctx context.Context) error {
-	listener, err := listen(s.address)
-	if err != nil {
-		return err
+	var fronts []front
+	at := uint16(0)
+	if s.address != "" {
+		listener, err := listen(s.address)
+		if err != nil {
+			return err
+		}
+		at = port(listener)
+		fronts = append(fronts, front{listener, s.v1, "serving http on " + listener.Addr().String()})
+	}
+	if s.local != nil {
+		fronts = append(fronts, front{s.local, s.localV1, "listening on " + s.local.Addr().String()})
 	}
 	s.store, s.held = store.New(), errLoading
 	board := status.New(status.Config{
 		Name: s.id.Name(), PeerID: s.id.PeerID(), Program: program.Version, Version: s.running, Channel: s.channel, Arch: s.arch,
 		Store: s.store, Held: s.holding, Problems: s.problems, Sandbox: s.sandbox, Dir: s.stateDir, Now: time.Now,
 	})
-	handler := provide.Handler(provide.Config{
-		Store: s.store, Channel: s.channel, Arch: s.arch, Pages: board.Pages(), V1: s.v1,
-		Loading: func() bool { return errors.Is(s.holding(), errLoading) },
-	})
 	// Its end is the end of the others too.
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var tasks sync.WaitGroup
-	var served error
-	tasks.Go(func() {
-		defer cancel()
-		served = provide.Serve(ctx, provide.NewServer(board.Count(handler)), listener, drainTime)
-	})
-	fmt.Fprintf(s.log, "serving http on %s\n", listener.Addr())
-	tasks.Go(func() { s.hold(ctx, port(listener)) })
-	tasks.Wait()
-	if served != nil {
-		return fmt.Errorf("serving http on %s: %w", listener.Addr(), served)
+	served := make([]error, len(fronts))
+	for i, f := range fronts {
+		handler := provide.Handler(provide.Config{
+			Store: s.store, Channel: s.channel, Arch: s.arch, Pages: board.Pages(), V1: f.v1,
+			Loading: func() bool { return errors.Is(s.holding(), errLoading) },
+		})
+		server := provide.NewServer(board.Count(handler))
+		server.ConnContext = api.Peer
+		tasks.Go(func() {
+			defer cancel()
+			if err := provide.Serve(ctx, server, f.listener, s.drain+drainTime); err != nil {
+				served[i] = fmt.Errorf("%s: %w", f.said, err)
+			}
+		})
+		fmt.Fprintln(s.log, f.said)
 	}
-	return nil
+	if s.runs != nil {
+		tasks.Go(func() {
+			<-ctx.Done()
+			bound, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.drain)
+			defer cancel()
+			s.runs.Stop(bound)
+		})
+	}
+	tasks.Go(func() { s.hold(ctx, at) })
+	tasks.Wait()
+	return errors.Join(served...)
 }
 
 // hold fills the store, and then says on the console and the network what it

@@ -189,7 +189,13 @@ func TestServeRefuses(t *testing.T) {
 		{[]string{"provider", "status", "-a", "nowhere"}, 2},
 		{[]string{"provider", "status", "-a", "http://127.0.0.1:1"}, 1},
 		{[]string{"start", "--bootstrap", "/ip4/192.0.2.1"}, 2}, // not before there is a DHT
-		{[]string{"start", "--http", "nonsense"}, 2},
+		{[]string{"start", "--peer", "/ip4/192.0.2.1"}, 2},
+		{[]string{"start", "--listen", "/ip4/127.0.0.1"}, 2},
+		{[]string{"start", "--accept", "all"}, 2},
+		{[]string{"execute-job", "--on", "auto", "x.wasm"}, 2},
+		{[]string{"execute-job", "--replicas", "2", "x.wasm"}, 2},
+		{[]string{"start", "--http", "nonsense", "--data", dir, "--socket", filepath.Join(dir, socketName)}, 2},
+		{[]string{"start", "--config", filepath.Join(dir, "none.toml")}, 1},
 	} {
 		err := Run(t.Context(), c.args, nil, io.Discard, io.Discard)
 		if code, _ := program.Code(err); code != c.code {
@@ -212,7 +218,7 @@ func held(t *testing.T, signer *storetest.Signer, r storetest.Release, mode stri
 	if err := state.Write(dir, state.BootFile, boot); err != nil {
 		t.Fatal(err)
 	}
-	return []string{"start", "--http", "127.0.0.1:0", "--state", dir, "--root", filepath.Join(dir, "root", "1.json"), "--data", filepath.Join(dir, "data")}, at
+	return []string{"start", "--http", "127.0.0.1:0", "--state", dir, "--root", filepath.Join(dir, "root", "1.json"), "--socket", filepath.Join(dir, socketName), "--data", filepath.Join(dir, "data")}, at
 }
 
 func TestStart(t *testing.T) {

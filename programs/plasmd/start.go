@@ -8,29 +8,32 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"phase/appliance/api"
 	"phase/appliance/identity"
-	"phase/appliance/job"
+	"phase/appliance/program"
 	"phase/appliance/release"
 	"phase/appliance/state"
 	"phase/appliance/store"
 	"phase/appliance/trust"
 )
 
-// jobQueue is how many jobs may wait while others run.
-const jobQueue = 16
-
+// startCmd is the daemon. Init on a node says with flags what a configuration
+// says on a laptop.
 type startCmd struct {
-	HTTP  string `name:"http" default:"[::]:8080" placeholder:"ADDR" help:"Address to serve HTTP on (${default})."`
-	State string `default:"/run/phase" placeholder:"DIR" help:"Where the programs of a node meet (${default})."`
-	Data  string `placeholder:"DIR" help:"Where identity and token are kept; without it they are new at each start."`
-	Root  string `short:"r" default:"/etc/phase/root.json" placeholder:"FILE" help:"The root that the release held must verify under (${default})."`
+	Config string `placeholder:"F" help:"The configuration (default: where init writes it, if it is there)."`
+	HTTP   string `name:"http" placeholder:"ADDR" help:"Serve HTTP on this address too, like [::]:8080."`
+	Socket string `placeholder:"PATH" help:"The unix socket for jobs."`
+	State  string `default:"/run/phase" placeholder:"DIR" help:"Where the programs of a node meet (${default})."`
+	Data   string `placeholder:"DIR" help:"Where identity, token and history are kept."`
+	Root   string `short:"r" default:"/etc/phase/root.json" placeholder:"FILE" help:"The root that the release held must verify under (${default})."`
 }
 
 // modePrivate is phase.mode=private: nothing that lets the node be told from
@@ -38,7 +41,13 @@ type startCmd struct {
 const modePrivate = "private"
 
 func (c startCmd) run(ctx context.Context, log io.Writer) error {
-	s := &server{log: log, address: c.HTTP, stateDir: c.State, announce: true, channel: "stable", arch: release.RunningArch()}
+	conf, err := c.configure()
+	if err != nil {
+		return err
+	}
+	kept := api.NewLog(log, time.Now)
+	slog.SetDefault(slog.New(program.NewHandler(kept)))
+	s := &server{log: kept, address: c.HTTP, stateDir: c.State, announce: c.HTTP != "", channel: "stable", arch: release.RunningArch()}
 	var boot state.Boot
 	if err := state.Read(c.State, state.BootFile, &boot); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		s.problem(err)
@@ -46,13 +55,36 @@ func (c startCmd) run(ctx context.Context, log io.Writer) error {
 	if boot.Mode == modePrivate {
 		s.announce = false
 		c.Data = ""
-		var err error
 		if s.address, err = onLoopback(c.HTTP); err != nil {
 			return err
 		}
+	} else if c.Data == "" {
+		if c.Data, err = dataDir(); err != nil {
+			return err
+		}
 	}
-	if err := c.keys(s); err != nil {
+	if c.Socket == "" {
+		if c.Socket, err = socketPath(); err != nil {
+			return err
+		}
+	}
+	// Whoever listens there already is not to be disturbed by anything below.
+	if s.local, err = api.Listen(c.Socket, or(conf.SocketGroup, "")); err != nil {
 		return err
+	}
+	defer s.local.Close() // by the server, when it comes to that
+	token := c.keys(s)
+	end, err := c.compute(s, conf, kept)
+	if err != nil {
+		return err
+	}
+	s.localV1 = api.Socket(s.api)
+	if c.HTTP != "" {
+		if s.v1, err = api.Handler(s.api, token); err != nil {
+			return errors.Join(err, end())
+		}
+		// Whoever reads the console owns the machine; the log is not the console.
+		fmt.Fprintf(log, "token %s\n", token)
 	}
 	held, err := c.held(s, boot.Held)
 	s.fill = func(ctx context.Context, into *store.Store) (func(context.Context), error) {
@@ -65,14 +97,13 @@ func (c startCmd) run(ctx context.Context, log io.Writer) error {
 		into.AddRoot(held.root)
 		return nil, into.Add(ctx, held.release, held.sources)
 	}
-	return s.run(ctx)
+	return errors.Join(s.run(ctx), end())
 }
 
 // keys gives the node its identity and its owner's token. What cannot be kept
 // makes the node another one until its next start, and it says so; it does not
 // make it none.
-func (c startCmd) keys(s *server) error {
-	token := ""
+func (c startCmd) keys(s *server) (token string) {
 	if c.Data != "" {
 		err := os.MkdirAll(c.Data, 0o700)
 		if err == nil {
@@ -86,30 +117,14 @@ func (c startCmd) keys(s *server) error {
 		}
 	}
 	if !s.id.Valid() {
-		id, err := identity.Ephemeral(rand.Reader)
-		if err != nil {
-			return err
-		}
-		s.id = id
+		// The system's randomness does not fail: the program ends instead.
+		s.id, _ = identity.Ephemeral(rand.Reader)
 	}
 	if token == "" {
 		token = newToken()
 	}
-	runner := job.NewRunner(s.id, jobQueue)
-	pool, err := c.pool(s)
-	if err != nil {
-		return err
-	}
-	runner.Pool, s.sandbox = pool, walls(pool)
-	v1, err := api.Handler(api.Config{Token: token, Runner: runner})
-	if err != nil {
-		return err
-	}
-	s.v1 = v1
 	fmt.Fprintf(s.log, "peer %s\n", s.id.PeerID())
-	// Whoever reads the console owns the machine.
-	fmt.Fprintf(s.log, "token %s\n", token)
-	return nil
+	return token
 }
 
 // heldRelease is the running release and where its bytes are.
@@ -148,6 +163,9 @@ func (c startCmd) held(s *server, where *state.Held) (*heldRelease, error) {
 
 // onLoopback keeps the port of an address and makes its host the loopback one.
 func onLoopback(address string) (string, error) {
+	if address == "" {
+		return "", nil
+	}
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		return "", fmt.Errorf("reading the address to serve on: %w", err)

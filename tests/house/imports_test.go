@@ -55,12 +55,14 @@ var owners = map[string][]string{
 	"github.com/klauspost/compress":                 {"appliance/kexec", "images"},
 	"github.com/prometheus":                         {"appliance/status"},
 	"github.com/tetratelabs/wazero":                 {"appliance/wasm"},
+	"github.com/pelletier/go-toml":                  {"appliance/config"},
+	"go.etcd.io/bbolt":                              {"appliance/history"},
 	"github.com/landlock-lsm/go-landlock":           {"appliance/sandbox"},
 	"github.com/elastic/go-seccomp-bpf":             {"appliance/sandbox"},
 	"kernel.org/pub/linux/libs/security/libcap/psx": {"appliance/sandbox"},
 	"github.com/gokrazy/kernel":                     {"kernel"},
 	"gvisor.dev/gvisor":                             {"qemu"},
-	"golang.org/x/sys":                              {"appliance/linux", "appliance/sandbox", "appliance/link", "appliance/nearby", "appliance/control", "appliance/kexec", "appliance/trial", "init", "images", "qemu"},
+	"golang.org/x/sys":                              {"appliance/history", "appliance/linux", "appliance/sandbox", "appliance/link", "appliance/nearby", "appliance/control", "appliance/kexec", "appliance/trial", "init", "images", "qemu"},
 	"github.com/google/go-cmp":                      {},
 }
 

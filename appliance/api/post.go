@@ -1,0 +1,108 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"mime"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"phase/appliance/runs"
+)
+
+// post runs one job: multipart/form-data with the parts module and, each
+// optional, job (a job file), stdin and offer_nonce.
+func (c Config) post(w http.ResponseWriter, r *http.Request) {
+	if _, err := parameters(r); err != nil {
+		refuse(w, err)
+		return
+	}
+	place, err := c.Runs.Enter(requester(r))
+	if err != nil {
+		refuse(w, err)
+		return
+	}
+	defer place.Leave()
+	streamed := wantsStream(r)
+	request, err := read(r, streamed, place)
+	if err != nil {
+		refuse(w, err)
+		return
+	}
+	// A job may take longer than any limit the server sets for a request.
+	control := http.NewResponseController(w)
+	if err := errors.Join(control.SetReadDeadline(time.Time{}), control.SetWriteDeadline(time.Time{})); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		refuse(w, fmt.Errorf("waiting for the job: %w", err))
+		return
+	}
+	if streamed {
+		stream(w, r, control, place, request)
+		return
+	}
+	done, err := place.Execute(r.Context(), request.offer, runs.Watch{})
+	if err != nil {
+		refuse(w, err)
+		return
+	}
+	body, err := done.Answer()
+	if err != nil {
+		refuse(w, err)
+		return
+	}
+	send(w, http.StatusOK, body)
+}
+
+// streamType is what is accepted for a streamed answer.
+const streamType = "application/x-ndjson"
+
+// wantsStream says whether the requester accepts a streamed answer by name.
+func wantsStream(r *http.Request) bool {
+	for _, line := range r.Header.Values("Accept") {
+		for _, one := range strings.Split(line, ",") {
+			kind, params, err := mime.ParseMediaType(one)
+			if err != nil || kind != streamType {
+				continue
+			}
+			q, err := strconv.ParseFloat(params["q"], 64)
+			return params["q"] == "" || err == nil && q > 0
+		}
+	}
+	return false
+}
+
+// stream runs a job and tells how it fares while it does.
+func stream(w http.ResponseWriter, r *http.Request, control *http.ResponseController, place *runs.Place, request request) {
+	ctx, cancel := context.WithCancelCause(r.Context())
+	defer cancel(nil)
+	events := &events{w: w, control: control, broken: cancel}
+	o := request.offer
+	o.Stdout, o.Stderr = output{events, "stdout"}, output{events, "stderr"}
+	var in *input
+	if request.streamed != nil {
+		// What comes in is read while what comes out is written. The error is
+		// of protocols that do that anyway.
+		_ = control.EnableFullDuplex()
+		in = newInput(request.form, request.streamed, control, events.ended, cancel)
+		o.Input = in
+	}
+	done, err := place.Execute(ctx, o, runs.Watch{
+		Accepted: func(runID, jobID string) { events.send(event{Event: "accepted", RunID: runID, JobID: jobID}) },
+		Running:  func() { events.send(event{Event: "running"}) },
+		Ended:    func() { events.ended() },
+	})
+	if in != nil && in.problem() != nil {
+		err = in.problem()
+	}
+	switch {
+	case err == nil:
+		events.send(event{Event: "done", RunID: done.RunID, JobID: done.JobID, ExitCode: &done.ExitCode, Outcome: done.Outcome, Receipt: done.Receipt})
+	case events.begun():
+		p := judge(err)
+		events.send(event{Event: "error", Problem: &p})
+	default:
+		refuse(w, err)
+	}
+}

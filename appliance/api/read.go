@@ -1,0 +1,123 @@
+package api
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"mime"
+	"mime/multipart"
+	"net/http"
+
+	"phase/appliance/job"
+	"phase/appliance/jobspec"
+	"phase/appliance/strictjson"
+	"phase/appliance/wasm"
+)
+
+// MaxStdin is the largest input of a job in bytes, unless it is streamed.
+const MaxStdin = 64 << 20
+
+// parts are the parts of a request and how many bytes each may have.
+var parts = map[string]int64{
+	"job":         strictjson.MaxBytes,
+	"module":      wasm.MaxModule,
+	"stdin":       MaxStdin,
+	"offer_nonce": 64,
+}
+
+// holder is asked before bytes are kept.
+type holder interface{ Hold(n int64) error }
+
+// request is a request taken apart. streamed is the part stdin when it was left
+// unread, with the form it is of.
+type request struct {
+	offer    job.Offer
+	form     *multipart.Reader
+	streamed *multipart.Part
+}
+
+// read takes a request apart. With stream, the part stdin is left to be read
+// while the job runs, if the job's other parts came before it and the job does
+// not name its digest.
+func read(r *http.Request, stream bool, hold holder) (request, error) {
+	kind, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil || kind != "multipart/form-data" || params["boundary"] == "" {
+		return request{}, &badRequest{http.StatusUnsupportedMediaType, "a job is sent as multipart/form-data with the parts module and, each optional, job, stdin and offer_nonce"}
+	}
+	got := map[string][]byte{}
+	for form := multipart.NewReader(r.Body, params["boundary"]); ; {
+		part, err := form.NextRawPart()
+		if err == io.EOF {
+			o, err := offer(got)
+			return request{offer: o}, err
+		}
+		if err != nil {
+			return request{}, bad("reading the request: %v", err)
+		}
+		name := part.FormName()
+		limit, known := parts[name]
+		if _, twice := got[name]; !known || twice {
+			return request{}, bad("the part %.40q is unknown or there twice; module, job, stdin and offer_nonce are known", name)
+		}
+		if stream && name == "stdin" && got["module"] != nil {
+			o, err := offer(got)
+			if err != nil {
+				return request{}, err
+			}
+			if o.Spec.Job().StdinHash == "" {
+				return request{o, form, part}, nil
+			}
+		}
+		if got[name], err = readPart(part, name, limit, r.ContentLength, hold); err != nil {
+			return request{}, err
+		}
+	}
+}
+
+// step is how many bytes are asked for at a time.
+const step = 1 << 20
+
+// readPart reads one part, of which no more is kept than there is room for.
+func readPart(part io.Reader, name string, limit, length int64, hold holder) ([]byte, error) {
+	data := bytes.NewBuffer(make([]byte, 0, max(0, min(limit, length, 4*step))))
+	for held := int64(0); ; {
+		if err := hold.Hold(step); err != nil {
+			return nil, err
+		}
+		held += step
+		n, err := io.CopyN(data, part, min(held, limit+1)-int64(data.Len()))
+		switch {
+		case err == io.EOF:
+			return data.Bytes(), nil
+		case err != nil:
+			return nil, bad("reading the part %s: %v", name, err)
+		case int64(data.Len()) > limit:
+			return nil, &badRequest{http.StatusRequestEntityTooLarge, fmt.Sprintf("the part %s is larger than %d bytes", name, limit)}
+		case n == 0:
+			return data.Bytes(), nil
+		}
+	}
+}
+
+// offer makes an offer of a request's parts. Without a job file, the module is
+// run with the default limits.
+func offer(got map[string][]byte) (job.Offer, error) {
+	module, ok := got["module"]
+	if !ok {
+		return job.Offer{}, bad("the part module is missing")
+	}
+	o := job.Offer{Module: module, Stdin: got["stdin"], Nonce: string(got["offer_nonce"])}
+	var err error
+	if file, ok := got["job"]; ok {
+		o.Spec, err = jobspec.Parse(file)
+	} else {
+		o.Spec, err = jobspec.New(jobspec.Default(module))
+	}
+	if err != nil {
+		return job.Offer{}, bad("%v", err)
+	}
+	if _, ok := got["offer_nonce"]; !ok {
+		o.Nonce = job.NewNonce()
+	}
+	return o, nil
+}

@@ -1,0 +1,197 @@
+// Package config is the daemon's configuration on a laptop or a server, a TOML
+// file. What stands in it takes effect or is refused with the key's name and
+// what it may be; what does not stand in it has a default that fits the machine.
+package config
+
+import (
+	"bytes"
+	_ "embed"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+
+	"github.com/pelletier/go-toml/v2"
+)
+
+// Default is the file that `plasmd init` writes: every key with its meaning,
+// commented out.
+//
+//go:embed default.toml
+var Default []byte
+
+// maxFile is the largest configuration read, 64 KiB.
+const maxFile = 64 << 10
+
+// Config is the file. What it leaves out is nil.
+type Config struct {
+	HTTP         *string `toml:"http"`
+	Socket       *string `toml:"socket"`
+	SocketGroup  *string `toml:"socket_group"`
+	Data         *string `toml:"data"`
+	DrainSeconds *int64  `toml:"drain_seconds" range:"0-3600"`
+	Jobs         Jobs    `toml:"jobs"`
+	History      History `toml:"history"`
+}
+
+// Jobs is what jobs may have of the machine.
+type Jobs struct {
+	Cores          *int64 `toml:"cores" range:"1-1024"`
+	MemoryMB       *int64 `toml:"memory_mb" range:"1-16777216"`
+	Queue          *int64 `toml:"queue" range:"0-100000"`
+	PerRequester   *int64 `toml:"per_requester" range:"1-100000"`
+	TimeoutSeconds *int64 `toml:"timeout_seconds" range:"1-3600"`
+	OutputMB       *int64 `toml:"output_mb" range:"1-1024"`
+}
+
+// History is how much is remembered.
+type History struct {
+	Runs   *int64 `toml:"runs" range:"1-10000000"`
+	SizeMB *int64 `toml:"size_mb" range:"1-1048576"`
+}
+
+// Parse reads a configuration of at most 64 KiB. Unknown keys and values out of
+// range are refused by name.
+func Parse(data []byte) (Config, error) {
+	if len(data) > maxFile {
+		return Config{}, fmt.Errorf("it is larger than %d KiB", maxFile>>10)
+	}
+	var c Config
+	decoder := toml.NewDecoder(bytes.NewReader(data))
+	decoder.DisallowUnknownFields()
+	var unknown *toml.StrictMissingError
+	var wrong *toml.DecodeError
+	switch err := decoder.Decode(&c); {
+	case errors.As(err, &unknown):
+		key := strings.Join(unknown.Errors[0].Key(), ".")
+		return Config{}, fmt.Errorf("the key %.80q is unknown; known are %s", key, strings.Join(keys(reflect.TypeOf(c), ""), ", "))
+	case errors.As(err, &wrong):
+		row, column := wrong.Position()
+		if key := strings.Join(wrong.Key(), "."); key != "" {
+			return Config{}, fmt.Errorf("line %d: %.80q must be %s", row, key, kind(reflect.TypeOf(c), wrong.Key()))
+		}
+		return Config{}, fmt.Errorf("line %d, column %d: %s", row, column, strings.TrimPrefix(wrong.Error(), "toml: "))
+	case err != nil:
+		return Config{}, err
+	}
+	if err := check(reflect.ValueOf(c), ""); err != nil {
+		return Config{}, err
+	}
+	for key, path := range map[string]*string{"socket": c.Socket, "data": c.Data} {
+		if path != nil && !filepath.IsAbs(*path) {
+			return Config{}, fmt.Errorf("%s: %.80q must be a path from the root, like /srv/phase", key, *path)
+		}
+	}
+	return c, nil
+}
+
+// check holds numbers to their ranges.
+func check(v reflect.Value, prefix string) error {
+	for i := range v.NumField() {
+		field, value := v.Type().Field(i), v.Field(i)
+		name := prefix + field.Tag.Get("toml")
+		if value.Kind() == reflect.Struct {
+			if err := check(value, name+"."); err != nil {
+				return err
+			}
+			continue
+		}
+		if n, ok := value.Interface().(*int64); ok && n != nil {
+			if least, most := bounds(field); *n < least || *n > most {
+				return fmt.Errorf("%s: %d is out of range, %d to %d is allowed", name, *n, least, most)
+			}
+		}
+	}
+	return nil
+}
+
+// bounds reads the range a field's tag allows.
+func bounds(field reflect.StructField) (least, most int64) {
+	if _, err := fmt.Sscanf(field.Tag.Get("range"), "%d-%d", &least, &most); err != nil {
+		panic(field.Name + " has no range") // a number is declared with one
+	}
+	return least, most
+}
+
+// kind says what the value of a key must be.
+func kind(t reflect.Type, key []string) string {
+	for i := range t.NumField() {
+		field := t.Field(i)
+		if len(key) == 0 || field.Tag.Get("toml") != key[0] {
+			continue
+		}
+		switch {
+		case field.Type.Kind() == reflect.Struct && len(key) > 1:
+			return kind(field.Type, key[1:])
+		case field.Type.Kind() == reflect.Struct:
+			return "a table"
+		case field.Type == reflect.TypeFor[*string]():
+			return "text"
+		}
+		least, most := bounds(field)
+		return fmt.Sprintf("a whole number from %d to %d", least, most)
+	}
+	return "something else"
+}
+
+// keys lists all there are.
+func keys(t reflect.Type, prefix string) (list []string) {
+	for i := range t.NumField() {
+		field := t.Field(i)
+		name := prefix + field.Tag.Get("toml")
+		if field.Type.Kind() == reflect.Struct {
+			list = append(list, keys(field.Type, name+".")...)
+		} else {
+			list = append(list, name)
+		}
+	}
+	return list
+}
+
+// Load reads a configuration file.
+func Load(path string) (Config, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return Config{}, fmt.Errorf("reading the configuration: %w", err)
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err != nil {
+		return Config{}, fmt.Errorf("reading the configuration: %w", err)
+	}
+	c, err := Parse(data)
+	if err != nil {
+		return Config{}, fmt.Errorf("reading the configuration %s: %w", path, err)
+	}
+	return c, nil
+}
+
+// Create writes the default configuration where there is none. It replaces
+// nothing: the error wraps fs.ErrExist when there is something of that name.
+func Create(path string) error {
+	dir := filepath.Dir(path)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("writing the configuration: %w", err)
+	}
+	f, err := os.CreateTemp(dir, ".plasmd-")
+	if err != nil {
+		return fmt.Errorf("writing the configuration: %w", err)
+	}
+	defer os.Remove(f.Name())
+	_, err = f.Write(Default)
+	// A link, unlike a rename, never replaces; and it is there whole or not.
+	if err = errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close()); err == nil {
+		err = os.Link(f.Name(), path)
+	}
+	if errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("writing the configuration: %s is there already and stays as it is; move it away for a new one: %w", path, fs.ErrExist)
+	}
+	if err != nil {
+		return fmt.Errorf("writing the configuration: %w", err)
+	}
+	return nil
+}

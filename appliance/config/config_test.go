@@ -1,0 +1,104 @@
+package config
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// Every key stands in the default file, and each with a value that may be used.
+func TestDefaultHoldsEveryKey(t *testing.T) {
+	if c, err := Parse(Default); err != nil || !reflect.DeepEqual(c, Config{}) {
+		t.Fatalf("the default sets something: %+v, %v", c, err)
+	}
+	all := regexp.MustCompile(`(?m)^# ([a-z_]+ = )`).ReplaceAll(Default, []byte("$1"))
+	c, err := Parse(all)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, part := range []any{c, c.Jobs, c.History} {
+		v := reflect.ValueOf(part)
+		for i := range v.NumField() {
+			if v.Field(i).Kind() == reflect.Pointer && v.Field(i).IsNil() {
+				t.Errorf("%s is not in the default file", v.Type().Field(i).Tag.Get("toml"))
+			}
+		}
+	}
+	for _, key := range keys(reflect.TypeOf(c), "") {
+		if f, ok := reflect.TypeOf(c).FieldByName(key); ok && f.Tag.Get("range") != "" {
+			least, most := bounds(f)
+			if least > most {
+				t.Errorf("%s: nothing is allowed", key)
+			}
+		}
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	for _, c := range []struct{ text, says string }{
+		{"https = 1", `"https" is unknown`},
+		{"[jobs]\ncoers = 1", `"jobs.coers" is unknown`},
+		{"[jobs]\ncoers = 1", "jobs.cores"},
+		{"[job]\ncores = 1", `"job`},
+		{"[jobs]\ncores = 0", "jobs.cores: 0 is out of range, 1 to 1024"},
+		{"[jobs]\ncores = \"2\"", `"jobs.cores" must be a whole number from 1 to 1024`},
+		{"[jobs]\ncores = 1.5", `jobs.cores`},
+		{"http = 8080", `"http" must be text`},
+		{"jobs = 3", "jobs"},
+		{"[jobs]\noutput_mb = 1025", "jobs.output_mb: 1025 is out of range, 1 to 1024"},
+		{"drain_seconds = -1", "drain_seconds: -1 is out of range, 0 to 3600"},
+		{"[history]\nruns = 99999999999", "history.runs"},
+		{"data = \"here\"", "data: \"here\" must be a path from the root"},
+		{"http = ", "line 1"},
+		{"http = \"a\"\nhttp = \"b\"", "http"},
+		{strings.Repeat("#", maxFile+1), "larger than 64 KiB"},
+	} {
+		if got, err := Parse([]byte(c.text)); err == nil || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%.40q: %+v, %v; want %q", c.text, got, err, c.says)
+		}
+	}
+}
+
+func TestCreateReplacesNothing(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "new", "plasmd.toml")
+	if err := Create(path); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Load(path); err != nil {
+		t.Error(err)
+	}
+	if err := os.WriteFile(path, []byte("mine"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := Create(path); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("a second time: %v", err)
+	}
+	if data, _ := os.ReadFile(path); string(data) != "mine" {
+		t.Errorf("it holds %q", data)
+	}
+	if left, _ := filepath.Glob(filepath.Join(filepath.Dir(path), ".*")); len(left) != 0 {
+		t.Errorf("left behind: %v", left)
+	}
+	if _, err := Load(filepath.Join(t.TempDir(), "none")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("no file: %v", err)
+	}
+}
+
+// FuzzParse: what is read holds its ranges, and nothing panics.
+func FuzzParse(f *testing.F) {
+	f.Add(Default)
+	f.Add(bytes.ReplaceAll(Default, []byte("\n# "), []byte("\n")))
+	f.Add([]byte("[jobs]\ncores = 1\n[history]\nruns = 1"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		c, err := Parse(data)
+		if err == nil && check(reflect.ValueOf(c), "") != nil {
+			t.Fatalf("%q passed", data)
+		}
+	})
+}

@@ -1,0 +1,244 @@
+package history
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"sync"
+	"time"
+
+	"go.etcd.io/bbolt"
+)
+
+// lazy is how long what nobody waits for may stay in memory.
+const lazy = 200 * time.Millisecond
+
+// write is one change: a run as it stands now.
+type write struct {
+	number uint64
+	entry  Entry
+	nonce  []byte     // nil but for a run's first
+	done   chan error // gets what became of it; nil where nobody waits
+}
+
+// writer puts changes on disk, as many at once as have gathered: a transaction
+// costs two waits for the disk, however much is in it.
+type writer struct {
+	of    *History
+	count int   // of runs on disk
+	bytes int64 // … and their size
+	seen  int   // nonces on disk
+
+	mu      sync.Mutex
+	pending []write
+	wake    chan struct{} // somebody waits
+	closing chan struct{}
+	closed  chan struct{}
+}
+
+var errClosed = errors.New("the history is closed")
+
+func newWriter(h *History) *writer {
+	w := &writer{of: h, wake: make(chan struct{}, 1), closing: make(chan struct{}), closed: make(chan struct{})}
+	// A read of what was just opened; if it cannot be read, no write will do.
+	_ = h.db.View(func(tx *bbolt.Tx) error {
+		w.seen = tx.Bucket(bucketNonces).Stats().KeyN
+		return tx.Bucket(bucketRuns).ForEach(func(_, value []byte) error {
+			w.count++
+			w.bytes += int64(len(value))
+			return nil
+		})
+	})
+	go w.run()
+	return w
+}
+
+// later takes a change that need not be on disk yet.
+func (w *writer) later(c write) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.pending = append(w.pending, c)
+}
+
+// now takes a change and returns when it is on disk.
+func (w *writer) now(c write) error {
+	c.done = make(chan error, 1)
+	w.later(c)
+	select {
+	case w.wake <- struct{}{}:
+	default: // it is awake
+	}
+	select {
+	case err := <-c.done:
+		return err
+	case <-w.closed:
+		select {
+		case err := <-c.done:
+			return err
+		default:
+			return errClosed
+		}
+	}
+}
+
+func (w *writer) close() {
+	close(w.closing)
+	<-w.closed
+}
+
+func (w *writer) run() {
+	defer close(w.closed)
+	tick := time.NewTicker(lazy)
+	defer tick.Stop()
+	for last := false; !last; {
+		select {
+		case <-w.wake:
+		case <-tick.C:
+		case <-w.closing:
+			last = true
+		}
+		w.flush()
+	}
+}
+
+// flush commits what is pending. What could not be committed and nobody waits
+// for is tried again with the next change.
+func (w *writer) flush() {
+	w.mu.Lock()
+	batch := w.pending
+	w.pending = nil
+	w.mu.Unlock()
+	if len(batch) == 0 {
+		return
+	}
+	count, bytes, seen := w.count, w.bytes, w.seen
+	err := w.of.db.Update(func(tx *bbolt.Tx) error {
+		for _, c := range batch {
+			if err := w.store(tx, c); err != nil {
+				return err
+			}
+		}
+		return w.prune(tx)
+	})
+	if err != nil {
+		w.count, w.bytes, w.seen = count, bytes, seen
+		w.mu.Lock()
+		var again []write
+		for _, c := range batch {
+			if c.done == nil {
+				again = append(again, c)
+			}
+		}
+		w.pending = append(again, w.pending...)
+		w.mu.Unlock()
+	} else {
+		w.of.committed(batch)
+	}
+	for _, c := range batch {
+		if c.done != nil {
+			c.done <- err
+		}
+	}
+}
+
+// committed forgets in memory what is on disk.
+func (h *History) committed(batch []write) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, c := range batch {
+		if c.nonce != nil {
+			delete(h.nonces, string(c.nonce))
+		}
+		if c.entry.State.Over() {
+			delete(h.live, c.entry.RunID)
+		}
+	}
+}
+
+func (w *writer) store(tx *bbolt.Tx, c write) error {
+	at, runs, open := key(c.number), tx.Bucket(bucketRuns), tx.Bucket(bucketOpen)
+	old := runs.Get(at)
+	if old == nil {
+		w.count++
+	}
+	w.bytes -= int64(len(old))
+	if err := put(runs, at, c.entry); err != nil {
+		return err
+	}
+	w.bytes += int64(len(runs.Get(at)))
+	if err := tx.Bucket(bucketIDs).Put([]byte(c.entry.RunID), at); err != nil {
+		return err
+	}
+	if c.nonce != nil {
+		w.seen++
+		if err := errors.Join(tx.Bucket(bucketNonces).Put(c.nonce, at), tx.Bucket(bucketOrder).Put(at, c.nonce)); err != nil {
+			return err
+		}
+	}
+	if c.entry.State.Over() {
+		return open.Delete(at)
+	}
+	return open.Put(at, nil)
+}
+
+// prune lets the oldest go until what is left is within the limits: never a run
+// that is not over, and never the newest, however large it is.
+func (w *writer) prune(tx *bbolt.Tx) error {
+	runs, ids, open := tx.Bucket(bucketRuns), tx.Bucket(bucketIDs), tx.Bucket(bucketOpen)
+	var gone [][]byte
+	cursor := runs.Cursor()
+	for at, value := cursor.First(); at != nil && w.count > 1 && (w.count > w.of.limits.Runs || w.bytes > w.of.limits.Bytes); at, value = cursor.Next() {
+		if isOpen(open, at) {
+			continue
+		}
+		var r Run
+		if err := json.Unmarshal(value, &r); err != nil {
+			return err
+		}
+		if err := ids.Delete([]byte(r.RunID)); err != nil {
+			return err
+		}
+		gone = append(gone, append([]byte{}, at...))
+		w.count--
+		w.bytes -= int64(len(value))
+	}
+	for _, at := range gone {
+		if err := runs.Delete(at); err != nil {
+			return err
+		}
+	}
+	nonces, order := tx.Bucket(bucketNonces), tx.Bucket(bucketOrder)
+	gone = gone[:0]
+	cursor = order.Cursor()
+	for at, nonce := cursor.First(); at != nil && w.seen > w.of.limits.Nonces; at, nonce = cursor.Next() {
+		if err := nonces.Delete(nonce); err != nil {
+			return err
+		}
+		gone = append(gone, append([]byte{}, at...))
+		w.seen--
+	}
+	for _, at := range gone {
+		if err := order.Delete(at); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func isOpen(open *bbolt.Bucket, at []byte) bool {
+	found, _ := open.Cursor().Seek(at)
+	return string(found) == string(at)
+}
+
+func put(runs *bbolt.Bucket, at []byte, e Entry) error {
+	text, err := json.Marshal(e)
+	if err != nil {
+		return err
+	}
+	return runs.Put(at, text)
+}
+
+// key is a number as a key: in the order of the numbers.
+func key(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
+
+func number(key []byte) uint64 { return binary.BigEndian.Uint64(key) }

@@ -1,0 +1,132 @@
+package program
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/alecthomas/kong"
+)
+
+// Completion writes what makes a shell (bash, zsh or fish) complete the command
+// line of a program: commands and flags of cli, and file names elsewhere.
+func Completion(name string, cli any, shell string, w io.Writer) error {
+	parser, err := kong.New(cli, kong.Name(name), kong.Vars{"version": ""})
+	if err != nil {
+		return fmt.Errorf("building the command line of %s: %w", name, err)
+	}
+	write, ok := shells[shell]
+	if !ok {
+		return Usagef("there is no completion for the shell %q; bash, zsh and fish have one", shell)
+	}
+	_, err = io.WriteString(w, write(name, words(parser.Model.Node, "")))
+	return err
+}
+
+// word is something that can follow a command.
+type word struct {
+	after string // the commands before it, each with a space behind
+	text  string
+	help  string
+}
+
+// words lists commands and long flags, depth first.
+func words(node *kong.Node, after string) (list []word) {
+	for _, child := range node.Children {
+		if !child.Hidden {
+			list = append(list, word{after, child.Name, child.Help})
+		}
+	}
+	for _, flag := range node.Flags {
+		if !flag.Hidden {
+			list = append(list, word{after, "--" + flag.Name, flag.Help})
+		}
+	}
+	for _, child := range node.Children {
+		if !child.Hidden {
+			list = append(list, words(child, after+child.Name+" ")...)
+		}
+	}
+	return list
+}
+
+var shells = map[string]func(name string, list []word) string{"bash": bash, "zsh": zsh, "fish": fish}
+
+// table is the words after each command, as lines of a shell's case.
+func table(list []word) string {
+	var b strings.Builder
+	for i := 0; i < len(list); {
+		after := list[i].after
+		var texts []string
+		for ; i < len(list) && list[i].after == after; i++ {
+			texts = append(texts, list[i].text)
+		}
+		fmt.Fprintf(&b, "    %q) words=%q ;;\n", after, strings.Join(texts, " "))
+	}
+	return b.String()
+}
+
+// commands is every command that has words of its own, as a shell pattern.
+func commands(list []word) string {
+	seen, patterns := map[string]bool{"": true}, []string{}
+	for _, w := range list {
+		if !seen[w.after] {
+			seen[w.after] = true
+			patterns = append(patterns, fmt.Sprintf("%q", w.after))
+		}
+	}
+	return strings.Join(patterns, "|")
+}
+
+func bash(name string, list []word) string {
+	return fmt.Sprintf(`# bash completion of %[1]s
+_%[1]s() {
+  local at= words= i
+  for ((i = 1; i < COMP_CWORD; i++)); do
+    case "$at${COMP_WORDS[i]} " in
+    %[2]s) at="$at${COMP_WORDS[i]} " ;;
+    esac
+  done
+  case "$at" in
+%[3]s  esac
+  mapfile -t COMPREPLY < <(compgen -W "$words" -- "${COMP_WORDS[COMP_CWORD]}")
+}
+complete -o default -F _%[1]s %[1]s
+`, name, commands(list), table(list))
+}
+
+func zsh(name string, list []word) string {
+	return fmt.Sprintf(`#compdef %[1]s
+_%[1]s() {
+  local at= words_of= i words_typed=("${words[@]}")
+  for ((i = 2; i < CURRENT; i++)); do
+    case "$at${words_typed[i]} " in
+    %[2]s) at="$at${words_typed[i]} " ;;
+    esac
+  done
+  case "$at" in
+%[3]s  esac
+  compadd -- ${=words_of}
+  _files
+}
+compdef _%[1]s %[1]s
+`, name, commands(list), strings.ReplaceAll(table(list), ") words=", ") words_of="))
+}
+
+func fish(name string, list []word) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "# fish completion of %s\n", name)
+	for _, w := range list {
+		condition := "__fish_use_subcommand"
+		if steps := strings.Fields(w.after); len(steps) > 0 {
+			condition = "__fish_seen_subcommand_from " + strings.Join(steps, "; and __fish_seen_subcommand_from ")
+		}
+		kind := "-a " + w.text
+		if flag, ok := strings.CutPrefix(w.text, "--"); ok {
+			kind = "-l " + flag
+		}
+		help, _, _ := strings.Cut(w.help, "${")
+		fmt.Fprintf(&b, "complete -c %s -n '%s' %s -d '%s'\n", name, condition, kind, strings.ReplaceAll(help, "'", `\'`))
+	}
+	return b.String()
+}

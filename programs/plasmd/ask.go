@@ -1,0 +1,179 @@
+package plasmd
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"runtime"
+	"strconv"
+	"time"
+
+	"phase/appliance/api"
+	"phase/appliance/history"
+	"phase/appliance/program"
+	"phase/appliance/ui"
+)
+
+// asking is what all commands that ask the running daemon have.
+type asking struct {
+	Socket string `placeholder:"PATH" help:"The daemon's socket (default: where start listens)."`
+}
+
+// client asks the daemon.
+func (a asking) client() (*api.Client, error) {
+	path := a.Socket
+	if path == "" {
+		var err error
+		if path, err = socketPath(); err != nil {
+			return nil, err
+		}
+	}
+	return api.NewClient(path), nil
+}
+
+// print writes one JSON object for people and programs.
+func print(stdout io.Writer, v any) error {
+	data, err := json.MarshalIndent(v, "", "  ")
+	if err == nil {
+		_, err = stdout.Write(append(data, '\n'))
+	}
+	if err != nil {
+		return fmt.Errorf("writing the answer: %w", err)
+	}
+	return nil
+}
+
+// jobsCmd shows runs, or one of them.
+type jobsCmd struct {
+	asking
+	Limit  int    `short:"n" default:"100" placeholder:"N" help:"How many, newest first (1 to 1000, ${default})."`
+	Cancel bool   `help:"End the run instead."`
+	JSON   bool   `name:"json" help:"Print one JSON object."`
+	RunID  string `arg:"" optional:"" name:"run" help:"This run alone, with its receipt."`
+}
+
+func (c jobsCmd) run(ctx context.Context, stdout io.Writer) error {
+	if c.Limit < 1 || c.Limit > 1000 {
+		return program.Usagef("--limit %d is out of range, 1 to 1000 is allowed", c.Limit)
+	}
+	if c.Cancel && c.RunID == "" {
+		return program.Usagef("--cancel needs the run to end; `plasmd jobs` lists them")
+	}
+	client, err := c.client()
+	if err != nil {
+		return err
+	}
+	switch {
+	case c.Cancel:
+		run, err := client.Cancel(ctx, c.RunID)
+		if err != nil {
+			return err
+		}
+		return c.show(stdout, run, []history.Run{run})
+	case c.RunID != "":
+		detail, err := client.Job(ctx, c.RunID)
+		if err != nil {
+			return err
+		}
+		return c.show(stdout, detail, []history.Run{detail.Run})
+	}
+	page, err := client.Jobs(ctx, "", c.Limit)
+	if err != nil {
+		return err
+	}
+	return c.show(stdout, page, page.Jobs)
+}
+
+// show prints the object, or a table of the runs.
+func (c jobsCmd) show(stdout io.Writer, object any, list []history.Run) error {
+	if c.JSON {
+		return print(stdout, object)
+	}
+	rows := [][]string{{"RUN", "STATE", "OUTCOME", "EXIT", "QUEUED", "TOOK", "BY", ""}}
+	for _, r := range list {
+		outcome, exit, took := "", "", ""
+		if r.Outcome != nil {
+			outcome = string(*r.Outcome)
+		}
+		if r.ExitCode != nil {
+			exit = strconv.FormatUint(uint64(*r.ExitCode), 10)
+		}
+		if r.Started != nil && r.Finished != nil {
+			took = ui.Duration(r.Finished.Sub(*r.Started))
+		}
+		rows = append(rows, []string{
+			ui.Clean(r.RunID), ui.Clean(string(r.State)), ui.Clean(outcome), exit, r.Queued.Local().Format(time.DateTime), took,
+			ui.Clean(r.Requester), ui.Clean(r.Detail),
+		})
+	}
+	return ui.Table(stdout, rows)
+}
+
+// logsCmd shows the daemon's log.
+type logsCmd struct {
+	asking
+	Lines int  `short:"n" default:"100" placeholder:"N" help:"How many of the last lines (1 to 1000, ${default})."`
+	JSON  bool `name:"json" help:"Print one JSON object."`
+}
+
+func (c logsCmd) run(ctx context.Context, stdout io.Writer) error {
+	if c.Lines < 1 || c.Lines > 1000 {
+		return program.Usagef("--lines %d is out of range, 1 to 1000 is allowed", c.Lines)
+	}
+	client, err := c.client()
+	if err != nil {
+		return err
+	}
+	log, err := client.Logs(ctx, c.Lines)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return print(stdout, log)
+	}
+	for _, line := range log.Lines {
+		if _, err := fmt.Fprintf(stdout, "%s %s\n", line.Time.Local().Format(time.DateTime), ui.Clean(line.Text)); err != nil {
+			return fmt.Errorf("writing the answer: %w", err)
+		}
+	}
+	return nil
+}
+
+// versionCmd prints the version, and that of the daemon when one runs.
+type versionCmd struct {
+	asking
+	JSON bool `name:"json" help:"Print one JSON object."`
+}
+
+// versions is what version --json prints. Daemon is nil when none runs.
+type versions struct {
+	Name    string    `json:"name"`
+	Version string    `json:"version"`
+	Go      string    `json:"go"`
+	OS      string    `json:"os"`
+	Arch    string    `json:"arch"`
+	Daemon  *api.Node `json:"daemon"`
+}
+
+func (c versionCmd) run(ctx context.Context, stdout io.Writer) error {
+	v := versions{Name: "plasmd", Version: program.Version, Go: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH}
+	if client, err := c.client(); err == nil {
+		node, err := client.Node(ctx)
+		switch {
+		case err == nil:
+			v.Daemon = &node
+		case c.Socket != "" || !errors.Is(err, api.ErrNoDaemon):
+			return err
+		}
+	}
+	if c.JSON {
+		return print(stdout, v)
+	}
+	_, err := fmt.Fprintln(stdout, "plasmd", v.Version)
+	if err == nil && v.Daemon != nil {
+		_, err = fmt.Fprintf(stdout, "daemon %s, peer %s\n", ui.Clean(v.Daemon.Version), ui.Clean(v.Daemon.PeerID))
+	}
+	return err
+}

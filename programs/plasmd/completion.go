@@ -1,0 +1,16 @@
+package plasmd
+
+import (
+	"io"
+
+	"phase/appliance/program"
+)
+
+// completionCmd prints a shell's completion.
+type completionCmd struct {
+	Shell string `arg:"" enum:"bash,zsh,fish" help:"bash, zsh or fish. Load it with: source <(plasmd completion bash)"`
+}
+
+func (c completionCmd) run(stdout io.Writer) error {
+	return program.Completion("plasmd", &commandLine{}, c.Shell, stdout)
+}

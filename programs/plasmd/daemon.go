@@ -1,0 +1,151 @@
+package plasmd
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"phase/appliance/api"
+	"phase/appliance/config"
+	"phase/appliance/history"
+	"phase/appliance/job"
+	"phase/appliance/jobspec"
+	"phase/appliance/linux"
+	"phase/appliance/program"
+	"phase/appliance/release"
+	"phase/appliance/runs"
+)
+
+// What holds without a configuration. The limits of memory come from the machine.
+const (
+	defaultQueue        = 256
+	defaultPerRequester = 128
+	defaultOutputMB     = 64
+	defaultRuns         = 10_000
+	defaultHistoryMB    = 64
+	defaultDrain        = 4 * time.Second // init kills four seconds later
+	minHeld             = 192 << 20       // a job of the largest module and input, and a few small ones
+	nonces              = 1 << 16         // offers remembered beyond their runs
+)
+
+// inMemory bounds what is remembered where nothing is kept.
+var inMemory = history.Limits{Runs: 1000, Bytes: 8 << 20, Nonces: 1 << 14}
+
+// or is what a key of the configuration says, or its default.
+func or[T any](value *T, without T) T {
+	if value != nil {
+		return *value
+	}
+	return without
+}
+
+// limits are what jobs may have here. A machine with less memory than the
+// default job asks for runs that job all the same: it asks for a limit, which
+// few modules come near.
+func limits(c config.Jobs) (runs.Limits, error) {
+	memory, err := linux.ReadMemory()
+	if err != nil {
+		return runs.Limits{}, err
+	}
+	cores := runtime.NumCPU()
+	if asked := or(c.Cores, int64(cores)); asked > int64(cores) {
+		return runs.Limits{}, fmt.Errorf("jobs.cores: %d is out of range, 1 to %d is allowed: that is all this machine has", asked, cores)
+	}
+	return runs.Limits{
+		Cores:        int(or(c.Cores, int64(cores))),
+		MemoryMB:     int(or(c.MemoryMB, max(memory.Total>>20, jobspec.DefaultMemoryMB))),
+		Queue:        int(or(c.Queue, defaultQueue)),
+		PerRequester: int(or(c.PerRequester, defaultPerRequester)),
+		TimeoutSec:   int(or(c.TimeoutSeconds, jobspec.MaxTimeoutSeconds)),
+		OutputBytes:  or(c.OutputMB, defaultOutputMB) << 20,
+		HeldBytes:    max(minHeld, memory.Total/4),
+	}, nil
+}
+
+// openHistory opens what is remembered. One that is damaged is kept aside, and
+// one that cannot be kept is held in memory: the node computes all the same,
+// and says so. A folder that another plasmd uses is an error.
+func (c startCmd) openHistory(s *server, conf config.History) (*history.History, error) {
+	if c.Data == "" {
+		return history.Open("", inMemory)
+	}
+	path := filepath.Join(c.Data, history.File)
+	bounds := history.Limits{Runs: int(or(conf.Runs, defaultRuns)), Bytes: or(conf.SizeMB, defaultHistoryMB) << 20, Nonces: nonces}
+	h, err := history.Open(path, bounds)
+	if errors.Is(err, history.ErrDamaged) {
+		aside := path + ".damaged-" + time.Now().UTC().Format("20060102T150405Z")
+		s.problem(fmt.Errorf("%w; it is kept as %s", err, aside))
+		if err = os.Rename(path, aside); err == nil {
+			h, err = history.Open(path, bounds)
+		}
+	}
+	if err == nil || errors.Is(err, history.ErrInUse) {
+		return h, err
+	}
+	s.problem(fmt.Errorf("%w; what is run is forgotten at the end", err))
+	return history.Open("", inMemory)
+}
+
+// compute gives the node its jobs: where they run, what is remembered of them,
+// and who may ask. The returned function ends all of it.
+func (c startCmd) compute(s *server, conf config.Config, log *api.Log) (end func() error, err error) {
+	bounds, err := limits(conf.Jobs)
+	if err != nil {
+		return nil, err
+	}
+	h, err := c.openHistory(s, conf.History)
+	if err != nil {
+		return nil, err
+	}
+	pool, err := c.pool(s)
+	if err != nil {
+		return nil, errors.Join(err, h.Close())
+	}
+	runner := job.NewRunner(s.id)
+	runner.Pool, s.sandbox = pool, walls(pool)
+	s.runs = runs.New(runner, h, bounds, time.Now)
+	s.drain = time.Duration(or(conf.DrainSeconds, int64(defaultDrain/time.Second))) * time.Second
+	s.api = api.Config{
+		Runs: s.runs, History: h, Log: log,
+		Name: s.id.Name(), PeerID: s.id.PeerID(), Version: program.Version, Arch: release.RunningArch(),
+	}
+	return func() error {
+		pool.Close()
+		return h.Close()
+	}, nil
+}
+
+// configure reads the configuration, whose keys the flags win over. There need
+// be none, unless one is named.
+func (c *startCmd) configure() (config.Config, error) {
+	path := c.Config
+	if path == "" {
+		var err error
+		if path, err = configPath(); err != nil {
+			// Whoever has no home has no configuration there either.
+			slog.Debug("configuration", "error", err)
+			return config.Config{}, nil
+		}
+	}
+	conf, err := config.Load(path)
+	if c.Config == "" && errors.Is(err, fs.ErrNotExist) {
+		return config.Config{}, nil
+	}
+	if err != nil {
+		return config.Config{}, err
+	}
+	for _, of := range []struct {
+		flag *string
+		key  *string
+	}{{&c.HTTP, conf.HTTP}, {&c.Socket, conf.Socket}, {&c.Data, conf.Data}} {
+		if *of.flag == "" && of.key != nil {
+			*of.flag = *of.key
+		}
+	}
+	return conf, nil
+}

@@ -1,0 +1,145 @@
+package plasmd
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"strings"
+	"time"
+
+	"phase/appliance/api"
+	"phase/appliance/identity"
+	"phase/appliance/job"
+	"phase/appliance/jobspec"
+	"phase/appliance/program"
+	"phase/appliance/receipt"
+	"phase/appliance/ui"
+)
+
+// executeCmd runs a module as a job: with the limits of one, and a receipt that
+// is verified before anything is printed. Whatever comes after WASM is the
+// module's.
+type executeCmd struct {
+	asking
+	CPU     int      `name:"cpu" placeholder:"N" default:"1" help:"Cores the module may use, 1 to 64."`
+	Memory  int      `placeholder:"MB" default:"512" help:"MiB of memory the module may have, 1 to 4096."`
+	Timeout limit    `placeholder:"D" default:"60s" help:"Kill the module after this time (90s, 5m, or a number of seconds; at most 1h), in whole seconds, rounded up."`
+	Env     []string `placeholder:"K=V" sep:"none" help:"Set a variable in the module's environment."`
+	JSON    bool     `name:"json" help:"Print the object in one line."`
+	Command []string `arg:"" name:"wasm" passthrough:"" help:"The module, and its arguments."`
+}
+
+func (c *executeCmd) run(ctx context.Context, stdin io.Reader, stdout io.Writer) error {
+	offer, err := c.offer(stdin)
+	if err != nil {
+		return err
+	}
+	done, pin, err := c.execute(ctx, offer)
+	if err != nil {
+		return err
+	}
+	if err := verify(done, offer, pin); err != nil {
+		return err
+	}
+	data, err := done.Answer()
+	if err != nil {
+		return err
+	}
+	if !c.JSON {
+		var wide bytes.Buffer
+		if err := json.Indent(&wide, data, "", "  "); err != nil {
+			return fmt.Errorf("writing the answer: %w", err)
+		}
+		data = wide.Bytes()
+	}
+	if _, err := stdout.Write(append(data, '\n')); err != nil {
+		return fmt.Errorf("writing the answer: %w", err)
+	}
+	return nil
+}
+
+// offer turns the command line into an offer, reading module and input.
+func (c *executeCmd) offer(stdin io.Reader) (job.Offer, error) {
+	if c.CPU < 1 || c.CPU > jobspec.MaxCPUCores {
+		return job.Offer{}, program.Usagef("--cpu %d is out of range, 1 to %d is allowed", c.CPU, jobspec.MaxCPUCores)
+	}
+	task, err := (&runCmd{Memory: c.Memory, Timeout: c.Timeout, Env: c.Env, Command: c.Command}).task()
+	if err != nil {
+		return job.Offer{}, err
+	}
+	o := job.Offer{Module: task.Module, Nonce: job.NewNonce()}
+	if w, ok := stdin.(io.Writer); !ok || !ui.IsTerminal(w) {
+		if o.Stdin, err = io.ReadAll(io.LimitReader(stdin, api.MaxStdin+1)); err != nil {
+			return job.Offer{}, fmt.Errorf("reading standard input: %w", err)
+		}
+		if len(o.Stdin) > api.MaxStdin {
+			return job.Offer{}, fmt.Errorf("reading standard input: it is larger than %d MiB, the most a job may have", api.MaxStdin>>20)
+		}
+	}
+	wanted := jobspec.Default(o.Module)
+	wanted.CPUCores, wanted.MemoryMB, wanted.Args = c.CPU, c.Memory, task.Args[1:]
+	wanted.TimeoutSeconds = int(math.Ceil(time.Duration(c.Timeout).Seconds()))
+	wanted.StdinHash = jobspec.Hash(o.Stdin)
+	if len(c.Env) > 0 {
+		wanted.Env = map[string]string{}
+	}
+	for _, v := range c.Env {
+		name, value, _ := strings.Cut(v, "=")
+		wanted.Env[name] = value
+	}
+	o.Spec, err = jobspec.New(wanted)
+	return o, err
+}
+
+// execute sends the offer to the daemon, or runs it in this process when there
+// is none. The pin is the node that was asked.
+func (c *executeCmd) execute(ctx context.Context, o job.Offer) (job.Done, receipt.Pin, error) {
+	client, err := c.client()
+	if err != nil {
+		return job.Done{}, receipt.Pin{}, err
+	}
+	node, err := client.Node(ctx)
+	if err == nil {
+		key, err := identity.ParsePeerID(node.PeerID)
+		if err != nil {
+			return job.Done{}, receipt.Pin{}, fmt.Errorf("asking the daemon: %w", err)
+		}
+		done, err := client.Execute(ctx, o)
+		return done, receipt.Pin{PeerID: node.PeerID, Key: key}, err
+	}
+	if c.Socket != "" || !errors.Is(err, api.ErrNoDaemon) {
+		return job.Done{}, receipt.Pin{}, err
+	}
+	id, err := laptopIdentity()
+	if err != nil {
+		return job.Done{}, receipt.Pin{}, err
+	}
+	done, err := job.NewRunner(id).Execute(ctx, o)
+	return done, receipt.Pin{PeerID: id.PeerID(), Key: id.Public()}, err
+}
+
+// verify holds a receipt to everything that was asked and came back.
+func verify(done job.Done, o job.Offer, pin receipt.Pin) error {
+	s, err := receipt.Verify(done.Receipt, pin)
+	if err != nil {
+		return err
+	}
+	for _, err := range []error{
+		s.CheckJob(o.Spec), s.CheckNonce(o.Nonce),
+		s.CheckStdout(sha256.Sum256(done.Stdout)), s.CheckStderr(sha256.Sum256(done.Stderr)),
+	} {
+		if err != nil {
+			return err
+		}
+	}
+	p := s.Predicate
+	if p.RunID != done.RunID || p.JobID != done.JobID || p.Outcome != done.Outcome || p.ExitCode != done.ExitCode {
+		return errors.New("checking the receipt: it is not of the run that was answered")
+	}
+	return nil
+}

@@ -1,0 +1,83 @@
+package plasmd
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"phase/appliance/identity"
+)
+
+// Where things are on a laptop or a server: one set of folders for root, and
+// for everybody else those of the XDG base directory specification, which takes
+// nothing but absolute paths.
+
+// effectiveUser is who runs this.
+var effectiveUser = os.Geteuid
+
+// xdg is a folder of the user's: that of the variable, or else one below home.
+func xdg(variable string, below ...string) (string, error) {
+	if dir := os.Getenv(variable); filepath.IsAbs(dir) {
+		return filepath.Join(dir, "phase"), nil
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "", fmt.Errorf("%w; set %s", err, variable)
+	}
+	return filepath.Join(append(append([]string{home}, below...), "phase")...), nil
+}
+
+// configPath is where the configuration is unless --config says otherwise.
+func configPath() (string, error) {
+	if effectiveUser() == 0 {
+		return "/etc/phase/plasmd.toml", nil
+	}
+	dir, err := xdg("XDG_CONFIG_HOME", ".config")
+	if err != nil {
+		return "", fmt.Errorf("finding the configuration: %w", err)
+	}
+	return filepath.Join(dir, "plasmd.toml"), nil
+}
+
+// dataDir is where identity, token and history are kept.
+func dataDir() (string, error) {
+	if effectiveUser() == 0 {
+		return "/var/lib/phase", nil
+	}
+	dir, err := xdg("XDG_DATA_HOME", ".local", "share")
+	if err != nil {
+		return "", fmt.Errorf("finding the identity: %w", err)
+	}
+	return dir, nil
+}
+
+const socketName = "plasmd.sock"
+
+// socketPath is where the daemon listens. A user without a runtime folder has
+// the socket beside the identity, in a folder that is as private.
+func socketPath() (string, error) {
+	if effectiveUser() == 0 {
+		return "/run/phase/" + socketName, nil
+	}
+	if dir := os.Getenv("XDG_RUNTIME_DIR"); filepath.IsAbs(dir) {
+		return filepath.Join(dir, "phase", socketName), nil
+	}
+	dir, err := dataDir()
+	if err != nil {
+		return "", fmt.Errorf("finding the socket: %w", err)
+	}
+	return filepath.Join(dir, socketName), nil
+}
+
+// laptopIdentity is the identity of whoever runs plasmd without a daemon.
+func laptopIdentity() (identity.Identity, error) {
+	dir, err := dataDir()
+	if err != nil {
+		return identity.Identity{}, err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+		return identity.Identity{}, fmt.Errorf("keeping an identity: %w", err)
+	}
+	return identity.Load(dir)
+}
