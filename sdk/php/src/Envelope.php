@@ -15,7 +15,6 @@ use Phase\Json\Value;
  */
 final class Envelope
 {
-    private const MAX_TYPE = 255;
     private const MAX_SIGNATURES = 32;
 
     /** @param list<string> $signatures raw */
@@ -40,16 +39,15 @@ final class Envelope
                 throw new InvalidJson("the envelope has no $name");
             }
         }
-        $type = $fields['payloadType']->string();
-        if ($type === '' || strlen($type) > self::MAX_TYPE) {
-            throw new InvalidJson('the payloadType must be 1 to 255 bytes');
-        }
         $list = $fields['signatures']->items();
         if (count($list) > self::MAX_SIGNATURES) {
             throw new InvalidJson(sprintf('%d signatures, at most %d', count($list), self::MAX_SIGNATURES));
         }
-        $signatures = array_map(self::signature(...), $list);
-        return new self($type, Base64::decode($fields['payload']->string()), $signatures);
+        return new self(
+            $fields['payloadType']->string(),
+            Base64::decode($fields['payload']->string()),
+            array_map(self::signature(...), $list),
+        );
     }
 
     /** The keyid beside a signature is a hint that nobody signed, and is not used. */

@@ -34,10 +34,10 @@ final class Pin implements Pinned
     public static function peer(string $peerId): self
     {
         $data = strlen($peerId) <= self::MAX_PEER_ID ? Base58::decode($peerId) : null;
-        if ($data === null || !str_starts_with($data, self::PEER) || strlen($data) !== 38) {
-            throw new InvalidKey('that is no peer id of an Ed25519 key, which begins with 12D3KooW and has 52 characters');
+        if ($data === null || !str_starts_with($data, self::PEER)) {
+            throw new InvalidKey('that is no peer id of an Ed25519 key, 52 characters from 12D3KooW on');
         }
-        return self::key(substr($data, 6));
+        return self::key(substr($data, strlen(self::PEER)));
     }
 
     /**

@@ -86,6 +86,31 @@ final class ClientTest extends TestCase
         }
     }
 
+    public function testAnotherJobIsSeenWhereAnswerAndReceiptAgree(): void
+    {
+        $node = new SigningNode();
+        $digest = 'sha256:' . self::ZEROS;
+        $lie = static function (array $statement) use ($digest): array {
+            $statement['predicate']['job_id'] = $digest;
+            return $statement;
+        };
+        $tell = static fn (array $answer): array => ['job_id' => $digest] + $answer;
+        // Where plasmd wrote the job file itself, its name is not known beforehand; what it says is.
+        self::assertSame(0, (new Client(new Liar($node, $lie, $tell, exact: false), $node->pin()))->run(self::job())->exitCode);
+        try {
+            (new Client(new Liar($node, $lie, $tell), $node->pin()))->run(self::job());
+            self::fail('another job is believed');
+        } catch (WrongReceipt $e) {
+            self::assertSame('job_id', $e->field);
+        }
+        $lie = static function (array $statement): array {
+            $statement['predicate']['module_hash'] = 'sha256:' . self::ZEROS;
+            return $statement;
+        };
+        $this->expectException(WrongReceipt::class);
+        (new Client(new Liar($node, $lie, exact: false), $node->pin()))->run(self::job());
+    }
+
     public function testOtherOutputIsSeen(): void
     {
         $node = new SigningNode();

@@ -6,6 +6,7 @@ namespace Phase\Tests;
 
 use Phase\Base58;
 use Phase\Exception\InvalidJob;
+use Phase\Exception\InvalidJson;
 use Phase\Exception\InvalidKey;
 use Phase\Instant;
 use Phase\Job;
@@ -132,6 +133,14 @@ final class JobTest extends TestCase
         self::assertSame([0, 5], [Instant::read('1970-01-01T00:00:00.000000005Z')->seconds, Instant::read('1970-01-01T00:00:00.0000000059Z')->nanoseconds]);
         self::assertSame(-3600, Instant::read('1970-01-01T00:00:00+01:00')->seconds);
         self::assertTrue(Instant::read('0000-02-29T23:59:59Z')->isBefore(Instant::read('0000-03-01T00:00:00Z')));
+        foreach (['24:00:00', '23:60:00', '23:59:60'] as $clock) {
+            try {
+                Instant::read("2026-01-01T{$clock}Z");
+                self::fail("$clock is taken for a time");
+            } catch (InvalidJson) {
+                $this->addToAssertionCount(1);
+            }
+        }
         self::assertFalse(Instant::read('2026-01-01T00:00:00.5Z')->isBefore(Instant::read('2026-01-01T00:00:00.500Z')));
     }
 }

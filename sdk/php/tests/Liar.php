@@ -26,6 +26,7 @@ final class Liar implements Transport
         private readonly ?\Closure $lie = null,
         private readonly ?\Closure $tell = null,
         private readonly string $stdout = 'out',
+        private readonly bool $exact = true,
     ) {
     }
 
@@ -39,7 +40,7 @@ final class Liar implements Transport
             $signed = $this->node->sign($this->lie === null ? $statement : ($this->lie)($statement));
             $answer = ['receipt' => json_decode($signed)] + $statement['predicate'];
             $answer = $this->tell === null ? $answer : ($this->tell)($answer);
-            return JobAnswer::read(Reader::read(json_encode($answer))->members(), true);
+            return JobAnswer::read(Reader::read(json_encode($answer))->members(), $this->exact);
         } finally {
             $this->closed = true;
         }

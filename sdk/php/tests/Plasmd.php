@@ -14,6 +14,7 @@ final class Plasmd
     public readonly string $peerId;
     public readonly string $token;
     public readonly string $url;
+    public readonly string $socket;
 
     /** @var resource */
     private $process;
@@ -28,8 +29,13 @@ final class Plasmd
     {
         $this->folder = sys_get_temp_dir() . '/phase-daemon-' . bin2hex(random_bytes(8));
         mkdir($this->folder, 0700);
-        $command = [self::program(), 'start', '--http=127.0.0.1:0', "--state=$this->folder/state", "--data=$this->folder/data"];
         mkdir("$this->folder/state");
+        touch("$this->folder/plasmd.toml"); // not that of this machine
+        $this->socket = "$this->folder/plasmd.sock";
+        $command = [
+            self::program(), 'start', '--http=127.0.0.1:0', "--config=$this->folder/plasmd.toml",
+            "--socket=$this->socket", "--state=$this->folder/state", "--data=$this->folder/data",
+        ];
         $this->process = proc_open($command, [['null'], ['null'], ['pipe', 'w']], $pipes);
         $said = [];
         $log = '';

@@ -16,6 +16,8 @@ use Phase\Outcome;
 use Phase\Pin;
 use Phase\Receipt;
 use Phase\Stream;
+use Phase\ThisMachine;
+use Phase\Transport\LocalJob;
 use PHPUnit\Framework\TestCase;
 
 /** Jobs that the real plasmd runs, by every way there is to ask it. */
@@ -37,13 +39,21 @@ final class PlasmdTest extends TestCase
     /** @return array<string, array{string}> */
     public function ways(): array
     {
-        return ['plasmd run' => ['run'], 'HTTP' => ['http']];
+        return ['plasmd execute-job' => ['job']] + $this->streaming();
+    }
+
+    /** @return array<string, array{string}> those that pass output on as it comes */
+    public function streaming(): array
+    {
+        return ['plasmd run' => ['run'], 'HTTP' => ['http'], 'unix socket' => ['socket']];
     }
 
     private function client(string $way): Client
     {
         return match ($way) {
             'run' => Client::local(Plasmd::program()),
+            'job' => new Client(new LocalJob(Plasmd::program()), new ThisMachine()),
+            'socket' => Client::socket(Pin::peer(self::daemon()->peerId), self::daemon()->socket),
             'http' => Client::http(self::daemon()->url, self::daemon()->token, Pin::peer(self::daemon()->peerId)),
         };
     }
@@ -99,16 +109,31 @@ final class PlasmdTest extends TestCase
 
     public function testOutputIsLimited(): void
     {
-        $result = $this->client('http')->run(new Job(Module::floods(), limits: new Limits(timeoutSeconds: 20, outputBytes: 100000)));
-        self::assertSame([Outcome::Output, 141], [$result->outcome, $result->exitCode]);
-        self::assertLessThanOrEqual(100000, strlen($result->stdout));
-        foreach ([new Limits(outputBytes: 10), new Limits(cpuCores: 2)] as $limits) {
-            try {
-                $this->client('run')->run(new Job(Module::traps(), limits: $limits));
-                self::fail('plasmd run passes a limit over');
-            } catch (InvalidJob) {
-                $this->addToAssertionCount(1);
+        $job = new Job(Module::floods(), limits: new Limits(timeoutSeconds: 20, outputBytes: 100000));
+        foreach (['http', 'socket'] as $way) {
+            $result = $this->client($way)->run($job);
+            self::assertSame([Outcome::Output, 141], [$result->outcome, $result->exitCode]);
+            self::assertLessThanOrEqual(100000, strlen($result->stdout));
+        }
+    }
+
+    public function testLimitThatCannotBeSetIsRefused(): void
+    {
+        $refused = ['run' => [new Limits(outputBytes: 10), new Limits(cpuCores: 2)], 'job' => [new Limits(outputBytes: 10)]];
+        foreach ($refused as $way => $list) {
+            foreach ($list as $limits) {
+                $this->refusesLimits($way, $limits);
             }
+        }
+    }
+
+    private function refusesLimits(string $way, Limits $limits): void
+    {
+        try {
+            $this->client($way)->run(new Job(Module::traps(), limits: $limits));
+            self::fail('a limit is passed over');
+        } catch (InvalidJob) {
+            $this->addToAssertionCount(1);
         }
     }
 
@@ -123,7 +148,7 @@ final class PlasmdTest extends TestCase
         }
     }
 
-    /** @dataProvider ways */
+    /** @dataProvider streaming */
     public function testOutputComesBeforeTheEnd(string $way): void
     {
         $job = new Job(Module::writesAndLoops('early'), limits: new Limits(timeoutSeconds: 30));

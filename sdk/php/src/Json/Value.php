@@ -92,10 +92,7 @@ final class Value
      */
     public function integer(): int
     {
-        if ($this->kind !== Kind::Number) {
-            throw new InvalidJson('an integer is wanted, not ' . $this->kind->value);
-        }
-        $text = $this->text();
+        $text = $this->kind === Kind::Number ? $this->text() : $this->kind->value;
         if (preg_match('/^-?[0-9]+$/D', $text) !== 1) {
             throw new InvalidJson('an integer is wanted, not ' . substr($text, 0, 32));
         }

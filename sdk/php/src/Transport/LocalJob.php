@@ -8,24 +8,19 @@ use Phase\Chunk;
 use Phase\Exception\InvalidJob;
 use Phase\Exception\Rejected;
 use Phase\Exception\TransportFailed;
-use Phase\Pin;
-use Phase\Stream;
 use Phase\Text;
 
 /**
- * plasmd execute-job: a job with all its limits, here or on a peer, answered
- * whole when it has ended.
+ * plasmd execute-job, on this machine, by the daemon if there is one: answered
+ * whole when the job has ended.
  */
 final class LocalJob implements Transport
 {
     /** Seconds that plasmd may take beyond the job's own limit. */
     private const WAIT_SECONDS = 120.0;
 
-    /**
-     * @param string $plasmd its path, or its name in PATH
-     * @param Pin|null $on the peer that is to run it; null for this machine
-     */
-    public function __construct(private readonly string $plasmd = 'plasmd', private readonly ?Pin $on = null)
+    /** @param string $plasmd its path, or its name in PATH */
+    public function __construct(private readonly string $plasmd = 'plasmd')
     {
     }
 
@@ -41,9 +36,6 @@ final class LocalJob implements Transport
         try {
             $module = $folder->write('module.wasm', $job->module);
             $command = [$this->plasmd, 'execute-job', "--cpu=$limits->cpuCores", "--memory=$limits->memoryMb", "--timeout={$limits->timeoutSeconds}s"];
-            if ($this->on !== null) {
-                $command[] = "--on={$this->on->peerId}";
-            }
             foreach ($job->file->env as $name => $value) {
                 $command[] = "--env=$name=$value";
             }
