@@ -10,6 +10,7 @@ use Phase\Exception\ReceiptRefused;
 use Phase\Exception\Rejected;
 use Phase\Exception\TransportFailed;
 use Phase\Transport\Http;
+use Phase\Transport\LocalJob;
 use Phase\Transport\LocalRun;
 use Phase\Transport\Offer;
 use Phase\Transport\Transport;
@@ -25,11 +26,23 @@ final class Client
     }
 
     /**
-     * Runs jobs on this machine, with the program plasmd and no daemon.
+     * Runs jobs on this machine with the program plasmd, whether or not there
+     * is a daemon. Output comes when the job has ended.
      *
      * @param string $plasmd its path, or its name in PATH
      */
     public static function local(string $plasmd = 'plasmd', Pinned $node = new ThisMachine()): self
+    {
+        return new self(new LocalJob($plasmd), $node);
+    }
+
+    /**
+     * As local, with no daemon and output as it comes. The module must read its
+     * input to the end: plasmd run signs what was read of it.
+     *
+     * @param string $plasmd its path, or its name in PATH
+     */
+    public static function localStream(string $plasmd = 'plasmd', Pinned $node = new ThisMachine()): self
     {
         return new self(new LocalRun($plasmd), $node);
     }

@@ -30,7 +30,8 @@ final class Instant
         }
         [, $year, $month, $day, $hour, $minute, $second, $fraction, $zone] = $part;
         // checkdate() knows no year 0, which is a leap year as 4 is.
-        if (!checkdate((int) $month, (int) $day, max((int) $year, 0) ?: 4) || $hour > '23' || $minute > '59' || $second > '59') {
+        $isDay = checkdate((int) $month, (int) $day, (int) $year ?: 4);
+        if (!$isDay || $hour > '23' || $minute > '59' || $second > '59') {
             throw new InvalidJson('there is no such day or hour');
         }
         $time = new \DateTimeImmutable("$year-$month-{$day}T$hour:$minute:$second$zone");

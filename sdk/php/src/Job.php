@@ -29,9 +29,10 @@ final class Job
         public readonly string $stdin = '',
         Limits $limits = new Limits(),
     ) {
-        foreach (['module' => [$module, self::MAX_MODULE], 'stdin' => [$stdin, self::MAX_STDIN]] as $field => [$data, $most]) {
-            if (strlen($data) > $most) {
-                throw new InvalidJob($field, sprintf('%d bytes, at most %d are allowed', strlen($data), $most));
+        $most = ['module' => self::MAX_MODULE, 'stdin' => self::MAX_STDIN];
+        foreach (['module' => $module, 'stdin' => $stdin] as $field => $data) {
+            if (strlen($data) > $most[$field]) {
+                throw new InvalidJob($field, sprintf('%d bytes, at most %d are allowed', strlen($data), $most[$field]));
             }
         }
         if (!str_starts_with($module, "\0asm")) {

@@ -22,7 +22,8 @@ final class JobFile
     private const MAX_STRINGS = 4096;
     private const MAX_STRING_BYTES = 512 << 10;
     private const FIELDS = [
-        'version', 'module_hash', 'cpu_cores', 'memory_mb', 'timeout_seconds', 'output_bytes', 'args', 'env', 'stdin_hash',
+        'version', 'module_hash', 'cpu_cores', 'memory_mb', 'timeout_seconds', 'output_bytes',
+        'args', 'env', 'stdin_hash',
     ];
     private const WRITE = JSON_UNESCAPED_SLASHES | JSON_UNESCAPED_UNICODE | JSON_UNESCAPED_LINE_TERMINATORS;
 
@@ -132,7 +133,8 @@ final class JobFile
     {
         foreach (['args' => $args, 'env' => $env] as $field => $list) {
             if (count($list) > self::MAX_STRINGS) {
-                throw new InvalidJob($field, sprintf('%d of them, at most %d are allowed', count($list), self::MAX_STRINGS));
+                $problem = '%d of them, at most %d are allowed';
+                throw new InvalidJob($field, sprintf($problem, count($list), self::MAX_STRINGS));
             }
         }
         $total = 0;

@@ -120,7 +120,8 @@ final class Statement
         foreach (['stdout', 'stderr'] as $i => $name) {
             $fields = self::all($list[$i], 'name', 'digest');
             self::hold($fields['name']->string() === $name, "subject $i is not $name");
-            $digests[] = self::hex($fields['digest']->members()['sha256'] ?? throw new InvalidJson("$name has no sha256"));
+            $digest = $fields['digest']->members()['sha256'] ?? throw new InvalidJson("$name has no sha256");
+            $digests[] = self::hex($digest);
         }
         return $digests;
     }

@@ -16,8 +16,6 @@ use Phase\Outcome;
 use Phase\Pin;
 use Phase\Receipt;
 use Phase\Stream;
-use Phase\ThisMachine;
-use Phase\Transport\LocalJob;
 use PHPUnit\Framework\TestCase;
 
 /** Jobs that the real plasmd runs, by every way there is to ask it. */
@@ -51,8 +49,8 @@ final class PlasmdTest extends TestCase
     private function client(string $way): Client
     {
         return match ($way) {
-            'run' => Client::local(Plasmd::program()),
-            'job' => new Client(new LocalJob(Plasmd::program()), new ThisMachine()),
+            'run' => Client::localStream(Plasmd::program()),
+            'job' => Client::local(Plasmd::program()),
             'socket' => Client::socket(Pin::peer(self::daemon()->peerId), self::daemon()->socket),
             'http' => Client::http(self::daemon()->url, self::daemon()->token, Pin::peer(self::daemon()->peerId)),
         };
@@ -159,6 +157,14 @@ final class PlasmdTest extends TestCase
         }
         self::assertTrue(isset($chunk), 'nothing came');
         self::assertLessThan(20.0, (hrtime(true) - $started) / 1e9);
+    }
+
+    public function testInputThatNobodyReads(): void
+    {
+        foreach (['job', 'http', 'socket'] as $way) {
+            $result = $this->client($way)->run(new Job(Module::writes([[1, 'x']]), stdin: str_repeat('a', 5 << 20)));
+            self::assertSame('x', $result->stdout);
+        }
     }
 
     public function testReceiptIsForAnybody(): void

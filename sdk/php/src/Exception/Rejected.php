@@ -12,8 +12,11 @@ namespace Phase\Exception;
 class Rejected extends PhaseException
 {
     /** @param int $status of HTTP; 0 where there was none */
-    public function __construct(public readonly string $reason, public readonly string $detail, public readonly int $status = 0)
-    {
+    public function __construct(
+        public readonly string $reason,
+        public readonly string $detail,
+        public readonly int $status = 0,
+    ) {
         parent::__construct($reason === '' ? $detail : "$reason: $detail");
     }
 }

@@ -26,7 +26,7 @@ final class Connection
         $seconds = min($connectSeconds, $deadline->left());
         $socket = @stream_socket_client($address, $number, $problem, $seconds, STREAM_CLIENT_CONNECT, $context);
         if ($socket === false) {
-            throw new TransportFailed(sprintf('connecting to %s: %s', Text::clean($address), Text::clean((string) $problem)));
+            throw new TransportFailed('connecting to ' . Text::clean("$address: $problem"));
         }
         stream_set_blocking($socket, false);
         $this->socket = $socket;

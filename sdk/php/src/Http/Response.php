@@ -12,6 +12,8 @@ final class Response
     private const MAX_HEAD = 64 << 10;
     private const MAX_LINE = 4096;
     private const MAX_INTERIM = 8;
+    private const FIELD = '/^([!#$%&\'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*?)[ \t]*$/D';
+    private const ONCE = ['content-length', 'transfer-encoding', 'content-type'];
 
     private string $buffer = '';
 
@@ -103,11 +105,11 @@ final class Response
         }
         $this->headers = [];
         foreach ($lines as $line) {
-            if (preg_match('/^([!#$%&\'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*?)[ \t]*$/D', $line, $part) !== 1) {
+            if (preg_match(self::FIELD, $line, $part) !== 1) {
                 throw new TransportFailed('the answer has a line in its head that is no header');
             }
             $name = strtolower($part[1]);
-            if (isset($this->headers[$name]) && in_array($name, ['content-length', 'transfer-encoding', 'content-type'], true)) {
+            if (isset($this->headers[$name]) && in_array($name, self::ONCE, true)) {
                 throw new TransportFailed("the answer has $name twice");
             }
             $this->headers[$name] = $part[2];

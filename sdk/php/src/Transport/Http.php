@@ -41,7 +41,9 @@ final class Http implements Transport
     {
         $form = '~^http://(\[[0-9A-Fa-f:.]+(?:%25[0-9A-Za-z._-]+)?\]|[0-9A-Za-z._-]+)(?::([0-9]{1,5}))?/?$~D';
         if (preg_match($form, $url, $part) !== 1) {
-            throw new TransportFailed('a node is reached at http://HOST:PORT; for a way that hides the token, lead its unix socket here with ssh -L');
+            throw new TransportFailed(
+                'a node is reached at http://HOST:PORT; to hide the token, lead its unix socket here with ssh -L',
+            );
         }
         if (preg_match('/^[\x21-\x7e]+$/D', $token) !== 1) {
             throw new TransportFailed('the token is empty or holds what no token does');
@@ -75,7 +77,10 @@ final class Http implements Transport
             return yield from match (true) {
                 $response->status !== 200 => throw Problem::of($response),
                 $response->type() === self::EVENTS => Events::read($response, $offer),
-                $response->type() === self::OBJECT => WholeAnswer::read($response->whole(WholeAnswer::most($offer)), true),
+                $response->type() === self::OBJECT => WholeAnswer::read(
+                    $response->whole(WholeAnswer::most($offer)),
+                    true,
+                ),
                 default => throw new TransportFailed('the answer is neither JSON nor a stream of events'),
             };
         } finally {
@@ -89,7 +94,12 @@ final class Http implements Transport
         $job = $offer->job;
         $boundary = bin2hex(random_bytes(16));
         $body = [];
-        $parts = ['job' => $job->file->bytes, 'offer_nonce' => $offer->nonce, 'module' => $job->module, 'stdin' => $job->stdin];
+        $parts = [
+            'job' => $job->file->bytes,
+            'offer_nonce' => $offer->nonce,
+            'module' => $job->module,
+            'stdin' => $job->stdin,
+        ];
         foreach ($parts as $name => $data) {
             $body[] = "--$boundary\r\nContent-Disposition: form-data; name=\"$name\"\r\n\r\n";
             $body[] = $data;

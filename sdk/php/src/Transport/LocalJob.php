@@ -35,11 +35,15 @@ final class LocalJob implements Transport
         $process = null;
         try {
             $module = $folder->write('module.wasm', $job->module);
-            $command = [$this->plasmd, 'execute-job', "--cpu=$limits->cpuCores", "--memory=$limits->memoryMb", "--timeout={$limits->timeoutSeconds}s"];
+            $command = [
+                $this->plasmd, 'execute-job',
+                "--cpu=$limits->cpuCores", "--memory=$limits->memoryMb", "--timeout={$limits->timeoutSeconds}s",
+            ];
             foreach ($job->file->env as $name => $value) {
                 $command[] = "--env=$name=$value";
             }
-            $process = new Process([...$command, $module, ...$job->file->args], new Deadline($limits->timeoutSeconds + self::WAIT_SECONDS));
+            $deadline = new Deadline($limits->timeoutSeconds + self::WAIT_SECONDS);
+            $process = new Process([...$command, $module, ...$job->file->args], $deadline);
             [$status, $text, $log] = self::collect($process->output($job->stdin), WholeAnswer::most($offer));
             if ($status !== 0) {
                 throw $status <= 2

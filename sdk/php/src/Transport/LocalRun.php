@@ -46,16 +46,20 @@ final class LocalRun implements Transport
         try {
             $receipt = "$folder->path/receipt.json";
             $module = $folder->write('module.wasm', $job->module);
-            $command = [$this->plasmd, 'run', "--memory=$limits->memoryMb", "--timeout={$limits->timeoutSeconds}s", "--receipt=$receipt"];
+            $command = [
+                $this->plasmd, 'run',
+                "--memory=$limits->memoryMb", "--timeout={$limits->timeoutSeconds}s", "--receipt=$receipt",
+            ];
             foreach ($job->file->env as $name => $value) {
                 $command[] = "--env=$name=$value";
             }
-            $process = new Process([...$command, $module, ...$job->file->args], new Deadline($limits->timeoutSeconds + self::WAIT_SECONDS));
+            $deadline = new Deadline($limits->timeoutSeconds + self::WAIT_SECONDS);
+            $process = new Process([...$command, $module, ...$job->file->args], $deadline);
             $held = new HeldStderr(self::PREFIX);
             $status = yield from $held->pass($process->output($job->stdin));
             $text = @file_get_contents($receipt, false, null, 0, self::MAX_RECEIPT + 1);
             if ($text === false) {
-                throw $held->text() === '' && $status > 2
+                throw $held->text() === ''
                     ? new TransportFailed("$this->plasmd ended with $status and no receipt")
                     : new Rejected('', Text::clean(trim($held->text())), 0);
             }

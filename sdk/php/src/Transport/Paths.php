@@ -9,7 +9,8 @@ final class Paths
 {
     public static function socket(): string
     {
-        return self::isRoot() ? '/run/phase/plasmd.sock' : self::folder('XDG_RUNTIME_DIR', '/run') . '/phase/plasmd.sock';
+        $run = self::isRoot() ? '/run' : self::folder('XDG_RUNTIME_DIR', '/run');
+        return "$run/phase/plasmd.sock";
     }
 
     public static function identity(): string

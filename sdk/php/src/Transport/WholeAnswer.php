@@ -50,7 +50,8 @@ final class WholeAnswer
     /** @param array<string, Value> $fields */
     private static function output(Stream $stream, array $fields): Chunk
     {
-        $bytes = $fields["{$stream->value}_base64"] ?? throw new InvalidJson("the answer has no {$stream->value}_base64");
+        $name = "{$stream->value}_base64";
+        $bytes = $fields[$name] ?? throw new InvalidJson("the answer has no $name");
         return new Chunk($stream, Base64::decode($bytes->string()));
     }
 }
