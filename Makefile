@@ -32,6 +32,7 @@ deps: ## Install the Debian packages that building and testing need
 include images/images.mk
 include qemu/qemu.mk
 include examples/examples.mk
+include appliance/job/job.mk
 include sdk/php/php.mk
 
 check: ## Format, vet, staticcheck, tidy, import table, both architectures, clean tree

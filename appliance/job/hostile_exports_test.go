@@ -12,6 +12,7 @@ var (
 	Children       = children
 	Descriptors    = descriptors
 	Patience       = patience
+	Resting        = (*Pool).resting
 )
 
 type Hostile = hostile

@@ -2,10 +2,48 @@ package plasmd
 
 import (
 	"context"
+	"os"
+	"path/filepath"
 	"sync"
 
 	"phase/appliance/job"
 )
+
+// runHere runs a task without a daemon. Compiled modules are kept for the next
+// run where there is a place for them: /var/cache/phase or $XDG_CACHE_HOME/phase,
+// authenticated by a key beside the identity. Without one every run compiles,
+// and nothing else is different.
+func runHere(ctx context.Context, t job.Task) (job.Result, error) {
+	kept, err := keptHere()
+	if err != nil {
+		return job.Run(ctx, t)
+	}
+	cache, err := job.OpenCache(kept)
+	if err != nil {
+		return job.Run(ctx, t)
+	}
+	defer cache.Close()
+	pool, err := job.NewPool(job.PoolConfig{Cache: cache})
+	if err != nil {
+		return job.Result{}, err
+	}
+	defer pool.Close()
+	return pool.Run(ctx, t)
+}
+
+func keptHere() (job.Kept, error) {
+	keys, err := dataDir()
+	if err != nil {
+		return job.Kept{}, err
+	}
+	cache := "/var/cache/phase"
+	if effectiveUser() != 0 {
+		if cache, err = xdg("XDG_CACHE_HOME", ".cache"); err != nil {
+			return job.Kept{}, err
+		}
+	}
+	return job.Kept{Keys: keys, Cache: filepath.Join(cache, "modules")}, os.MkdirAll(keys, 0o700)
+}
 
 // pool is where the node's jobs run. Compiled modules are kept beside the
 // identity, which whoever can write that folder has already; without one they

@@ -68,7 +68,7 @@ func (c *runCmd) run(ctx context.Context, stdin io.Reader, stdout, stderr io.Wri
 	task.Stdin, task.Stdout, task.Stderr = stdin, stdout, stderr
 	var result job.Result
 	if c.Receipt == "" {
-		result, err = job.Run(ctx, task)
+		result, err = runHere(ctx, task)
 	} else {
 		result, err = c.attested(ctx, task)
 	}
@@ -161,7 +161,7 @@ func (c *runCmd) attested(ctx context.Context, t job.Task) (job.Result, error) {
 	}
 	in, out, errs := newSummed(), newSummed(), newSummed()
 	t.Stdin, t.Stdout, t.Stderr = reader{in, t.Stdin}, io.MultiWriter(out, t.Stdout), io.MultiWriter(errs, t.Stderr)
-	result, err := job.Run(ctx, t)
+	result, err := runHere(ctx, t)
 	if err != nil {
 		return job.Result{}, err
 	}

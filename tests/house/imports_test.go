@@ -60,6 +60,7 @@ var owners = map[string][]string{
 	"github.com/landlock-lsm/go-landlock":           {"appliance/sandbox"},
 	"github.com/elastic/go-seccomp-bpf":             {"appliance/sandbox"},
 	"kernel.org/pub/linux/libs/security/libcap/psx": {"appliance/sandbox"},
+	"github.com/bytecodealliance/wasmtime-go":       {"tests/benchwasmtime"},
 	"github.com/gokrazy/kernel":                     {"kernel"},
 	"gvisor.dev/gvisor":                             {"qemu"},
 	"golang.org/x/sys":                              {"appliance/history", "appliance/linux", "appliance/sandbox", "appliance/link", "appliance/nearby", "appliance/control", "appliance/kexec", "appliance/trial", "init", "images", "qemu"},
