@@ -199,6 +199,31 @@ final class PlasmdTest extends TestCase
         $client->run(new Job(Module::writes([])));
     }
 
+    /** What an example writes to its standard output. */
+    private function example(string $command, int $code): string
+    {
+        Plasmd::example('hello');
+        $environment = ['PHASE_TOKEN' => self::daemon()->token] + getenv();
+        $files = [['file', '/dev/null', 'r'], ['pipe', 'w'], ['file', '/dev/null', 'w']];
+        $arguments = array_filter(explode(' ', $command));
+        $process = proc_open([PHP_BINARY, ...$arguments], $files, $pipes, __DIR__ . '/../examples', $environment);
+        $said = stream_get_contents($pipes[1]);
+        self::assertSame($code, proc_close($process), $said);
+        return $said;
+    }
+
+    public function testExamples(): void
+    {
+        self::assertSame("olleh\n", $this->example('hello.php hello', 0));
+        [$url, $peer, $module] = [self::daemon()->url, self::daemon()->peerId, Plasmd::example('hello')];
+        $said = $this->example("remote.php $url $peer $module", 0);
+        self::assertStringContainsString("outcome     exited, exit code 0\nstdout      (nothing)\n", $said);
+        self::assertStringContainsString("signed by   $peer (verified)\n", $said);
+        $stranger = (new SigningNode())->pin()->peerId;
+        self::assertSame('', $this->example("remote.php $url $stranger $module", 1));
+        self::assertSame('', $this->example("remote.php $url", 2));
+    }
+
     public function testNoProgram(): void
     {
         $this->expectException(TransportFailed::class);
