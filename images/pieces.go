@@ -188,7 +188,7 @@ func (p Pieces) formatPerm(ctx context.Context, source Source) error {
 	}
 	_, err := command{
 		name: "mkfs.ext4",
-		args: strings.Fields("-q -F -b 4096 -I 256 -i 16384 -m 0 -J size=4 -L phase-perm -U " + id +
+		args: strings.Fields("-q -F -b 4096 -I 256 -i 16384 -m 0 -J size=4 -O none,has_journal,ext_attr,resize_inode,dir_index,filetype,extent,64bit,flex_bg,sparse_super,large_file,huge_file,dir_nlink,extra_isize,metadata_csum -L phase-perm -U " + id +
 			" -E lazy_itable_init=0,lazy_journal_init=0,root_owner=0:0,hash_seed=" + id + " " + p.path(piecePerm)),
 		env: []string{"MKE2FS_CONFIG=/dev/null", fmt.Sprintf("E2FSPROGS_FAKE_TIME=%d", p.Time.Unix())},
 	}.run(ctx)

@@ -271,6 +271,25 @@ func TestPause(t *testing.T) {
 	}
 }
 
+// Enough for the load alone is not enough for the services beside it.
+func TestPauseForComfort(t *testing.T) {
+	artifacts := contents()
+	for spare, want := range map[int64]string{comfort: "", comfort - 1: "pause", 0: "pause"} {
+		var asked []string
+		s, err := Stage(t.Context(), sign(t, artifacts, nil), machine(&loader{}, &asked))
+		if err != nil {
+			t.Fatal(err)
+		}
+		fill(t, s, artifacts)
+		s.options.Memory = func() (linux.Memory, error) {
+			return linux.Memory{Available: NeedOf(s.sizes).Load + spare}, nil
+		}
+		if err := s.Load(t.Context()); err != nil || strings.Join(asked, " ") != want {
+			t.Errorf("%d bytes more than the load needs: %v, asked to %q, want %q", spare, err, asked, want)
+		}
+	}
+}
+
 // What an interrupted download left on disk is found again, by the same
 // release only.
 func TestResumeOnDisk(t *testing.T) {

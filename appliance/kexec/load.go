@@ -203,21 +203,16 @@ func (s *Staging) makeRoom(ctx context.Context) error {
 			return fmt.Errorf("writing the release to disk: %w", err)
 		}
 	}
-	enough := func() (bool, int64, error) {
-		m, err := s.options.Memory()
-		return m.Available >= need, m.Available, err
-	}
-	ok, _, err := enough()
-	if ok || err != nil {
+	memory, err := s.options.Memory()
+	if err != nil || memory.Available >= need+comfort {
 		return err
 	}
 	if err := s.options.Pause(ctx); err != nil {
 		return fmt.Errorf("freeing memory: %w", err)
 	}
 	s.paused = true
-	ok, have, err := enough()
-	if ok || err != nil {
+	if memory, err = s.options.Memory(); err != nil {
 		return err
 	}
-	return room(fmt.Sprintf("loading version %d", s.release.Manifest().Version), need, have, "it is not loaded; give the machine more memory")
+	return room(fmt.Sprintf("loading version %d", s.release.Manifest().Version), need, memory.Available, "it is not loaded; give the machine more memory")
 }

@@ -18,6 +18,11 @@ const (
 	// stageSlack is what the programs that stay grow by between the decision
 	// where to stage and the load.
 	stageSlack = 16 * mib
+	// comfort is what must be free beyond that for the services to go on
+	// running meanwhile. MemAvailable counts the pages of running programs,
+	// which can be dropped and are needed again at once: eating into those is
+	// thrashing (tried: x86_64, 256 MiB), so the services are paused instead.
+	comfort = 32 * mib
 	// nextBase is what the next kernel needs for itself and its programs while
 	// it unpacks. MemTotal leaves out the kernel's own image, as does this.
 	nextBase = 64 * mib

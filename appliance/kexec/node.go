@@ -64,6 +64,9 @@ func OnNode(stateDir, self string) (Options, error) {
 // stopped. When init will not, the kernel is unloaded and services that were
 // paused for it are started again.
 func Jump(ctx context.Context, v trust.Verified) error {
+	// Init stops this program as soon as it has said yes. That signal ends ctx,
+	// and must not be taken for a no: the kernel would be unloaded under init.
+	ctx = context.WithoutCancel(ctx)
 	_, err := control.Do(ctx, control.Socket, control.Request{Do: control.Kexec, Trial: v.Digest().String()})
 	if err == nil {
 		return nil
