@@ -129,7 +129,7 @@ func TestGoodReleaseForgetful(t *testing.T) {
 	on := lab.Begin
 	for range 3 { // more than a release may be tried
 		jumped(t, n, on, nextVersion)
-		_, on = line(t, n, on, `update: `+regexp.QuoteMeta(p.URL)+` knows that this release is good`)
+		line(t, n, on, `update: `+regexp.QuoteMeta(p.URL)+` knows that this release is good`)
 		on = powerCycle(t, n)
 	}
 }
