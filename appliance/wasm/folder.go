@@ -81,6 +81,16 @@ func (f *file) Close() experimental.Errno {
 	return no
 }
 
+// Pwrite of a file that is only appended to writes at its end, as Linux does;
+// Go refuses.
+func (f *file) Pwrite(b []byte, offset int64) (int, experimental.Errno) {
+	if !f.IsAppend() {
+		return f.File.Pwrite(b, offset)
+	}
+	n, err := syscall.Pwrite(int(f.anchor.Fd()), b, offset)
+	return max(n, 0), errno(err)
+}
+
 func (f *file) Utimens(access, modified int64) experimental.Errno {
 	if f.readOnly {
 		return experimental.EROFS

@@ -103,6 +103,7 @@ func (m *Machine) Run(ctx context.Context, c Config) (end End, err error) {
 			end, err = End{Outcome: jobspec.Memory, Detail: ErrMemory.Error()}, nil
 		}
 	}()
+	ctx = context.WithValue(ctx, streams{}, [3]*os.File{c.Stdin, c.Stdout, c.Stderr})
 	return start(experimental.WithMemoryAllocator(ctx, m.memory), m.program, c.module())
 }
 

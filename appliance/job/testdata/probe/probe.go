@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -31,6 +32,18 @@ func main() {
 
 func do(word string, args []string) error {
 	switch word {
+	case "wasi":
+		wasi()
+	case "pwrite": // past Go's own check, to a file that is appended to
+		f, err := os.OpenFile(args[0], os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+		if err == nil {
+			_, err = f.WriteString("first")
+		}
+		if err != nil {
+			return err
+		}
+		_, err = syscall.Pwrite(int(f.Fd()), []byte("second"), 0)
+		return err
 	case "args":
 		fmt.Printf("%q %q\n", os.Args, os.Environ())
 	case "cat":
