@@ -136,21 +136,24 @@ type answer struct {
 	Receipt      json.RawMessage `json:"receipt"`
 }
 
-// hello builds examples/hello, once.
-var hello = sync.OnceValues(func() ([]byte, error) {
-	dir, err := os.MkdirTemp("", "hello")
+// hello is examples/hello, built once.
+var hello = sync.OnceValues(func() ([]byte, error) { return build("phase/examples/hello") })
+
+// build builds a program for WASI. With the error comes what the compiler said.
+func build(path string) ([]byte, error) {
+	dir, err := os.MkdirTemp("", "module")
 	if err != nil {
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
-	file := filepath.Join(dir, "hello.wasm")
-	build := exec.Command("go", "build", "-ldflags=-s -w", "-o", file, "phase/examples/hello")
+	file := filepath.Join(dir, "module.wasm")
+	build := exec.Command("go", "build", "-ldflags=-s -w", "-o", file, path)
 	build.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm")
 	if out, err := build.CombinedOutput(); err != nil {
 		return out, err
 	}
 	return os.ReadFile(file)
-})
+}
 
 func TestJobRunsAndItsReceiptVerifies(t *testing.T) {
 	module, err := hello()

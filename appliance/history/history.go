@@ -9,6 +9,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -114,17 +116,20 @@ type live struct {
 // not over when the last daemon ended are Lost. Errors wrap ErrInUse or
 // ErrDamaged where it is that.
 func Open(path string, limits Limits) (*History, error) {
-	options := &bbolt.Options{Timeout: lockTime, FreelistType: bbolt.FreelistMapType, NoFreelistSync: true}
+	// The list of free pages is written down with each change: reading it back
+	// is ours to survive when it is damaged, the library's own search is not.
+	options := &bbolt.Options{Timeout: lockTime, FreelistType: bbolt.FreelistMapType}
 	if path == "" {
 		options.OpenFile = inMemory
 		path = "history (in memory)"
 	}
 	h := &History{limits: limits, live: map[string]*live{}, nonces: map[string]uint64{}}
+	h.writer = newWriter(h)
 	err := h.open(path, options)
 	var noAccess *fs.PathError
 	switch {
 	case err == nil:
-		h.writer = newWriter(h)
+		go h.writer.run()
 		return h, nil
 	case errors.Is(err, bolterrors.ErrTimeout):
 		err = ErrInUse
@@ -134,15 +139,31 @@ func Open(path string, limits Limits) (*History, error) {
 	return nil, fmt.Errorf("opening the history %s: %w", path, err)
 }
 
-// open opens the database and reads what must be known of it. The library
-// panics on pages that are no pages.
+// open opens the database and reads all of it once. The library panics on pages
+// that are no pages, and the kernel where the file is shorter than it says.
 func (h *History) open(path string, options *bbolt.Options) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	var file *os.File
+	opener := options.OpenFile
+	if opener == nil {
+		opener = os.OpenFile
+	}
+	options.OpenFile = func(name string, flag int, mode os.FileMode) (*os.File, error) {
+		f, err := opener(name, flag, mode)
+		file = f
+		return f, err
+	}
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("%v", p)
 		}
 		if err != nil && h.db != nil {
 			err = errors.Join(err, h.db.Close())
+		}
+		if err != nil && file != nil {
+			// The library leaves it open when it panics, and mapped, which keeps
+			// the lock.
+			unlock(file)
 		}
 	}()
 	if h.db, err = bbolt.Open(path, 0o600, options); err != nil {
@@ -153,6 +174,9 @@ func (h *History) open(path string, options *bbolt.Options) (err error) {
 			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
 				return err
 			}
+		}
+		if err := h.writer.count(tx); err != nil {
+			return err
 		}
 		return h.takeUp(tx)
 	})
@@ -187,9 +211,11 @@ func (h *History) takeUp(tx *bbolt.Tx) error {
 	return err
 }
 
-// Close writes what is left to write.
+// Close writes what is left to write. A second one does nothing.
 func (h *History) Close() error {
-	h.writer.close()
+	if !h.writer.close() {
+		return nil
+	}
 	if err := h.db.Close(); err != nil {
 		return fmt.Errorf("closing the history: %w", err)
 	}

@@ -1,6 +1,7 @@
 package history
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -24,13 +25,14 @@ type write struct {
 // writer puts changes on disk, as many at once as have gathered: a transaction
 // costs two waits for the disk, however much is in it.
 type writer struct {
-	of    *History
-	count int   // of runs on disk
-	bytes int64 // … and their size
-	seen  int   // nonces on disk
+	of     *History
+	runs   int   // on disk
+	bytes  int64 // … and their size
+	nonces int   // on disk
 
 	mu      sync.Mutex
 	pending []write
+	ended   bool
 	wake    chan struct{} // somebody waits
 	closing chan struct{}
 	closed  chan struct{}
@@ -39,18 +41,27 @@ type writer struct {
 var errClosed = errors.New("the history is closed")
 
 func newWriter(h *History) *writer {
-	w := &writer{of: h, wake: make(chan struct{}, 1), closing: make(chan struct{}), closed: make(chan struct{})}
-	// A read of what was just opened; if it cannot be read, no write will do.
-	_ = h.db.View(func(tx *bbolt.Tx) error {
-		w.seen = tx.Bucket(bucketNonces).Stats().KeyN
-		return tx.Bucket(bucketRuns).ForEach(func(_, value []byte) error {
-			w.count++
-			w.bytes += int64(len(value))
+	return &writer{of: h, wake: make(chan struct{}, 1), closing: make(chan struct{}), closed: make(chan struct{})}
+}
+
+// count counts what is there, and so reads every page.
+func (w *writer) count(tx *bbolt.Tx) error {
+	for _, name := range buckets {
+		err := tx.Bucket(name).ForEach(func(_, value []byte) error {
+			switch string(name) {
+			case string(bucketRuns):
+				w.runs++
+				w.bytes += int64(len(value))
+			case string(bucketNonces):
+				w.nonces++
+			}
 			return nil
 		})
-	})
-	go w.run()
-	return w
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // later takes a change that need not be on disk yet.
@@ -81,9 +92,17 @@ func (w *writer) now(c write) error {
 	}
 }
 
-func (w *writer) close() {
-	close(w.closing)
+// close ends the writer, and says whether it had not been ended before.
+func (w *writer) close() bool {
+	w.mu.Lock()
+	again := w.ended
+	w.ended = true
+	w.mu.Unlock()
+	if !again {
+		close(w.closing)
+	}
 	<-w.closed
+	return !again
 }
 
 func (w *writer) run() {
@@ -111,7 +130,7 @@ func (w *writer) flush() {
 	if len(batch) == 0 {
 		return
 	}
-	count, bytes, seen := w.count, w.bytes, w.seen
+	count, size, seen := w.runs, w.bytes, w.nonces
 	err := w.of.db.Update(func(tx *bbolt.Tx) error {
 		for _, c := range batch {
 			if err := w.store(tx, c); err != nil {
@@ -121,7 +140,7 @@ func (w *writer) flush() {
 		return w.prune(tx)
 	})
 	if err != nil {
-		w.count, w.bytes, w.seen = count, bytes, seen
+		w.runs, w.bytes, w.nonces = count, size, seen
 		w.mu.Lock()
 		var again []write
 		for _, c := range batch {
@@ -159,7 +178,7 @@ func (w *writer) store(tx *bbolt.Tx, c write) error {
 	at, runs, open := key(c.number), tx.Bucket(bucketRuns), tx.Bucket(bucketOpen)
 	old := runs.Get(at)
 	if old == nil {
-		w.count++
+		w.runs++
 	}
 	w.bytes -= int64(len(old))
 	if err := put(runs, at, c.entry); err != nil {
@@ -170,7 +189,7 @@ func (w *writer) store(tx *bbolt.Tx, c write) error {
 		return err
 	}
 	if c.nonce != nil {
-		w.seen++
+		w.nonces++
 		if err := errors.Join(tx.Bucket(bucketNonces).Put(c.nonce, at), tx.Bucket(bucketOrder).Put(at, c.nonce)); err != nil {
 			return err
 		}
@@ -187,7 +206,9 @@ func (w *writer) prune(tx *bbolt.Tx) error {
 	runs, ids, open := tx.Bucket(bucketRuns), tx.Bucket(bucketIDs), tx.Bucket(bucketOpen)
 	var gone [][]byte
 	cursor := runs.Cursor()
-	for at, value := cursor.First(); at != nil && w.count > 1 && (w.count > w.of.limits.Runs || w.bytes > w.of.limits.Bytes); at, value = cursor.Next() {
+	newest, _ := cursor.Last()
+	newest = bytes.Clone(newest)
+	for at, value := cursor.First(); !bytes.Equal(at, newest) && (w.runs > w.of.limits.Runs || w.bytes > w.of.limits.Bytes); at, value = cursor.Next() {
 		if isOpen(open, at) {
 			continue
 		}
@@ -198,8 +219,8 @@ func (w *writer) prune(tx *bbolt.Tx) error {
 		if err := ids.Delete([]byte(r.RunID)); err != nil {
 			return err
 		}
-		gone = append(gone, append([]byte{}, at...))
-		w.count--
+		gone = append(gone, bytes.Clone(at))
+		w.runs--
 		w.bytes -= int64(len(value))
 	}
 	for _, at := range gone {
@@ -210,12 +231,12 @@ func (w *writer) prune(tx *bbolt.Tx) error {
 	nonces, order := tx.Bucket(bucketNonces), tx.Bucket(bucketOrder)
 	gone = gone[:0]
 	cursor = order.Cursor()
-	for at, nonce := cursor.First(); at != nil && w.seen > w.of.limits.Nonces; at, nonce = cursor.Next() {
+	for at, nonce := cursor.First(); at != nil && w.nonces > w.of.limits.Nonces; at, nonce = cursor.Next() {
 		if err := nonces.Delete(nonce); err != nil {
 			return err
 		}
-		gone = append(gone, append([]byte{}, at...))
-		w.seen--
+		gone = append(gone, bytes.Clone(at))
+		w.nonces--
 	}
 	for _, at := range gone {
 		if err := order.Delete(at); err != nil {
@@ -227,7 +248,7 @@ func (w *writer) prune(tx *bbolt.Tx) error {
 
 func isOpen(open *bbolt.Bucket, at []byte) bool {
 	found, _ := open.Cursor().Seek(at)
-	return string(found) == string(at)
+	return bytes.Equal(found, at)
 }
 
 func put(runs *bbolt.Bucket, at []byte, e Entry) error {

@@ -184,7 +184,10 @@ func (p *Place) Execute(ctx context.Context, o job.Offer, w Watch) (job.Done, er
 	if err != nil {
 		return job.Done{}, r.end(entry, err)
 	}
-	return done, r.keep(entry, done)
+	if err := r.keep(entry, done); err != nil {
+		return job.Done{}, err
+	}
+	return done, nil
 }
 
 // reason is the error of a run that ended because its context did.

@@ -1,0 +1,13 @@
+// Cat writes what it reads as it reads it.
+package main
+
+import (
+	"io"
+	"os"
+)
+
+func main() {
+	if _, err := io.Copy(os.Stdout, os.Stdin); err != nil {
+		panic(err)
+	}
+}
