@@ -330,15 +330,18 @@ func (h *History) List(before string, limit int) (list []Run, more bool, err err
 	return list, more, nil
 }
 
+// before is the entry in front of a key, nil without one.
+func before(cursor *bbolt.Cursor, at []byte) (key, value []byte) {
+	if next, _ := cursor.Seek(at); next == nil {
+		return cursor.Last()
+	}
+	return cursor.Prev()
+}
+
 // merge takes runs of both kinds in falling order of their numbers, all below
 // one. Of a run that is in both, the live one is the newer.
 func merge(running []live, cursor *bbolt.Cursor, below uint64, limit int) (list []Run, more bool, err error) {
-	key, value := cursor.Seek(key(below))
-	if key == nil {
-		key, value = cursor.Last()
-	} else {
-		key, value = cursor.Prev()
-	}
+	key, value := before(cursor, key(below))
 	for key != nil || len(running) > 0 {
 		if len(running) > 0 && running[0].number >= below {
 			running = running[1:]
