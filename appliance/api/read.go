@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bufio"
 	"bytes"
 	"fmt"
 	"io"
@@ -45,7 +46,7 @@ func read(r *http.Request, stream bool, hold holder) (request, error) {
 		return request{}, &badRequest{http.StatusUnsupportedMediaType, "a job is sent as multipart/form-data with the parts module and, each optional, job, stdin and offer_nonce"}
 	}
 	got := map[string][]byte{}
-	for form := multipart.NewReader(r.Body, params["boundary"]); ; {
+	for form := multipart.NewReader(bufio.NewReaderSize(r.Body, 256<<10), params["boundary"]); ; {
 		part, err := form.NextRawPart()
 		if err == io.EOF {
 			o, err := offer(got)

@@ -113,7 +113,7 @@ func Accept(o Offer) (Accepted, error) {
 	if o.Input != nil && o.Spec.Job().StdinHash != "" {
 		return Accepted{}, &Rejection{InvalidRequest, "stdin_hash: the input of a job that names its digest must be there before it runs"}
 	}
-	if err := o.Spec.Accept(o.Module, o.Stdin); err != nil {
+	if err := o.Spec.AcceptHash(lately.hash(o.Module, o.Spec.Job().ModuleHash), o.Stdin); err != nil {
 		return Accepted{}, &Rejection{InvalidRequest, err.Error()}
 	}
 	switch _, err := wasm.Inspect(o.Module); {

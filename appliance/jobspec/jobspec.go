@@ -285,11 +285,17 @@ var (
 
 // Accept compares the module and the input that came with the job with the
 // digests the job names.
-func (s Spec) Accept(module, stdin []byte) error {
-	if got := Hash(module); got != s.job.ModuleHash {
-		return fmt.Errorf("%w: module_hash is %s, the module's is %s", ErrModule, s.job.ModuleHash, got)
+func (s Spec) Accept(module, stdin []byte) error { return s.AcceptHash(Hash(module), stdin) }
+
+// AcceptHash is Accept for a module whose digest is known, as Hash writes it.
+func (s Spec) AcceptHash(module string, stdin []byte) error {
+	if module != s.job.ModuleHash {
+		return fmt.Errorf("%w: module_hash is %s, the module's is %s", ErrModule, s.job.ModuleHash, module)
 	}
-	if got := Hash(stdin); s.job.StdinHash != "" && got != s.job.StdinHash {
+	if s.job.StdinHash == "" {
+		return nil
+	}
+	if got := Hash(stdin); got != s.job.StdinHash {
 		return fmt.Errorf("%w: stdin_hash is %s, the input's is %s", ErrStdin, s.job.StdinHash, got)
 	}
 	return nil
