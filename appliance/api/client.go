@@ -36,7 +36,9 @@ func NewClient(path string) *Client {
 		}
 		return conn, err
 	}
-	return &Client{&http.Client{Transport: &http.Transport{DialContext: dial}}}
+	// A job cannot be sent twice, so it is not sent over a connection that the
+	// daemon may be about to close. A new one costs next to nothing here.
+	return &Client{&http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}}
 }
 
 // maxAnswer is the longest answer or event that is read.

@@ -22,6 +22,8 @@ const (
 	// lastInput is how long the rest of a streamed input may take to come once
 	// the module has ended.
 	lastInput = 10 * time.Second
+	// maxEpilogue is how much may stand behind the last part.
+	maxEpilogue = 4 << 10
 )
 
 // event is one line of a streamed answer.
@@ -114,6 +116,7 @@ func (o output) Write(p []byte) (int, error) {
 
 // input is the part stdin, read while the module runs.
 type input struct {
+	body    io.Reader // of the request
 	form    *multipart.Reader
 	part    io.Reader
 	control *http.ResponseController
@@ -129,8 +132,8 @@ type input struct {
 	closed bool // the module has ended
 }
 
-func newInput(form *multipart.Reader, part io.Reader, control *http.ResponseController, ended func(), broken context.CancelCauseFunc) *input {
-	return &input{form: form, part: part, control: control, ended: ended, broken: broken, hash: sha256.New()}
+func newInput(body io.Reader, form *multipart.Reader, part io.Reader, control *http.ResponseController, ended func(), broken context.CancelCauseFunc) *input {
+	return &input{body: body, form: form, part: part, control: control, ended: ended, broken: broken, hash: sha256.New()}
 }
 
 func (i *input) Read(p []byte) (int, error) {
@@ -144,6 +147,9 @@ func (i *input) Read(p []byte) (int, error) {
 		if _, next := i.form.NextRawPart(); next != io.EOF {
 			err = bad("reading the request: stdin must be the last part when it is streamed")
 		}
+		// What is left of the body is the end of its encoding: read, the
+		// connection can be used again.
+		_, _ = io.CopyN(io.Discard, i.body, maxEpilogue)
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()

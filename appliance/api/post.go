@@ -85,7 +85,7 @@ func stream(w http.ResponseWriter, r *http.Request, control *http.ResponseContro
 		// What comes in is read while what comes out is written. The error is
 		// of protocols that do that anyway.
 		_ = control.EnableFullDuplex()
-		in = newInput(request.form, request.streamed, control, events.ended, cancel)
+		in = newInput(r.Body, request.form, request.streamed, control, events.ended, cancel)
 		o.Input = in
 	}
 	done, err := place.Execute(ctx, o, runs.Watch{

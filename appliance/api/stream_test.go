@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httptrace"
 	"os"
 	"path/filepath"
 	"strings"
@@ -177,6 +178,29 @@ func TestInputThatIsNotRead(t *testing.T) {
 	st, err := receipt.Verify(done.Receipt, receipt.Pin{PeerID: id.PeerID(), Key: id.Public()})
 	if err != nil || "sha256:"+st.Predicate.StdinSHA256 != jobspec.Hash(stdin) {
 		t.Errorf("%+v, %v", st.Predicate, err)
+	}
+}
+
+// A connection over which a job was streamed is good for the next one.
+func TestConnectionsAreUsedAgain(t *testing.T) {
+	s, _ := server(t)
+	reused := 0
+	ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{GotConn: func(i httptrace.GotConnInfo) {
+		if i.Reused {
+			reused++
+		}
+	}})
+	for range 5 {
+		kind, body := form(t, part{"module", empty}, part{"stdin", []byte("abc")})
+		// Without its length, the body is sent in chunks.
+		resp := ask(ctx, t, s, kind, struct{ io.Reader }{body})
+		if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+	}
+	if reused != 4 {
+		t.Errorf("%d of 4 connections were used again", reused)
 	}
 }
 

@@ -1,0 +1,477 @@
+package plasmd
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+
+	"phase/appliance/api"
+	"phase/appliance/history"
+	"phase/appliance/identity"
+	"phase/appliance/job"
+	"phase/appliance/jobspec"
+	"phase/appliance/program"
+	"phase/appliance/receipt"
+)
+
+// leastModule does nothing.
+var leastModule = []byte("\x00asm\x01\x00\x00\x00")
+
+// loopModule never ends.
+var loopModule = []byte("\x00asm\x01\x00\x00\x00" +
+	"\x01\x04\x01\x60\x00\x00" + "\x03\x02\x01\x00" + "\x07\x0a\x01\x06_start\x00\x00" + "\x0a\x09\x01\x07\x00\x03\x40\x0c\x00\x0b\x0b")
+
+// process is a daemon in a process of its own, as it is on a laptop.
+type process struct {
+	cmd    *exec.Cmd
+	client *api.Client
+	socket string
+	ended  chan error
+	said   *console
+}
+
+// daemon starts this binary as plasmd, with what it keeps in dir.
+func daemon(t *testing.T, dir string) *process {
+	t.Helper()
+	p := &process{socket: filepath.Join(dir, socketName), ended: make(chan error, 1), said: newConsole()}
+	config := filepath.Join(dir, "plasmd.toml")
+	if err := os.WriteFile(config, []byte("[history]\nruns = 100000\nsize_mb = 1024\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p.cmd = exec.Command(os.Args[0], "start", "--config", config, "--socket", p.socket, "--data", filepath.Join(dir, "data"), "--state", dir)
+	p.cmd.Env = append(os.Environ(), asDaemon+"=1")
+	p.cmd.Stderr = p.said
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		p.ended <- p.cmd.Wait()
+		p.said.close()
+	}()
+	t.Cleanup(func() { _ = p.cmd.Process.Kill() })
+	p.said.wait(t, `^listening on .*$`)
+	p.client = api.NewClient(p.socket)
+	return p
+}
+
+// stop ends it as an administrator does.
+func (p *process) stop(t *testing.T) {
+	t.Helper()
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-p.ended; err != nil {
+		t.Errorf("after SIGTERM: %v", err)
+	}
+}
+
+func (p *process) pin(t *testing.T) receipt.Pin {
+	t.Helper()
+	node, err := p.client.Node(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := identity.ParsePeerID(node.PeerID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return receipt.Pin{PeerID: node.PeerID, Key: key}
+}
+
+func smallOffer(t *testing.T, module []byte) job.Offer {
+	t.Helper()
+	j := jobspec.Default(module)
+	j.MemoryMB = 1
+	spec, err := jobspec.New(j)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return job.Offer{Spec: spec, Module: module, Nonce: job.NewNonce()}
+}
+
+// The daemon is killed in the middle: every receipt that was handed out is
+// still there, no run is called done that has none, and no offer runs again.
+func TestKilledInTheMiddle(t *testing.T) {
+	dir := t.TempDir()
+	type handed struct {
+		offer job.Offer
+		done  job.Done
+	}
+	var mu sync.Mutex
+	var all []handed
+	for round := range 3 {
+		p := daemon(t, dir)
+		var clients sync.WaitGroup
+		enough := make(chan struct{})
+		var once sync.Once
+		for range 8 {
+			clients.Go(func() {
+				for {
+					o := smallOffer(t, leastModule)
+					done, err := p.client.Execute(context.Background(), o)
+					if err != nil {
+						return // it is dead
+					}
+					mu.Lock()
+					all = append(all, handed{o, done})
+					if len(all) >= 60*(round+1) {
+						once.Do(func() { close(enough) })
+					}
+					mu.Unlock()
+				}
+			})
+		}
+		<-enough
+		if err := p.cmd.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		<-p.ended
+		clients.Wait()
+	}
+	p := daemon(t, dir)
+	defer p.stop(t)
+	pin := p.pin(t)
+	for _, h := range all {
+		d, err := p.client.Job(t.Context(), h.done.RunID)
+		if err != nil || d.State != history.Done || !bytes.Equal(d.Receipt, h.done.Receipt) {
+			t.Fatalf("the receipt of %s was handed out and is not there: %+v, %v", h.done.RunID, d.Run, err)
+		}
+	}
+	states := map[history.State]int{}
+	for before := ""; ; {
+		page, err := p.client.Jobs(t.Context(), before, 1000)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, run := range page.Jobs {
+			states[run.State]++
+			d, err := p.client.Job(t.Context(), run.RunID)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if run.State != history.Done {
+				continue
+			}
+			if s, err := receipt.Verify(d.Receipt, pin); err != nil || s.Predicate.RunID != run.RunID {
+				t.Errorf("%s is called done: %v", run.RunID, err)
+			}
+		}
+		if page.Next == nil {
+			break
+		}
+		before = *page.Next
+	}
+	if states[history.Queued]+states[history.Running] > 0 || states[history.Done] < len(all) {
+		t.Errorf("%d receipts were handed out; runs are %v", len(all), states)
+	}
+	var refused *api.Refused
+	if _, err := p.client.Execute(t.Context(), all[0].offer); !errors.As(err, &refused) || refused.Code != string(job.InvalidRequest) {
+		t.Errorf("an offer of before: %v", err)
+	}
+}
+
+// resident is how much memory a process has, in bytes.
+func resident(t *testing.T, pid int) int64 {
+	t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	kib := regexp.MustCompile(`VmRSS:\s*(\d+) kB`).FindSubmatch(text)
+	n, err := strconv.ParseInt(string(kib[1]), 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n << 10
+}
+
+// Many jobs in a row from many clients at once: none is lost, nor its receipt,
+// and the daemon's memory does not grow with their number.
+func TestSoak(t *testing.T) {
+	jobs, clients := int64(400), 16
+	if os.Getenv("PHASE_TIER") == "all" {
+		jobs, clients = 10_000, 64
+	}
+	p := daemon(t, t.TempDir())
+	pin := p.pin(t)
+	var next atomic.Int64
+	var middle atomic.Int64
+	var all sync.WaitGroup
+	for range clients {
+		client := api.NewClient(p.socket)
+		all.Go(func() {
+			for n := next.Add(1); n <= jobs; n = next.Add(1) {
+				o := smallOffer(t, leastModule)
+				done, err := client.Execute(t.Context(), o)
+				if err == nil {
+					err = verify(done, o, pin)
+				}
+				if err != nil {
+					t.Errorf("job %d: %v", n, err)
+				}
+				if n == jobs/2 {
+					middle.Store(resident(t, p.cmd.Process.Pid))
+				}
+			}
+		})
+	}
+	all.Wait()
+	end := resident(t, p.cmd.Process.Pid)
+	const mayGrow = 48 << 20 // the pages of the history it has just written
+	if end > middle.Load()+mayGrow {
+		t.Errorf("memory grew from %d MiB in the middle to %d MiB", middle.Load()>>20, end>>20)
+	}
+	t.Logf("%d jobs of %d clients: %d MiB in the middle, %d MiB at the end", jobs, clients, middle.Load()>>20, end>>20)
+	count := int64(0)
+	for before := ""; ; {
+		page, err := p.client.Jobs(t.Context(), before, 1000)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, run := range page.Jobs {
+			if run.State == history.Done {
+				count++
+			}
+		}
+		if page.Next == nil {
+			break
+		}
+		before = *page.Next
+	}
+	if count != jobs {
+		t.Errorf("%d runs are remembered as done, %d were", count, jobs)
+	}
+	p.stop(t)
+}
+
+// SIGTERM lets a job end in its time and then cancels it; whoever waits gets
+// the receipt of that.
+func TestDrain(t *testing.T) {
+	dir := t.TempDir()
+	p := daemon(t, dir)
+	pin := p.pin(t)
+	o := smallOffer(t, loopModule)
+	ended := make(chan error, 1)
+	var done job.Done
+	go func() {
+		var err error
+		done, err = p.client.Execute(context.Background(), o)
+		ended <- err
+	}()
+	for running := false; !running; { // an answer at a time, not a sleep
+		node, err := p.client.Node(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		running = node.Running > 0
+	}
+	p.stop(t)
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	if err := verify(done, o, pin); err != nil || done.Outcome != jobspec.Cancelled {
+		t.Errorf("%+v, %v", done, err)
+	}
+	if _, err := os.Stat(p.socket); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the socket is left: %v", err)
+	}
+}
+
+// command runs plasmd with the user's folders in dir.
+func command(t *testing.T, stdin string, args ...string) (stdout string, err error) {
+	t.Helper()
+	var out bytes.Buffer
+	err = Run(t.Context(), args, strings.NewReader(stdin), &out, io.Discard)
+	return out.String(), err
+}
+
+// user makes this process that of a user with folders of his own.
+func user(t *testing.T) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	for _, name := range []string{"XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_RUNTIME_DIR"} {
+		t.Setenv(name, filepath.Join(dir, name))
+	}
+	was := effectiveUser
+	effectiveUser = func() int { return 1000 }
+	t.Cleanup(func() { effectiveUser = was })
+	return dir
+}
+
+func TestExecuteJobAndWhatTheDaemonKnows(t *testing.T) {
+	dir := user(t)
+	module := filepath.Join(dir, "least.wasm")
+	if err := os.WriteFile(module, leastModule, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	check := func(where string) (runID string) {
+		text, err := command(t, "input", "execute-job", "--memory", "1", "--env", "K=V", module, "--flag", "of the module's")
+		if err != nil {
+			t.Fatalf("%s: %v", where, err)
+		}
+		var object struct {
+			RunID        string          `json:"run_id"`
+			Outcome      string          `json:"outcome"`
+			StdoutBase64 *[]byte         `json:"stdout_base64"`
+			Receipt      json.RawMessage `json:"receipt"`
+		}
+		if err := json.Unmarshal([]byte(text), &object); err != nil || object.Outcome != "exited" || object.StdoutBase64 == nil || object.Receipt[0] != '{' {
+			t.Errorf("%s: %s, %v", where, text, err)
+		}
+		return object.RunID
+	}
+	check("without a daemon")
+	for _, args := range [][]string{{"jobs"}, {"logs"}} {
+		if _, err := command(t, "", args...); !errors.Is(err, api.ErrNoDaemon) {
+			t.Errorf("%v without a daemon: %v", args, err)
+		}
+	}
+	if text, err := command(t, "", "version"); err != nil || strings.Contains(text, "daemon") {
+		t.Errorf("version without a daemon: %q, %v", text, err)
+	}
+	c, stop := run(t, "start", "--state", dir)
+	c.wait(t, `^listening on (.*)$`)
+	runID := check("with a daemon")
+	for words, says := range map[string]string{
+		"jobs":                 runID + "  done   exited",
+		"jobs --json":          `"run_id": "` + runID,
+		"jobs " + runID:        "exited",
+		"jobs --json " + runID: `"payloadType"`,
+		"logs":                 "run=" + runID,
+		"logs -n 1 --json":     `"text"`,
+		"version":              "daemon " + program.Version,
+		"version --json":       `"peer_id"`,
+	} {
+		if text, err := command(t, "", strings.Fields(words)...); err != nil || !strings.Contains(text, says) {
+			t.Errorf("%s: %q, %v; want %q", words, text, err, says)
+		}
+	}
+	for words, code := range map[string]int{
+		"jobs --cancel " + runID: 1, "jobs --cancel": 2, "jobs -n 0": 2, "logs -n 1001": 2, "jobs nobody": 1,
+		"execute-job --cpu 65 " + module: 2, "execute-job --memory 0 " + module: 2, "execute-job --timeout 2h " + module: 2,
+		"execute-job --env K " + module: 2, "execute-job": 2, "execute-job " + dir + "/none.wasm": 1, "start --state " + dir: 1,
+		"execute-job --memory 4096 --cpu 64 " + module: 1,
+	} {
+		_, err := command(t, "", strings.Fields(words)...)
+		if got, _ := program.Code(err); got != code {
+			t.Errorf("%s: %v, want the code %d", words, err, code)
+		}
+	}
+	if text := c.wait(t, `(?s)\A(.*)\z`); strings.Contains(text, "token ") {
+		t.Error("a token that opens nothing was printed")
+	}
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+}
+
+// A receipt is held to everything that was asked and came back.
+func TestVerifyRefusesAnotherRun(t *testing.T) {
+	id, err := identity.Ephemeral(bytes.NewReader(make([]byte, 32)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pin := receipt.Pin{PeerID: id.PeerID(), Key: id.Public()}
+	o := smallOffer(t, leastModule)
+	good, err := job.NewRunner(id).Execute(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := verify(good, o, pin); err != nil {
+		t.Fatal(err)
+	}
+	for name, change := range map[string]func(*job.Done, *job.Offer, *receipt.Pin){
+		"output":       func(d *job.Done, _ *job.Offer, _ *receipt.Pin) { d.Stdout = []byte("x") },
+		"error output": func(d *job.Done, _ *job.Offer, _ *receipt.Pin) { d.Stderr = []byte("x") },
+		"exit code":    func(d *job.Done, _ *job.Offer, _ *receipt.Pin) { d.ExitCode = 1 },
+		"outcome":      func(d *job.Done, _ *job.Offer, _ *receipt.Pin) { d.Outcome = jobspec.Trapped },
+		"run":          func(d *job.Done, _ *job.Offer, _ *receipt.Pin) { d.RunID = job.NewRunID() },
+		"nonce":        func(_ *job.Done, o *job.Offer, _ *receipt.Pin) { o.Nonce = job.NewNonce() },
+		"job":          func(_ *job.Done, o *job.Offer, _ *receipt.Pin) { o.Spec = smallOffer(t, loopModule).Spec },
+		"node": func(_ *job.Done, _ *job.Offer, p *receipt.Pin) {
+			seed := sha256.Sum256(nil)
+			other, _ := identity.Ephemeral(bytes.NewReader(seed[:]))
+			p.PeerID, p.Key = other.PeerID(), other.Public()
+		},
+	} {
+		d, o, p := good, o, pin
+		change(&d, &o, &p)
+		if err := verify(d, o, p); err == nil {
+			t.Errorf("another %s passes", name)
+		}
+	}
+}
+
+func TestInit(t *testing.T) {
+	dir := user(t)
+	path := filepath.Join(dir, "XDG_CONFIG_HOME", "phase", "plasmd.toml")
+	if text, err := command(t, "", "init"); err != nil || text != "wrote "+path+"\n" {
+		t.Errorf("%q, %v", text, err)
+	}
+	_, err := command(t, "", "init")
+	if code, _ := program.Code(err); code != 1 || !strings.Contains(err.Error(), "there already") {
+		t.Errorf("a second time: %v", err)
+	}
+	other := filepath.Join(dir, "new", "c.toml")
+	if _, err := command(t, "", "init", "--path", other); err != nil {
+		t.Error(err)
+	}
+	for text, says := range map[string]string{"[jobs]\ncoers = 1": "jobs.coers", "[jobs]\ncores = 1024": "jobs.cores: 1024", "http = 3": "http"} {
+		if err := os.WriteFile(other, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := command(t, "", "start", "--config", other, "--state", dir); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
+
+// What a shell loads is what that shell takes.
+func TestCompletion(t *testing.T) {
+	for _, shell := range []string{"bash", "zsh", "fish"} {
+		text, err := command(t, "", "completion", shell)
+		if err != nil || !strings.Contains(text, "execute-job") || !strings.Contains(text, "memory") {
+			t.Errorf("%s: %v", shell, err)
+		}
+		path, err := exec.LookPath(shell)
+		if err != nil {
+			t.Logf("%s is not here to read it", shell)
+			continue
+		}
+		check := exec.Command(path, "-n")
+		check.Stdin = strings.NewReader(text)
+		if out, err := check.CombinedOutput(); err != nil {
+			t.Errorf("%s: %v: %s", shell, err, out)
+		}
+	}
+	bash, err := exec.LookPath("bash")
+	if err != nil {
+		t.Skip("bash is not here")
+	}
+	text, _ := command(t, "", "completion", "bash")
+	for words, want := range map[string]string{"plasmd exec": "execute-job", "plasmd receipt v": "verify", "plasmd jobs --js": "--json", "plasmd provider list --ad": "--"} {
+		list := strings.Fields(words)
+		script := text + fmt.Sprintf("\nCOMP_WORDS=(%s); COMP_CWORD=%d; _plasmd; echo \"${COMPREPLY[*]}\"", words, len(list)-1)
+		out, err := exec.Command(bash, "-c", script).CombinedOutput()
+		if err != nil || !strings.Contains(string(out), want) && want != "--" {
+			t.Errorf("%s: %s, %v", words, out, err)
+		}
+	}
+	if _, err := command(t, "", "completion", "csh"); err == nil {
+		t.Error("a shell that has none")
+	}
+}
