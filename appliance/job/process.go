@@ -160,7 +160,7 @@ func (p *process) lastWords() string {
 // memory is short (see worker.enter) and does not check what it gets for its
 // own queues (newSpanSPMC of Go 1.26).
 func (p *process) outOfMemory() bool {
-	for _, words := range []string{"out of memory", "cannot allocate memory", "errno=12", "runtime.(*spanQueue)"} {
+	for _, words := range []string{"out of memory", "cannot allocate memory", "errno=12", "runtime.(*spanQueue)", "pthread_create failed"} {
 		if strings.Contains(p.diagnosis, words) {
 			return true
 		}
