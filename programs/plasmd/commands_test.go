@@ -1,0 +1,207 @@
+package plasmd
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"phase/appliance/api"
+	"phase/appliance/identity"
+	"phase/appliance/job"
+	"phase/appliance/jobspec"
+	"phase/appliance/program"
+	"phase/appliance/receipt"
+)
+
+// command runs plasmd with the user's folders in dir.
+func command(t *testing.T, stdin string, args ...string) (stdout string, err error) {
+	t.Helper()
+	var out bytes.Buffer
+	err = Run(t.Context(), args, strings.NewReader(stdin), &out, io.Discard)
+	return out.String(), err
+}
+
+// user makes this process that of a user with folders of his own.
+func user(t *testing.T) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	for _, name := range []string{"XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_RUNTIME_DIR"} {
+		t.Setenv(name, filepath.Join(dir, name))
+	}
+	was := effectiveUser
+	effectiveUser = func() int { return 1000 }
+	t.Cleanup(func() { effectiveUser = was })
+	return dir
+}
+
+func TestExecuteJobAndWhatTheDaemonKnows(t *testing.T) {
+	dir := user(t)
+	module := filepath.Join(dir, "least.wasm")
+	if err := os.WriteFile(module, leastModule, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	check := func(where string) (runID string) {
+		text, err := command(t, "input", "execute-job", "--memory", "1", "--env", "K=V", module, "--flag", "of the module's")
+		if err != nil {
+			t.Fatalf("%s: %v", where, err)
+		}
+		var object struct {
+			RunID        string          `json:"run_id"`
+			Outcome      string          `json:"outcome"`
+			StdoutBase64 *[]byte         `json:"stdout_base64"`
+			Receipt      json.RawMessage `json:"receipt"`
+		}
+		if err := json.Unmarshal([]byte(text), &object); err != nil || object.Outcome != "exited" || object.StdoutBase64 == nil || object.Receipt[0] != '{' {
+			t.Errorf("%s: %s, %v", where, text, err)
+		}
+		return object.RunID
+	}
+	check("without a daemon")
+	for _, args := range [][]string{{"jobs"}, {"logs"}} {
+		if _, err := command(t, "", args...); !errors.Is(err, api.ErrNoDaemon) {
+			t.Errorf("%v without a daemon: %v", args, err)
+		}
+	}
+	if text, err := command(t, "", "version"); err != nil || strings.Contains(text, "daemon") {
+		t.Errorf("version without a daemon: %q, %v", text, err)
+	}
+	c, stop := run(t, "start", "--state", dir)
+	c.wait(t, `^listening on (.*)$`)
+	runID := check("with a daemon")
+	for words, says := range map[string]string{
+		"jobs":                 runID + "  done   exited",
+		"jobs --json":          `"run_id": "` + runID,
+		"jobs " + runID:        "exited",
+		"jobs --json " + runID: `"payloadType"`,
+		"logs":                 "run=" + runID,
+		"logs -n 1 --json":     `"text"`,
+		"version":              "daemon " + program.Version,
+		"version --json":       `"peer_id"`,
+	} {
+		if text, err := command(t, "", strings.Fields(words)...); err != nil || !strings.Contains(text, says) {
+			t.Errorf("%s: %q, %v; want %q", words, text, err, says)
+		}
+	}
+	for words, code := range map[string]int{
+		"jobs --cancel " + runID: 1, "jobs --cancel": 2, "jobs -n 0": 2, "logs -n 1001": 2, "jobs nobody": 1,
+		"execute-job --cpu 65 " + module: 2, "execute-job --memory 0 " + module: 2, "execute-job --timeout 2h " + module: 2,
+		"execute-job --env K " + module: 2, "execute-job": 2, "execute-job " + dir + "/none.wasm": 1, "start --state " + dir: 1,
+		"execute-job --memory 4096 --cpu 64 " + module: 1,
+	} {
+		_, err := command(t, "", strings.Fields(words)...)
+		if got, _ := program.Code(err); got != code {
+			t.Errorf("%s: %v, want the code %d", words, err, code)
+		}
+	}
+	if text := c.wait(t, `(?s)\A(.*)\z`); strings.Contains(text, "token ") {
+		t.Error("a token that opens nothing was printed")
+	}
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+}
+
+// A receipt is held to everything that was asked and came back.
+func TestVerifyRefusesAnotherRun(t *testing.T) {
+	id, err := identity.Ephemeral(bytes.NewReader(make([]byte, 32)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pin := receipt.Pin{PeerID: id.PeerID(), Key: id.Public()}
+	o := smallOffer(t, leastModule)
+	good, err := job.NewRunner(id).Execute(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := verify(good, o, pin); err != nil {
+		t.Fatal(err)
+	}
+	for name, change := range map[string]func(*job.Done, *job.Offer, *receipt.Pin){
+		"output":       func(d *job.Done, _ *job.Offer, _ *receipt.Pin) { d.Stdout = []byte("x") },
+		"error output": func(d *job.Done, _ *job.Offer, _ *receipt.Pin) { d.Stderr = []byte("x") },
+		"exit code":    func(d *job.Done, _ *job.Offer, _ *receipt.Pin) { d.ExitCode = 1 },
+		"outcome":      func(d *job.Done, _ *job.Offer, _ *receipt.Pin) { d.Outcome = jobspec.Trapped },
+		"run":          func(d *job.Done, _ *job.Offer, _ *receipt.Pin) { d.RunID = job.NewRunID() },
+		"nonce":        func(_ *job.Done, o *job.Offer, _ *receipt.Pin) { o.Nonce = job.NewNonce() },
+		"job":          func(_ *job.Done, o *job.Offer, _ *receipt.Pin) { o.Spec = smallOffer(t, loopModule).Spec },
+		"node": func(_ *job.Done, _ *job.Offer, p *receipt.Pin) {
+			seed := sha256.Sum256(nil)
+			other, _ := identity.Ephemeral(bytes.NewReader(seed[:]))
+			p.PeerID, p.Key = other.PeerID(), other.Public()
+		},
+	} {
+		d, o, p := good, o, pin
+		change(&d, &o, &p)
+		if err := verify(d, o, p); err == nil {
+			t.Errorf("another %s passes", name)
+		}
+	}
+}
+
+func TestInit(t *testing.T) {
+	dir := user(t)
+	path := filepath.Join(dir, "XDG_CONFIG_HOME", "phase", "plasmd.toml")
+	if text, err := command(t, "", "init"); err != nil || text != "wrote "+path+"\n" {
+		t.Errorf("%q, %v", text, err)
+	}
+	_, err := command(t, "", "init")
+	if code, _ := program.Code(err); code != 1 || !strings.Contains(err.Error(), "there already") {
+		t.Errorf("a second time: %v", err)
+	}
+	other := filepath.Join(dir, "new", "c.toml")
+	if _, err := command(t, "", "init", "--path", other); err != nil {
+		t.Error(err)
+	}
+	for text, says := range map[string]string{"[jobs]\ncoers = 1": "jobs.coers", "[jobs]\ncores = 1024": "jobs.cores: 1024", "http = 3": "http"} {
+		if err := os.WriteFile(other, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := command(t, "", "start", "--config", other, "--state", dir); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
+
+// What a shell loads is what that shell takes.
+func TestCompletion(t *testing.T) {
+	for _, shell := range []string{"bash", "zsh", "fish"} {
+		text, err := command(t, "", "completion", shell)
+		if err != nil || !strings.Contains(text, "execute-job") || !strings.Contains(text, "memory") {
+			t.Errorf("%s: %v", shell, err)
+		}
+		path, err := exec.LookPath(shell)
+		if err != nil {
+			t.Logf("%s is not here to read it", shell)
+			continue
+		}
+		check := exec.Command(path, "-n")
+		check.Stdin = strings.NewReader(text)
+		if out, err := check.CombinedOutput(); err != nil {
+			t.Errorf("%s: %v: %s", shell, err, out)
+		}
+	}
+	bash, err := exec.LookPath("bash")
+	if err != nil {
+		t.Skip("bash is not here")
+	}
+	text, _ := command(t, "", "completion", "bash")
+	for words, want := range map[string]string{"plasmd exec": "execute-job", "plasmd receipt v": "verify", "plasmd jobs --js": "--json", "plasmd provider list --ad": "--"} {
+		list := strings.Fields(words)
+		script := text + fmt.Sprintf("\nCOMP_WORDS=(%s); COMP_CWORD=%d; _plasmd; echo \"${COMPREPLY[*]}\"", words, len(list)-1)
+		out, err := exec.Command(bash, "-c", script).CombinedOutput()
+		if err != nil || !strings.Contains(string(out), want) && want != "--" {
+			t.Errorf("%s: %s, %v", words, out, err)
+		}
+	}
+	if _, err := command(t, "", "completion", "csh"); err == nil {
+		t.Error("a shell that has none")
+	}
+}
