@@ -32,6 +32,11 @@ func (p *Pool) Run(ctx context.Context, t Task) (Result, error) {
 	r.result.Started = time.Now()
 	limited, cancel := context.WithTimeout(ctx, t.Timeout)
 	defer cancel()
+	defer func() {
+		if r.pipes != nil {
+			r.pipes.sent()
+		}
+	}()
 	if wants := info.MemoryPages * wasm.PageSize; wants > uint64(t.MemoryMB)<<20 {
 		err = r.ended(jobspec.Memory, 0, fmt.Sprintf("it starts with %d MiB of memory, %d are allowed", wants>>20, t.MemoryMB))
 	} else {
@@ -61,6 +66,7 @@ type attempt struct {
 	pool   *Pool
 	task   Task
 	key    key
+	pipes  *pipes // once they are open; what is in them outlives a worker that could not begin
 	result Result
 }
 
@@ -116,18 +122,19 @@ func (r *attempt) run(ctx context.Context) error {
 
 // on runs the task on a process, which it ends or puts to rest.
 func (r *attempt) on(ctx context.Context, w *process, module []*os.File) error {
-	s, err := openPipes(r.task)
-	if err != nil {
-		w.end()
-		return err
-	}
 	kills, err := sandbox.OutOfMemoryKills()
 	if err != nil {
-		s.abandon()
 		w.end()
 		return err
 	}
-	s.begin(r.task.Stdin)
+	if r.pipes == nil {
+		if r.pipes, err = openPipes(r.task); err != nil {
+			w.end()
+			return err
+		}
+		r.pipes.begin(r.task.Stdin)
+	}
+	s := r.pipes
 	type answer struct {
 		report
 		err error
@@ -139,18 +146,24 @@ func (r *attempt) on(ctx context.Context, w *process, module []*os.File) error {
 		if err == nil {
 			err = w.channel.Send(text, append(s.worker[:], module...)...)
 		}
-		s.sent()
 		var a answer
 		if err == nil {
 			a.report, _, err = receive(w.channel, false)
 		}
 		a.err = err
+		if err != nil || !a.Stale {
+			s.sent() // else the next worker is given the same
+		}
 		answered <- a
 	}()
 	var got answer
 	var stopped jobspec.Outcome
 	select {
 	case got = <-answered:
+		if got.err == nil && got.Stale {
+			w.end()
+			return errStale
+		}
 		select {
 		case <-s.copied():
 		case <-ctx.Done():
