@@ -56,8 +56,13 @@ func avahiRole(ctx context.Context, args []byte, say func(any)) error {
 	if err := syscall.Unshare(syscall.CLONE_NEWNS); err != nil {
 		return err
 	}
+	// In a changed root "/" is no mount of its own, and cannot be made private;
+	// that does no harm where nothing is shared to begin with.
 	if err := syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""); err != nil {
-		return err
+		mounts, unread := os.ReadFile("/proc/self/mountinfo")
+		if unread != nil || strings.Contains(string(mounts), " shared:") {
+			return fmt.Errorf("making the mounts of this process its own: %w", err)
+		}
 	}
 	if err := syscall.Mount("tmpfs", "/run", "tmpfs", 0, ""); err != nil {
 		return err
