@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -53,6 +54,9 @@ func avahiRole(ctx context.Context, args []byte, say func(any)) error {
 		return err
 	}
 	// The daemon keeps its pid and socket in /run/avahi-daemon: a private one.
+	// Mounts unshared are those of one thread, and a child gets those of the
+	// thread that forks it: stay on this one. It is given up with the process.
+	runtime.LockOSThread()
 	if err := syscall.Unshare(syscall.CLONE_NEWNS); err != nil {
 		return err
 	}
