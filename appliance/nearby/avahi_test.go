@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -85,7 +86,7 @@ func avahiRole(ctx context.Context, args []byte, say func(any)) error {
 		if err := tool(line...).Start(); err != nil {
 			return err
 		}
-		if err := appears(ctx, socket); err != nil { // the bus, before anyone asks for it
+		if err := answers(ctx, socket); err != nil { // the bus, before the daemon asks for it, once
 			return err
 		}
 	}
@@ -112,10 +113,12 @@ func avahiRole(ctx context.Context, args []byte, say func(any)) error {
 	return nil
 }
 
-func appears(ctx context.Context, path string) error {
+// answers waits until somebody listens on the socket: its path is there a
+// moment before, and who asks in that moment is refused.
+func answers(ctx context.Context, path string) error {
 	for {
-		if _, err := os.Stat(path); err == nil {
-			return nil
+		if conn, err := net.Dial("unix", path); err == nil {
+			return conn.Close()
 		}
 		select {
 		case <-ctx.Done():
