@@ -123,7 +123,7 @@ func TestKexecRequest(t *testing.T) {
 	if a, jumps := ask(n, control.Request{Do: control.Kexec, Trial: digest}); a.OK || jumps || !strings.Contains(a.Error, "no kernel is loaded") {
 		t.Errorf("without a kernel: %+v, jumps %v", a, jumps)
 	}
-	if err := k.Load(nil, nil, ""); err != nil {
+	if err := k.Load(linux.Part{}, linux.Part{}, ""); err != nil {
 		t.Fatal(err)
 	}
 	for _, bad := range []string{"", "x", "sha256:00"} {

@@ -26,9 +26,9 @@ type loader struct {
 	cmdline        string
 }
 
-func (l *loader) Load(kernel, initrd *os.File, cmdline string) error {
-	l.kernel, _ = io.ReadAll(kernel)
-	l.initrd, _ = io.ReadAll(io.NewSectionReader(initrd, 0, 1<<30))
+func (l *loader) Load(kernel, initrd linux.Part, cmdline string) error {
+	l.kernel, _ = io.ReadAll(io.NewSectionReader(kernel.File, kernel.At, kernel.Size))
+	l.initrd, _ = io.ReadAll(io.NewSectionReader(initrd.File, initrd.At, initrd.Size))
 	l.cmdline = cmdline
 	return l.Recorder.Load(kernel, initrd, cmdline)
 }
@@ -124,7 +124,7 @@ func TestLoadCarriesExactlyWhatWasSigned(t *testing.T) {
 		o := machine(k, &asked)
 		if onDisk {
 			o.Dir = filepath.Join(t.TempDir(), "staging")
-			need := NeedOf(Sizes{100_001, 300_000})
+			need := NeedOf(guess(release.RunningArch(), 100_001, 300_000))
 			o.Memory = func() (linux.Memory, error) {
 				return linux.Memory{Total: 4 << 30, Available: (need.Load + need.Stage) / 2}, nil
 			}
@@ -210,7 +210,7 @@ func TestNotReady(t *testing.T) {
 		{"command line too long", func(m *release.Manifest) { m.Cmdline = strings.Repeat("x", 2000) }, nil, trust.Format, "2047"},
 		{"too little memory", nil, func(o *Options) {
 			o.Memory = func() (linux.Memory, error) { return linux.Memory{Total: 1 << 30, Available: 20 << 20}, nil }
-		}, trust.Busy, "needs 40.8 MiB of free memory and this machine has 20.0 MiB"},
+		}, trust.Busy, "of free memory and this machine has 20.0 MiB"},
 		{"too small a machine", nil, func(o *Options) {
 			o.Memory = func() (linux.Memory, error) { return linux.Memory{Total: 60 << 20, Available: 2 << 30}, nil }
 		}, trust.Busy, "to come up in and this one has 60.0 MiB"},
@@ -299,7 +299,7 @@ func TestResumeOnDisk(t *testing.T) {
 	var asked []string
 	o := machine(&loader{}, &asked)
 	o.Dir = filepath.Join(t.TempDir(), "staging")
-	need := NeedOf(Sizes{100_001, 300_000})
+	need := NeedOf(guess(release.RunningArch(), 100_001, 300_000))
 	o.Memory = func() (linux.Memory, error) { return linux.Memory{Total: 4 << 30, Available: need.Load + mib}, nil }
 	have := func(v trust.Verified) int64 {
 		s, err := Stage(t.Context(), v, o)

@@ -30,25 +30,27 @@ const (
 
 // Sizes are what the memory a load needs depends on, in bytes.
 type Sizes struct {
-	Kernel int64 // unpacked, as it is loaded
-	Initrd int64 // with everything that is carried over
+	Kernel   int64 // the memory it begins in, which is more than its file
+	Unpacked int64 // a compressed kernel's own file, 0 when it is loaded from where it lies
+	Initrd   int64 // with everything that is carried over
 }
 
-// Need is how much memory a load takes, in bytes. kexec_file_load reads kernel
-// and initrd into buffers of its own and copies those into the segments of the
-// next kernel: each is there twice, besides the files they are read from. Files
-// on a disk cost nothing more, since their cached pages are given back; files
-// in memory are there a third time.
+// Need is how much memory a load takes, in bytes. kexec_load copies kernel and
+// initrd once, from the files they lie in. Files on a disk cost nothing more,
+// since their cached pages are given back; files in memory are there a second
+// time.
 type Need struct {
 	Load  int64 // free when the files are in place
 	Stage int64 // free before the first byte is fetched into memory
+	Disk  int64 // free before the first byte is fetched to a disk that holds the initrd alone
 	Total int64 // the machine's memory: the next kernel unpacks the initrd while it still holds it
 }
 
 // NeedOf is the model.
 func NeedOf(s Sizes) Need {
-	load := 2*(s.Kernel+s.Initrd) + margin
-	return Need{Load: load, Stage: load + s.Kernel + s.Initrd + stageSlack, Total: 2*s.Initrd + nextBase}
+	load := s.Kernel + s.Initrd + margin
+	disk := load + s.Unpacked
+	return Need{Load: load, Disk: disk, Stage: disk + s.Initrd + stageSlack, Total: 2*s.Initrd + nextBase}
 }
 
 // room says whether have is enough, and refuses in words when it is not. what
@@ -74,7 +76,11 @@ func CheckStage(version uint64, s Sizes, m linux.Memory, free, disk int64) (onDi
 		return false, nil
 	}
 	if disk >= s.Initrd+diskSlack {
-		return true, room("loading "+what+" from disk", need.Load, m.Available+free, "it is not loaded; give the machine more memory")
+		wanted := need.Disk
+		if disk >= s.Initrd+s.Unpacked+2*diskSlack {
+			wanted = need.Load
+		}
+		return true, room("loading "+what+" from disk", wanted, m.Available+free, "it is not loaded; give the machine more memory")
 	}
 	return false, room("loading "+what, need.Stage, m.Available+free, "it is not loaded; give the machine more memory, or more room on a disk to load from")
 }
@@ -82,12 +88,17 @@ func CheckStage(version uint64, s Sizes, m linux.Memory, free, disk int64) (onDi
 // diskSlack stays free on the disk for the node's other files.
 const diskSlack = 8 * mib
 
-// unpackedSize guesses the size of a kernel before it is here: a compressed
-// one is less than 32 MiB and grows to its threefold (gokrazy's arm64 kernel:
-// 20 MB, 59 MB).
-func unpackedSize(arch string, size int64) int64 {
-	if arch == "arm64" && size < 32*mib {
-		return 3*size + size/4
+// guess is for before the kernel is here. gokrazy's kernels are, compressed and
+// unpacked, 18 and 59 MB on arm64, and need 62 and on x86_64, where the file is
+// 16.4 MB, 57 MB.
+func guess(arch string, file, initrd int64) Sizes {
+	s := Sizes{Kernel: 4 * file, Initrd: initrd}
+	if arch == "arm64" {
+		s.Kernel = file + file/8
+		if file < 32*mib { // it is compressed
+			s.Unpacked = 3*file + file/3
+			s.Kernel = s.Unpacked + s.Unpacked/8
+		}
 	}
-	return size
+	return s
 }

@@ -97,7 +97,7 @@ func plan(ctx context.Context, v trust.Verified, o Options) (s *Staging, onDisk 
 	if s.layout, err = layout(v); err != nil {
 		return nil, false, trust.Refuse(trust.Size, "version %d: %v", m.Version, err)
 	}
-	s.sizes = Sizes{Kernel: unpackedSize(m.Arch, m.Artifacts["kernel"].Size), Initrd: s.layout.Size()}
+	s.sizes = guess(m.Arch, m.Artifacts["kernel"].Size, s.layout.Size())
 	memory, err := o.Memory()
 	if err != nil {
 		return nil, false, err

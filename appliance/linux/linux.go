@@ -17,9 +17,9 @@ import (
 
 // Kernel makes the calls that replace or end the running system.
 type Kernel interface {
-	// Load hands a kernel and its initrd to kexec_file_load(2). Both files are
-	// read from their beginning. Nothing happens until Jump.
-	Load(kernel, initrd *os.File, cmdline string) error
+	// Load hands a kernel, not compressed, and its initrd to kexec_load(2).
+	// Nothing happens until Jump.
+	Load(kernel, initrd Part, cmdline string) error
 	// Unload forgets a kernel that was loaded and gives its memory back.
 	Unload() error
 	// Loaded says whether a kernel waits for Jump.
@@ -32,31 +32,14 @@ type Kernel interface {
 	PowerOff() error
 }
 
+// Part is a stretch of a file, Size bytes from At on.
+type Part struct {
+	File     *os.File
+	At, Size int64
+}
+
 // Running is the kernel this program runs on.
 type Running struct{}
-
-// Load implements Kernel.
-func (Running) Load(kernel, initrd *os.File, cmdline string) error {
-	if err := LoadAllowed(); err != nil {
-		return err
-	}
-	err := unix.KexecFileLoad(int(kernel.Fd()), int(initrd.Fd()), cmdline, 0)
-	if err == nil {
-		return nil
-	}
-	hint := ""
-	switch {
-	case errors.Is(err, unix.EPERM):
-		hint = "; only root may load a kernel"
-	case errors.Is(err, unix.ENOEXEC):
-		hint = "; it is no kernel for this machine"
-	case errors.Is(err, unix.ENOMEM):
-		hint = "; there is not enough memory in one piece"
-	case errors.Is(err, unix.ENOSYS):
-		hint = "; this kernel has no kexec_file_load"
-	}
-	return fmt.Errorf("kexec_file_load: %w%s", err, hint)
-}
 
 // LoadAllowed reports why this kernel would refuse to load another, before
 // anything is downloaded for it.
@@ -71,14 +54,6 @@ func LoadAllowed() error {
 	}
 	if strings.TrimSpace(string(data)) != "0" {
 		return fmt.Errorf("this kernel may not load another one (%s is %s); restart to lift that", file, strings.TrimSpace(string(data)))
-	}
-	return nil
-}
-
-// Unload implements Kernel.
-func (Running) Unload() error {
-	if err := unix.KexecFileLoad(-1, -1, "", unix.KEXEC_FILE_UNLOAD); err != nil {
-		return fmt.Errorf("unloading the kernel: kexec_file_load: %w", err)
 	}
 	return nil
 }
@@ -144,7 +119,7 @@ func (r *Recorder) call(name, detail string) error {
 }
 
 // Load implements Kernel.
-func (r *Recorder) Load(_, _ *os.File, cmdline string) error { return r.call("load", cmdline) }
+func (r *Recorder) Load(_, _ Part, cmdline string) error { return r.call("load", cmdline) }
 
 // Unload implements Kernel.
 func (r *Recorder) Unload() error { return r.call("unload", "") }

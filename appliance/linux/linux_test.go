@@ -164,7 +164,7 @@ func TestRecorder(t *testing.T) {
 	if loaded, _ := r.Loaded(); loaded {
 		t.Error("loaded before a load")
 	}
-	if err := r.Load(nil, nil, "x=y"); err != nil {
+	if err := r.Load(Part{}, Part{}, "x=y"); err != nil {
 		t.Fatal(err)
 	}
 	loaded, _ := r.Loaded()

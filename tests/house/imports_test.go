@@ -30,7 +30,7 @@ var folders = map[string][]string{
 }
 
 // pure packages touch nothing: clocks and randomness come in as arguments.
-var pure = []string{"boot", "envelope", "jobspec", "receipt", "release", "strictjson", "trust"}
+var pure = []string{"boot", "envelope", "jobspec", "receipt", "release", "segments", "strictjson", "trust"}
 
 // impure is what a pure package may not import.
 // The types of net/netip and net/url are values, and welcome.
@@ -51,7 +51,7 @@ var owners = map[string][]string{
 	"github.com/miekg/dns":                          {"appliance/nearby", "tests/lab"},
 	"golang.org/x/crypto/x509roots":                 {"appliance/fetch"},
 	"golang.org/x/net":                              {"appliance/nearby", "appliance/link"},
-	"github.com/u-root/u-root":                      {"appliance/initrd"},
+	"github.com/u-root/u-root":                      {"appliance/initrd", "appliance/segments"},
 	"github.com/klauspost/compress":                 {"appliance/kexec", "images"},
 	"github.com/prometheus":                         {"appliance/status"},
 	"github.com/tetratelabs/wazero":                 {"appliance/wasm"},
