@@ -41,9 +41,34 @@ func TestTable(t *testing.T) {
 	}
 	find(o, "", "net")
 	find(o, "", "update")
-	// Stopped from the last to the first: net outlives whoever says goodbye.
-	if all := table(o, ""); all[0].Name != "net" {
-		t.Errorf("%s is stopped after net", all[0].Name)
+	// net outlives whoever says goodbye, and whoever waits for another is
+	// started after it.
+	all := table(o, "")
+	for i, s := range all {
+		if s.Name != "net" && s.Rank <= 0 || s.Name == "net" && s.Rank != 0 {
+			t.Errorf("%s has rank %d", s.Name, s.Rank)
+		}
+		if last := i == len(all)-1; !last && started[s.Name] == nil {
+			t.Errorf("nothing says when %s is as far as the others wait for", s.Name)
+		}
+	}
+}
+
+func TestWaitFor(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	asked := 0
+	waitFor(func() bool { asked++; return asked > 2 && listens(l.Addr().String()) }, time.Minute)
+	if asked != 3 {
+		t.Errorf("asked %d times", asked)
+	}
+	waitFor(func() bool { return false }, time.Millisecond) // a service that never comes holds nobody up
+	l.Close()
+	if listens(l.Addr().String()) {
+		t.Error("it listens after it was closed")
 	}
 }
 

@@ -2,11 +2,15 @@ package main
 
 import (
 	"fmt"
+	"net"
+	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
 	"phase/appliance/boot"
 	"phase/appliance/linux"
+	"phase/appliance/state"
 	"phase/appliance/supervise"
 )
 
@@ -14,8 +18,8 @@ const phase = "/user/phase" // the one binary
 
 var environment = []string{"PATH=/user", "HOME=/run/phase", "TMPDIR=/tmp"}
 
-// table lists the services of a node, for the options of this boot, each before
-// those that need it to say goodbye: they are stopped from the last to the first. data is plasmd's folder, or empty where nothing is kept.
+// table lists the services of a node, for the options of this boot, in the order
+// they are started in. data is plasmd's folder, or empty where nothing is kept.
 func table(o boot.Options, data string) []supervise.Service {
 	listen := "[::]:8080"
 	if o.Mode == boot.Private {
@@ -26,23 +30,73 @@ func table(o boot.Options, data string) []supervise.Service {
 	}
 	plasmd := []string{"start", "--http", listen, "--state", runDir, "--root", rootFile, "--data", data, "--socket", plasmdSocket}
 	return []supervise.Service{
-		{Name: "net", Path: phase, Args: []string{"--state", runDir, "--resolv", resolvFile}},
-		{Name: "plasmd", Path: phase, Args: plasmd, UID: plasmdUID, GID: plasmdGID},
-		{Name: "update", Path: phase, Args: []string{"--state", runDir, "--root", rootFile}},
+		{Name: "plasmd", Rank: 1, Path: phase, Args: plasmd, UID: plasmdUID, GID: plasmdGID},
+		{Name: "net", Rank: 0, Path: phase, Args: []string{"--state", runDir, "--resolv", resolvFile}}, // outlives whoever says goodbye
+		{Name: "update", Rank: 2, Path: phase, Args: []string{"--state", runDir, "--root", rootFile}},
 	}
 }
 
+// turn is how long a service has the processor to itself: until it listens or
+// has told how it stands, and not longer. Three programs that start at once on
+// one slow core are all up when the last is; one after the other, in the order
+// they are waited for, each is up sooner.
+const turn = 3 * time.Second
+
+// started says whether a service is as far as the others wait for.
+var started = map[string]func() bool{
+	"plasmd": func() bool { return listens(plasmdAt) },
+	"net":    func() bool { return exists(filepath.Join(runDir, state.NetFile)) },
+}
+
+// startServices starts the first service and, beside the rest of the boot, the
+// others after it.
 func (n *node) startServices() error {
 	n.mu.Lock()
-	data := n.boot.Data
+	all := table(n.options, n.boot.Data)
 	n.mu.Unlock()
-	for _, s := range table(n.options, data) {
-		s.Env = environment
-		if err := n.services.Start(s); err != nil {
-			return err
+	err := n.startService(all[0])
+	go n.guard(step{"services", func(n *node) error {
+		for i, s := range all[1:] {
+			waitFor(started[all[i].Name], turn)
+			if err := n.startService(s); err != nil {
+				return err
+			}
 		}
+		return nil
+	}})
+	return err
+}
+
+// startService starts a service, unless the machine is ending: those that run
+// are being stopped then.
+func (n *node) startService(s supervise.Service) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.ending {
+		return nil
 	}
-	return nil
+	s.Env = environment
+	return n.services.Start(s)
+}
+
+// waitFor waits until done, or for so long.
+func waitFor(done func() bool, longest time.Duration) {
+	for end := time.Now().Add(longest); !done() && time.Now().Before(end); {
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
+func listens(address string) bool {
+	conn, err := net.DialTimeout("tcp", address, time.Second)
+	if err != nil {
+		return false
+	}
+	return conn.Close() == nil
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 // serviceLine carries a line of a service to the console. The ring has every

@@ -206,6 +206,7 @@ func BenchmarkCPU(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer pool.Close()
+	pool.Warm()
 	bare := bareWazero(b, text)
 	for _, problem := range []string{"sha256", "floats", "sort", "sieve"} {
 		b.Run(problem, func(b *testing.B) {

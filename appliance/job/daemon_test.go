@@ -49,6 +49,7 @@ func daemon(tb testing.TB) (*job.Runner, *httptest.Server) {
 	if runner.Pool, err = job.OpenPool(job.Kept{}); err != nil {
 		tb.Fatal(err)
 	}
+	runner.Pool.Warm()
 	h, err := history.Open("", history.Limits{Runs: 1000, Bytes: 8 << 20, Nonces: 1000})
 	if err != nil {
 		tb.Fatal(err)

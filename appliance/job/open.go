@@ -26,8 +26,8 @@ const (
 	cacheInMemory = 64 << 20
 )
 
-// OpenPool makes the pool of a daemon: a spare process a core and one more, as
-// many kept for requesters who come back, and the cache.
+// OpenPool makes the pool of a daemon, which is to be warmed: a spare process a
+// core and one more, as many kept for requesters who come back, and the cache.
 func OpenPool(k Kept) (*Pool, error) {
 	cache, err := OpenCache(k)
 	if err != nil {

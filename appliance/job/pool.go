@@ -56,7 +56,8 @@ type rested struct {
 	timer *time.Timer
 }
 
-// NewPool makes a pool and begins to start its spare processes.
+// NewPool makes a pool. Its spare processes are started by Warm, or by the
+// first task.
 func NewPool(c PoolConfig) (*Pool, error) {
 	p := &Pool{config: c, cache: c.Cache, flights: map[compiled.Digest]chan struct{}{}}
 	if p.config.Rest == 0 {
@@ -70,7 +71,6 @@ func NewPool(c PoolConfig) (*Pool, error) {
 		p.owned = p.cache
 	}
 	p.work, p.cancel = context.WithCancel(context.Background())
-	p.refill()
 	return p, nil
 }
 
@@ -108,8 +108,8 @@ func (p *Pool) Walls(ctx context.Context) ([]string, error) {
 	return slices.Clone(w.walls), nil
 }
 
-// refill starts spare processes until there are enough.
-func (p *Pool) refill() {
+// Warm starts spare processes, in the background, until there are enough.
+func (p *Pool) Warm() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for ; !p.closed && len(p.spare)+p.starting < p.config.Spare; p.starting++ {

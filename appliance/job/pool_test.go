@@ -22,6 +22,7 @@ func newPool(t *testing.T, c PoolConfig) *Pool {
 		t.Fatal(err)
 	}
 	t.Cleanup(p.Close)
+	p.Warm()
 	return p
 }
 

@@ -106,7 +106,7 @@ func (r *attempt) run(ctx context.Context) error {
 		return err
 	}
 	defer release()
-	defer r.pool.refill()
+	defer r.pool.Warm()
 	if got.err != nil {
 		return got.err
 	}

@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -25,6 +26,9 @@ type Service struct {
 	Dir  string   // where it runs; empty is /
 	UID  uint32   // 0 is root, with all its capabilities; any other has none
 	GID  uint32
+	// Rank orders the end: a service of a higher one is stopped before those of
+	// a lower one, which it may need to say goodbye.
+	Rank int
 }
 
 // The times of a service's life.
@@ -52,7 +56,7 @@ type Set struct {
 	Line func(service, text string)
 
 	mu       sync.Mutex
-	services []*running // in the order they were started
+	services []*running // by rank, and within one in the order they were started
 
 	// spawn is held for reading while a child is started and noted, for
 	// writing while orphans are taken in, which must not take a child away.
@@ -89,7 +93,11 @@ func (set *Set) Start(s Service) error {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	r := &running{service: s, stop: stop, done: make(chan struct{}), status: Status{Name: s.Name}}
-	set.services = append(set.services, r)
+	at := len(set.services)
+	for at > 0 && set.services[at-1].service.Rank > s.Rank {
+		at--
+	}
+	set.services = slices.Insert(set.services, at, r)
 	go func() {
 		defer close(r.done)
 		set.keep(ctx, r)
@@ -193,10 +201,9 @@ func (set *Set) say(r *running, text string) {
 	set.Line(r.service.Name, text)
 }
 
-// Stop stops the services in the reverse of the order they were started in,
-// one after the other: what was started last needs what was started first to
-// say goodbye. The names given are spared. A service that does not end within
-// 8 seconds of SIGTERM is killed.
+// Stop stops the services one after the other: those of the highest rank first,
+// and of one rank those first that were started last. The names given are
+// spared. A service that does not end within 8 seconds of SIGTERM is killed.
 func (set *Set) Stop(spare ...string) {
 	for {
 		r := set.takeLast(spare)

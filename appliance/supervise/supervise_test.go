@@ -195,6 +195,29 @@ func TestStop(t *testing.T) {
 	}
 }
 
+// The rank orders the end, whatever the order of the beginning.
+func TestStopByRank(t *testing.T) {
+	set, h := newSet(t)
+	for _, s := range []struct {
+		name string
+		rank int
+	}{{"speaks", 1}, {"carries", 0}, {"asks", 2}, {"speaks too", 1}} {
+		one := service(s.name, "stays")
+		one.Rank = s.rank
+		if err := set.Start(one); err != nil {
+			t.Fatal(err)
+		}
+		h.wait(t, s.name+": up as")
+	}
+	var order []string
+	for _, s := range set.Status() {
+		order = append(order, s.Name)
+	}
+	if got := strings.Join(order, ", "); got != "carries, speaks, speaks too, asks" {
+		t.Errorf("stopped from the last of %s", got)
+	}
+}
+
 func TestRestart(t *testing.T) {
 	set, h := newSet(t)
 	if err := set.Start(service("hangs", "stays")); err != nil {

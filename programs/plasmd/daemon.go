@@ -107,7 +107,7 @@ func (c startCmd) compute(s *server, conf config.Config, log *api.Log) (end func
 		return nil, errors.Join(err, h.Close())
 	}
 	runner := job.NewRunner(s.id)
-	runner.Pool, s.sandbox = pool, walls(pool)
+	runner.Pool, s.sandbox, s.warm = pool, walls(pool), pool.Warm
 	s.runs = runs.New(runner, h, bounds, time.Now)
 	s.drain = time.Duration(or(conf.DrainSeconds, int64(defaultDrain/time.Second))) * time.Second
 	s.api = api.Config{

@@ -48,6 +48,7 @@ type server struct {
 	api           api.Config
 	drain         time.Duration   // how long jobs may go on after the end was asked for
 	sandbox       func() []string // the walls around jobs; nil where none are run
+	warm          func()          // called once what is held is hashed, for what need not be done before; nil for nothing
 	announce      bool
 	log           io.Writer
 	promise       string // what is wrong when nothing is held; "" when that is fine
@@ -136,6 +137,9 @@ func (s *server) hold(ctx context.Context, port uint16) {
 	s.mu.Unlock()
 	if err := s.holding(); err != nil {
 		fmt.Fprintf(s.log, "problem: %v\n", err)
+	}
+	if s.warm != nil {
+		s.warm()
 	}
 	var tasks sync.WaitGroup
 	defer tasks.Wait()
