@@ -18,7 +18,7 @@ type Kernel struct {
 
 	// Compressed says that File travels zstd-compressed in a release. The
 	// arm64 kernel is a raw image of 59 MB, and neither UEFI nor
-	// kexec_file_load unpacks it; the x86_64 one unpacks itself.
+	// kexec unpacks it; the x86_64 one unpacks itself.
 	Compressed bool
 
 	// Consoles, the last of which is /dev/console. They belong to the machine

@@ -55,7 +55,7 @@ func ParseMemory(meminfo []byte) (Memory, error) {
 }
 
 // DropCaches gives back the page cache and what hangs on it. It frees nothing
-// that the kernel would not free by itself under pressure, but kexec_file_load
+// that the kernel would not free by itself under pressure, but loading a kernel
 // takes pages in a way that does not wait for that.
 func DropCaches() error {
 	if err := os.WriteFile("/proc/sys/vm/drop_caches", []byte("3"), 0); err != nil {
