@@ -133,3 +133,29 @@ func TestGoodReleaseForgetful(t *testing.T) {
 		on = powerCycle(t, n)
 	}
 }
+
+// The kernel that was jumped into can still use the firmware's variables, and
+// crosses out in them that the release was on trial.
+func TestGoodReleaseVariables(t *testing.T) {
+	long(t)
+	t.Parallel()
+	w, s := open(t, qemu.X86_64), segment(t)
+	if err := qemu.Available(w.Arch, qemu.UEFI); err != nil {
+		missing(t, err)
+	}
+	p := laptop(t, s, nil, w.next)
+	bare, err := w.Bare(w.stub, p.Setting)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := bare.Config(qemu.Config{Name: "node", Vars: filepath.Join(t.TempDir(), "vars.qcow2")})
+	cfg.Firmware = qemu.UEFI
+	n := w.start(t, s, w.stub, cfg)
+	on := lab.Begin
+	for range 3 { // more than a release may be tried
+		_, jump := line(t, n, on, `is counted \(efi\)`)
+		jumped(t, n, on, nextVersion)
+		line(t, n, jump, `init: release `+w.next.Digest.String()+` is good`)
+		on = powerCycle(t, n)
+	}
+}
