@@ -161,6 +161,11 @@ func (b *bench) bootOurs(ctx context.Context, r *round) error {
 		return err
 	}
 	r.jump, r.jumpKernel = again.Host.Sub(jump.Host), again.Kernel
+	_, leave, err := n.Line(ctx, jump, lineLeave)
+	if err != nil {
+		return err
+	}
+	r.unpack = clockZero(n.Console.Events()[leave.Index+1:again.Index+1]) - leave.After
 	return nil
 }
 

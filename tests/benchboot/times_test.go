@@ -27,6 +27,16 @@ func TestTimesOf(t *testing.T) {
 	}
 }
 
+func TestClockZero(t *testing.T) {
+	if got := clockZero(nil); got != 0 {
+		t.Errorf("of nothing it is %s", got)
+	}
+	next := []qemu.Event{{Kind: qemu.Line, After: 9 * s, Kernel: -1}, {Kind: qemu.Line, After: 12 * s, Kernel: 2 * s}, {Kind: qemu.Line, After: 12 * s, Kernel: 1 * s}}
+	if got := clockZero(next); got != 10*s {
+		t.Errorf("the next kernel's clock began at %s", got)
+	}
+}
+
 func TestMedian(t *testing.T) {
 	jumps := func(all ...time.Duration) (rounds []round) {
 		for _, d := range all {
