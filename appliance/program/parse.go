@@ -33,10 +33,7 @@ func Parse(name, about string, cli any, args []string, stdout, stderr io.Writer)
 		kong.WithHyphenPrefixedParameters(true),
 		kong.KindMapper(reflect.String, kong.MapperFunc(text)),
 		kong.KindMapper(reflect.Int, kong.MapperFunc(whole)),
-		// Every program has --version without a field of its own for it.
-		kong.Embed(&struct {
-			Version kong.VersionFlag `help:"Print the version and exit."`
-		}{}),
+		general,
 	)
 	if err != nil {
 		return "", fmt.Errorf("building the command line of %s: %w", name, err)
@@ -50,6 +47,11 @@ func Parse(name, about string, cli any, args []string, stdout, stderr io.Writer)
 	}
 	return parsed.Command(), nil
 }
+
+// general is what every program has without a field of its own for it.
+var general = kong.Embed(&struct {
+	Version kong.VersionFlag `help:"Print the version and exit."`
+}{})
 
 // text takes a text as it is; kong's own way leads through JSON, which has no
 // other bytes than UTF-8.

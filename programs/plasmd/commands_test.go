@@ -177,6 +177,9 @@ func TestCompletion(t *testing.T) {
 		if err != nil || !strings.Contains(text, "execute-job") || !strings.Contains(text, "memory") {
 			t.Errorf("%s: %v", shell, err)
 		}
+		if strings.Contains(text, "-a  ") || strings.Contains(text, `=" `) {
+			t.Errorf("%s has a word that is empty: %s", shell, text)
+		}
 		path, err := exec.LookPath(shell)
 		if err != nil {
 			t.Logf("%s is not here to read it", shell)
@@ -193,12 +196,16 @@ func TestCompletion(t *testing.T) {
 		t.Skip("bash is not here")
 	}
 	text, _ := command(t, "", "completion", "bash")
-	for words, want := range map[string]string{"plasmd exec": "execute-job", "plasmd receipt v": "verify", "plasmd jobs --js": "--json", "plasmd provider list --ad": "--"} {
+	for words, want := range map[string]string{
+		"plasmd exec": "execute-job", "plasmd receipt v": "verify", "plasmd receipt verify --j": "--job --json", "plasmd jobs --js": "--json",
+		"plasmd provider list --js": "--json", "plasmd completion ''": "bash zsh fish --help --version", "plasmd completion z": "zsh",
+		"plasmd run --memory 5 --t": "--timeout", "plasmd logs --h": "--help", "plasmd --v": "--version", "plasmd nothing": "", "plasmd run x": "",
+	} {
 		list := strings.Fields(words)
 		script := text + fmt.Sprintf("\nCOMP_WORDS=(%s); COMP_CWORD=%d; _plasmd; echo \"${COMPREPLY[*]}\"", words, len(list)-1)
 		out, err := exec.Command(bash, "-c", script).CombinedOutput()
-		if err != nil || !strings.Contains(string(out), want) && want != "--" {
-			t.Errorf("%s: %s, %v", words, out, err)
+		if err != nil || string(out) != want+"\n" {
+			t.Errorf("%s: %q, %v; want %q", words, out, err, want)
 		}
 	}
 	if _, err := command(t, "", "completion", "csh"); err == nil {
