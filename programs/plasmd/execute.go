@@ -3,7 +3,6 @@ package plasmd
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -42,7 +41,7 @@ func (c *executeCmd) run(ctx context.Context, stdin io.Reader, stdout io.Writer)
 	if err != nil {
 		return err
 	}
-	if err := verify(done, offer, pin); err != nil {
+	if err := done.Verify(offer, pin); err != nil {
 		return err
 	}
 	data, err := done.Answer()
@@ -117,25 +116,4 @@ func (c *executeCmd) execute(ctx context.Context, o job.Offer) (job.Done, receip
 	}
 	done, err := job.NewRunner(id).Execute(ctx, o)
 	return done, receipt.Pin{PeerID: id.PeerID(), Key: id.Public()}, err
-}
-
-// verify holds a receipt to everything that was asked and came back.
-func verify(done job.Done, o job.Offer, pin receipt.Pin) error {
-	s, err := receipt.Verify(done.Receipt, pin)
-	if err != nil {
-		return err
-	}
-	for _, err := range []error{
-		s.CheckJob(o.Spec), s.CheckNonce(o.Nonce),
-		s.CheckStdout(sha256.Sum256(done.Stdout)), s.CheckStderr(sha256.Sum256(done.Stderr)),
-	} {
-		if err != nil {
-			return err
-		}
-	}
-	p := s.Predicate
-	if p.RunID != done.RunID || p.JobID != done.JobID || p.Outcome != done.Outcome || p.ExitCode != done.ExitCode {
-		return errors.New("checking the receipt: it is not of the run that was answered")
-	}
-	return nil
 }
