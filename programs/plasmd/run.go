@@ -3,15 +3,18 @@ package plasmd
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"hash"
 	"io"
 	"math"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"phase/appliance/job"
@@ -163,7 +166,13 @@ func (c *runCmd) attested(ctx context.Context, t job.Task) (job.Result, error) {
 	}
 	defer place.drop()
 	in, out, errs := newSummed(), newSummed(), newSummed()
-	t.Stdin, t.Stdout, t.Stderr = reader{in, t.Stdin}, io.MultiWriter(out, t.Stdout), io.MultiWriter(errs, t.Stderr)
+	stdout, stderr := &passed{of: out, to: t.Stdout}, &passed{of: errs, to: t.Stderr}
+	t.Stdin, t.Stdout, t.Stderr = reader{in, t.Stdin}, stdout, stderr
+	// The module learns that its reader has gone; this process has a receipt to
+	// write and does not die of it. Notify, unlike Ignore, is not inherited.
+	gone := make(chan os.Signal, 1)
+	signal.Notify(gone, syscall.SIGPIPE)
+	defer signal.Stop(gone)
 	result, err := runHere(ctx, t)
 	if err != nil {
 		return job.Result{}, err
@@ -173,7 +182,7 @@ func (c *runCmd) attested(ctx context.Context, t job.Task) (job.Result, error) {
 	if err != nil {
 		return job.Result{}, err
 	}
-	return result, place.put(append(signed, '\n'))
+	return result, errors.Join(place.put(append(signed, '\n')), stdout.err, stderr.err)
 }
 
 // summed hashes what passes; the reader of standard input may still hold it
@@ -196,6 +205,24 @@ func (s *summed) sum() (sum [sha256.Size]byte) {
 	defer s.mu.Unlock()
 	s.hash.Sum(sum[:0])
 	return sum
+}
+
+// passed hashes what a module writes and passes it on. err is why some of it
+// did not arrive, unless it is that nobody was there to read it: of that the
+// module is told, and what it does then is its own affair.
+type passed struct {
+	of  *summed
+	to  io.Writer
+	err error
+}
+
+func (p *passed) Write(b []byte) (int, error) {
+	p.of.Write(b) // a hash takes everything
+	n, err := p.to.Write(b)
+	if err != nil && !errors.Is(err, syscall.EPIPE) {
+		p.err = fmt.Errorf("passing on the output: %w", err)
+	}
+	return n, err
 }
 
 // reader hashes what is read through it.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"io"
 	"os"
 	"os/exec"
@@ -22,7 +23,13 @@ import (
 // asDaemon is the variable that makes this binary plasmd.
 const asDaemon = "PHASE_TEST_PLASMD"
 
+// asUser is the variable that makes it that of a user with folders of his own.
+const asUser = "PHASE_TEST_USER"
+
 func TestMain(m *testing.M) {
+	if os.Getenv(asUser) != "" {
+		effectiveUser = func() int { return 1000 }
+	}
 	if len(os.Args) > 1 && os.Args[1] == workerName || os.Getenv(asDaemon) != "" {
 		os.Exit(program.Invoke("plasmd", Run, os.Args[1:]))
 	}
@@ -175,6 +182,46 @@ func TestReceiptThatCannotBe(t *testing.T) {
 	text := make([]byte, 14)
 	if _, err := io.ReadFull(ends, text); err != nil || string(text) != `{"payloadType"` {
 		t.Errorf("the pipe holds %q, %v", text, err)
+	}
+}
+
+// Output that does not arrive is an error, unless it is the reader who left; and
+// either way there is a receipt of what the module wrote.
+func TestReceiptOfOutputThatIsLost(t *testing.T) {
+	hello, dir := module(t), t.TempDir()
+	id := home(t, dir)
+	file := filepath.Join(dir, "receipt.json")
+	for _, c := range []struct {
+		name, says string
+		stdout     func() (*os.File, error)
+	}{
+		{"a full disk", "no space left", func() (*os.File, error) { return os.OpenFile("/dev/full", os.O_WRONLY, 0) }},
+		{"nobody reads", "", func() (*os.File, error) {
+			r, w, err := os.Pipe()
+			return w, errors.Join(err, r.Close())
+		}},
+	} {
+		stdout, err := c.stdout()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var errs bytes.Buffer
+		run := exec.Command(os.Args[0], "run", "--receipt", file, hello)
+		// Whoever runs this has folders of his own, root or not.
+		run.Env = append(os.Environ(), asDaemon+"=1", asUser+"=1", "XDG_CACHE_HOME="+dir)
+		run.Stdin, run.Stdout, run.Stderr = strings.NewReader("abc\n"), stdout, &errs
+		ended := run.Run()
+		stdout.Close()
+		if status := run.ProcessState.Sys().(syscall.WaitStatus); status.Signaled() || (c.says != "") != (status.ExitStatus() == 1 && strings.Contains(errs.String(), c.says)) {
+			t.Errorf("%s: %v, %s", c.name, ended, &errs)
+		}
+		out := strings.NewReader("cba\n")
+		if err := Run(t.Context(), []string{"receipt", "verify", "--key", id.PeerID(), "--stdout", "-", file}, out, io.Discard, io.Discard); err != nil {
+			t.Errorf("%s: %v", c.name, err)
+		}
+		if err := os.Remove(file); err != nil {
+			t.Error(err)
+		}
 	}
 }
 
