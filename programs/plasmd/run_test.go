@@ -274,7 +274,7 @@ func TestReceiptOfARun(t *testing.T) {
 			t.Errorf("%s: %d %q, want %d", c.name, code, errs, c.code)
 		}
 	}
-	for args, ok := range map[string]bool{id.PeerID(): true, stranger.PeerID(): false} {
+	for args, ok := range map[string]bool{id.PeerID(): true, stranger.PeerID(): false, "nobody": false} {
 		code, text, _ := call(t, "", "receipt", "verify", "--json", "--key", args, file)
 		var v verdict
 		if err := json.Unmarshal([]byte(text), &v); err != nil || v.OK != ok || (code == 0) != ok || ok != (v.Statement != nil) {
