@@ -16,6 +16,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"phase/appliance/history"
 	"phase/appliance/job"
@@ -28,6 +29,9 @@ type Config struct {
 	Runs    *runs.Runs
 	History *history.History
 	Log     *Log // what GET /v1/logs answers
+	// Patience is how long a requester may send nothing of a job, or read
+	// nothing of its answer; 0 is 30 s.
+	Patience time.Duration
 	// Who the node is; its receipts verify against PeerID.
 	Name, PeerID, Version, Arch string
 }
@@ -129,12 +133,16 @@ func reply(w http.ResponseWriter, status int, v any) {
 }
 
 func send(w http.ResponseWriter, status int, body []byte) {
+	head(w, status, len(body))
+	_, _ = w.Write(body) // a requester that has left is its own loss
+}
+
+func head(w http.ResponseWriter, status, length int) {
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
-	h.Set("Content-Length", fmt.Sprint(len(body)))
+	h.Set("Content-Length", fmt.Sprint(length))
 	h.Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
-	_, _ = w.Write(body) // a requester that has left is its own loss
 }
 
 // badRequest is an error in the request.

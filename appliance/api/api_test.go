@@ -235,6 +235,9 @@ func TestRequestsThatAreRefused(t *testing.T) {
 	if status, _, text := post(t, s, token, "application/json", strings.NewReader("{}")); status != 415 {
 		t.Errorf("JSON: %d %s", status, text)
 	}
+	if status, _, text := post(t, s, token, "multipart/form-data; boundary=x", strings.NewReader("--y\r\n\r\n\r\n--y--\r\n")); status != 400 || !strings.Contains(string(text), "boundary") {
+		t.Errorf("another boundary: %d %s", status, text)
+	}
 	if status, _, text := post(t, s, token, "multipart/form-data; boundary=x", strings.NewReader("--x\r\ncut off")); status != 400 {
 		t.Errorf("cut off: %d %s", status, text)
 	}

@@ -13,7 +13,9 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"syscall"
+	"time"
 
 	"phase/appliance/history"
 	"phase/appliance/job"
@@ -24,8 +26,13 @@ import (
 // ErrNoDaemon says that nobody listens on the socket.
 var ErrNoDaemon = errors.New("no plasmd listens there; `plasmd start` runs one")
 
-// Client asks the daemon at a unix socket.
-type Client struct{ http *http.Client }
+// Client asks a daemon: the one on this machine by its unix socket, or a node
+// over HTTP.
+type Client struct {
+	http  *http.Client
+	base  string // the URL before /v1
+	token string // "" on the socket
+}
 
 // NewClient returns a client of the daemon whose socket is at path.
 func NewClient(path string) *Client {
@@ -38,15 +45,28 @@ func NewClient(path string) *Client {
 	}
 	// A job cannot be sent twice, so it is not sent over a connection that the
 	// daemon may be about to close. A new one costs next to nothing here.
-	return &Client{&http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}}
+	return &Client{http: &http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}, base: "http://plasmd"}
 }
+
+// NewNodeClient returns a client of a node at a URL like http://192.0.2.7:8080,
+// for the holder of its owner's token. A node prints both on its console.
+func NewNodeClient(base, token string) *Client {
+	return &Client{base: strings.TrimSuffix(base, "/"), token: token, http: &http.Client{
+		Transport: &http.Transport{DialContext: (&net.Dialer{Timeout: nodeTime}).DialContext, DisableKeepAlives: true},
+		// A node sends nobody elsewhere, least of all with a token.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}
+}
+
+// nodeTime is how long a node has to take a connection.
+const nodeTime = 10 * time.Second
 
 // maxAnswer is the longest answer or event that is read.
 const maxAnswer = 16 << 20
 
 // ask sends a request and returns the answer, which is not an error.
 func (c *Client) ask(ctx context.Context, method, path, kind, accept string, body io.Reader) (*http.Response, error) {
-	r, err := http.NewRequestWithContext(ctx, method, "http://plasmd"+path, body)
+	r, err := http.NewRequestWithContext(ctx, method, c.base+path, body)
 	if err != nil {
 		return nil, fmt.Errorf("asking the daemon: %w", err)
 	}
@@ -54,7 +74,14 @@ func (c *Client) ask(ctx context.Context, method, path, kind, accept string, bod
 		r.Header.Set("Content-Type", kind)
 	}
 	r.Header.Set("Accept", accept)
+	if c.token != "" {
+		r.Header.Set("Authorization", "Bearer "+c.token)
+	}
 	resp, err := c.http.Do(r)
+	var noisy *url.Error
+	if errors.As(err, &noisy) {
+		err = noisy.Err // the URL is of no help
+	}
 	if err != nil {
 		return nil, fmt.Errorf("asking the daemon: %w", err)
 	}
@@ -137,7 +164,7 @@ func (c *Client) Logs(ctx context.Context, lines int) (l Lines, err error) {
 
 // Execute sends an offer and returns what came of it. Output goes to the
 // offer's Stdout and Stderr, or into Done where they are nil. Nothing of the
-// answer is verified: that is for who knows which node was asked.
+// answer is verified: that is for who knows which node was asked (Done.Verify).
 func (c *Client) Execute(ctx context.Context, o job.Offer) (job.Done, error) {
 	var done job.Done
 	var stdout, stderr bytes.Buffer

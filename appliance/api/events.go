@@ -16,9 +16,6 @@ import (
 )
 
 const (
-	// patience is how long a requester may leave an event unread before he
-	// counts as gone.
-	patience = 30 * time.Second
 	// lastInput is how long the rest of a streamed input may take to come once
 	// the module has ended.
 	lastInput = 10 * time.Second

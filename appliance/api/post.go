@@ -1,11 +1,13 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"mime"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -27,13 +29,17 @@ func (c Config) post(w http.ResponseWriter, r *http.Request) {
 	}
 	defer place.Leave()
 	streamed := wantsStream(r)
+	control := http.NewResponseController(w)
+	body := &awaited{ReadCloser: r.Body, control: control, patience: cmp.Or(c.Patience, patience)}
+	r.Body = body
 	request, err := read(r, streamed, place)
 	if err != nil {
 		refuse(w, err)
 		return
 	}
-	// A job may take longer than any limit the server sets for a request.
-	control := http.NewResponseController(w)
+	// A job may take longer than any limit the server sets for a request, and
+	// so may the input that a person types.
+	body.over = true
 	if err := errors.Join(control.SetReadDeadline(time.Time{}), control.SetWriteDeadline(time.Time{})); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		refuse(w, fmt.Errorf("waiting for the job: %w", err))
 		return
@@ -47,12 +53,23 @@ func (c Config) post(w http.ResponseWriter, r *http.Request) {
 		refuse(w, err)
 		return
 	}
-	body, err := done.Answer()
+	answer, err := done.Answer()
 	if err != nil {
 		refuse(w, err)
 		return
 	}
-	send(w, http.StatusOK, body)
+	deliver(w, control, body.patience, answer)
+}
+
+// deliver sends the answer of a job to a requester who may have stopped to read.
+func deliver(w http.ResponseWriter, control *http.ResponseController, wait time.Duration, answer []byte) {
+	head(w, http.StatusOK, len(answer))
+	for piece := range slices.Chunk(answer, 256<<10) {
+		_ = control.SetWriteDeadline(time.Now().Add(wait)) // as in awaited
+		if _, err := w.Write(piece); err != nil {
+			return // a requester that has left is its own loss
+		}
+	}
 }
 
 // streamType is what is accepted for a streamed answer.

@@ -53,7 +53,7 @@ func read(r *http.Request, stream bool, hold holder) (request, error) {
 			return request{offer: o}, err
 		}
 		if err != nil {
-			return request{}, bad("reading the request: %v", err)
+			return request{}, unread("the request", err)
 		}
 		name := part.FormName()
 		limit, known := parts[name]
@@ -91,7 +91,7 @@ func readPart(part io.Reader, name string, limit, length int64, hold holder) ([]
 		case err == io.EOF:
 			return data.Bytes(), nil
 		case err != nil:
-			return nil, bad("reading the part %s: %v", name, err)
+			return nil, unread("the part "+name, err)
 		case int64(data.Len()) > limit:
 			return nil, &badRequest{http.StatusRequestEntityTooLarge, fmt.Sprintf("the part %s is larger than %d bytes", name, limit)}
 		case n == 0:

@@ -20,11 +20,17 @@ var ErrInUse = errors.New("another plasmd listens there; stop it, or choose anot
 // dialTime is how long a process that listens has to take a connection.
 const dialTime = 2 * time.Second
 
+// maxPath is the longest path of a socket, in bytes (unix(7)).
+const maxPath = 107
+
 // Listen makes the socket: for its owner alone (0600), or for the members of a
 // group too (0660) when one is named. What a process that is gone left in its
 // place is removed; the error wraps ErrInUse when one is there still.
 func Listen(path, group string) (net.Listener, error) {
 	wrap := func(err error) error { return fmt.Errorf("listening on the socket %s: %w", path, err) }
+	if len(path) > maxPath {
+		return nil, wrap(fmt.Errorf("its path has %d bytes, and may have %d; choose a shorter one with --socket", len(path), maxPath))
+	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, wrap(err)
 	}
@@ -46,7 +52,13 @@ func Listen(path, group string) (net.Listener, error) {
 	}
 	// Bound under a name nobody knows and given to the group before it gets its
 	// own: there is no moment at which more may open it than should.
-	hidden := filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+"."+strconv.Itoa(os.Getpid()))
+	// By way of its folder, whose path may leave no room for another name.
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return nil, wrap(err)
+	}
+	defer dir.Close()
+	hidden := fmt.Sprintf("/proc/self/fd/%d/.plasmd-%d", dir.Fd(), os.Getpid())
 	if err := os.Remove(hidden); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, wrap(err)
 	}

@@ -322,6 +322,35 @@ func TestSocket(t *testing.T) {
 	}
 }
 
+// Every path that a socket can have is one to listen on, and a longer one is
+// refused in words.
+func TestListenOnALongPath(t *testing.T) {
+	dir := t.TempDir()
+	for _, length := range []int{maxPath, maxPath + 1} {
+		path := filepath.Join(dir, strings.Repeat("s", length-len(dir)-1))
+		l, err := Listen(path, "")
+		if length > maxPath {
+			if err == nil || !strings.Contains(err.Error(), "--socket") {
+				t.Errorf("%d bytes: %v", length, err)
+			}
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn, err := net.Dial("unix", path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(conn.Close(), l.Close()); err != nil {
+			t.Error(err)
+		}
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
 func TestListenOnWhatIsLeft(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
 	left, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})

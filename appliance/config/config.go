@@ -4,15 +4,18 @@
 package config
 
 import (
-	"bytes"
 	_ "embed"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
+	"net"
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/pelletier/go-toml/v2"
@@ -61,25 +64,38 @@ func Parse(data []byte) (Config, error) {
 		return Config{}, fmt.Errorf("it is larger than %d KiB", maxFile>>10)
 	}
 	var c Config
-	decoder := toml.NewDecoder(bytes.NewReader(data))
-	decoder.DisallowUnknownFields()
-	var unknown *toml.StrictMissingError
 	var wrong *toml.DecodeError
-	switch err := decoder.Decode(&c); {
-	case errors.As(err, &unknown):
-		key := strings.Join(unknown.Errors[0].Key(), ".")
-		return Config{}, fmt.Errorf("the key %.80q is unknown; known are %s", key, strings.Join(keys(reflect.TypeOf(c), ""), ", "))
+	// As TOML first: the library tells what is no TOML from what is no
+	// configuration only by this, and takes names in any case.
+	var plain map[string]any
+	switch err := toml.Unmarshal(data, &plain); {
 	case errors.As(err, &wrong):
 		row, column := wrong.Position()
-		if key := strings.Join(wrong.Key(), "."); key != "" {
-			return Config{}, fmt.Errorf("line %d: %.80q must be %s", row, key, kind(reflect.TypeOf(c), wrong.Key()))
-		}
 		return Config{}, fmt.Errorf("line %d, column %d: %s", row, column, strings.TrimPrefix(wrong.Error(), "toml: "))
+	case err != nil:
+		return Config{}, err
+	}
+	known := keys(reflect.TypeOf(c), "")
+	if key := unknown(plain, known, ""); key != "" {
+		return Config{}, fmt.Errorf("the key %.80q is unknown; known are %s", key, strings.Join(known, ", "))
+	}
+	switch err := toml.Unmarshal(data, &c); {
+	case errors.As(err, &wrong):
+		row, _ := wrong.Position()
+		return Config{}, fmt.Errorf("line %d: %.80q must be %s", row, strings.Join(wrong.Key(), "."), kind(reflect.TypeOf(c), wrong.Key()))
 	case err != nil:
 		return Config{}, err
 	}
 	if err := check(reflect.ValueOf(c), ""); err != nil {
 		return Config{}, err
+	}
+	if c.HTTP != nil {
+		if err := CheckAddress(*c.HTTP); err != nil {
+			return Config{}, fmt.Errorf("http: %w", err)
+		}
+	}
+	if c.SocketGroup != nil && *c.SocketGroup == "" {
+		return Config{}, errors.New("socket_group: it is empty; name a group, or leave the key out")
 	}
 	for key, path := range map[string]*string{"socket": c.Socket, "data": c.Data} {
 		if path != nil && !filepath.IsAbs(*path) {
@@ -87,6 +103,34 @@ func Parse(data []byte) (Config, error) {
 		}
 	}
 	return c, nil
+}
+
+// CheckAddress refuses what is no address to listen on.
+func CheckAddress(text string) error {
+	_, port, err := net.SplitHostPort(text)
+	if _, number := strconv.ParseUint(port, 10, 16); err != nil || number != nil {
+		return fmt.Errorf("%.80q is not an address to listen on, like 127.0.0.1:8080 or [::]:8080, with a port from 0 to 65535", text)
+	}
+	return nil
+}
+
+// unknown is the first key of a table that is not known, "" without one. A
+// table that is no table is known, and wrong in another way.
+func unknown(table map[string]any, known []string, prefix string) string {
+	for _, name := range slices.Sorted(maps.Keys(table)) {
+		key := prefix + name
+		inner, isTable := table[name].(map[string]any)
+		below := slices.ContainsFunc(known, func(k string) bool { return strings.HasPrefix(k, key+".") })
+		switch {
+		case isTable && below:
+			if key := unknown(inner, known, key+"."); key != "" {
+				return key
+			}
+		case !below && !slices.Contains(known, key):
+			return key
+		}
+	}
+	return ""
 }
 
 // check holds numbers to their ranges.

@@ -56,7 +56,17 @@ func TestRefusals(t *testing.T) {
 		{"[history]\nruns = 99999999999", "history.runs"},
 		{"data = \"here\"", "data: \"here\" must be a path from the root"},
 		{"http = ", "line 1"},
-		{"http = \"a\"\nhttp = \"b\"", "http"},
+		{"http = \"a:1\"\nhttp = \"b:1\"", "line 2, column 1: key http is already defined"},
+		{"HTTP = \"127.0.0.1:8080\"", `"HTTP" is unknown`},
+		{"[Jobs]\ncores = 1", `"Jobs" is unknown`},
+		{"[jobs]\nCores = 1", `"jobs.Cores" is unknown`},
+		{"jobs.cores = 1\njobs.Cores = 1", `"jobs.Cores" is unknown`},
+		{"[[jobs]]\ncores = 1", `"jobs" must be a table`},
+		{"http.port = 1", `"http.port" must be text`},
+		{"http = \"nonsense\"", `http: "nonsense" is not an address`},
+		{"http = \"127.0.0.1:99999\"", "http: "},
+		{"http = \"\"", "http: "},
+		{"socket_group = \"\"", "socket_group: "},
 		{strings.Repeat("#", maxFile+1), "larger than 64 KiB"},
 	} {
 		if got, err := Parse([]byte(c.text)); err == nil || !strings.Contains(err.Error(), c.says) {

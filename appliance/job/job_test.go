@@ -82,9 +82,9 @@ func TestStreamsArgumentsAndEnvironmentPassUnchanged(t *testing.T) {
 		t.Errorf("cat: %d bytes came back of %d", len(stdout), len(long))
 	}
 	t.Setenv("SECRET", "1")
-	args := probeTask(t, "args", "-x", "--", "a b", "")
-	args.Env = []string{"K=V=W", "E="}
-	if _, stdout, _ := run(t, args); stdout != `["probe" "args" "-x" "--" "a b" ""] ["K=V=W" "E="]`+"\n" {
+	args := probeTask(t, "args", "-x", "--", "a b", "", "\xff\xc3")
+	args.Env = []string{"K=V=W", "E=", "B=\xfe"}
+	if _, stdout, _ := run(t, args); stdout != `["probe" "args" "-x" "--" "a b" "" "\xff\xc3"] ["K=V=W" "E=" "B=\xfe"]`+"\n" {
 		t.Errorf("args: %s", stdout)
 	}
 	if result, _, _ := run(t, probeTask(t, "exit", "7")); result.ExitCode != 7 || result.Outcome != jobspec.Exited {

@@ -49,7 +49,7 @@ func start(ctx context.Context, folders []Folder) (_ *process, err error) {
 			return nil, fmt.Errorf("opening a folder for the module: %w", err)
 		}
 		files = append(files, dir)
-		o.Folders = append(o.Folders, orderFolder{f.Guest, f.ReadOnly})
+		o.Folders = append(o.Folders, orderFolder{[]byte(f.Guest), f.ReadOnly})
 	}
 	p, err := launch()
 	if err != nil {

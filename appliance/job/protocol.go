@@ -29,10 +29,34 @@ type order struct {
 
 	// Of compile, with the module as a file, and of run, with stdin, stdout and
 	// stderr as files, and at the first time the module and its code.
-	MemoryMB int      `json:"memory_mb,omitempty"`
-	Cores    int      `json:"cores,omitempty"`
-	Args     []string `json:"args,omitempty"` // the program's name first
-	Env      []string `json:"env,omitempty"`
+	MemoryMB int   `json:"memory_mb,omitempty"`
+	Cores    int   `json:"cores,omitempty"`
+	Args     words `json:"args,omitempty"` // the program's name first
+	Env      words `json:"env,omitempty"`
+}
+
+// words are texts of any bytes. As strings, JSON would hold U+FFFD for each
+// byte that is not UTF-8.
+type words []string
+
+func (w words) MarshalJSON() ([]byte, error) {
+	list := make([][]byte, len(w))
+	for i, word := range w {
+		list[i] = []byte(word)
+	}
+	return json.Marshal(list)
+}
+
+func (w *words) UnmarshalJSON(text []byte) error {
+	var list [][]byte
+	if err := json.Unmarshal(text, &list); err != nil {
+		return err
+	}
+	*w = make(words, len(list))
+	for i, word := range list {
+		(*w)[i] = string(word)
+	}
+	return nil
 }
 
 const (
@@ -42,12 +66,12 @@ const (
 )
 
 type orderFolder struct {
-	Guest    string `json:"guest"`
+	Guest    []byte `json:"guest"`
 	ReadOnly bool   `json:"read_only"`
 }
 
-// maxOrder is the most bytes of an order; arguments and environment of one job
-// are at most 512 KiB, which JSON may write six times as long.
+// maxOrder is the most bytes of an order. The kernel gives a program no more than
+// 6 MiB of arguments, and seldom more than 2 MiB, of which base64 makes a third more.
 const maxOrder = 4 << 20
 
 // report is a worker's answer. Of compile the code comes with it, as a file.

@@ -96,7 +96,7 @@ func (w *worker) enter(o order, dirs []*os.File) report {
 	var openings []sandbox.Opening
 	for i, f := range o.Folders {
 		openings = append(openings, sandbox.Opening{Dir: dirs[i], ReadOnly: f.ReadOnly})
-		w.folders = append(w.folders, wasm.Folder{Guest: f.Guest, Dir: dirs[i], ReadOnly: f.ReadOnly})
+		w.folders = append(w.folders, wasm.Folder{Guest: string(f.Guest), Dir: dirs[i], ReadOnly: f.ReadOnly})
 	}
 	walls, err := sandbox.Enter(openings)
 	if err != nil {

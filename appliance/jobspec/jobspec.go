@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"phase/appliance/strictjson"
 )
@@ -36,6 +37,10 @@ const (
 	MaxTimeoutSeconds = 3600
 	MaxOutputBytes    = 1 << 30
 )
+
+var mosts = map[string]int64{
+	"cpu_cores": MaxCPUCores, "memory_mb": MaxMemoryMB, "timeout_seconds": MaxTimeoutSeconds, "output_bytes": MaxOutputBytes,
+}
 
 const (
 	maxFile    = 1 << 20 // bytes of a job file
@@ -97,6 +102,10 @@ type wire struct {
 func Parse(file []byte) (Spec, error) {
 	var w wire
 	if err := strictjson.Unmarshal(file, &w, strictjson.RejectUnknown, strictjson.Limit(maxFile)); err != nil {
+		var wrong *strictjson.Mismatch
+		if errors.As(err, &wrong) && mosts[wrong.Field] != 0 {
+			return Spec{}, fmt.Errorf("reading the job file: %w; 1 to %d is allowed", err, mosts[wrong.Field])
+		}
 		return Spec{}, fmt.Errorf("reading the job file: %w", err)
 	}
 	if err := refuseNull(file); err != nil {
@@ -104,10 +113,11 @@ func Parse(file []byte) (Spec, error) {
 	}
 	s := Spec{file: slices.Clone(file), args: slices.Clone(w.Args), env: slices.Clone(w.Env)}
 	var err error
-	number := func(field string, value *int64, most int64) int {
+	number := func(field string, value *int64) int {
 		if err != nil {
 			return 0
 		}
+		most := mosts[field]
 		if value == nil {
 			err = &FieldError{field, "is missing"}
 			return 0
@@ -117,11 +127,11 @@ func Parse(file []byte) (Spec, error) {
 		}
 		return int(*value)
 	}
-	s.job.CPUCores = number("cpu_cores", w.CPUCores, MaxCPUCores)
-	s.job.MemoryMB = number("memory_mb", w.MemoryMB, MaxMemoryMB)
-	s.job.TimeoutSeconds = number("timeout_seconds", w.TimeoutSeconds, MaxTimeoutSeconds)
+	s.job.CPUCores = number("cpu_cores", w.CPUCores)
+	s.job.MemoryMB = number("memory_mb", w.MemoryMB)
+	s.job.TimeoutSeconds = number("timeout_seconds", w.TimeoutSeconds)
 	if w.OutputBytes != nil {
-		n := int64(number("output_bytes", w.OutputBytes, MaxOutputBytes))
+		n := int64(number("output_bytes", w.OutputBytes))
 		s.job.OutputBytes = &n
 	}
 	switch {
@@ -167,14 +177,17 @@ func refuseNull(file []byte) error {
 }
 
 func (s *Spec) readStrings() error {
+	// Pointers, for null reads as an empty text.
+	var args []*string
+	var env map[string]*string
 	for _, part := range []struct {
 		field, wants string
 		text         strictjson.Raw
 		kind         byte
 		into         any
 	}{
-		{"args", "a list of strings", s.args, '[', &s.job.Args},
-		{"env", "an object of strings", s.env, '{', &s.job.Env},
+		{"args", "a list of strings", s.args, '[', &args},
+		{"env", "an object of strings", s.env, '{', &env},
 	} {
 		if part.text == nil {
 			continue
@@ -186,23 +199,44 @@ func (s *Spec) readStrings() error {
 			return &FieldError{part.field, "must be " + part.wants + ": " + err.Error()}
 		}
 	}
+	for i, arg := range args {
+		if arg == nil {
+			return &FieldError{"args", fmt.Sprintf("must be a list of strings: argument %d is null", i+1)}
+		}
+		s.job.Args = append(s.job.Args, *arg)
+	}
+	if env != nil {
+		s.job.Env = make(map[string]string, len(env))
+	}
+	for name, value := range env {
+		if value == nil {
+			return &FieldError{"env", fmt.Sprintf("must be an object of strings: %.64q is null", name)}
+		}
+		s.job.Env[name] = *value
+	}
 	return CheckStrings(s.job.Args, s.job.Env)
 }
 
 // CheckStrings refuses arguments and variables that no program could be given:
 // NUL bytes, names that are empty or hold "=", and more than 4096 of either or
-// 512 KiB together.
+// 512 KiB together; and what a job file cannot hold, which is text.
 func CheckStrings(args []string, env map[string]string) error {
 	total := 0
 	for i, a := range args {
 		if strings.ContainsRune(a, 0) {
 			return &FieldError{"args", fmt.Sprintf("argument %d holds a NUL byte", i+1)}
 		}
+		if !utf8.ValidString(a) {
+			return &FieldError{"args", fmt.Sprintf("argument %d is not UTF-8; other bytes go by standard input", i+1)}
+		}
 		total += len(a) + 1
 	}
 	for name, value := range env {
 		if name == "" || strings.ContainsAny(name, "=\x00") || strings.ContainsRune(value, 0) {
 			return &FieldError{"env", fmt.Sprintf("%.64q is no NAME=VALUE: a name is not empty and holds no \"=\", neither holds a NUL byte", name+"="+value)}
+		}
+		if !utf8.ValidString(name) || !utf8.ValidString(value) {
+			return &FieldError{"env", fmt.Sprintf("%.64q is not UTF-8; other bytes go by standard input", name+"="+value)}
 		}
 		total += len(name) + len(value) + 2
 	}
@@ -229,6 +263,9 @@ func checkHash(field, text string) error {
 
 // New writes the job file of j and checks it like any other.
 func New(j Job) (Spec, error) {
+	if err := CheckStrings(j.Args, j.Env); err != nil {
+		return Spec{}, fmt.Errorf("writing the job file: %w", err)
+	}
 	file, err := strictjson.Marshal(j)
 	if err != nil {
 		return Spec{}, fmt.Errorf("writing the job file: %w", err)

@@ -20,7 +20,7 @@ func TestParse(t *testing.T) {
 		{"all", with(`"output_bytes":10,"args":["a","b"],"env":{"K":"V"},"stdin_hash":"` + zeros + `"`), ""},
 		{"spaces", " " + good + "\n", ""},
 		{"largest", strings.NewReplacer(`cores":1`, `cores":64`, `:64`, `:4096`, `:5`, `:3600`).Replace(good), ""},
-		{"unknown field", with(`"memory":1`), "memory"},
+		{"unknown field", with(`"memory":1`), `: the name "memory" is not known`},
 		{"twice", with(`"cpu_cores":2`), "cpu_cores"},
 		{"case variant", with(`"CPU_cores":2`), ""},
 		{"trailing", good + "{}", "after"},
@@ -34,7 +34,9 @@ func TestParse(t *testing.T) {
 		{"no memory at all", strings.Replace(good, "64,", "0,", 1), "memory_mb: 0 is out of range, 1 to 4096"},
 		{"too much memory", strings.Replace(good, `:64,`, ":4097,", 1), "memory_mb: 4097"},
 		{"negative", strings.Replace(good, "64,", "-1,", 1), "memory_mb: -1"},
-		{"fraction", strings.Replace(good, "64,", "64.5,", 1), "memory_mb"},
+		{"fraction", strings.Replace(good, "64,", "64.5,", 1), "memory_mb: is 64.5, not a whole number; 1 to 4096 is allowed"},
+		{"text for a number", strings.Replace(good, "64,", `"64",`, 1), "memory_mb: is a text, not a whole number; 1 to 4096 is allowed"},
+		{"number for a text", strings.Replace(good, `"1.0"`, "1.0", 1), "version: is a number, not a text"},
 		{"too large a number", strings.Replace(good, "64,", "9007199254740992,", 1), "2^53"},
 		{"timeout", strings.Replace(good, ":5}", ":3601}", 1), "timeout_seconds: 3601"},
 		{"cores", strings.Replace(good, `cores":1`, `cores":65`, 1), "cpu_cores: 65"},
@@ -42,6 +44,8 @@ func TestParse(t *testing.T) {
 		{"null", with(`"output_bytes":null`), "output_bytes: is null"},
 		{"null itself", "null", "null"},
 		{"args of numbers", with(`"args":[1]`), "args: must be a list"},
+		{"args of null", with(`"args":["a",null]`), "args: must be a list of strings: argument 2 is null"},
+		{"env of null", with(`"env":{"A":null}`), `env: must be an object of strings: "A" is null`},
 		{"args an object", with(`"args":{}`), "args: must be a list"},
 		{"env a list", with(`"env":[]`), "env: must be an object"},
 		{"NUL", with(`"args":["a\u0000"]`), "args: argument 1 holds a NUL"},
@@ -107,6 +111,13 @@ func TestNewAndAccept(t *testing.T) {
 	var field *FieldError
 	if _, err := New(j); !errors.As(err, &field) || field.Field != "memory_mb" {
 		t.Errorf("New with 5000 MiB: %v", err)
+	}
+	for name, bytes := range map[string]Job{
+		"args": {Args: []string{"a", "\xff"}}, "env": {Env: map[string]string{"A": "\xff"}},
+	} {
+		if _, err := New(bytes); !errors.As(err, &field) || field.Field != name || !strings.Contains(err.Error(), "UTF-8") {
+			t.Errorf("New with %s that are no text: %v", name, err)
+		}
 	}
 }
 

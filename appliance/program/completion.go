@@ -11,7 +11,7 @@ import (
 // Completion writes what makes a shell (bash, zsh or fish) complete the command
 // line of a program: commands and flags of cli, and file names elsewhere.
 func Completion(name string, cli any, shell string, w io.Writer) error {
-	parser, err := kong.New(cli, kong.Name(name), kong.Vars{"version": ""})
+	parser, err := kong.New(cli, kong.Name(name), kong.Vars{"version": ""}, general)
 	if err != nil {
 		return fmt.Errorf("building the command line of %s: %w", name, err)
 	}
@@ -19,7 +19,7 @@ func Completion(name string, cli any, shell string, w io.Writer) error {
 	if !ok {
 		return Usagef("there is no completion for the shell %q; bash, zsh and fish have one", shell)
 	}
-	_, err = io.WriteString(w, write(name, words(parser.Model.Node, "")))
+	_, err = io.WriteString(w, write(name, words(parser.Model.Node, "", parser.Model.Node.Flags)))
 	return err
 }
 
@@ -30,21 +30,33 @@ type word struct {
 	help  string
 }
 
-// words lists commands and long flags, depth first.
-func words(node *kong.Node, after string) (list []word) {
+// words lists commands, long flags and what an argument can be, depth first.
+// general are the flags that every command has.
+func words(node *kong.Node, after string, general []*kong.Flag) (list []word) {
 	for _, child := range node.Children {
 		if !child.Hidden {
 			list = append(list, word{after, child.Name, child.Help})
 		}
 	}
-	for _, flag := range node.Flags {
+	for _, argument := range node.Positional {
+		for _, text := range argument.EnumSlice() {
+			if text != "" {
+				list = append(list, word{after, text, ""})
+			}
+		}
+	}
+	flags := node.Flags
+	if after != "" {
+		flags = append(flags[:len(flags):len(flags)], general...)
+	}
+	for _, flag := range flags {
 		if !flag.Hidden {
 			list = append(list, word{after, "--" + flag.Name, flag.Help})
 		}
 	}
 	for _, child := range node.Children {
 		if !child.Hidden {
-			list = append(list, words(child, after+child.Name+" ")...)
+			list = append(list, words(child, after+child.Name+" ", general)...)
 		}
 	}
 	return list

@@ -1,8 +1,11 @@
 package program
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"reflect"
+	"strconv"
 
 	"github.com/alecthomas/kong"
 )
@@ -12,6 +15,11 @@ import (
 // path ("provider list"), empty when cli has none. --help and --version print
 // to stdout and return ErrDone; a command line that does not fit returns a
 // usage error, which ends the program with exit code 2.
+//
+// Text is taken byte for byte, valid UTF-8 or not, as file names are. A flag
+// that is given an empty text is refused: it comes from a variable that is not
+// set, and would count as a flag that was not given. An int may have a tag
+// range:"1-64".
 func Parse(name, about string, cli any, args []string, stdout, stderr io.Writer) (command string, err error) {
 	ended := false
 	parser, err := kong.New(cli,
@@ -21,10 +29,11 @@ func Parse(name, about string, cli any, args []string, stdout, stderr io.Writer)
 		kong.Exit(func(int) { ended = true }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
 		kong.Vars{"version": name + " " + Version},
-		// Every program has --version without a field of its own for it.
-		kong.Embed(&struct {
-			Version kong.VersionFlag `help:"Print the version and exit."`
-		}{}),
+		// What follows a flag is its value: -1 is a number out of range.
+		kong.WithHyphenPrefixedParameters(true),
+		kong.KindMapper(reflect.String, kong.MapperFunc(text)),
+		kong.KindMapper(reflect.Int, kong.MapperFunc(whole)),
+		general,
 	)
 	if err != nil {
 		return "", fmt.Errorf("building the command line of %s: %w", name, err)
@@ -37,4 +46,57 @@ func Parse(name, about string, cli any, args []string, stdout, stderr io.Writer)
 		return "", usageError{err}
 	}
 	return parsed.Command(), nil
+}
+
+// general is what every program has without a field of its own for it.
+var general = kong.Embed(&struct {
+	Version kong.VersionFlag `help:"Print the version and exit."`
+}{})
+
+// text takes a text as it is; kong's own way leads through JSON, which has no
+// other bytes than UTF-8.
+func text(ctx *kong.DecodeContext, target reflect.Value) error {
+	value, err := pop(ctx, "string")
+	if err != nil {
+		return err
+	}
+	if value == "" && ctx.Value.Flag != nil {
+		return errors.New("the value is empty; leave the flag out instead")
+	}
+	target.SetString(value)
+	return nil
+}
+
+// whole reads an int and holds it to the range in its field's tag.
+func whole(ctx *kong.DecodeContext, target reflect.Value) error {
+	value, err := pop(ctx, "int")
+	if err != nil {
+		return err
+	}
+	allowed := ""
+	var least, most int64
+	if tag := ctx.Value.Tag.Get("range"); tag != "" {
+		if _, err := fmt.Sscanf(tag, "%d-%d", &least, &most); err != nil {
+			return fmt.Errorf("the range %q of the declaration: %w", tag, err)
+		}
+		allowed = fmt.Sprintf(", %d to %d is allowed", least, most)
+	}
+	n, err := strconv.ParseInt(value, 10, target.Type().Bits())
+	switch {
+	case errors.Is(err, strconv.ErrSyntax):
+		return fmt.Errorf("%.40q is not a whole number%s", value, allowed)
+	case err != nil, allowed != "" && (n < least || n > most):
+		return fmt.Errorf("%.40s is out of range%s", value, allowed)
+	}
+	target.SetInt(n)
+	return nil
+}
+
+// pop takes the next word of the command line, or a default.
+func pop(ctx *kong.DecodeContext, kind string) (string, error) {
+	token, err := ctx.Scan.PopValue(kind)
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprint(token.Value), nil
 }

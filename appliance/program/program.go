@@ -67,7 +67,8 @@ func Code(err error) (code int, print bool) {
 }
 
 // Main runs a program with the process's own arguments and streams and ends
-// the process. SIGINT and SIGTERM end the context; a second one kills.
+// the process. SIGINT, SIGTERM and, unless it is ignored as under nohup, SIGHUP
+// end the context; a second one kills.
 func Main(name string, run Run) {
 	os.Exit(Invoke(name, run, os.Args[1:]))
 }
@@ -75,7 +76,11 @@ func Main(name string, run Run) {
 // Invoke is Main for a caller that holds the arguments itself, as the
 // multi-call binary does. It returns the exit code.
 func Invoke(name string, run Run, args []string) int {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	ends := []os.Signal{syscall.SIGINT, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) {
+		ends = append(ends, syscall.SIGHUP)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), ends...)
 	defer stop()
 	// After the first signal the default action comes back, so that a second
 	// one ends a program that does not drain.

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -32,7 +34,12 @@ type testLine struct {
 	List struct {
 		Wide bool `short:"w" help:"More columns."`
 	} `cmd:"" help:"List."`
-	Port int `short:"p" default:"8080" help:"Port."`
+	Port  int      `short:"p" default:"8080" range:"1-65535" help:"Port."`
+	Name  string   `help:"Name."`
+	Names []string `sep:"none" help:"Names."`
+	Run   struct {
+		Words []string `arg:"" passthrough:"" help:"Words."`
+	} `cmd:"" help:"Run."`
 }
 
 func TestParse(t *testing.T) {
@@ -49,7 +56,13 @@ func TestParse(t *testing.T) {
 		{"--version", "", true, 0, "test devel"},
 		{"", "", false, 2, ""},
 		{"list --nothing", "", false, 2, ""},
-		{"--port=x list", "", false, 2, ""},
+		{"--port=x list", "", false, 2, "1 to 65535"},
+		{"--port 0 list", "", false, 2, "1 to 65535"},
+		{"--port -1 list", "", false, 2, "1 to 65535"},
+		{"--port 65536 list", "", false, 2, "1 to 65535"},
+		{"--port 99999999999999999999 list", "", false, 2, "1 to 65535"},
+		{"--port 0x50 list", "", false, 2, "1 to 65535"},
+		{"--name= list", "", false, 2, "is empty"},
 	} {
 		var cli testLine
 		var out, errs bytes.Buffer
@@ -57,9 +70,21 @@ func TestParse(t *testing.T) {
 		if code, _ := Code(err); command != c.command || code != c.code || errors.Is(err, ErrDone) != c.done {
 			t.Errorf("Parse(%q) = %q, %v", c.args, command, err)
 		}
-		if !strings.Contains(out.String(), c.out) {
-			t.Errorf("Parse(%q) printed %q, want %q", c.args, out.String(), c.out)
+		if said := out.String() + fmt.Sprint(err); !strings.Contains(said, c.out) {
+			t.Errorf("Parse(%q) said %q, want %q", c.args, said, c.out)
 		}
+	}
+}
+
+// File names and arguments are bytes, not text.
+func TestParseTakesBytes(t *testing.T) {
+	var cli testLine
+	args := []string{"--name", "\xff\xe9", "--names", "a,b\\,\xff", "run", "\xff", "", "--name=\xfe", "-x\xff"}
+	if _, err := Parse("test", "A test.", &cli, args, io.Discard, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	if cli.Name != args[1] || len(cli.Names) != 1 || cli.Names[0] != args[3] || !slices.Equal(cli.Run.Words, args[5:]) {
+		t.Errorf("of %q came %q, %q and %q", args, cli.Name, cli.Names, cli.Run.Words)
 	}
 }
 

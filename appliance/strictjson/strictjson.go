@@ -136,16 +136,6 @@ func scan(data []byte) error {
 // because some letters (ſ, K) meet their ASCII kin only on one of the two ways.
 func fold(name string) string { return strings.ToLower(strings.ToUpper(name)) }
 
-// clean takes the library's name off an error, which speaks to a person who
-// has never heard of it.
-func clean(err error) error {
-	text := err.Error()
-	for _, prefix := range []string{"jsontext: ", "json: "} {
-		text = strings.TrimPrefix(text, prefix)
-	}
-	return errors.New(text)
-}
-
 // Marshal encodes v with map keys in order, so that the same value gives the
 // same bytes.
 func Marshal(v any) ([]byte, error) { return json.Marshal(v, json.Deterministic(true)) }

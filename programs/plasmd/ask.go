@@ -48,16 +48,13 @@ func print(stdout io.Writer, v any) error {
 // jobsCmd shows runs, or one of them.
 type jobsCmd struct {
 	asking
-	Limit  int    `short:"n" default:"100" placeholder:"N" help:"How many, newest first (1 to 1000, ${default})."`
+	Limit  int    `short:"n" default:"100" range:"1-1000" placeholder:"N" help:"How many, newest first (1 to 1000, ${default})."`
 	Cancel bool   `help:"End the run instead."`
 	JSON   bool   `name:"json" help:"Print one JSON object."`
 	RunID  string `arg:"" optional:"" name:"run" help:"This run alone, with its receipt."`
 }
 
 func (c jobsCmd) run(ctx context.Context, stdout io.Writer) error {
-	if c.Limit < 1 || c.Limit > 1000 {
-		return program.Usagef("--limit %d is out of range, 1 to 1000 is allowed", c.Limit)
-	}
 	if c.Cancel && c.RunID == "" {
 		return program.Usagef("--cancel needs the run to end; `plasmd jobs` lists them")
 	}
@@ -114,14 +111,11 @@ func (c jobsCmd) show(stdout io.Writer, object any, list []history.Run) error {
 // logsCmd shows the daemon's log.
 type logsCmd struct {
 	asking
-	Lines int  `short:"n" default:"100" placeholder:"N" help:"How many of the last lines (1 to 1000, ${default})."`
+	Lines int  `short:"n" default:"100" range:"1-1000" placeholder:"N" help:"How many of the last lines (1 to 1000, ${default})."`
 	JSON  bool `name:"json" help:"Print one JSON object."`
 }
 
 func (c logsCmd) run(ctx context.Context, stdout io.Writer) error {
-	if c.Lines < 1 || c.Lines > 1000 {
-		return program.Usagef("--lines %d is out of range, 1 to 1000 is allowed", c.Lines)
-	}
 	client, err := c.client()
 	if err != nil {
 		return err

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -179,6 +180,24 @@ func TestKilledInTheMiddle(t *testing.T) {
 	}
 }
 
+// A terminal that is closed ends the daemon as an administrator does.
+func TestHangUp(t *testing.T) {
+	// Where this test was started to survive one, the daemon would be, too.
+	hangUp := make(chan os.Signal, 1)
+	signal.Notify(hangUp, syscall.SIGHUP)
+	defer signal.Stop(hangUp)
+	p := daemon(t, t.TempDir())
+	if err := p.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-p.ended; err != nil {
+		t.Errorf("after SIGHUP: %v", err)
+	}
+	if _, err := os.Lstat(p.socket); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("its socket is still there: %v", err)
+	}
+}
+
 // resident is how much memory a process has, in bytes.
 func resident(t *testing.T, pid int) int64 {
 	t.Helper()
@@ -213,7 +232,7 @@ func TestSoak(t *testing.T) {
 				o := smallOffer(t, leastModule)
 				done, err := client.Execute(t.Context(), o)
 				if err == nil {
-					err = verify(done, o, pin)
+					err = done.Verify(o, pin)
 				}
 				if err != nil {
 					t.Errorf("job %d: %v", n, err)
@@ -278,7 +297,7 @@ func TestDrain(t *testing.T) {
 	if err := <-ended; err != nil {
 		t.Fatal(err)
 	}
-	if err := verify(done, o, pin); err != nil || done.Outcome != jobspec.Cancelled {
+	if err := done.Verify(o, pin); err != nil || done.Outcome != jobspec.Cancelled {
 		t.Errorf("%+v, %v", done, err)
 	}
 	if _, err := os.Stat(p.socket); !errors.Is(err, os.ErrNotExist) {

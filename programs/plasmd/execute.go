@@ -3,7 +3,6 @@ package plasmd
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,7 +15,6 @@ import (
 	"phase/appliance/identity"
 	"phase/appliance/job"
 	"phase/appliance/jobspec"
-	"phase/appliance/program"
 	"phase/appliance/receipt"
 	"phase/appliance/ui"
 )
@@ -26,8 +24,8 @@ import (
 // module's.
 type executeCmd struct {
 	asking
-	CPU     int      `name:"cpu" placeholder:"N" default:"1" help:"Cores the module may use, 1 to 64."`
-	Memory  int      `placeholder:"MB" default:"512" help:"MiB of memory the module may have, 1 to 4096."`
+	CPU     int      `name:"cpu" placeholder:"N" default:"1" range:"1-64" help:"Cores the module may use, 1 to 64."`
+	Memory  int      `placeholder:"MB" default:"512" range:"1-4096" help:"MiB of memory the module may have, 1 to 4096."`
 	Timeout limit    `placeholder:"D" default:"60s" help:"Kill the module after this time (90s, 5m, or a number of seconds; at most 1h), in whole seconds, rounded up."`
 	Env     []string `placeholder:"K=V" sep:"none" help:"Set a variable in the module's environment."`
 	JSON    bool     `name:"json" help:"Print the object in one line."`
@@ -43,7 +41,7 @@ func (c *executeCmd) run(ctx context.Context, stdin io.Reader, stdout io.Writer)
 	if err != nil {
 		return err
 	}
-	if err := verify(done, offer, pin); err != nil {
+	if err := done.Verify(offer, pin); err != nil {
 		return err
 	}
 	data, err := done.Answer()
@@ -65,9 +63,6 @@ func (c *executeCmd) run(ctx context.Context, stdin io.Reader, stdout io.Writer)
 
 // offer turns the command line into an offer, reading module and input.
 func (c *executeCmd) offer(stdin io.Reader) (job.Offer, error) {
-	if c.CPU < 1 || c.CPU > jobspec.MaxCPUCores {
-		return job.Offer{}, program.Usagef("--cpu %d is out of range, 1 to %d is allowed", c.CPU, jobspec.MaxCPUCores)
-	}
 	task, err := (&runCmd{Memory: c.Memory, Timeout: c.Timeout, Env: c.Env, Command: c.Command}).task()
 	if err != nil {
 		return job.Offer{}, err
@@ -121,25 +116,4 @@ func (c *executeCmd) execute(ctx context.Context, o job.Offer) (job.Done, receip
 	}
 	done, err := job.NewRunner(id).Execute(ctx, o)
 	return done, receipt.Pin{PeerID: id.PeerID(), Key: id.Public()}, err
-}
-
-// verify holds a receipt to everything that was asked and came back.
-func verify(done job.Done, o job.Offer, pin receipt.Pin) error {
-	s, err := receipt.Verify(done.Receipt, pin)
-	if err != nil {
-		return err
-	}
-	for _, err := range []error{
-		s.CheckJob(o.Spec), s.CheckNonce(o.Nonce),
-		s.CheckStdout(sha256.Sum256(done.Stdout)), s.CheckStderr(sha256.Sum256(done.Stderr)),
-	} {
-		if err != nil {
-			return err
-		}
-	}
-	p := s.Predicate
-	if p.RunID != done.RunID || p.JobID != done.JobID || p.Outcome != done.Outcome || p.ExitCode != done.ExitCode {
-		return errors.New("checking the receipt: it is not of the run that was answered")
-	}
-	return nil
 }

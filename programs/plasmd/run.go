@@ -3,15 +3,18 @@ package plasmd
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"hash"
 	"io"
 	"math"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"phase/appliance/job"
@@ -37,7 +40,7 @@ func runWorker(ctx context.Context) error {
 // runCmd runs a module here. Whatever comes after WASM is the module's.
 type runCmd struct {
 	Dir     []string `placeholder:"HOST[:GUEST[:ro]]" sep:"none" help:"Give the module a folder, read-only with :ro. GUEST is what the module calls it, HOST if left out."`
-	Memory  int      `placeholder:"MB" default:"512" help:"MiB of memory the module may have, 1 to 4096."`
+	Memory  int      `placeholder:"MB" default:"512" range:"1-4096" help:"MiB of memory the module may have, 1 to 4096."`
 	Timeout limit    `placeholder:"D" default:"60s" help:"Kill the module after this time (90s, 5m, or a number of seconds; at most 1h)."`
 	Env     []string `placeholder:"K=V" sep:"none" help:"Set a variable in the module's environment."`
 	Receipt string   `placeholder:"F" help:"Write a signed receipt of the run to this file."`
@@ -88,9 +91,6 @@ func (c *runCmd) run(ctx context.Context, stdin io.Reader, stdout, stderr io.Wri
 
 // task turns the command line into a task, reading the module.
 func (c *runCmd) task() (job.Task, error) {
-	if c.Memory < 1 || c.Memory > jobspec.MaxMemoryMB {
-		return job.Task{}, program.Usagef("--memory %d is out of range, 1 to %d is allowed", c.Memory, jobspec.MaxMemoryMB)
-	}
 	t := job.Task{MemoryMB: c.Memory, Timeout: time.Duration(c.Timeout), Cores: jobspec.DefaultCPUCores, Env: c.Env}
 	for _, v := range c.Env {
 		if name, _, ok := strings.Cut(v, "="); !ok || name == "" {
@@ -104,14 +104,15 @@ func (c *runCmd) task() (job.Task, error) {
 		}
 		t.Folders = append(t.Folders, folder)
 	}
-	if c.Command[0] == "--" { // flags end here, too
+	ended := c.Command[0] == "--" // flags end here, too
+	if ended {
 		c.Command = c.Command[1:]
 	}
 	if len(c.Command) == 0 {
 		return job.Task{}, program.Usagef("the module is missing")
 	}
 	name := c.Command[0]
-	if strings.HasPrefix(name, "-") {
+	if strings.HasPrefix(name, "-") && !ended {
 		return job.Task{}, program.Usagef("unknown flag %.80s; a module of that name is ./%.80s", ui.Clean(name), ui.Clean(name))
 	}
 	t.Args = append([]string{filepath.Base(name)}, c.Command[1:]...)
@@ -159,8 +160,19 @@ func (c *runCmd) attested(ctx context.Context, t job.Task) (job.Result, error) {
 	if err != nil {
 		return job.Result{}, err
 	}
+	place, err := openReceipt(c.Receipt)
+	if err != nil {
+		return job.Result{}, err
+	}
+	defer place.drop()
 	in, out, errs := newSummed(), newSummed(), newSummed()
-	t.Stdin, t.Stdout, t.Stderr = reader{in, t.Stdin}, io.MultiWriter(out, t.Stdout), io.MultiWriter(errs, t.Stderr)
+	stdout, stderr := &passed{of: out, to: t.Stdout}, &passed{of: errs, to: t.Stderr}
+	t.Stdin, t.Stdout, t.Stderr = reader{in, t.Stdin}, stdout, stderr
+	// The module learns that its reader has gone; this process has a receipt to
+	// write and does not die of it. Notify, unlike Ignore, is not inherited.
+	gone := make(chan os.Signal, 1)
+	signal.Notify(gone, syscall.SIGPIPE)
+	defer signal.Stop(gone)
 	result, err := runHere(ctx, t)
 	if err != nil {
 		return job.Result{}, err
@@ -170,10 +182,7 @@ func (c *runCmd) attested(ctx context.Context, t job.Task) (job.Result, error) {
 	if err != nil {
 		return job.Result{}, err
 	}
-	if err := os.WriteFile(c.Receipt, append(signed, '\n'), 0o644); err != nil {
-		return job.Result{}, fmt.Errorf("writing the receipt: %w", err)
-	}
-	return result, nil
+	return result, errors.Join(place.put(append(signed, '\n')), stdout.err, stderr.err)
 }
 
 // summed hashes what passes; the reader of standard input may still hold it
@@ -196,6 +205,24 @@ func (s *summed) sum() (sum [sha256.Size]byte) {
 	defer s.mu.Unlock()
 	s.hash.Sum(sum[:0])
 	return sum
+}
+
+// passed hashes what a module writes and passes it on. err is why some of it
+// did not arrive, unless it is that nobody was there to read it: of that the
+// module is told, and what it does then is its own affair.
+type passed struct {
+	of  *summed
+	to  io.Writer
+	err error
+}
+
+func (p *passed) Write(b []byte) (int, error) {
+	p.of.Write(b) // a hash takes everything
+	n, err := p.to.Write(b)
+	if err != nil && !errors.Is(err, syscall.EPIPE) {
+		p.err = fmt.Errorf("passing on the output: %w", err)
+	}
+	return n, err
 }
 
 // reader hashes what is read through it.

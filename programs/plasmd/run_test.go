@@ -5,11 +5,13 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"phase/appliance/envelope"
@@ -21,7 +23,13 @@ import (
 // asDaemon is the variable that makes this binary plasmd.
 const asDaemon = "PHASE_TEST_PLASMD"
 
+// asUser is the variable that makes it that of a user with folders of his own.
+const asUser = "PHASE_TEST_USER"
+
 func TestMain(m *testing.M) {
+	if os.Getenv(asUser) != "" {
+		effectiveUser = func() int { return 1000 }
+	}
 	if len(os.Args) > 1 && os.Args[1] == workerName || os.Getenv(asDaemon) != "" {
 		os.Exit(program.Invoke("plasmd", Run, os.Args[1:]))
 	}
@@ -93,10 +101,126 @@ func TestRun(t *testing.T) {
 		{"run --env K " + hello, 2, "NAME=VALUE"},
 		{"run --dir a:b:rw " + hello, 2, "HOST[:GUEST[:ro]]"},
 		{"run --dir :b " + hello, 2, "HOST[:GUEST[:ro]]"},
+		{"run --memory -1 " + hello, 2, "1 to 4096"},
+		{"run --memory 512MB " + hello, 2, "1 to 4096"},
+		{"run --timeout -1s " + hello, 2, "1ms to 1h"},
+		{"run --receipt= " + trap, 2, "--receipt"},
+		{"run --receipt " + dir + " " + trap, 1, "--receipt"},
+		{"run --receipt " + dir + "/none/r.json " + trap, 1, "--receipt"},
 	} {
 		code, out, errs := call(t, "", strings.Fields(c.args)...)
 		if code != c.code || out != "" || !strings.Contains(errs, c.errs) || c.errs == "" && c.code > 2 && errs != "" {
 			t.Errorf("%s: %d %q %q, want %d %q", c.args, code, out, errs, c.code, c.errs)
+		}
+	}
+}
+
+// After -- comes the module, whatever its name; arguments are any bytes.
+func TestRunTakesNamesAsTheyAre(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for _, name := range []string{"-x.wasm", "\xff.wasm"} {
+		if err := os.WriteFile(name, leastModule, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if code, _, errs := call(t, "", "run", "--", name, "--", "\xff"); code != 0 {
+			t.Errorf("%q: %d %q", name, code, errs)
+		}
+	}
+}
+
+// A receipt cannot say what was asked where that is no text, and one that
+// cannot be written is known before anything runs and spoils none that is
+// there.
+func TestReceiptThatCannotBe(t *testing.T) {
+	hello, dir := module(t), t.TempDir()
+	home(t, dir)
+	file := filepath.Join(dir, "receipt.json")
+	if err := os.WriteFile(file, []byte("another"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{
+		{"--receipt", file, hello, "\xff"},
+		{"--receipt", file, "--env", "A=\xff", hello},
+		{"--receipt", filepath.Join(dir, "none", "r.json"), hello},
+		{"--receipt", file, "--dir", "/does/not/exist", hello},
+	} {
+		if code, out, _ := call(t, "abc\n", append([]string{"run"}, args...)...); code != 1 || out != "" {
+			t.Errorf("%q: %d %q", args, code, out)
+		}
+	}
+	if code, _, errs := call(t, "", "execute-job", hello, "\xff"); code != 1 || !strings.Contains(errs, "args: argument 1 is not UTF-8") {
+		t.Errorf("execute-job: %d %q", code, errs)
+	}
+	if data, err := os.ReadFile(file); err != nil || string(data) != "another" {
+		t.Errorf("what was there is %q, %v", data, err)
+	}
+	if list, err := filepath.Glob(filepath.Join(dir, ".receipt-*")); err != nil || list != nil {
+		t.Errorf("left behind: %q, %v", list, err)
+	}
+	if code, _, errs := call(t, "abc\n", "run", "--receipt", file, hello); code != 0 || errs != "" {
+		t.Errorf("over another receipt: %d %q", code, errs)
+	}
+	if data, err := os.ReadFile(file); err != nil || !strings.HasPrefix(string(data), `{"payloadType"`) {
+		t.Errorf("the receipt is %.40q, %v", data, err)
+	}
+	// What is no file is written to as it is.
+	pipe := filepath.Join(dir, "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ends, err := os.OpenFile(pipe, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ends.Close()
+	if code, _, errs := call(t, "abc\n", "run", "--receipt", pipe, hello); code != 0 {
+		t.Errorf("a pipe: %d %q", code, errs)
+	}
+	if info, err := os.Lstat(pipe); err != nil || info.Mode().Type() != os.ModeNamedPipe {
+		t.Fatalf("the pipe was replaced: %v", err)
+	}
+	text := make([]byte, 14)
+	if _, err := io.ReadFull(ends, text); err != nil || string(text) != `{"payloadType"` {
+		t.Errorf("the pipe holds %q, %v", text, err)
+	}
+}
+
+// Output that does not arrive is an error, unless it is the reader who left; and
+// either way there is a receipt of what the module wrote.
+func TestReceiptOfOutputThatIsLost(t *testing.T) {
+	hello, dir := module(t), t.TempDir()
+	id := home(t, dir)
+	file := filepath.Join(dir, "receipt.json")
+	for _, c := range []struct {
+		name, says string
+		stdout     func() (*os.File, error)
+	}{
+		{"a full disk", "no space left", func() (*os.File, error) { return os.OpenFile("/dev/full", os.O_WRONLY, 0) }},
+		{"nobody reads", "", func() (*os.File, error) {
+			r, w, err := os.Pipe()
+			return w, errors.Join(err, r.Close())
+		}},
+	} {
+		stdout, err := c.stdout()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var errs bytes.Buffer
+		run := exec.Command(os.Args[0], "run", "--receipt", file, hello)
+		// Whoever runs this has folders of his own, root or not.
+		run.Env = append(os.Environ(), asDaemon+"=1", asUser+"=1", "XDG_CACHE_HOME="+dir)
+		run.Stdin, run.Stdout, run.Stderr = strings.NewReader("abc\n"), stdout, &errs
+		ended := run.Run()
+		stdout.Close()
+		if status := run.ProcessState.Sys().(syscall.WaitStatus); status.Signaled() || (c.says != "") != (status.ExitStatus() == 1 && strings.Contains(errs.String(), c.says)) {
+			t.Errorf("%s: %v, %s", c.name, ended, &errs)
+		}
+		out := strings.NewReader("cba\n")
+		if err := Run(t.Context(), []string{"receipt", "verify", "--key", id.PeerID(), "--stdout", "-", file}, out, io.Discard, io.Discard); err != nil {
+			t.Errorf("%s: %v", c.name, err)
+		}
+		if err := os.Remove(file); err != nil {
+			t.Error(err)
 		}
 	}
 }
@@ -143,12 +267,14 @@ func TestReceiptOfARun(t *testing.T) {
 		{"no key", file, "", 2},
 		{"no such key", "--key nobody " + file, "", 1},
 		{"input twice", "--key " + id.PeerID() + " --stdout - -", "", 2},
+		{"a job that is not named", "--key " + id.PeerID() + " --job= " + file, "", 2},
+		{"an output that is not named", "--key " + id.PeerID() + " --stdout= " + file, "", 2},
 	} {
 		if code, _, errs := call(t, c.stdin, strings.Fields("receipt verify "+c.args)...); code != c.code {
 			t.Errorf("%s: %d %q, want %d", c.name, code, errs, c.code)
 		}
 	}
-	for args, ok := range map[string]bool{id.PeerID(): true, stranger.PeerID(): false} {
+	for args, ok := range map[string]bool{id.PeerID(): true, stranger.PeerID(): false, "nobody": false} {
 		code, text, _ := call(t, "", "receipt", "verify", "--json", "--key", args, file)
 		var v verdict
 		if err := json.Unmarshal([]byte(text), &v); err != nil || v.OK != ok || (code == 0) != ok || ok != (v.Statement != nil) {

@@ -281,6 +281,53 @@ func TestStartDamaged(t *testing.T) {
 	}
 }
 
+// Beside a person, a damaged identity is refused and stays: whoever pinned it
+// is not to meet another.
+func TestStartWithoutItsIdentity(t *testing.T) {
+	dir := t.TempDir()
+	data, path := filepath.Join(dir, "data"), filepath.Join(dir, "data", "identity.pem")
+	args := []string{"start", "--state", dir, "--data", data, "--socket", filepath.Join(dir, socketName)}
+	c, stop := run(t, args...)
+	peer := c.wait(t, `^peer (.*)$`)
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	good, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		text, says string
+		mode       os.FileMode
+	}{
+		"torn":               {string(good[:60]), "damaged", 0o600},
+		"empty":              {"", "damaged", 0o600},
+		"readable by others": {string(good), "chmod 600", 0o644},
+	} {
+		if err := errors.Join(os.WriteFile(path, []byte(c.text), c.mode), os.Chmod(path, c.mode)); err != nil {
+			t.Fatal(err)
+		}
+		_, stop := run(t, args...)
+		err := stop()
+		if code, _ := program.Code(err); code != 1 || !strings.Contains(err.Error(), c.says) || !strings.Contains(err.Error(), path) {
+			t.Errorf("%s: %v, want %q", name, err, c.says)
+		}
+		if text, err := os.ReadFile(path); err != nil || string(text) != c.text {
+			t.Errorf("%s: it holds %q now, %v", name, text, err)
+		}
+	}
+	if err := errors.Join(os.WriteFile(path, good, 0o600), os.Chmod(path, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	again, stop := run(t, args...)
+	if p := again.wait(t, `^peer (.*)$`); p != peer {
+		t.Errorf("put back, it is %s and was %s", p, peer)
+	}
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+}
+
 // A private node keeps no identity, whatever its folder has, and is not to be
 // reached from elsewhere.
 func TestStartPrivate(t *testing.T) {

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"phase/appliance/api"
+	"phase/appliance/config"
 	"phase/appliance/identity"
 	"phase/appliance/program"
 	"phase/appliance/release"
@@ -41,6 +42,11 @@ type startCmd struct {
 const modePrivate = "private"
 
 func (c startCmd) run(ctx context.Context, log io.Writer) error {
+	if c.HTTP != "" {
+		if err := config.CheckAddress(c.HTTP); err != nil {
+			return program.Usagef("--http: %w", err)
+		}
+	}
 	conf, err := c.configure()
 	if err != nil {
 		return err
@@ -49,7 +55,9 @@ func (c startCmd) run(ctx context.Context, log io.Writer) error {
 	slog.SetDefault(slog.New(program.NewHandler(kept)))
 	s := &server{log: kept, address: c.HTTP, stateDir: c.State, announce: c.HTTP != "", channel: "stable", arch: release.RunningArch()}
 	var boot state.Boot
-	if err := state.Read(c.State, state.BootFile, &boot); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	err = state.Read(c.State, state.BootFile, &boot)
+	node := !errors.Is(err, fs.ErrNotExist) // else a laptop or a server
+	if node && err != nil {
 		s.problem(err)
 	}
 	if boot.Mode == modePrivate {
@@ -73,7 +81,10 @@ func (c startCmd) run(ctx context.Context, log io.Writer) error {
 		return err
 	}
 	defer s.local.Close() // by the server, when it comes to that
-	token := c.keys(s)
+	token, err := c.keys(s, node)
+	if err != nil {
+		return err
+	}
 	end, err := c.compute(s, conf, kept)
 	if err != nil {
 		return err
@@ -101,9 +112,10 @@ func (c startCmd) run(ctx context.Context, log io.Writer) error {
 }
 
 // keys gives the node its identity and its owner's token. What cannot be kept
-// makes the node another one until its next start, and it says so; it does not
-// make it none.
-func (c startCmd) keys(s *server) (token string) {
+// makes a node another one until its next start, and it says so; it does not
+// make it none, as nobody is there to put it right. On a laptop somebody is, and
+// whoever pinned the identity is not to meet another.
+func (c startCmd) keys(s *server, node bool) (token string, err error) {
 	if c.Data != "" {
 		err := os.MkdirAll(c.Data, 0o700)
 		if err == nil {
@@ -111,6 +123,9 @@ func (c startCmd) keys(s *server) (token string) {
 		}
 		if err == nil {
 			token, err = keptToken(c.Data)
+		}
+		if err != nil && !node {
+			return "", err
 		}
 		if err != nil {
 			s.problem(fmt.Errorf("%w; what could not be kept is new until the next start", err))
@@ -124,7 +139,7 @@ func (c startCmd) keys(s *server) (token string) {
 		token = newToken()
 	}
 	fmt.Fprintf(s.log, "peer %s\n", s.id.PeerID())
-	return token
+	return token, nil
 }
 
 // heldRelease is the running release and where its bytes are.

@@ -59,6 +59,9 @@ final class JobFile
      */
     public static function write(string $moduleHash, Limits $limits, array $args, array $env, ?string $stdinHash): self
     {
+        if (!array_is_list($args)) {
+            throw new InvalidJob('args', 'must be a list of strings, without keys');
+        }
         ksort($env, SORT_STRING);
         $fields = [
             'version' => self::VERSION,
@@ -67,7 +70,7 @@ final class JobFile
             'memory_mb' => $limits->memoryMb,
             'timeout_seconds' => $limits->timeoutSeconds,
             'output_bytes' => $limits->outputBytes,
-            'args' => $args === [] ? null : array_values($args),
+            'args' => $args === [] ? null : $args,
             'env' => $env === [] ? null : (object) $env,
             'stdin_hash' => $stdinHash,
         ];

@@ -39,6 +39,7 @@ final class JobTest extends TestCase
             'bytes in an argument' => ['args', fn () => new Job(self::MODULE, ["\xff"])],
             'NUL in an argument' => ['args', fn () => new Job(self::MODULE, ["\0"])],
             'number as an argument' => ['args', fn () => new Job(self::MODULE, [1])],
+            'named arguments' => ['args', fn () => new Job(self::MODULE, ['name' => 'a'])],
             'long arguments' => ['args', fn () => new Job(self::MODULE, [str_repeat('a', 512 << 10)])],
             'NUL in a value' => ['env', fn () => new Job(self::MODULE, [], ['A' => "\0"])],
             '= in a name' => ['env', fn () => new Job(self::MODULE, [], ['A=' => ''])],

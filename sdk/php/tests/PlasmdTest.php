@@ -224,10 +224,30 @@ final class PlasmdTest extends TestCase
         self::assertSame('', $this->example("remote.php $url", 2));
     }
 
-    public function testNoProgram(): void
+    /** @dataProvider noPlasmd */
+    public function testNoProgram(string $program, string $says): void
     {
-        $this->expectException(TransportFailed::class);
-        Client::local('/nowhere/plasmd')->run(new Job(Module::writes([])));
+        $node = Pin::peer(self::daemon()->peerId);
+        foreach ([Client::local($program, $node), Client::localStream($program, $node)] as $client) {
+            try {
+                $client->run(new Job(Module::writes([])));
+                self::fail('it ran');
+            } catch (TransportFailed $e) {
+                self::assertStringContainsString($program, $e->getMessage());
+                self::assertStringContainsString($says, $e->getMessage());
+            }
+        }
+    }
+
+    /** @return array<string, array{string, string}> */
+    public function noPlasmd(): array
+    {
+        return [
+            'nothing' => ['/nowhere/plasmd', 'make build'],
+            'nothing in PATH' => ['plasmd-that-is-not-there', 'make build'],
+            'a folder' => ['/tmp', 'make build'],
+            'another program' => ['/bin/false', 'ended with 1'],
+        ];
     }
 
     public function testNothingIsLeftBehind(): void

@@ -46,9 +46,9 @@ final class LocalJob implements Transport
             $process = new Process([...$command, $module, ...$job->file->args], $deadline);
             [$status, $text, $log] = self::collect($process->output($job->stdin), WholeAnswer::most($offer));
             if ($status !== 0) {
-                throw $status <= 2
+                throw $status <= 2 && trim($log) !== ''
                     ? new Rejected('', Text::clean(trim($log)), 0)
-                    : new TransportFailed("$this->plasmd ended with $status: " . Text::clean(trim($log)));
+                    : Process::unanswered($this->plasmd, $status, $log);
             }
         } finally {
             $process?->close();

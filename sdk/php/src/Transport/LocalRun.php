@@ -7,7 +7,6 @@ namespace Phase\Transport;
 use Phase\Chunk;
 use Phase\Exception\InvalidJob;
 use Phase\Exception\Rejected;
-use Phase\Exception\TransportFailed;
 use Phase\Stream;
 use Phase\Text;
 
@@ -60,7 +59,7 @@ final class LocalRun implements Transport
             $text = @file_get_contents($receipt, false, null, 0, self::MAX_RECEIPT + 1);
             if ($text === false) {
                 throw $held->text() === ''
-                    ? new TransportFailed("$this->plasmd ended with $status and no receipt")
+                    ? Process::unanswered($this->plasmd, $status, '')
                     : new Rejected('', Text::clean(trim($held->text())), 0);
             }
             if ($held->text() !== '') {

@@ -7,6 +7,7 @@ namespace Phase\Transport;
 use Phase\Chunk;
 use Phase\Exception\TransportFailed;
 use Phase\Stream;
+use Phase\Text;
 
 /** A program that runs: input goes in, and both outputs come out as they are. */
 final class Process
@@ -15,6 +16,7 @@ final class Process
     private const TERM = 15;
     private const KILL = 9;
     private const GRACE_SECONDS = 2.0;
+    private const NOT_STARTED = 127; // as PHP has it of what cannot be executed
 
     /** @var resource|null */
     private $process;
@@ -39,6 +41,15 @@ final class Process
         foreach ($pipes as $pipe) {
             stream_set_blocking($pipe, false);
         }
+    }
+
+    /** What it means that a program ended with this code, and said that, in place of an answer. */
+    public static function unanswered(string $program, int $status, string $said): TransportFailed
+    {
+        if ($status === self::NOT_STARTED && trim($said) === '') {
+            return new TransportFailed("$program is not there, or is no program; `make build` makes build/bin/plasmd, give its path");
+        }
+        return new TransportFailed("$program ended with $status and no answer: " . Text::clean(trim($said)));
     }
 
     /**
