@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -219,5 +220,69 @@ func TestFetchRefuses(t *testing.T) {
 	}
 	if code, _ := program.Code(Run(t.Context(), []string{"--root", "/nonexistent", "-p", url}, nil, io.Discard, io.Discard)); code != 1 {
 		t.Errorf("without a root it ends with %d", code)
+	}
+}
+
+// What a folder holds is a floor for what is brought into it.
+func TestFetchDoesNotGoBack(t *testing.T) {
+	signer := storetest.NewSigner(t)
+	held := signer.Release(t, "stable", "arm64", 7, storetest.Sizes)
+	dir, root := t.TempDir(), writeRoot(t, signer)
+	signer.Write(t, dir, held)
+	twin := signer.Release(t, "stable", "arm64", 7, map[string]int{"kernel": 1, "initramfs": 2, "rootfs": 3})
+	for code, r := range map[string]storetest.Release{
+		"rollback": signer.Release(t, "stable", "arm64", 6, storetest.Sizes), "equivocation": twin,
+	} {
+		url, _ := serve(t, signer, r)
+		a, err := fetched(t, "--root", root, "-A", "arm64", "-o", dir, "-p", url)
+		if string(a.Code) != code || !strings.Contains(err.Error(), "choose another folder") {
+			t.Errorf("it ended with %v, want %s", err, code)
+		}
+		checkFolder(t, dir, signer, held)
+	}
+	newer := signer.Release(t, "stable", "arm64", 8, storetest.Sizes)
+	url, _ := serve(t, signer, newer)
+	if _, err := fetched(t, "--root", root, "-A", "arm64", "-o", dir, "-p", url); err != nil {
+		t.Error(err)
+	}
+	checkFolder(t, dir, signer, newer)
+}
+
+// Two runs in one folder: the second is told, and takes nothing away.
+func TestFetchTwice(t *testing.T) {
+	signer := storetest.NewSigner(t)
+	r := signer.Release(t, "stable", "arm64", 7, storetest.Sizes)
+	dir, root := t.TempDir(), writeRoot(t, signer)
+	url, _ := serve(t, signer, r)
+	args := []string{"--root", root, "-A", "arm64", "-o", dir, "-p", url}
+	at := filepath.Join(dir, "stable", "arm64")
+	if err := os.MkdirAll(at, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	unlock, err := lock(at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a, err := fetched(t, args...); string(a.Code) != "busy" {
+		t.Errorf("beside another it ended with %v", err)
+	}
+	if err := unlock(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := fetched(t, args...); err != nil {
+		t.Error(err)
+	}
+	checkFolder(t, dir, signer, r)
+}
+
+// A folder whose own root would refuse the release is not filled with it.
+func TestFetchBesideAnotherRoot(t *testing.T) {
+	signer, other := storetest.NewSigner(t), storetest.NewSigner(t)
+	dir := t.TempDir()
+	other.Write(t, dir, other.Release(t, "testing", "arm64", 1, storetest.Sizes))
+	url, requests := serve(t, signer, signer.Release(t, "stable", "arm64", 7, storetest.Sizes))
+	_, err := fetched(t, "--root", writeRoot(t, signer), "-A", "arm64", "-o", dir, "-p", url)
+	if err == nil || !strings.Contains(err.Error(), "another root") || requests.Load() != 0 {
+		t.Errorf("it ended with %v after %d requests", err, requests.Load())
 	}
 }
