@@ -3,12 +3,10 @@ package images
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
 	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 
 	"phase/appliance/ui"
@@ -160,58 +158,5 @@ func (f *Flashing) Verify(ctx context.Context, from io.ReaderAt, sum [32]byte, p
 			return errors.New("the end of the disk does not hold what was written there: it is not the size it says")
 		}
 	}
-	return nil
-}
-
-type flashCommand struct {
-	Image  string   `arg:"" help:"The disk image."`
-	Target string   `arg:"" help:"The stick's block device, such as /dev/sdX."`
-	Set    []string `help:"A line of phase.conf, such as phase.mode=local; may be repeated. Replaces the image's settings." placeholder:"KEY=VALUE" sep:"none"`
-	Force  bool     `help:"Write to what is mounted, not removable, or no block device at all."`
-}
-
-func (c *flashCommand) run(ctx context.Context, out output) error {
-	image, err := os.Open(c.Image)
-	if err != nil {
-		return err
-	}
-	defer image.Close()
-	var conf []byte
-	if c.Set != nil {
-		if conf, err = Conf(c.Set); err != nil {
-			return err
-		}
-	}
-	target, err := openTarget(c.Target, c.Force)
-	if err != nil {
-		return err
-	}
-	defer target.Close()
-	var seed [16]byte
-	if _, err := rand.Read(seed[:]); err != nil {
-		return err
-	}
-	id := gpt.NewID(seed[:])
-	flashing, err := Prepare(image, target.size, id, conf)
-	if err != nil {
-		return fmt.Errorf("flashing %s: %w", c.Target, err)
-	}
-	bar := ui.Progress(out.stderr, "writing", flashing.length)
-	sum, err := flashing.Write(ctx, target, bar.Add)
-	if err == nil {
-		err = target.settle()
-	}
-	bar.Close()
-	if err != nil {
-		return fmt.Errorf("writing %s: %w", c.Target, err)
-	}
-	bar = ui.Progress(out.stderr, "reading back", flashing.length)
-	err = flashing.Verify(ctx, target, sum, bar.Add)
-	bar.Close()
-	if err != nil {
-		return fmt.Errorf("checking %s: %w", c.Target, err)
-	}
-	target.reread()
-	fmt.Fprintf(out.stdout, "%s holds the image, as disk %s\n", c.Target, id)
 	return nil
 }
