@@ -20,7 +20,7 @@ type flashCommand struct {
 	Image  string   `arg:"" help:"The disk image."`
 	Target string   `arg:"" help:"The stick's block device, such as /dev/sdX."`
 	Set    []string `short:"s" help:"A line of phase.conf, such as phase.mode=local; may be repeated. Replaces the image's settings." placeholder:"KEY=VALUE" sep:"none"`
-	Force  bool     `short:"f" help:"Write to what is mounted, not removable, or no block device at all."`
+	Force  bool     `short:"f" help:"Write to what is not removable, a partition, or no block device at all."`
 	Yes    bool     `short:"y" help:"Do not ask at the terminal before overwriting."`
 	JSON   bool     `name:"json" short:"j" help:"Answer in JSON."`
 }
