@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -186,6 +187,28 @@ func FuzzContentRange(f *testing.F) {
 		first, last, total, ok := contentRange(text)
 		if ok && (first < 0 || first > last || total != -1 && last >= total) {
 			t.Errorf("contentRange(%q) = %d, %d, %d", text, first, last, total)
+		}
+	})
+}
+
+// Whatever an address of a provider looks like, what is asked is on that host,
+// over http or https, and what it is told carries no name and no password.
+func FuzzParseBase(f *testing.F) {
+	for _, text := range []string{"http://[fe80::1%25eth0]:8080", "https://example.org/phase/", "http://a:b@c", "file:///etc/passwd", "http://h?x", "http://h/%2e%2e/"} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		base, err := ParseBase(text)
+		if err != nil {
+			return
+		}
+		u, err := url.Parse(base.JoinPath("stable", "x86_64", "manifest.json").String()) // as a request does
+		if err != nil {
+			return
+		}
+		if (u.Scheme != "http" && u.Scheme != "https") || u.Host != base.Host || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" ||
+			!strings.HasSuffix(u.Path, "/stable/x86_64/manifest.json") {
+			t.Errorf("%q leads to %q", text, u)
 		}
 	})
 }

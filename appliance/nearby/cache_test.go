@@ -281,7 +281,11 @@ func FuzzHear(f *testing.F) {
 		hearAll(t, c, testTime, "fe80::77", someConfig("e"), prefixes("fe80::77/64"), ttl)
 		if msg, err := parse(data); err == nil {
 			c.hear(testTime, 2, netip.MustParseAddr("fe80::1"), msg)
-			asked(msg, announcements(someConfig("d"), testIface.Addresses, ttl))
+			if said := announcements(someConfig("d"), testIface.Addresses, ttl); asked(msg, said) {
+				if answer, err := oneShot(msg, said).Pack(); err == nil && len(answer) > maxPacket {
+					t.Errorf("an answer of %d bytes", len(answer))
+				}
+			}
 		}
 		c.expire(testTime)
 		honest := false

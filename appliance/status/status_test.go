@@ -213,3 +213,19 @@ func TestMetrics(t *testing.T) {
 		t.Errorf("type %q", w.Header().Get("Content-Type"))
 	}
 }
+
+// Whatever a client accepts: a page only if it names one, and never when it
+// would rather have JSON.
+func FuzzAccept(f *testing.F) {
+	f.Add("text/html;q=0.5, application/json")
+	f.Add("*/*;q=0.8;q=2, TEXT/*")
+	f.Fuzz(func(t *testing.T, accept string) {
+		html := wantsHTML([]string{accept})
+		if low := strings.ToLower(accept); html && !strings.Contains(low, "html") && !strings.Contains(low, "text/*") {
+			t.Errorf("%q gets a page", accept)
+		}
+		if wantsHTML([]string{"application/json;q=9, application/json", accept}) && !wantsHTML([]string{accept}) {
+			t.Errorf("%q gets a page because JSON is asked for too", accept)
+		}
+	})
+}
