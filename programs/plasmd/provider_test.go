@@ -23,7 +23,7 @@ func obeyed(r rune) bool { return r != '\n' && r != ' ' && !unicode.IsPrint(r) }
 // A provider is a stranger: what it says of itself moves no cursor, fills no
 // memory, and is no verdict unless it is the document it should be.
 func TestProviderThatIsHostile(t *testing.T) {
-	const fine = `{"name":"\u001b[2Jx2J‮","health":{"status":"healthy","checks":{"a":""}},"releases":[{"name":"1m","artifacts":null}]}`
+	const fine = `{"name":"\u001b[2Jx` + "\u009b2J\u202e" + `","health":{"status":"healthy","checks":{"a":"` + "\u0085" + `"}},"releases":[{"name":"` + "\u009b1m" + `","artifacts":null}]}`
 	for _, c := range []struct {
 		name, body string
 		status     int
