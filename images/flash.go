@@ -20,6 +20,7 @@ type Flashing struct {
 	table   gpt.Table
 	patches []patch // in place of what the image holds, in no order
 	length  int64   // bytes of the image that are copied
+	blank   int64   // bytes at the front that are taken away while it is written
 }
 
 type patch struct {
@@ -30,25 +31,69 @@ type patch struct {
 // Prepare works out what goes onto a disk of that many bytes. The persistent
 // partition gets the rest of it. conf replaces the settings unless it is nil.
 func Prepare(from io.ReaderAt, size int64, id gpt.ID, conf []byte) (*Flashing, error) {
-	image, err := OpenImage(from)
+	f, last, err := prepare(from, size)
 	if err != nil {
 		return nil, err
 	}
-	f := &Flashing{image: image, table: image.Table}
+	f.table.ID = id
+	f.length, f.blank = (last.Last+1)*gpt.SectorSize, gpt.HeadSectors*gpt.SectorSize
+	f.fill(last)
+	return f, f.rename(conf)
+}
+
+// PrepareKeeping is Prepare for a disk that holds an earlier image: its
+// persistent partition stays as it is, and so do its identifiers.
+func PrepareKeeping(from, disk io.ReaderAt, size int64, conf []byte) (*Flashing, error) {
+	f, last, err := prepare(from, size)
+	if err != nil {
+		return nil, err
+	}
+	head := make([]byte, gpt.HeadSectors*gpt.SectorSize)
+	if _, err := disk.ReadAt(head, 0); err != nil {
+		return nil, fmt.Errorf("reading its partition table: %w", err)
+	}
+	before, err := gpt.DecodeTable(head)
+	if err != nil {
+		return nil, fmt.Errorf("there is nothing to keep, leave out --keep: %w", err)
+	}
+	old := slices.IndexFunc(before.Partitions, func(p gpt.Partition) bool { return p.Number == partPerm })
+	if old < 0 || before.Partitions[old].First != last.First || before.Partitions[old].Last < last.Last {
+		return nil, errors.New("its persistent partition lies elsewhere than this image's and cannot be kept; save what is on it and leave out --keep")
+	}
+	f.table.ID = before.ID
+	last.Last = before.Partitions[old].Last
+	// The tables stay until the new ones take their place, so that it can be
+	// done again after half a write. Without its first sector nothing boots.
+	f.length, f.blank = last.Offset(), gpt.SectorSize
+	f.fill(last)
+	return f, f.rename(conf)
+}
+
+// prepare opens the image for a disk of some size; last is the persistent
+// partition of the new table.
+func prepare(from io.ReaderAt, size int64) (f *Flashing, last *gpt.Partition, err error) {
+	image, err := OpenImage(from)
+	if err != nil {
+		return nil, nil, err
+	}
+	f = &Flashing{image: image, table: image.Table}
 	if needed := image.Table.Sectors * gpt.SectorSize; size < needed {
-		return nil, fmt.Errorf("the image needs %s, and there are %s", ui.Bytes(needed), ui.Bytes(size))
+		return nil, nil, fmt.Errorf("the image needs %s, and there are %s", ui.Bytes(needed), ui.Bytes(size))
 	}
-	// Partitions are aligned to whole mebibytes, so the last one's end is too.
-	f.table.ID, f.table.Sectors = id, size/gpt.SectorSize
+	f.table.Sectors = size / gpt.SectorSize
 	f.table.Partitions = slices.Clone(image.Table.Partitions)
-	last := &f.table.Partitions[len(f.table.Partitions)-1]
+	last = &f.table.Partitions[len(f.table.Partitions)-1]
 	if last.Number != partPerm {
-		return nil, errors.New("the last partition of the image is not the persistent one")
+		return nil, nil, errors.New("the last partition of the image is not the persistent one")
 	}
-	f.length = (last.Last + 1) * gpt.SectorSize
+	return f, last, nil
+}
+
+// fill gives a partition the rest of the disk. Partitions are aligned to whole
+// mebibytes, so its end is too.
+func (f *Flashing) fill(last *gpt.Partition) {
 	end := (f.table.Sectors - gpt.TailSectors) * gpt.SectorSize / mebi * mebi
 	last.Last = max(last.Last, end/gpt.SectorSize-1)
-	return f, f.rename(conf)
 }
 
 // rename collects what changes on the boot partition. An identifier is as long
@@ -100,7 +145,7 @@ const flashBlock = 1 << 20
 // is none, rather than one that looks whole. It returns the hash of the copied
 // part, for Verify.
 func (f *Flashing) Write(ctx context.Context, to io.WriterAt, progress func(n int64)) (sum [32]byte, err error) {
-	empty := make([]byte, gpt.HeadSectors*gpt.SectorSize)
+	empty := make([]byte, f.blank)
 	if _, err := to.WriteAt(empty, 0); err != nil {
 		return sum, err
 	}

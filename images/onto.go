@@ -20,6 +20,7 @@ type flashCommand struct {
 	Image  string   `arg:"" help:"The disk image."`
 	Target string   `arg:"" help:"The stick's block device, such as /dev/sdX."`
 	Set    []string `short:"s" help:"A line of phase.conf, such as phase.mode=local; may be repeated. Replaces the image's settings." placeholder:"KEY=VALUE" sep:"none"`
+	Keep   bool     `short:"k" help:"Keep the stick's persistent partition, with identity, history and floor, and its identifiers."`
 	Force  bool     `short:"f" help:"Write to what is not removable, a partition, or no block device at all."`
 	Yes    bool     `short:"y" help:"Do not ask at the terminal before overwriting."`
 	JSON   bool     `name:"json" short:"j" help:"Answer in JSON."`
@@ -42,17 +43,12 @@ func (c *flashCommand) run(ctx context.Context, out output) error {
 		return err
 	}
 	defer target.Close()
-	var seed [16]byte
-	if _, err := rand.Read(seed[:]); err != nil {
-		return err
-	}
-	id := gpt.NewID(seed[:])
-	flashing, err := Prepare(image, target.size, id, conf)
+	flashing, err := c.prepare(image, target, conf)
 	if err != nil {
 		return fmt.Errorf("flashing %s: %w", c.Target, err)
 	}
 	if person, ok := out.stdin.(*os.File); ok && ui.IsTerminal(person) && !c.Yes {
-		if err := ask(person, out.stderr, describe(c.Target, target.size)); err != nil {
+		if err := ask(person, out.stderr, describe(c.Target, target.size, c.Keep)); err != nil {
 			return fmt.Errorf("flashing %s: %w", c.Target, err)
 		}
 	}
@@ -73,10 +69,21 @@ func (c *flashCommand) run(ctx context.Context, out output) error {
 	}
 	target.reread()
 	if c.JSON {
-		return out.json(map[string]any{"target": c.Target, "disk": id.String(), "bytes": target.size})
+		return out.json(map[string]any{"target": c.Target, "disk": flashing.table.ID.String(), "bytes": target.size})
 	}
-	_, err = fmt.Fprintf(out.stdout, "%s holds the image, as disk %s\n", c.Target, id)
+	_, err = fmt.Fprintf(out.stdout, "%s holds the image, as disk %s\n", c.Target, flashing.table.ID)
 	return err
+}
+
+func (c *flashCommand) prepare(image *os.File, target *target, conf []byte) (*Flashing, error) {
+	if c.Keep {
+		return PrepareKeeping(image, target, target.size, conf)
+	}
+	var seed [16]byte
+	if _, err := rand.Read(seed[:]); err != nil {
+		return nil, err
+	}
+	return Prepare(image, target.size, gpt.NewID(seed[:]), conf)
 }
 
 // errNo is what a person's no becomes.
@@ -100,7 +107,7 @@ func ask(in io.Reader, out io.Writer, what string) error {
 }
 
 // describe names a target so that the wrong disk is recognised.
-func describe(path string, size int64) string {
+func describe(path string, size int64, keep bool) string {
 	about := []string{ui.Bytes(size)}
 	if real, err := filepath.EvalSymlinks(path); err == nil {
 		for _, file := range []string{"vendor", "model"} {
@@ -109,5 +116,9 @@ func describe(path string, size int64) string {
 			}
 		}
 	}
-	return fmt.Sprintf("%s (%s)", ui.Clean(path), strings.Join(about, ", "))
+	name := fmt.Sprintf("%s (%s)", ui.Clean(path), strings.Join(about, ", "))
+	if keep {
+		name += ", except its persistent partition,"
+	}
+	return name
 }
