@@ -47,6 +47,7 @@ type slot struct {
 	stamp   string
 	held    release.Digest // zero: nothing
 	problem error
+	gone    bool // its manifest was not there at the last look
 }
 
 // NewFolder prepares to fill s from dir with what verifies under root. Nothing
@@ -101,13 +102,19 @@ func (f *Folder) scanSlot(ctx context.Context, where, channel, arch string) erro
 		f.dropChanged(ctx, s)
 	}
 	stamp := f.stamp(where)
+	if stamp == "" {
+		// Whoever replaces a release takes its manifest away first: what is held
+		// goes when it is still not there at the next look.
+		if s.held.IsZero() || s.gone {
+			f.store.Remove(s.held)
+			*s = slot{}
+		}
+		s.gone = !s.held.IsZero()
+		return nil
+	}
+	s.gone = false
 	if stamp == s.stamp {
 		return s.problem
-	}
-	if stamp == "" {
-		f.store.Remove(s.held)
-		*s = slot{}
-		return nil
 	}
 	held, err := f.load(ctx, where, channel, arch, s.held)
 	if ctx.Err() != nil {

@@ -113,11 +113,17 @@ func (f *folder) commit(envelope []byte) error {
 	if old, err := os.ReadFile(manifest); err == nil && bytes.Equal(old, envelope) && len(f.parts) == 0 {
 		return nil
 	}
+	// Whoever serves the folder meanwhile should not wait for the disk.
+	for _, p := range f.parts {
+		if err := p.Sync(); err != nil {
+			return fmt.Errorf("keeping %s: %w", filepath.Base(p.name), err)
+		}
+	}
 	if err := os.Remove(manifest); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("taking the old manifest away: %w", err)
 	}
 	for _, p := range f.parts {
-		if err := errors.Join(p.Sync(), os.Rename(p.Name(), p.name)); err != nil {
+		if err := os.Rename(p.Name(), p.name); err != nil {
 			return fmt.Errorf("keeping %s: %w", filepath.Base(p.name), err)
 		}
 	}
