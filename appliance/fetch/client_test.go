@@ -191,6 +191,14 @@ func FuzzContentRange(f *testing.F) {
 	})
 }
 
+func TestAnAddressWithoutItsScheme(t *testing.T) {
+	for _, text := range []string{"192.0.2.1:8080", "localhost:8080", "mirror.example", "[::1]:8080"} {
+		if _, err := ParseBase(text); err == nil || !strings.Contains(err.Error(), "begins with http://") {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
 // Whatever an address of a provider looks like, what is asked is on that host,
 // over http or https, and what it is told carries no name and no password.
 func FuzzParseBase(f *testing.F) {

@@ -236,7 +236,7 @@ func (c *commandLine) choose(ctx context.Context, root trust.Root, floor trust.V
 		return best, nil, context.Cause(ctx)
 	}
 	if !best.Valid() {
-		return best, nil, refused[0] // every one was refused; all are in the log
+		return best, nil, telling(refused) // all are in the log
 	}
 	var sources []string
 	for _, o := range offers {
@@ -250,6 +250,19 @@ func (c *commandLine) choose(ctx context.Context, root trust.Root, floor trust.V
 		}
 	}
 	return best, sources, nil
+}
+
+// telling is the refusal to end with when every provider was refused: what one
+// of them has says more than that another could not be asked.
+func telling(refused []error) error {
+	for _, err := range refused {
+		switch trust.CodeOf(err) {
+		case trust.Unreachable, trust.Slow, trust.Busy:
+		default:
+			return err
+		}
+	}
+	return refused[0]
 }
 
 // bring downloads what is not there yet, and writes the manifest last.

@@ -3,6 +3,7 @@ package fetch
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -10,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 
 	"phase/appliance/program"
@@ -17,6 +19,7 @@ import (
 	"phase/appliance/release"
 	"phase/appliance/store"
 	"phase/appliance/store/storetest"
+	"phase/appliance/trust"
 )
 
 // provider serves a release and counts the bytes it sends.
@@ -284,5 +287,33 @@ func TestFetchBesideAnotherRoot(t *testing.T) {
 	_, err := fetched(t, "--root", writeRoot(t, signer), "-A", "arm64", "-o", dir, "-p", url)
 	if err == nil || !strings.Contains(err.Error(), "another root") || requests.Load() != 0 {
 		t.Errorf("it ended with %v after %d requests", err, requests.Load())
+	}
+}
+
+// The end names what is wrong with what is offered, not who is away.
+func TestFetchEndsWithTheTellingRefusal(t *testing.T) {
+	signer, stranger := storetest.NewSigner(t), storetest.NewSigner(t)
+	url, _ := serve(t, stranger, stranger.Release(t, "stable", "arm64", 9, storetest.Sizes))
+	a, err := fetched(t, "--root", writeRoot(t, signer), "-A", "arm64", "-o", t.TempDir(), "-p", "http://127.0.0.1:1", "-p", url)
+	if a.Code != trust.Signature || len(a.Providers) != 2 {
+		t.Errorf("it ended with %v and %+v", err, a.Providers)
+	}
+}
+
+// A disk that is full has a word for machines too.
+func TestFetchOntoAFullDisk(t *testing.T) {
+	signer := storetest.NewSigner(t)
+	url, _ := serve(t, signer, signer.Release(t, "stable", "arm64", 7, storetest.Sizes))
+	dir := t.TempDir()
+	at := filepath.Join(dir, "stable", "arm64")
+	if err := errors.Join(os.MkdirAll(at, 0o755), os.Symlink("/dev/full", filepath.Join(at, "vmlinuz.part"))); err != nil {
+		t.Fatal(err)
+	}
+	a, err := fetched(t, "--root", writeRoot(t, signer), "-A", "arm64", "-o", dir, "-p", url)
+	if a.Code != trust.Busy || !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("it ended with %v, code %q", err, a.Code)
+	}
+	if _, err := os.Stat(filepath.Join(at, "manifest.json")); err == nil {
+		t.Error("there is a manifest")
 	}
 }
