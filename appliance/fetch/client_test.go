@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -189,6 +190,39 @@ func FuzzContentRange(f *testing.F) {
 			t.Errorf("contentRange(%q) = %d, %d, %d", text, first, last, total)
 		}
 	})
+}
+
+// A crowd that never answers does not make the honest one wait its turn.
+func TestOffersAmongSilentProviders(t *testing.T) {
+	signer := storetest.NewSigner(t)
+	r := signer.Release(t, "stable", "x86_64", 7, storetest.Sizes)
+	asked := make(chan struct{})
+	crowd := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case <-asked:
+			http.NotFound(w, r)
+		case <-r.Context().Done():
+		}
+	})
+	var urls []string
+	for range 40 {
+		urls = append(urls, serve(t, crowd))
+	}
+	good := honest(t, signer, r)
+	once := sync.OnceFunc(func() { close(asked) })
+	urls = append(urls, serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		once()
+		good.ServeHTTP(w, r)
+	})))
+	offers := Offers(t.Context(), urls, signer.Root, trust.Policy{Channel: "stable", Arch: "x86_64", Now: time.Now()})
+	if last := offers[len(offers)-1]; last.Err != nil || last.Release.Digest() != r.Digest() {
+		t.Errorf("the honest one: %v", last.Err)
+	}
+	for _, o := range offers[:40] {
+		if trust.CodeOf(o.Err) != trust.Unreachable {
+			t.Errorf("one of the crowd was waited for: %v", o.Err)
+		}
+	}
 }
 
 func TestAnAddressWithoutItsScheme(t *testing.T) {
