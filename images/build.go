@@ -3,25 +3,25 @@ package images
 import (
 	"context"
 	"crypto/rand"
-	"encoding/json"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
 
-	"phase/appliance/release"
+	"phase/appliance/program"
 	"phase/appliance/ui"
 )
 
 // releaseFlags say which release; what is not said follows from the commit.
 type releaseFlags struct {
-	Channel string    `default:"stable" help:"Channel: stable, testing or nightly."`
+	Channel string    `short:"c" default:"stable" help:"Channel: stable, testing or nightly."`
 	Version uint64    `name:"release-version" help:"Version number, monotonic per channel and arch (default: the commit's time in seconds)."`
 	Name    string    `help:"Name for people (default: the commit's date)."`
 	Created time.Time `help:"RFC 3339 (default: the commit's time)."`
 	Expires time.Time `help:"RFC 3339 (default: 180 days after --created)."`
-	Keys    string    `default:"build/keys" help:"Folder of the release key and the root document." type:"path"`
+	Keys    string    `short:"k" default:"build/keys" help:"Folder of the release key and the root document." type:"path"`
 }
 
 type buildCommand struct {
@@ -30,26 +30,36 @@ type buildCommand struct {
 	Checkout string   `default:"." help:"Folder of go.mod." type:"path"`
 	Out      string   `short:"o" default:"build" help:"Folder for what is made." type:"path"`
 	From     string   `help:"Assemble from pieces compiled before (OUT/pieces/ARCH) instead of compiling." type:"path"`
-	Set      []string `help:"A line of phase.conf, such as phase.mode=local; may be repeated." placeholder:"KEY=VALUE" sep:"none"`
+	Set      []string `short:"s" help:"A line of phase.conf, such as phase.mode=local; may be repeated." placeholder:"KEY=VALUE" sep:"none"`
 	DiskID   string   `help:"Seed of the disk's identifiers (default: the manifest's digest)."`
 	NoDisk   bool     `help:"Make the folder of releases alone."`
 	NoQCOW2  bool     `name:"no-qcow2" help:"Leave out the image for virtual machines."`
 	Verbose  bool     `short:"v" help:"Show what gok and the compiler say."`
-	JSON     bool     `name:"json" help:"Answer in JSON."`
+	JSON     bool     `name:"json" short:"j" help:"Answer in JSON."`
 	MakeKeys bool     `help:"Make keys first if the folder has none."`
 }
 
 func (c *buildCommand) run(ctx context.Context, out output) error {
-	arch, err := release.ParseArch(c.Arch)
+	arch, err := parseArch(c.Arch)
 	if err != nil {
 		return err
+	}
+	if _, err := parseChannel("--channel", c.Channel); err != nil {
+		return err
+	}
+	if _, err := Conf(c.Set); err != nil {
+		return program.Usagef("--set: %w", err)
 	}
 	if err := c.fill(ctx, c.Checkout, out); err != nil {
 		return err
 	}
 	if c.MakeKeys {
-		if err := (&keyCommand{Dir: c.Keys}).run(ctx, output{out.stderr, out.stderr}); err != nil {
+		made, err := MakeKeys(c.Keys, rand.Reader, time.Now())
+		if err != nil {
 			return err
+		}
+		if made {
+			fmt.Fprintln(out.stderr, madeKeys(c.Keys))
 		}
 	}
 	spec, err := c.spec()
@@ -87,17 +97,18 @@ func (c *buildCommand) run(ctx context.Context, out output) error {
 		return err
 	}
 	if c.JSON {
-		return json.NewEncoder(out.stdout).Encode(map[string]any{"version": r.Manifest.Version, "name": r.Manifest.Name, "channel": r.Manifest.Channel,
+		return out.json(map[string]any{"version": r.Manifest.Version, "name": r.Manifest.Name, "channel": r.Manifest.Channel,
 			"arch": r.Manifest.Arch, "digest": r.Digest, "release": r.Folder, "disk": spec.Disk, "qcow2": spec.QCOW2})
 	}
 	fmt.Fprintf(out.stdout, "release %s/%s version %d (%s) %s, in %s\n", r.Manifest.Channel, r.Manifest.Arch, r.Manifest.Version,
 		r.Manifest.Name, r.Digest, ui.Duration(time.Since(started)))
-	return Sizes(out.stdout, c.Out, r.Manifest)
+	weights := Weigh(c.Out, r.Manifest)
+	return errors.Join(Sizes(out.stdout, weights), tooLarge(weights))
 }
 
 // spec is the part of a Spec that follows from the flags.
 func (f *releaseFlags) spec() (Spec, error) {
-	channel, err := release.ParseChannel(f.Channel)
+	channel, err := parseChannel("--channel", f.Channel)
 	if err != nil {
 		return Spec{}, err
 	}
@@ -142,7 +153,8 @@ func (f *releaseFlags) fill(ctx context.Context, checkout string, out output) er
 }
 
 type keyCommand struct {
-	Dir string `arg:"" optional:"" default:"build/keys" help:"The folder." type:"path"`
+	Dir  string `arg:"" optional:"" default:"build/keys" help:"The folder." type:"path"`
+	JSON bool   `name:"json" short:"j" help:"Answer in JSON."`
 }
 
 func (c *keyCommand) run(_ context.Context, out output) error {
@@ -150,8 +162,17 @@ func (c *keyCommand) run(_ context.Context, out output) error {
 	if err != nil {
 		return err
 	}
-	if made {
-		fmt.Fprintf(out.stdout, "made keys in %s: keep root.pem offline, release.pem signs releases\n", c.Dir)
+	switch {
+	case c.JSON:
+		return out.json(map[string]any{"made": made, "folder": c.Dir, "root": filepath.Join(c.Dir, rootDocument)})
+	case made:
+		_, err = fmt.Fprintln(out.stdout, madeKeys(c.Dir))
+	default:
+		_, err = fmt.Fprintf(out.stdout, "%s has keys already: nothing was changed\n", c.Dir)
 	}
-	return nil
+	return err
+}
+
+func madeKeys(dir string) string {
+	return fmt.Sprintf("made keys in %s: keep root.pem offline, release.pem signs releases", dir)
 }

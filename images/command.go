@@ -2,13 +2,17 @@ package images
 
 import (
 	"context"
+	"fmt"
 	"io"
+	"strings"
 
 	"phase/appliance/program"
+	"phase/appliance/release"
+	"phase/appliance/strictjson"
 )
 
 // Run is the images program.
-func Run(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writer) error {
+func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) error {
 	var cli struct {
 		Build   buildCommand   `cmd:"" help:"Build a release of this checkout, the disk image and the virtual machine's image that carry it."`
 		Key     keyCommand     `cmd:"" help:"Make a folder of keys: a root key, a release key, and the root document that names them."`
@@ -21,16 +25,48 @@ func Run(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writ
 	if err != nil {
 		return err
 	}
-	out := output{stdout, stderr}
+	out := output{stdin, stdout, stderr}
 	for name, do := range map[string]func(context.Context, output) error{
 		"build": cli.Build.run, "key": cli.Key.run, "sign": cli.Sign.run, "sizes": cli.Sizes.run,
-		"inspect <image>": cli.Inspect.run, "flash <image> <target>": cli.Flash.run,
+		"inspect": cli.Inspect.run, "flash": cli.Flash.run,
 	} {
-		if name == command {
+		// The parser names the arguments too: "inspect <image>".
+		if word, _, _ := strings.Cut(command, " "); name == word {
 			return do(ctx, out)
 		}
 	}
 	return program.Usagef("unknown command %q", command)
 }
 
-type output struct{ stdout, stderr io.Writer }
+type output struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+}
+
+// json prints an answer for programs.
+func (o output) json(v any) error {
+	data, err := strictjson.MarshalIndent(v)
+	if err != nil {
+		return fmt.Errorf("printing the answer: %w", err)
+	}
+	_, err = o.stdout.Write(data)
+	return err
+}
+
+// parseArch reads --arch; one that does not exist is a command line that
+// cannot be used.
+func parseArch(text string) (string, error) {
+	arch, err := release.ParseArch(text)
+	if err != nil {
+		return "", program.Usagef("--arch: %w", err)
+	}
+	return arch, nil
+}
+
+func parseChannel(flag, text string) (string, error) {
+	channel, err := release.ParseChannel(text)
+	if err != nil {
+		return "", program.Usagef("%s: %w", flag, err)
+	}
+	return channel, nil
+}

@@ -58,13 +58,40 @@ func TestTheCommandLine(t *testing.T) {
 	}
 }
 
+// Every command that answers does so for programs too.
+func TestAnswersInJSON(t *testing.T) {
+	p, out := handmade(t, "x86_64"), t.TempDir()
+	keys, image, target := filepath.Join(out, "keys"), filepath.Join(out, "phase-x86_64.img"), stick(t, 200<<20)
+	for _, c := range []struct {
+		args []string
+		has  string
+	}{
+		{[]string{"key", keys}, `"made": true`},
+		{[]string{"key", keys}, `"made": false`},
+		{[]string{"build", "--keys", keys, "--from", p.Dir, "--out", out, "--no-qcow2", "--release-version", "7", "--name", "seven",
+			"--created", "2026-11-23T12:00:00Z", "--checkout", ".."}, `"version": 7`},
+		{[]string{"sign", "-k", keys, "--from", filepath.Join(out, "release"), "-o", filepath.Join(out, "other"), "-c", "nightly"}, `"channel": "nightly"`},
+		{[]string{"sizes", "-k", keys, "-o", out}, `"what": "netboot payload"`},
+		{[]string{"inspect", image}, `"verified": null`},
+		{[]string{"flash", "-f", image, target}, `"target": "` + target + `"`},
+	} {
+		said, log, code := runImages(append(c.args, "--json")...)
+		if code != 0 || !json.Valid([]byte(said)) || !strings.Contains(said, c.has) {
+			t.Errorf("%v: exit code %d: %s%s", c.args, code, said, log)
+		}
+	}
+}
+
 func TestUsage(t *testing.T) {
 	for _, c := range []struct {
 		args []string
 		code int
 	}{
 		{[]string{}, 2}, {[]string{"--help"}, 0}, {[]string{"nonsense"}, 2}, {[]string{"flash"}, 2},
-		{[]string{"build", "--arch", "riscv64"}, 1}, {[]string{"build", "--from", "/nonexistent", "--keys", "/nonexistent", "--checkout", ".."}, 1},
+		{[]string{"build", "--arch", "riscv64"}, 2}, {[]string{"build", "--channel", "beta"}, 2}, {[]string{"build", "--set", "phase.mode=x"}, 2},
+		{[]string{"sign", "-A", "mips", "-o", "x"}, 2}, {[]string{"sign", "--of", "beta", "-o", "x"}, 2}, {[]string{"sign", "-c", "beta", "-o", "x"}, 2},
+		{[]string{"sizes", "-A", "mips"}, 2}, {[]string{"sizes", "-c", "beta"}, 2}, {[]string{"build", "--created", "yesterday"}, 2},
+		{[]string{"build", "--from", "/nonexistent", "--keys", "/nonexistent", "--checkout", ".."}, 1},
 		{[]string{"inspect", "/dev/null"}, 1},
 	} {
 		if said, log, code := runImages(c.args...); code != c.code {

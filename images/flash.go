@@ -3,12 +3,10 @@ package images
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
 	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 
 	"phase/appliance/ui"
@@ -22,6 +20,7 @@ type Flashing struct {
 	table   gpt.Table
 	patches []patch // in place of what the image holds, in no order
 	length  int64   // bytes of the image that are copied
+	blank   int64   // bytes at the front that are taken away while it is written
 }
 
 type patch struct {
@@ -32,25 +31,69 @@ type patch struct {
 // Prepare works out what goes onto a disk of that many bytes. The persistent
 // partition gets the rest of it. conf replaces the settings unless it is nil.
 func Prepare(from io.ReaderAt, size int64, id gpt.ID, conf []byte) (*Flashing, error) {
-	image, err := OpenImage(from)
+	f, last, err := prepare(from, size)
 	if err != nil {
 		return nil, err
 	}
-	f := &Flashing{image: image, table: image.Table}
+	f.table.ID = id
+	f.length, f.blank = (last.Last+1)*gpt.SectorSize, gpt.HeadSectors*gpt.SectorSize
+	f.fill(last)
+	return f, f.rename(conf)
+}
+
+// PrepareKeeping is Prepare for a disk that holds an earlier image: its
+// persistent partition stays as it is, and so do its identifiers.
+func PrepareKeeping(from, disk io.ReaderAt, size int64, conf []byte) (*Flashing, error) {
+	f, last, err := prepare(from, size)
+	if err != nil {
+		return nil, err
+	}
+	head := make([]byte, gpt.HeadSectors*gpt.SectorSize)
+	if _, err := disk.ReadAt(head, 0); err != nil {
+		return nil, fmt.Errorf("reading its partition table: %w", err)
+	}
+	before, err := gpt.DecodeTable(head)
+	if err != nil {
+		return nil, fmt.Errorf("there is nothing to keep, leave out --keep: %w", err)
+	}
+	old := slices.IndexFunc(before.Partitions, func(p gpt.Partition) bool { return p.Number == partPerm })
+	if old < 0 || before.Partitions[old].First != last.First || before.Partitions[old].Last < last.Last {
+		return nil, errors.New("its persistent partition lies elsewhere than this image's and cannot be kept; save what is on it and leave out --keep")
+	}
+	f.table.ID = before.ID
+	last.Last = before.Partitions[old].Last
+	// The tables stay until the new ones take their place, so that it can be
+	// done again after half a write. Without its first sector nothing boots.
+	f.length, f.blank = last.Offset(), gpt.SectorSize
+	f.fill(last)
+	return f, f.rename(conf)
+}
+
+// prepare opens the image for a disk of some size; last is the persistent
+// partition of the new table.
+func prepare(from io.ReaderAt, size int64) (f *Flashing, last *gpt.Partition, err error) {
+	image, err := OpenImage(from)
+	if err != nil {
+		return nil, nil, err
+	}
+	f = &Flashing{image: image, table: image.Table}
 	if needed := image.Table.Sectors * gpt.SectorSize; size < needed {
-		return nil, fmt.Errorf("the image needs %s, and there are %s", ui.Bytes(needed), ui.Bytes(size))
+		return nil, nil, fmt.Errorf("the image needs %s, and there are %s", ui.Bytes(needed), ui.Bytes(size))
 	}
-	// Partitions are aligned to whole mebibytes, so the last one's end is too.
-	f.table.ID, f.table.Sectors = id, size/gpt.SectorSize
+	f.table.Sectors = size / gpt.SectorSize
 	f.table.Partitions = slices.Clone(image.Table.Partitions)
-	last := &f.table.Partitions[len(f.table.Partitions)-1]
+	last = &f.table.Partitions[len(f.table.Partitions)-1]
 	if last.Number != partPerm {
-		return nil, errors.New("the last partition of the image is not the persistent one")
+		return nil, nil, errors.New("the last partition of the image is not the persistent one")
 	}
-	f.length = (last.Last + 1) * gpt.SectorSize
+	return f, last, nil
+}
+
+// fill gives a partition the rest of the disk. Partitions are aligned to whole
+// mebibytes, so its end is too.
+func (f *Flashing) fill(last *gpt.Partition) {
 	end := (f.table.Sectors - gpt.TailSectors) * gpt.SectorSize / mebi * mebi
 	last.Last = max(last.Last, end/gpt.SectorSize-1)
-	return f, f.rename(conf)
 }
 
 // rename collects what changes on the boot partition. An identifier is as long
@@ -102,7 +145,7 @@ const flashBlock = 1 << 20
 // is none, rather than one that looks whole. It returns the hash of the copied
 // part, for Verify.
 func (f *Flashing) Write(ctx context.Context, to io.WriterAt, progress func(n int64)) (sum [32]byte, err error) {
-	empty := make([]byte, gpt.HeadSectors*gpt.SectorSize)
+	empty := make([]byte, f.blank)
 	if _, err := to.WriteAt(empty, 0); err != nil {
 		return sum, err
 	}
@@ -160,58 +203,5 @@ func (f *Flashing) Verify(ctx context.Context, from io.ReaderAt, sum [32]byte, p
 			return errors.New("the end of the disk does not hold what was written there: it is not the size it says")
 		}
 	}
-	return nil
-}
-
-type flashCommand struct {
-	Image  string   `arg:"" help:"The disk image."`
-	Target string   `arg:"" help:"The stick's block device, such as /dev/sdX."`
-	Set    []string `help:"A line of phase.conf, such as phase.mode=local; may be repeated. Replaces the image's settings." placeholder:"KEY=VALUE" sep:"none"`
-	Force  bool     `help:"Write to what is mounted, not removable, or no block device at all."`
-}
-
-func (c *flashCommand) run(ctx context.Context, out output) error {
-	image, err := os.Open(c.Image)
-	if err != nil {
-		return err
-	}
-	defer image.Close()
-	var conf []byte
-	if c.Set != nil {
-		if conf, err = Conf(c.Set); err != nil {
-			return err
-		}
-	}
-	target, err := openTarget(c.Target, c.Force)
-	if err != nil {
-		return err
-	}
-	defer target.Close()
-	var seed [16]byte
-	if _, err := rand.Read(seed[:]); err != nil {
-		return err
-	}
-	id := gpt.NewID(seed[:])
-	flashing, err := Prepare(image, target.size, id, conf)
-	if err != nil {
-		return fmt.Errorf("flashing %s: %w", c.Target, err)
-	}
-	bar := ui.Progress(out.stderr, "writing", flashing.length)
-	sum, err := flashing.Write(ctx, target, bar.Add)
-	if err == nil {
-		err = target.settle()
-	}
-	bar.Close()
-	if err != nil {
-		return fmt.Errorf("writing %s: %w", c.Target, err)
-	}
-	bar = ui.Progress(out.stderr, "reading back", flashing.length)
-	err = flashing.Verify(ctx, target, sum, bar.Add)
-	bar.Close()
-	if err != nil {
-		return fmt.Errorf("checking %s: %w", c.Target, err)
-	}
-	target.reread()
-	fmt.Fprintf(out.stdout, "%s holds the image, as disk %s\n", c.Target, id)
 	return nil
 }

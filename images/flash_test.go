@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"phase/appliance/program"
 )
 
@@ -96,16 +98,74 @@ func TestFlashRefusals(t *testing.T) {
 		"no image":         {[]string{noImage, file, "--force"}, "not a partition table"},
 		"not there":        {[]string{s.Disk, file + "x", "--force"}, "no such file"},
 		"a folder":         {[]string{s.Disk, t.TempDir(), "--force"}, "neither"},
-		"a bad setting":    {[]string{s.Disk, file, "--force", "--set", "phase.mode=public"}, "phase.conf"},
 		"character device": {[]string{s.Disk, "/dev/null", "--force"}, "neither"},
 	} {
 		if _, log, code := runImages(append([]string{"flash"}, c.args...)...); code != 1 || !strings.Contains(log, c.says) {
 			t.Errorf("%s: exit code %d: %s", name, code, log)
 		}
 	}
+	if _, log, code := runImages("flash", s.Disk, file, "--force", "--set", "phase.mode=public"); code != 2 || !strings.Contains(log, "phase.conf") {
+		t.Errorf("a bad setting: exit code %d: %s", code, log)
+	}
 	if !bytes.Equal(read(t, file), before) {
 		t.Error("a refused target was written to")
 	}
+}
+
+// A person at a terminal is asked, and only a yes is one. The terminal here is
+// a real one, with this test at its other end.
+func TestFlashAsks(t *testing.T) {
+	s := spec(t, handmade(t, "x86_64"), t.TempDir())
+	assemble(t, s)
+	for _, c := range []struct {
+		types string
+		flags []string
+		code  int
+	}{
+		{"n\n", nil, 1}, {"\n", nil, 1}, {"yesterday\n", nil, 1}, {"\x04", nil, 1}, {"y\n", nil, 0}, {"Yes\n", nil, 0}, {"", []string{"--yes"}, 0},
+	} {
+		file := stick(t, 200<<20)
+		person, terminal := pty(t)
+		if _, err := person.WriteString(c.types); err != nil {
+			t.Fatal(err)
+		}
+		var out, log bytes.Buffer
+		err := Run(context.Background(), append([]string{"flash", s.Disk, file, "--force"}, c.flags...), terminal, &out, &log)
+		if code, _ := program.Code(err); code != c.code || strings.Contains(log.String(), file) != (c.flags == nil) {
+			t.Errorf("%q: exit code %d: %v, %s", c.types, code, err, &log)
+		}
+		f, err := os.Open(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = OpenImage(f)
+		if f.Close(); (err == nil) != (c.code == 0) {
+			t.Errorf("%q: written, or not written: %v", c.types, err)
+		}
+	}
+}
+
+// pty opens both ends of a terminal.
+func pty(t *testing.T) (person, terminal *os.File) {
+	t.Helper()
+	person, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
+	if err != nil {
+		t.Skip("no pseudo-terminals here: ", err)
+	}
+	t.Cleanup(func() { person.Close() })
+	n, err := unix.IoctlGetUint32(int(person.Fd()), unix.TIOCGPTN)
+	if err == nil {
+		err = unix.IoctlSetPointerInt(int(person.Fd()), unix.TIOCSPTLCK, 0)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	terminal, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { terminal.Close() })
+	return person, terminal
 }
 
 // broken loses what is written at one place, as cheap sticks do.

@@ -2,7 +2,6 @@ package images
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -218,8 +217,8 @@ func (r *Report) release(i *Image, root []byte) error {
 
 type inspectCommand struct {
 	Image string `arg:"" help:"A disk image, or a block device."`
-	Root  string `help:"Root document whose keys must have signed the release." type:"path" placeholder:"FILE"`
-	JSON  bool   `name:"json" help:"Answer in JSON."`
+	Root  string `short:"r" help:"Root document whose keys must have signed the release." type:"path" placeholder:"FILE"`
+	JSON  bool   `name:"json" short:"j" help:"Answer in JSON."`
 }
 
 func (c *inspectCommand) run(_ context.Context, out output) error {
@@ -239,7 +238,7 @@ func (c *inspectCommand) run(_ context.Context, out output) error {
 		return fmt.Errorf("inspecting %s: %w", c.Image, err)
 	}
 	if c.JSON {
-		err = json.NewEncoder(out.stdout).Encode(r)
+		err = out.json(r)
 	} else {
 		err = r.print(out.stdout)
 	}

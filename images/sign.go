@@ -16,13 +16,18 @@ type signCommand struct {
 	Arch    string `short:"A" default:"x86_64" help:"x86_64 or arm64."`
 	From    string `default:"build/release" help:"Folder of releases to take the artifacts from." type:"path"`
 	Of      string `default:"stable" help:"Channel to take them from." placeholder:"CHANNEL"`
+	JSON    bool   `name:"json" short:"j" help:"Answer in JSON."`
 	Release string `short:"o" required:"" help:"Folder of releases to add it to." type:"path" placeholder:"DIR"`
 }
 
 // run gives the artifacts of a release another manifest. They are checked: what
 // is signed here is what the manifest before said, and not what lies there.
 func (c *signCommand) run(_ context.Context, out output) error {
-	arch, err := release.ParseArch(c.Arch)
+	arch, err := parseArch(c.Arch)
+	if err != nil {
+		return err
+	}
+	of, err := parseChannel("--of", c.Of)
 	if err != nil {
 		return err
 	}
@@ -30,7 +35,7 @@ func (c *signCommand) run(_ context.Context, out output) error {
 	if err != nil {
 		return err
 	}
-	before, files, err := openRelease(filepath.Join(c.From, c.Of, arch), spec.Root, arch)
+	before, files, err := openRelease(filepath.Join(c.From, of, arch), spec.Root, arch)
 	if err != nil {
 		return err
 	}
@@ -55,6 +60,10 @@ func (c *signCommand) run(_ context.Context, out output) error {
 	}
 	if err := layOut(c.Release, v, spec.Root, files); err != nil {
 		return err
+	}
+	if c.JSON {
+		return out.json(map[string]any{"version": m.Version, "name": m.Name, "channel": m.Channel, "arch": m.Arch, "digest": v.Digest(),
+			"expires": m.Expires.UTC(), "release": filepath.Join(c.Release, m.Channel, m.Arch)})
 	}
 	fmt.Fprintf(out.stdout, "release %s/%s version %d (%s) %s, expires %s\n", m.Channel, m.Arch, m.Version, m.Name, v.Digest(), m.Expires.UTC().Format(time.RFC3339))
 	return nil

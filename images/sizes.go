@@ -2,6 +2,7 @@ package images
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -19,38 +20,55 @@ var (
 	maxQCOW2   = int64(48 * mebi)
 )
 
-// Sizes prints what a release of one arch and its images weigh, beside what
-// they may, and fails when one is too heavy. An image not made is not listed.
-func Sizes(w io.Writer, out string, m release.Manifest) error {
-	rows := [][]string{{"what", "size", "at most"}}
+// Weight is what one thing weighs and may weigh, in bytes.
+type Weight struct {
+	What   string `json:"what"`
+	Bytes  int64  `json:"bytes"`
+	AtMost int64  `json:"at_most"` // 0: not bounded by itself
+}
+
+// Weigh says what a release of one arch and its images weigh. An image not made
+// is not listed.
+func Weigh(out string, m release.Manifest) []Weight {
+	var all []Weight
 	var payload int64
 	for _, name := range release.Required {
 		size := m.Artifacts[name].Size
 		payload += size
-		rows = append(rows, []string{name, ui.Bytes(size), ""})
+		all = append(all, Weight{What: name, Bytes: size})
 	}
-	heavy := ""
-	limited := func(what string, size, limit int64) {
-		rows = append(rows, []string{what, ui.Bytes(size), ui.Bytes(limit)})
-		if size > limit {
-			heavy = what
-		}
-	}
-	limited("netboot payload", payload, maxPayload[m.Arch])
+	all = append(all, Weight{"netboot payload", payload, maxPayload[m.Arch]})
 	for _, image := range []struct {
 		ext   string
 		limit int64
 	}{{"img", maxDisk}, {"qcow2", maxQCOW2}} {
 		name := "phase-" + m.Arch + "." + image.ext
 		if info, err := os.Stat(filepath.Join(out, name)); err == nil {
-			limited(name, info.Size(), image.limit)
+			all = append(all, Weight{name, info.Size(), image.limit})
 		}
 	}
-	if err := ui.Table(w, rows); err != nil {
-		return err
+	return all
+}
+
+// Sizes prints weights beside what they may be.
+func Sizes(w io.Writer, weights []Weight) error {
+	rows := [][]string{{"what", "size", "at most"}}
+	for _, each := range weights {
+		most := ""
+		if each.AtMost > 0 {
+			most = ui.Bytes(each.AtMost)
+		}
+		rows = append(rows, []string{each.What, ui.Bytes(each.Bytes), most})
 	}
-	if heavy != "" {
-		return fmt.Errorf("%s is too large", heavy)
+	return ui.Table(w, rows)
+}
+
+// tooLarge names what is heavier than it may be.
+func tooLarge(weights []Weight) error {
+	for _, each := range weights {
+		if each.AtMost > 0 && each.Bytes > each.AtMost {
+			return fmt.Errorf("%s is too large: %s, at most %s", each.What, ui.Bytes(each.Bytes), ui.Bytes(each.AtMost))
+		}
 	}
 	return nil
 }
@@ -58,12 +76,17 @@ func Sizes(w io.Writer, out string, m release.Manifest) error {
 type sizesCommand struct {
 	Arch    string `short:"A" default:"x86_64" help:"x86_64 or arm64."`
 	Out     string `short:"o" default:"build" help:"Folder that 'images build' wrote to." type:"path"`
-	Channel string `default:"stable" help:"Channel: stable, testing or nightly."`
-	Keys    string `default:"build/keys" help:"Folder of the root document." type:"path"`
+	Channel string `short:"c" default:"stable" help:"Channel: stable, testing or nightly."`
+	Keys    string `short:"k" default:"build/keys" help:"Folder of the root document." type:"path"`
+	JSON    bool   `name:"json" short:"j" help:"Answer in JSON."`
 }
 
 func (c *sizesCommand) run(_ context.Context, out output) error {
-	arch, err := release.ParseArch(c.Arch)
+	arch, err := parseArch(c.Arch)
+	if err != nil {
+		return err
+	}
+	channel, err := parseChannel("--channel", c.Channel)
 	if err != nil {
 		return err
 	}
@@ -71,9 +94,15 @@ func (c *sizesCommand) run(_ context.Context, out output) error {
 	if err != nil {
 		return err
 	}
-	v, _, err := openRelease(filepath.Join(c.Out, "release", c.Channel, arch), root, arch)
+	v, _, err := openRelease(filepath.Join(c.Out, "release", channel, arch), root, arch)
 	if err != nil {
 		return err
 	}
-	return Sizes(out.stdout, c.Out, v.Manifest())
+	weights := Weigh(c.Out, v.Manifest())
+	if c.JSON {
+		err = out.json(weights)
+	} else {
+		err = Sizes(out.stdout, weights)
+	}
+	return errors.Join(err, tooLarge(weights))
 }

@@ -2,6 +2,7 @@ package images
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -18,8 +19,8 @@ type target struct {
 	device bool
 }
 
-// openTarget opens a disk for writing. Without force it must be a whole,
-// removable block device that nothing uses.
+// openTarget opens a disk for writing. Nothing may use it; without force it must
+// be a whole, removable block device.
 func openTarget(path string, force bool) (*target, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -32,13 +33,22 @@ func openTarget(path string, force bool) (*target, error) {
 		return nil, fmt.Errorf("%s is neither a block device nor a file", path)
 	case !t.device && !force:
 		return nil, fmt.Errorf("%s is not a block device; --force writes to it all the same", path)
-	case t.device && !force:
-		if err := checkTarget(path); err != nil {
+	case t.device:
+		// Not even by force: what writes back its own idea of the disk later
+		// would spoil what is written now.
+		if used, err := mountedFrom(path); err != nil {
+			return nil, err
+		} else if used != "" {
+			return nil, fmt.Errorf("%s is mounted: unmount %s first", path, used)
+		}
+		if err := checkTarget(path); err != nil && !force {
 			return nil, fmt.Errorf("%w; --force writes to it all the same", err)
 		}
 		flags |= os.O_EXCL // the kernel refuses while anything uses the device
 	}
-	if t.File, err = os.OpenFile(path, flags, 0); err != nil {
+	if t.File, err = os.OpenFile(path, flags, 0); errors.Is(err, unix.EBUSY) {
+		return nil, fmt.Errorf("%s is in use (mounted elsewhere, as swap, or part of another device): take it out of use first", path)
+	} else if err != nil {
 		return nil, err
 	}
 	// Seeking to the end tells the size of files and of block devices alike.
@@ -49,7 +59,7 @@ func openTarget(path string, force bool) (*target, error) {
 	return t, nil
 }
 
-// checkTarget asks the kernel what a block device is and who uses it.
+// checkTarget asks the kernel what a block device is.
 func checkTarget(path string) error {
 	real, err := filepath.EvalSymlinks(path)
 	if err != nil {
@@ -58,11 +68,6 @@ func checkTarget(path string) error {
 	sys := filepath.Join("/sys/class/block", filepath.Base(real))
 	if _, err := os.Stat(filepath.Join(sys, "partition")); err == nil {
 		return fmt.Errorf("%s is a partition, not a whole disk", path)
-	}
-	if used, err := mountedFrom(real); err != nil {
-		return err
-	} else if used != "" {
-		return fmt.Errorf("%s is mounted: unmount %s first", path, used)
 	}
 	removable, err := os.ReadFile(filepath.Join(sys, "removable"))
 	if err != nil {
@@ -80,7 +85,11 @@ func checkTarget(path string) error {
 }
 
 // mountedFrom is the first mount point of a disk or one of its partitions.
-func mountedFrom(device string) (string, error) {
+func mountedFrom(path string) (string, error) {
+	device, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return "", err
+	}
 	f, err := os.Open("/proc/self/mounts")
 	if err != nil {
 		return "", err

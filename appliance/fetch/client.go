@@ -51,10 +51,11 @@ func NewClient() *http.Client {
 // link-local one with its zone, http://[fe80::1%25eth0]:8080), perhaps a path.
 func ParseBase(text string) (*url.URL, error) {
 	u, err := url.Parse(text)
-	if err != nil {
-		return nil, fmt.Errorf("reading the provider's address: %w", err)
-	}
 	switch {
+	case err != nil && !strings.Contains(text, "://"):
+		return nil, fmt.Errorf("provider %.100q: an address begins with http:// or https://", text)
+	case err != nil:
+		return nil, fmt.Errorf("reading the provider's address: %w", err)
 	case u.Scheme != "http" && u.Scheme != "https":
 		return nil, fmt.Errorf("provider %.100q: an address begins with http:// or https://", text)
 	case u.Hostname() == "":

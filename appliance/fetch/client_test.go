@@ -7,7 +7,9 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -186,6 +188,69 @@ func FuzzContentRange(f *testing.F) {
 		first, last, total, ok := contentRange(text)
 		if ok && (first < 0 || first > last || total != -1 && last >= total) {
 			t.Errorf("contentRange(%q) = %d, %d, %d", text, first, last, total)
+		}
+	})
+}
+
+// A crowd that never answers does not make the honest one wait its turn.
+func TestOffersAmongSilentProviders(t *testing.T) {
+	signer := storetest.NewSigner(t)
+	r := signer.Release(t, "stable", "x86_64", 7, storetest.Sizes)
+	asked := make(chan struct{})
+	crowd := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case <-asked:
+			http.NotFound(w, r)
+		case <-r.Context().Done():
+		}
+	})
+	var urls []string
+	for range 40 {
+		urls = append(urls, serve(t, crowd))
+	}
+	good := honest(t, signer, r)
+	once := sync.OnceFunc(func() { close(asked) })
+	urls = append(urls, serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		once()
+		good.ServeHTTP(w, r)
+	})))
+	offers := Offers(t.Context(), urls, signer.Root, trust.Policy{Channel: "stable", Arch: "x86_64", Now: time.Now()})
+	if last := offers[len(offers)-1]; last.Err != nil || last.Release.Digest() != r.Digest() {
+		t.Errorf("the honest one: %v", last.Err)
+	}
+	for _, o := range offers[:40] {
+		if trust.CodeOf(o.Err) != trust.Unreachable {
+			t.Errorf("one of the crowd was waited for: %v", o.Err)
+		}
+	}
+}
+
+func TestAnAddressWithoutItsScheme(t *testing.T) {
+	for _, text := range []string{"192.0.2.1:8080", "localhost:8080", "mirror.example", "[::1]:8080"} {
+		if _, err := ParseBase(text); err == nil || !strings.Contains(err.Error(), "begins with http://") {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
+// Whatever an address of a provider looks like, what is asked is on that host,
+// over http or https, and what it is told carries no name and no password.
+func FuzzParseBase(f *testing.F) {
+	for _, text := range []string{"http://[fe80::1%25eth0]:8080", "https://example.org/phase/", "http://a:b@c", "file:///etc/passwd", "http://h?x", "http://h/%2e%2e/"} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		base, err := ParseBase(text)
+		if err != nil {
+			return
+		}
+		u, err := url.Parse(base.JoinPath("stable", "x86_64", "manifest.json").String()) // as a request does
+		if err != nil {
+			return
+		}
+		if (u.Scheme != "http" && u.Scheme != "https") || u.Host != base.Host || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" ||
+			!strings.HasSuffix(u.Path, "/stable/x86_64/manifest.json") {
+			t.Errorf("%q leads to %q", text, u)
 		}
 	})
 }

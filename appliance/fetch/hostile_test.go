@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -166,6 +167,25 @@ func TestReleaseHostileAlone(t *testing.T) {
 				t.Errorf("the provider was dropped for %v, want the code %q", d, c.code)
 			}
 		})
+	}
+}
+
+// Who gives no answer in time is asked once: a second wait would take as long
+// again.
+func TestReleaseSilentProviderIsAskedOnce(t *testing.T) {
+	signer := storetest.NewSigner(t)
+	r := signer.Release(t, "stable", "x86_64", 7, sameSizes)
+	var asked atomic.Int64
+	url := serve(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		asked.Add(1)
+		<-r.Context().Done()
+	}))
+	client := NewClient()
+	// The client's own wait ends before the fetch's patience does.
+	client.Transport.(*http.Transport).ResponseHeaderTimeout = 50 * time.Millisecond
+	_, err := Release(t.Context(), r.Verified, []string{url}, newMemory(), Options{Client: client, pause: time.Millisecond})
+	if trust.CodeOf(err) != trust.Slow || asked.Load() != 1 {
+		t.Errorf("it ended with %v after %d requests", err, asked.Load())
 	}
 }
 

@@ -16,8 +16,9 @@ type Offer struct {
 }
 
 // asksAtOnce bounds how many providers are asked at the same time: a segment
-// may hold thousands that claim to be one.
-const asksAtOnce = 16
+// may hold thousands that claim to be one, and some tens that are silent should
+// not make an honest one wait for its turn.
+const asksAtOnce = 64
 
 // Offers asks every provider for its manifest, at the same time, and holds
 // each answer against the root and the policy. The result is in the order of

@@ -173,7 +173,8 @@ func (p *pool) give(ctx context.Context, s *segment, err error) (pause time.Dura
 		if got >= progressWorth && !s.artifact.solo {
 			who.failures = 0
 		}
-		if who.failures++; who.failures > retries {
+		// Who did not answer in time would take as long once more.
+		if who.failures++; who.failures > retries || refusal.Code == trust.Slow {
 			who.drop(refusal)
 			break
 		}

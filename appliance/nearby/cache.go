@@ -20,7 +20,7 @@ import (
 // Caps on what strangers can make a browser remember.
 const (
 	maxRecords   = 256 // in a message
-	maxSources   = 256 // who are remembered; the one silent longest goes first
+	maxSources   = 256 // who are remembered; the one that came last goes first
 	maxInstances = 32  // of one source
 	maxHosts     = 32  // of one source
 	maxAddresses = 16  // of one host
@@ -63,7 +63,7 @@ type sourceKey struct {
 // source is all that one sender said and that still holds. Nothing of one
 // source completes or replaces anything of another.
 type source struct {
-	heard     time.Time
+	since     time.Time                        // first heard
 	instances map[string]*instance             // by full name, lower case
 	hosts     map[string]map[netip.Addr]expiry // by full name, lower case
 	askedAt   time.Time                        // when the missing was last asked for
@@ -134,23 +134,25 @@ func relevant(rr dns.RR) bool {
 	return name == Service || strings.HasSuffix(name, "."+Service)
 }
 
+// source returns who speaks, new if it has not been heard before. When there
+// are too many, whoever came last makes room: senders are easily made up, and a
+// crowd of them may push out one another, and not those who were here before.
 func (c *cache) source(now time.Time, key sourceKey) *source {
 	s, ok := c.sources[key]
 	if !ok {
 		if len(c.sources) >= maxSources {
-			var oldest sourceKey
+			var last sourceKey
 			var at time.Time
 			for k, o := range c.sources {
-				if at.IsZero() || o.heard.Before(at) {
-					oldest, at = k, o.heard
+				if o.since.After(at) {
+					last, at = k, o.since
 				}
 			}
-			delete(c.sources, oldest)
+			delete(c.sources, last)
 		}
-		s = &source{instances: make(map[string]*instance), hosts: make(map[string]map[netip.Addr]expiry)}
+		s = &source{since: now, instances: make(map[string]*instance), hosts: make(map[string]map[netip.Addr]expiry)}
 		c.sources[key] = s
 	}
-	s.heard = now
 	return s
 }
 

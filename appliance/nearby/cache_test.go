@@ -194,6 +194,34 @@ func TestMemoryIsBounded(t *testing.T) {
 	}
 }
 
+// TestCrowdPushesNobodyOut: those who were heard before a crowd of made-up
+// senders are still known, and who comes after it becomes known.
+func TestCrowdPushesNobodyOut(t *testing.T) {
+	c := newCache()
+	hear := func(at int, addr, name string) {
+		config := someConfig("d")
+		config.Name = name
+		hearAll(t, c, testTime.Add(time.Duration(at)*time.Millisecond), addr, config, prefixes("fe80::1/64"), ttl)
+	}
+	hear(0, "fe80::a", "phase-before")
+	for i := range 3 * maxSources {
+		hear(1+i, netip.AddrFrom16([16]byte{0xfe, 0x80, 13: 1, 14: byte(i >> 8), 15: byte(i)}).String(), fmt.Sprintf("phase-%d", i))
+	}
+	hear(1000, "fe80::b", "phase-after")
+	for _, addr := range []string{"fe80::a", "fe80::b"} {
+		known := false
+		for key := range c.sources {
+			known = known || key.addr == netip.MustParseAddr(addr)
+		}
+		if !known {
+			t.Errorf("%s is forgotten", addr)
+		}
+	}
+	if len(c.sources) != maxSources {
+		t.Errorf("%d sources", len(c.sources))
+	}
+}
+
 // TestManyInstancesFitFrames: each message stays whole and small, and together
 // they say everything.
 func TestManyInstancesFitFrames(t *testing.T) {
@@ -253,7 +281,11 @@ func FuzzHear(f *testing.F) {
 		hearAll(t, c, testTime, "fe80::77", someConfig("e"), prefixes("fe80::77/64"), ttl)
 		if msg, err := parse(data); err == nil {
 			c.hear(testTime, 2, netip.MustParseAddr("fe80::1"), msg)
-			asked(msg, announcements(someConfig("d"), testIface.Addresses, ttl))
+			if said := announcements(someConfig("d"), testIface.Addresses, ttl); asked(msg, said) {
+				if answer, err := oneShot(msg, said).Pack(); err == nil && len(answer) > maxPacket {
+					t.Errorf("an answer of %d bytes", len(answer))
+				}
+			}
 		}
 		c.expire(testTime)
 		honest := false

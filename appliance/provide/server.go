@@ -87,7 +87,7 @@ func (s *shed) see(c net.Conn, state http.ConnState) {
 }
 
 // Serve answers on a listener until ctx ends, then lets requests at work finish
-// for at most drain. It returns nil after such an end.
+// for at most drain. It returns nil after such an end. A server is served once.
 func Serve(ctx context.Context, srv *http.Server, ln net.Listener, drain time.Duration) error {
 	stopped := make(chan error, 1)
 	stop := context.AfterFunc(ctx, func() {
@@ -101,7 +101,7 @@ func Serve(ctx context.Context, srv *http.Server, ln net.Listener, drain time.Du
 		}
 		stopped <- err
 	})
-	err := srv.Serve(ln)
+	err := srv.Serve(refusing(srv, ln))
 	if stop() {
 		return err // it ended by itself
 	}

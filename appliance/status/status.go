@@ -274,7 +274,8 @@ func writeJSON(w http.ResponseWriter, code int, v any) {
 // wantsHTML says whether text/html is asked for by name and not put behind
 // JSON (RFC 9110, section 12.5.1). "*/*" alone, as curl sends it, is not.
 func wantsHTML(accept []string) bool {
-	html, other := 0.0, 0.0
+	html, other, said := 0.0, 0.0, 0 // said: how narrowly JSON was spoken of
+	json := []string{"*/*", "application/*", "application/json"}
 	for part := range strings.SplitSeq(strings.Join(accept, ","), ",") {
 		fields := strings.Split(part, ";")
 		quality := 1.0
@@ -287,8 +288,11 @@ func wantsHTML(accept []string) bool {
 		switch kind := strings.ToLower(strings.TrimSpace(fields[0])); {
 		case slices.Contains([]string{"text/html", "application/xhtml+xml", "text/*"}, kind):
 			html = max(html, quality)
-		case kind == "application/json":
-			other = max(other, quality)
+		case slices.Contains(json, kind):
+			// The narrower range counts: "application/json;q=0, */*" is no JSON.
+			if narrow := slices.Index(json, kind) + 1; narrow > said {
+				other, said = quality, narrow
+			}
 		}
 	}
 	return html > 0 && html >= other

@@ -7,8 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -85,10 +85,16 @@ func (b *Blob) close() { b.content.Close() }
 const hashChunk = 1 << 20
 
 // open hashes what a source gives and compares it with what the manifest says.
-func open(ctx context.Context, name string, want release.Artifact, source Source) (*Blob, error) {
+// If held, which may be nil, is of the same digest and the source gives the
+// very same file, held is the answer and nothing is hashed.
+func open(ctx context.Context, name string, want release.Artifact, source Source, held *Blob) (*Blob, error) {
 	content, err := source()
 	if err != nil {
 		return nil, fmt.Errorf("opening its %s: %w", name, err)
+	}
+	if held != nil && held.size == want.Size && same(held.content, content) && held.Intact() {
+		content.Close()
+		return held, nil
 	}
 	refuse := func(code trust.Code, format string, args ...any) (*Blob, error) {
 		content.Close()
@@ -97,23 +103,11 @@ func open(ctx context.Context, name string, want release.Artifact, source Source
 	if size, exact := content.Size(); size < want.Size || exact && size != want.Size {
 		return refuse(trust.Size, "%s has %s (%d bytes), the manifest says %d bytes", name, ui.Bytes(size), size, want.Size)
 	}
-	sum := sha256.New()
-	for off := int64(0); off < want.Size; {
-		if err := ctx.Err(); err != nil {
-			content.Close()
-			return nil, fmt.Errorf("hashing its %s: %w", name, err)
-		}
-		n, err := io.Copy(sum, io.NewSectionReader(content, off, min(hashChunk, want.Size-off)))
-		if err == nil && n == 0 {
-			err = io.ErrUnexpectedEOF
-		}
-		if err != nil {
-			content.Close()
-			return nil, fmt.Errorf("hashing its %s: %w", name, err)
-		}
-		off += n
+	digest, err := hash(ctx, content, want.Size)
+	if err != nil {
+		content.Close()
+		return nil, fmt.Errorf("hashing its %s: %w", name, err)
 	}
-	digest := release.Digest(sum.Sum(nil))
 	if digest != want.SHA256 {
 		return refuse(trust.Digest, "%s is %s, the manifest says %s", name, digest, want.SHA256)
 	}
@@ -122,6 +116,45 @@ func open(ctx context.Context, name string, want release.Artifact, source Source
 		return nil, fmt.Errorf("hashing its %s: %w", name, ErrChanged)
 	}
 	return &Blob{content: content, size: want.Size, digest: digest}, nil
+}
+
+// hash is the SHA-256 of the first size bytes of a content.
+func hash(ctx context.Context, content Content, size int64) (release.Digest, error) {
+	sum := sha256.New()
+	for off := int64(0); off < size; {
+		if err := ctx.Err(); err != nil {
+			return release.Digest{}, err
+		}
+		n, err := io.Copy(sum, io.NewSectionReader(content, off, min(hashChunk, size-off)))
+		if err == nil && n == 0 {
+			err = io.ErrUnexpectedEOF
+		}
+		if err != nil {
+			return release.Digest{}, err
+		}
+		off += n
+	}
+	return release.Digest(sum.Sum(nil)), nil
+}
+
+// rehash looks again at a blob that is not intact: a link made to its file, a
+// new name or new permissions change nothing of its bytes. It reports whether
+// the blob is what it was; one that is not stays as it is, not intact.
+func (b *Blob) rehash(ctx context.Context) bool {
+	f, ok := b.content.(*file)
+	if !ok {
+		return false
+	}
+	before, err := f.look()
+	if err != nil || before.Size != b.size {
+		return false
+	}
+	digest, err := hash(ctx, f, b.size)
+	if err != nil || digest != b.digest {
+		return false
+	}
+	f.seen.Store(&before)
+	return f.Intact()
 }
 
 // Bytes is a Source of bytes in memory, which the caller leaves alone.
@@ -153,46 +186,89 @@ type file struct {
 	*os.File
 	size   int64
 	device bool
-	mtime  time.Time
+	seen   atomic.Pointer[syscall.Stat_t] // before its bytes were hashed
 }
 
+// rest is how long a file must have been left alone before it is hashed. The
+// clock of file times ticks every few milliseconds: two changes within one
+// tick look like one.
+const rest = 20 * time.Millisecond
+
 // openFile opens without waiting (a FIFO would wait for its writer) and keeps
-// what tells a later change: size and modification time of the open file. A
-// file renamed or unlinked away goes on being what it was.
+// what tells a later change. A file renamed over or unlinked goes on being what
+// it was.
 func openFile(open func(flag int) (*os.File, error)) (Content, error) {
 	f, err := open(os.O_RDONLY | syscall.O_NONBLOCK | syscall.O_NOCTTY)
 	if err != nil {
 		return nil, err
 	}
-	info, err := f.Stat()
-	if err != nil {
+	c := &file{File: f}
+	if err := c.begin(); err != nil {
 		f.Close()
 		return nil, err
-	}
-	c := &file{File: f, size: info.Size(), mtime: info.ModTime()}
-	switch mode := info.Mode(); {
-	case mode.IsRegular():
-	case mode&fs.ModeDevice != 0 && mode&fs.ModeCharDevice == 0:
-		c.device = true
-		if c.size, err = f.Seek(0, io.SeekEnd); err != nil {
-			f.Close()
-			return nil, err
-		}
-	default:
-		f.Close()
-		return nil, fmt.Errorf("%s is neither a regular file nor a block device", f.Name())
 	}
 	return c, nil
 }
 
+func (f *file) begin() error {
+	st, err := f.look()
+	if err != nil {
+		return err
+	}
+	switch st.Mode & syscall.S_IFMT {
+	case syscall.S_IFREG:
+		if changed := time.Unix(st.Ctim.Unix()); time.Since(changed) < rest {
+			time.Sleep(rest)
+			if st, err = f.look(); err != nil {
+				return err
+			}
+		}
+		f.size = st.Size
+	case syscall.S_IFBLK:
+		f.device = true
+		if f.size, err = f.Seek(0, io.SeekEnd); err != nil {
+			return err
+		}
+	default:
+		return fmt.Errorf("%s is neither a regular file nor a block device", f.Name())
+	}
+	f.seen.Store(&st)
+	return nil
+}
+
+func (f *file) look() (st syscall.Stat_t, err error) {
+	info, err := f.Stat()
+	if err != nil {
+		return st, err
+	}
+	return *info.Sys().(*syscall.Stat_t), nil
+}
+
 func (f *file) Size() (int64, bool) { return f.size, !f.device }
 
+// Intact compares size and times. The modification time alone would not do:
+// whoever writes a file may set it back, and cp -p does. The time of the last
+// change of the inode cannot be set, but it moves too when the file loses a
+// name. One that has no name left is opened by nobody any more.
 func (f *file) Intact() bool {
 	if f.device {
 		// A mounted partition's node says nothing of its content; the one
 		// used here is the read-only root file system.
 		return true
 	}
-	info, err := f.Stat()
-	return err == nil && info.Size() == f.size && info.ModTime().Equal(f.mtime)
+	was := f.seen.Load()
+	is, err := f.look()
+	return err == nil && is.Size == was.Size && is.Mtim == was.Mtim && (is.Ctim == was.Ctim || is.Nlink == 0)
+}
+
+// same says whether two contents are one file, so that what is known of the
+// first holds for the second.
+func same(a, b Content) bool {
+	x, ok := a.(*file)
+	y, also := b.(*file)
+	if !ok || !also {
+		return false
+	}
+	s, t := x.seen.Load(), y.seen.Load()
+	return s.Dev == t.Dev && s.Ino == t.Ino
 }

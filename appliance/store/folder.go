@@ -24,6 +24,9 @@ type Problem struct {
 	// Path below the folder.
 	Path string
 	Err  error
+	// Held says that what was there before is still held: it is served from
+	// files that are open, and no other program could serve it from the folder.
+	Held bool
 }
 
 func (p Problem) String() string { return p.Path + ": " + p.Err.Error() }
@@ -44,6 +47,7 @@ type slot struct {
 	stamp   string
 	held    release.Digest // zero: nothing
 	problem error
+	gone    bool // its manifest was not there at the last look
 }
 
 // NewFolder prepares to fill s from dir with what verifies under root. Nothing
@@ -55,8 +59,8 @@ func NewFolder(s *Store, dir *os.Root, root trust.Root) *Folder {
 
 // Scan brings the store up to date with the folder and returns what is wrong
 // in it; what has not changed since the last Scan is not hashed again. A
-// release whose files were renamed away stays held until its successor is
-// whole, one whose files were changed in place does not. Only channels and
+// release whose files were replaced by others stays held until its successor
+// is whole, one whose bytes were changed in place does not. Only channels and
 // arches that want names are looked at, all of them where it is empty.
 func (f *Folder) Scan(ctx context.Context, channels, arches []string) []Problem {
 	problems := f.scanRoots()
@@ -64,46 +68,28 @@ func (f *Folder) Scan(ctx context.Context, channels, arches []string) []Problem 
 		for _, arch := range arches {
 			where := path.Join(channel, arch)
 			if err := f.scanSlot(ctx, where, channel, arch); err != nil {
-				problems = append(problems, Problem{where, err})
+				problems = append(problems, Problem{where, err, !f.slots[where].held.IsZero()})
 			}
 		}
 	}
 	return problems
 }
 
-// Watch scans every interval until ctx ends, and reports problems that are new.
-func (f *Folder) Watch(ctx context.Context, interval time.Duration, channels, arches []string, report func(Problem)) {
+// Watch scans every interval until ctx ends, and reports what is wrong each
+// time, an empty list when nothing is.
+func (f *Folder) Watch(ctx context.Context, interval time.Duration, channels, arches []string, report func([]Problem)) {
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
-	var known []string
-	for _, p := range f.problems() {
-		known = append(known, p.String())
-	}
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
-		var now []string
-		for _, p := range f.Scan(ctx, channels, arches) {
-			now = append(now, p.String())
-			if !slices.Contains(known, p.String()) && ctx.Err() == nil {
-				report(p)
-			}
-		}
-		known = now
-	}
-}
-
-func (f *Folder) problems() []Problem {
-	var all []Problem
-	for where, s := range f.slots {
-		if s.problem != nil {
-			all = append(all, Problem{where, s.problem})
+		if problems := f.Scan(ctx, channels, arches); ctx.Err() == nil {
+			report(problems)
 		}
 	}
-	return all
 }
 
 func (f *Folder) scanSlot(ctx context.Context, where, channel, arch string) error {
@@ -113,16 +99,22 @@ func (f *Folder) scanSlot(ctx context.Context, where, channel, arch string) erro
 		f.slots[where] = s
 	}
 	if !s.held.IsZero() {
-		f.dropChanged(where, s)
+		f.dropChanged(ctx, s)
 	}
 	stamp := f.stamp(where)
+	if stamp == "" {
+		// Whoever replaces a release takes its manifest away first: what is held
+		// goes when it is still not there at the next look.
+		if s.held.IsZero() || s.gone {
+			f.store.Remove(s.held)
+			*s = slot{}
+		}
+		s.gone = !s.held.IsZero()
+		return nil
+	}
+	s.gone = false
 	if stamp == s.stamp {
 		return s.problem
-	}
-	if stamp == "" {
-		f.store.Remove(s.held)
-		*s = slot{}
-		return nil
 	}
 	held, err := f.load(ctx, where, channel, arch, s.held)
 	if ctx.Err() != nil {
@@ -140,12 +132,9 @@ func (f *Folder) scanSlot(ctx context.Context, where, channel, arch string) erro
 }
 
 // dropChanged stops listing a release whose bytes were changed in place.
-func (f *Folder) dropChanged(where string, s *slot) {
+func (f *Folder) dropChanged(ctx context.Context, s *slot) {
 	for _, r := range f.store.Releases() {
-		if r.Digest() != s.held {
-			continue
-		}
-		if _, ok := r.Intact(); !ok {
+		if r.Digest() == s.held && !r.rehash(ctx) && ctx.Err() == nil {
 			f.store.Remove(s.held)
 			*s = slot{}
 		}
@@ -198,11 +187,11 @@ func (f *Folder) stamp(where string) string {
 			fmt.Fprintf(&b, "%s %v\n", name, err)
 			continue
 		}
-		inode := uint64(0)
-		if st, ok := info.Sys().(*syscall.Stat_t); ok {
-			inode = st.Ino
+		var st syscall.Stat_t
+		if sys, ok := info.Sys().(*syscall.Stat_t); ok {
+			st = *sys
 		}
-		fmt.Fprintf(&b, "%s %d %d %d\n", name, info.Size(), info.ModTime().UnixNano(), inode)
+		fmt.Fprintf(&b, "%s %d %d %d %d\n", name, info.Size(), info.ModTime().UnixNano(), st.Ctim.Nano(), st.Ino)
 	}
 	return b.String()
 }
@@ -227,7 +216,7 @@ func (f *Folder) scanRoots() []Problem {
 		where := path.Join("root", name)
 		data, err := readFile(f.dir, where)
 		if err != nil {
-			problems = append(problems, Problem{where, err})
+			problems = append(problems, Problem{Path: where, Err: err})
 			continue
 		}
 		r, err := trust.ParseRoot(data)
@@ -235,7 +224,7 @@ func (f *Folder) scanRoots() []Problem {
 			err = fmt.Errorf("it is version %d; rename it", r.Version())
 		}
 		if err != nil {
-			problems = append(problems, Problem{where, err})
+			problems = append(problems, Problem{Path: where, Err: err})
 			continue
 		}
 		f.store.AddRoot(r)

@@ -64,6 +64,17 @@ func (r Release) Intact() (artifact string, ok bool) {
 	return "", true
 }
 
+// rehash looks again at artifacts that are not intact, and reports whether all
+// bytes are what they were.
+func (r Release) rehash(ctx context.Context) bool {
+	for _, b := range r.artifacts {
+		if !b.Intact() && !b.rehash(ctx) {
+			return false
+		}
+	}
+	return true
+}
+
 // Store is a set of releases held, safe for use by many at once. Its zero
 // value is not ready; see New.
 type Store struct {
@@ -105,18 +116,19 @@ func (s *Store) put(ctx context.Context, v trust.Verified, sources map[string]So
 	next := Release{verified: v, document: newDocument(v.Envelope()), artifacts: map[string]*Blob{}}
 	for _, name := range slices.Sorted(maps.Keys(m.Artifacts)) {
 		want := m.Artifacts[name]
-		if held, ok := s.Blob(want.SHA256); ok && held.size == want.Size {
+		held, known := s.Blob(want.SHA256)
+		source, ok := sources[name]
+		switch {
+		case ok:
+		case known && held.size == want.Size:
 			next.artifacts[name] = held
 			continue
-		}
-		source, ok := sources[name]
-		if !ok {
-			if slices.Contains(release.Required, name) {
-				return fmt.Errorf("holding %s version %d: no source for its %s", m.Channel, m.Version, name)
-			}
+		case slices.Contains(release.Required, name):
+			return fmt.Errorf("holding %s version %d: no source for its %s", m.Channel, m.Version, name)
+		default:
 			continue
 		}
-		blob, err := open(ctx, name, want, source)
+		blob, err := open(ctx, name, want, source, held)
 		if err != nil {
 			next.closeUnless(s)
 			return fmt.Errorf("holding %s/%s version %d: %w", m.Channel, m.Arch, m.Version, err)

@@ -13,7 +13,7 @@ const (
 	recheck      = 5 * time.Minute  // an answer holds this long
 	firstRetry   = 5 * time.Second  // after the first time it could not be asked
 	longestRetry = 2 * time.Minute  // however often it could not
-	maxProviders = 256              // more than any segment has; the oldest heard goes
+	maxProviders = 256              // more than any segment has; see makeRoom
 	forgetAfter  = 30 * time.Minute // not heard of for so long
 	firstPause   = 10 * time.Second // after a download that came to nothing
 	longestPause = 5 * time.Minute
@@ -27,11 +27,13 @@ type book struct {
 // provider is one announcement, or one URL the owner named.
 type provider struct {
 	key    string
-	urls   []string // bases, in the order to try
-	hint   uint64   // version it says it has
-	fixed  bool     // named by the owner: never forgotten
-	failed bool     // could not be asked, or what it answered was refused
-	heard  time.Time
+	source string    // who announced it
+	urls   []string  // bases, in the order to try
+	hint   uint64    // version it says it has
+	fixed  bool      // named by the owner: never forgotten
+	failed bool      // could not be asked, or what it answered was refused
+	first  time.Time // heard of it
+	heard  time.Time // last
 	next   time.Time // when to ask (again)
 	retry  time.Duration
 	asking bool
@@ -48,38 +50,34 @@ type provider struct {
 func newBook() *book { return &book{providers: map[string]*provider{}} }
 
 // hear notes that a provider is there. A new one, or one that says something
-// new, is to be asked at once.
-func (b *book) hear(key string, urls []string, hint uint64, fixed bool, now time.Time) {
-	p := b.providers[key]
+// new, is to be asked at once. One that is fixed was named by the owner.
+func (b *book) hear(a Announcement, fixed bool, now time.Time) {
+	p := b.providers[a.Key]
 	if p == nil {
 		b.makeRoom()
-		p = &provider{key: key, next: now}
-		b.providers[key] = p
+		p = &provider{key: a.Key, source: cmp.Or(a.Source, a.Key), next: now, first: now}
+		b.providers[a.Key] = p
 	}
-	if p.hint != hint || !slices.Equal(p.urls, urls) {
+	if p.hint != a.Version || !slices.Equal(p.urls, a.URLs) {
 		p.next, p.retry, p.again = now, 0, p.asking
 	}
-	p.urls, p.hint, p.fixed, p.heard = slices.Clone(urls), hint, fixed, now
+	p.urls, p.hint, p.fixed, p.heard = slices.Clone(a.URLs), a.Version, fixed, now
 }
 
-// makeRoom forgets somebody when the book is full: of those who failed, then
-// of those not asked yet, then of all, whoever was heard longest ago. A crowd
-// of strangers thus pushes out no provider that has something good.
+// makeRoom forgets somebody when the book is full. Those who failed go first,
+// the one not heard for longest before the others. Then those not asked yet, of
+// the source that announces most of them, and of these the latest: a crowd of
+// strangers pushes out its own, and nobody who was there before. Last come those
+// who have something good.
 func (b *book) makeRoom() {
-	rank := func(p *provider) int {
-		switch {
-		case p.failed:
-			return 0
-		case p.offer == nil:
-			return 1
-		default:
-			return 2
-		}
-	}
 	for len(b.providers) >= maxProviders {
+		crowd := map[string]int{}
+		for _, p := range b.providers {
+			crowd[p.source]++
+		}
 		var out *provider
 		for _, p := range b.providers {
-			if !p.fixed && (out == nil || cmp.Or(cmp.Compare(rank(p), rank(out)), p.heard.Compare(out.heard)) < 0) {
+			if !p.fixed && (out == nil || rather(p, out, crowd)) {
 				out = p
 			}
 		}
@@ -90,9 +88,30 @@ func (b *book) makeRoom() {
 	}
 }
 
-// due returns the providers to ask now, those that have not failed first and
-// of them the best hint first, and when to look again at the latest. Whoever
-// keeps failing waits behind everyone else, however new a release it promises.
+// rather says whether x is to be forgotten rather than y.
+func rather(x, y *provider, crowd map[string]int) bool {
+	rank := func(p *provider) int {
+		switch {
+		case p.failed:
+			return 0
+		case p.offer == nil:
+			return 1
+		default:
+			return 2
+		}
+	}
+	order := cmp.Compare(rank(x), rank(y))
+	if order == 0 && rank(x) == 1 {
+		order = cmp.Or(cmp.Compare(crowd[y.source], crowd[x.source]), y.first.Compare(x.first))
+	}
+	return cmp.Or(order, x.heard.Compare(y.heard), cmp.Compare(x.key, y.key)) < 0
+}
+
+// due returns the providers to ask now, in order, and when to look again at the
+// latest. Whoever keeps failing waits behind everyone else, however new a
+// release it promises, and nobody's second announcement comes before another's
+// first. Among these the best hint and the longest wait take turns: by its hint
+// alone a crowd that promises much would always be ahead.
 func (b *book) due(now time.Time) (ask []*provider, wake time.Time) {
 	wake = now.Add(recheck)
 	for key, p := range b.providers {
@@ -108,10 +127,31 @@ func (b *book) due(now time.Time) (ask []*provider, wake time.Time) {
 			ask = append(ask, p)
 		}
 	}
-	slices.SortFunc(ask, func(x, y *provider) int {
-		return cmp.Or(cmp.Compare(x.retry, y.retry), cmp.Compare(y.hint, x.hint), cmp.Compare(x.key, y.key))
-	})
-	return ask, wake
+	return inTurns(ask), wake
+}
+
+func inTurns(ask []*provider) []*provider {
+	hint := func(x, y *provider) int { return cmp.Or(cmp.Compare(y.hint, x.hint), cmp.Compare(x.key, y.key)) }
+	slices.SortFunc(ask, hint)
+	turn, seen := map[*provider]int{}, map[string]int{}
+	for _, p := range ask {
+		turn[p] = seen[p.source]
+		seen[p.source]++
+	}
+	fair := func(x, y *provider) int { return cmp.Or(cmp.Compare(x.retry, y.retry), cmp.Compare(turn[x], turn[y])) }
+	byHint, byWait := slices.Clone(ask), slices.Clone(ask)
+	slices.SortFunc(byHint, func(x, y *provider) int { return cmp.Or(fair(x, y), hint(x, y)) })
+	slices.SortFunc(byWait, func(x, y *provider) int { return cmp.Or(fair(x, y), x.first.Compare(y.first), hint(x, y)) })
+	list, in := make([]*provider, 0, len(ask)), map[*provider]bool{}
+	for i := range ask {
+		for _, p := range []*provider{byHint[i], byWait[i]} {
+			if !in[p] {
+				in[p] = true
+				list = append(list, p)
+			}
+		}
+	}
+	return list
 }
 
 // answered notes what came of asking. It returns whether err is news.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -18,9 +19,9 @@ func TestCrowd(t *testing.T) {
 	b := newBook()
 	now := day
 	for i := range 100 {
-		b.hear(fmt.Sprintf("silent %d", i), []string{"http://silent"}, 1<<53-1, false, now)
+		b.hear(Announcement{Key: fmt.Sprintf("silent %d", i), URLs: []string{"http://silent"}, Version: 1<<53 - 1}, false, now)
 	}
-	b.hear("honest", []string{"http://honest"}, 20, false, now)
+	b.hear(Announcement{Key: "honest", URLs: []string{"http://honest"}, Version: 20}, false, now)
 	for asked, round := 0, 0; ; round++ {
 		due, _ := b.due(now)
 		if len(due) == 0 || round > 200/askers {
@@ -42,10 +43,47 @@ func TestCrowd(t *testing.T) {
 	honest := b.providers["honest"]
 	b.answered(honest, &Offer{Provider: "http://honest"}, nil, now)
 	for i := range 3 * maxProviders {
-		b.hear(fmt.Sprintf("crowd %d", i), nil, 99, false, now.Add(time.Duration(i)))
+		b.hear(Announcement{Key: fmt.Sprintf("crowd %d", i), URLs: nil, Version: 99}, false, now.Add(time.Duration(i)))
 	}
 	if b.providers["honest"] != honest {
 		t.Error("a crowd of strangers pushed out the provider that has something")
+	}
+}
+
+// TestFlood: a provider that nobody has asked yet is neither pushed out nor kept
+// waiting by a flood of announcements that promise more, whether one stranger
+// makes them all or seems to be many.
+func TestFlood(t *testing.T) {
+	for name, source := range map[string]func(i int) string{
+		"of one":  func(int) string { return "stranger" },
+		"of many": func(i int) string { return fmt.Sprintf("stranger %d", i) },
+	} {
+		for before := range 2 { // the honest one comes first, or after the flood
+			b, now := newBook(), day
+			flood := func() {
+				for i := range 4 * maxProviders {
+					now = now.Add(time.Millisecond)
+					b.hear(Announcement{Key: fmt.Sprintf("flood %d", i), Source: source(i), Version: 1<<53 - 1}, false, now)
+				}
+			}
+			if before == 1 {
+				flood()
+			}
+			now = now.Add(time.Millisecond)
+			b.hear(Announcement{Key: "honest", Source: "honest", Version: 20}, false, now)
+			if before == 0 || name == "of one" {
+				flood()
+			}
+			due, _ := b.due(now)
+			at := slices.IndexFunc(due, func(p *provider) bool { return p.key == "honest" })
+			// Behind a crowd of many that was there before, it must wait.
+			if late := before == 1 && name == "of many"; at < 0 || at >= askers && !late {
+				t.Errorf("flood %s, honest after it: %v: the honest one is number %d of %d", name, before == 1, at, len(due))
+			}
+			if len(due) != maxProviders {
+				t.Errorf("%d providers", len(due))
+			}
+		}
 	}
 }
 
@@ -55,7 +93,7 @@ func TestDropped(t *testing.T) {
 	h := newHouse(t, 1)
 	b := newBook()
 	for key, version := range map[string]uint64{"liar": 20, "honest": 19} {
-		b.hear(key, []string{"http://" + key}, version, false, day)
+		b.hear(Announcement{Key: key, URLs: []string{"http://" + key}, Version: version}, false, day)
 		b.answered(b.providers[key], &Offer{Provider: "http://" + key, Release: h.held(t, version, key)}, nil, day)
 	}
 	now := day

@@ -23,7 +23,8 @@ import (
 
 // Announcement is what a node hears of a provider: a hint, nothing more.
 type Announcement struct {
-	Key     string   // tells announcers apart; the same one again replaces it
+	Key     string   // tells announcements apart; the same one again replaces it
+	Source  string   // who made it, by address; empty: nobody made another one
 	URLs    []string // bases to ask, in order
 	Version uint64   // what it says it has
 }
@@ -121,7 +122,7 @@ func (u Updater) Run(ctx context.Context, heard <-chan Announcement) error {
 	defer cancel()
 	l := &loop{Updater: u, book: newBook(), answers: make(chan answer), done: make(chan outcome, 1)}
 	for _, url := range u.Providers {
-		l.book.hear(url, []string{url}, 0, true, time.Now())
+		l.book.hear(Announcement{Key: url, URLs: []string{url}}, true, time.Now())
 	}
 	l.show("looking")
 	floor, _ := u.floor()
@@ -137,7 +138,7 @@ func (u Updater) Run(ctx context.Context, heard <-chan Announcement) error {
 				heard = nil
 				continue
 			}
-			l.book.hear(a.Key, a.URLs, a.Version, false, time.Now())
+			l.book.hear(a, false, time.Now())
 		case a := <-l.answers:
 			l.asking--
 			l.judge(a)

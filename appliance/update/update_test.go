@@ -94,8 +94,8 @@ func TestChoose(t *testing.T) {
 func TestBook(t *testing.T) {
 	b := newBook()
 	now := day
-	b.hear("a", []string{"http://a"}, 5, false, now)
-	b.hear("b", []string{"http://b"}, 9, false, now)
+	b.hear(Announcement{Key: "a", URLs: []string{"http://a"}, Version: 5}, false, now)
+	b.hear(Announcement{Key: "b", URLs: []string{"http://b"}, Version: 9}, false, now)
 	due, _ := b.due(now)
 	if len(due) != 2 || due[0].key != "b" {
 		t.Fatalf("due = %v, want the best hint first", due)
@@ -124,16 +124,16 @@ func TestBook(t *testing.T) {
 		}
 	}
 	// Heard with another version: asked at once. Heard the same: not.
-	b.hear("b", []string{"http://b"}, 9, false, now)
+	b.hear(Announcement{Key: "b", URLs: []string{"http://b"}, Version: 9}, false, now)
 	if due, _ := b.due(now); len(due) != 0 {
 		t.Error("hearing the same again is no reason to ask")
 	}
-	b.hear("b", []string{"http://b"}, 10, false, now)
+	b.hear(Announcement{Key: "b", URLs: []string{"http://b"}, Version: 10}, false, now)
 	if due, _ := b.due(now); len(due) != 1 {
 		t.Error("a new version is a reason to ask at once")
 	}
 	for i := range 3 * maxProviders {
-		b.hear(strings.Repeat("x", i+1), nil, 0, false, now.Add(time.Duration(i)))
+		b.hear(Announcement{Key: strings.Repeat("x", i+1), URLs: nil, Version: 0}, false, now.Add(time.Duration(i)))
 	}
 	if len(b.providers) > maxProviders {
 		t.Errorf("strangers filled the book with %d providers", len(b.providers))

@@ -214,7 +214,17 @@ var ErrFormat = errors.New("not a partition table as Phase writes it")
 
 // Decode reads a front of HeadSectors that Encode wrote and returns the boot
 // loader with it.
-func Decode(head []byte) (t Table, loader []byte, err error) {
+func Decode(head []byte) (t Table, loader []byte, err error) { return decode(head, 0) }
+
+// DecodeTable is Decode for a disk whose first sector is not looked at: one that
+// was taken away so that nothing boots the disk meanwhile.
+func DecodeTable(head []byte) (Table, error) {
+	t, _, err := decode(head, SectorSize)
+	return t, err
+}
+
+// decode compares what it reads from an offset on.
+func decode(head []byte, from int) (t Table, loader []byte, err error) {
 	if len(head) < HeadSectors*SectorSize {
 		return Table{}, nil, fmt.Errorf("%w: too short", ErrFormat)
 	}
@@ -243,7 +253,7 @@ func Decode(head []byte) (t Table, loader []byte, err error) {
 	if err != nil {
 		return Table{}, nil, fmt.Errorf("%w: %w", ErrFormat, err)
 	}
-	if !bytes.Equal(again, head) {
+	if !bytes.Equal(again[from:], head[from:]) {
 		return Table{}, nil, fmt.Errorf("%w: damaged, or changed by another tool", ErrFormat)
 	}
 	return t, loader, nil

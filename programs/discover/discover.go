@@ -38,7 +38,11 @@ const (
 	askTime    = 4 * time.Second
 	asksAtOnce = 64
 	maxAsks    = 4096 // in one run
-	maxRoot    = 1 << 20
+	// Of these one source gets no more than its share, so that whoever
+	// announces much and answers nothing holds up only itself.
+	sourceAtOnce = 4
+	sourceAsks   = 64
+	maxRoot      = 1 << 20
 )
 
 type commandLine struct {
@@ -146,27 +150,56 @@ func (c *commandLine) look(ctx context.Context, root trust.Root) ([]Node, error)
 	if err != nil {
 		return nil, err
 	}
+	nodes := gather(asking, root, found, stop)
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	return nodes, nil
+}
+
+// gather asks whoever is found until all have answered or ctx ends; stop ends
+// the looking when there is more than can be asked.
+func gather(ctx context.Context, root trust.Root, found <-chan nearby.Found, stop func()) []Node {
 	client := fetch.NewClient()
 	defer client.CloseIdleConnections()
 	var mu sync.Mutex
 	nodes := make(map[string]Node)
 	turns := make(chan struct{}, asksAtOnce)
+	type source struct {
+		turns chan struct{}
+		asks  int
+	}
+	sources := make(map[string]*source)
 	var asks sync.WaitGroup
 	count := 0
 	for f := range found {
+		by := f.Interface + " " + f.Source.String()
+		from := sources[by]
+		if from == nil {
+			from = &source{turns: make(chan struct{}, sourceAtOnce)}
+			sources[by] = from
+		}
+		if from.asks++; from.asks > sourceAsks {
+			if from.asks == sourceAsks+1 {
+				slog.Warn("too many announcements of one sender: the rest is left out", "interface", f.Interface, "source", f.Source.String(), "asked", sourceAsks)
+			}
+			continue
+		}
 		if count++; count > maxAsks {
 			slog.Warn("too many announcements: the rest is left out", "asked", maxAsks)
 			stop()
 			break
 		}
 		asks.Go(func() {
-			select {
-			case turns <- struct{}{}:
-				defer func() { <-turns }()
-			case <-asking.Done():
-				return
+			for _, turn := range []chan struct{}{from.turns, turns} {
+				select {
+				case turn <- struct{}{}:
+					defer func() { <-turn }()
+				case <-ctx.Done():
+					return
+				}
 			}
-			one, cancel := context.WithTimeout(asking, askTime)
+			one, cancel := context.WithTimeout(ctx, askTime)
 			defer cancel()
 			n, err := ask(one, client, root, f)
 			if err != nil {
@@ -182,9 +215,6 @@ func (c *commandLine) look(ctx context.Context, root trust.Root) ([]Node, error)
 		})
 	}
 	asks.Wait()
-	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
-	}
 	list := make([]Node, 0, len(nodes))
 	for _, n := range nodes {
 		list = append(list, n)
@@ -192,7 +222,7 @@ func (c *commandLine) look(ctx context.Context, root trust.Root) ([]Node, error)
 	slices.SortFunc(list, func(a, b Node) int {
 		return cmp.Or(cmp.Compare(b.Version, a.Version), cmp.Compare(a.AnswerMS, b.AnswerMS), cmp.Compare(a.URL, b.URL))
 	})
-	return list, nil
+	return list
 }
 
 // ask takes the first of a node's addresses that answers.

@@ -9,9 +9,12 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -171,5 +174,52 @@ func TestUsage(t *testing.T) {
 		if code, _ := program.Code(err); code != 2 || errors.Is(err, program.ErrDone) {
 			t.Errorf("%v: %v, want a usage error", args, err)
 		}
+	}
+}
+
+// Whoever announces much and answers nothing keeps nobody else from being
+// asked.
+func TestOneSenderHoldsUpOnlyItself(t *testing.T) {
+	key := newKey(t)
+	rootText, err := os.ReadFile(writeRoot(t, key))
+	if err != nil {
+		t.Fatal(err)
+	}
+	root, err := trust.ParseRoot(rootText)
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked := make(chan struct{})
+	once := sync.OnceFunc(func() { close(asked) })
+	silent := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case <-asked:
+			http.NotFound(w, r)
+		case <-r.Context().Done():
+		}
+	}))
+	defer silent.Close()
+	h := give(manifest(t, key, 42))
+	honest := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		once()
+		h.ServeHTTP(w, r)
+	}))
+	defer honest.Close()
+	found := make(chan nearby.Found)
+	go func() {
+		defer close(found)
+		announce := func(url, source string, version uint64) {
+			found <- nearby.Found{Instance: "phase-" + source, Channel: "stable", Arch: "x86_64", Version: version, Interface: "eth0",
+				Source: netip.MustParseAddr(source), URLs: []string{url}}
+		}
+		for i := range uint64(maxAsks + 100) {
+			announce(silent.URL, "192.0.2.66", 100+i)
+		}
+		announce(honest.URL, "192.0.2.1", 42)
+	}()
+	began := time.Now()
+	nodes := gather(t.Context(), root, found, func() { t.Error("one sender ended the search") })
+	if len(nodes) != 1 || nodes[0].Version != 42 || time.Since(began) > askTime {
+		t.Errorf("found %+v after %v", nodes, time.Since(began))
 	}
 }

@@ -7,13 +7,16 @@ package fetch
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"phase/appliance/envelope"
@@ -84,6 +87,9 @@ func Run(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writ
 		if err != nil {
 			a.Code, a.Reason = trust.CodeOf(err), ui.Clean(err.Error())
 		}
+		if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+			a.Code = trust.Busy // no room
+		}
 		data, encoding := strictjson.MarshalIndent(a)
 		if encoding != nil {
 			return fmt.Errorf("printing the answer: %w", encoding)
@@ -129,7 +135,7 @@ func (c *commandLine) check() error {
 }
 
 func (c *commandLine) fetch(ctx context.Context, a *answer, stderr io.Writer) error {
-	data, err := readRoot(c.Root)
+	data, err := readDocument(c.Root)
 	if err != nil {
 		return fmt.Errorf("reading the root (name another with --root): %w", err)
 	}
@@ -137,14 +143,24 @@ func (c *commandLine) fetch(ctx context.Context, a *answer, stderr io.Writer) er
 	if err != nil {
 		return fmt.Errorf("reading the root %s: %w", c.Root, err)
 	}
+	if err := checkRoot(c.Output, root); err != nil {
+		return err
+	}
+	floor, err := c.floor(root)
+	if err != nil {
+		return err
+	}
 	providers := c.Provider
 	if len(providers) == 0 {
 		if providers, err = c.look(ctx); err != nil {
 			return err
 		}
 	}
-	best, sources, err := c.choose(ctx, root, providers, a)
+	best, sources, err := c.choose(ctx, root, floor, providers, a)
 	if err != nil {
+		if code := trust.CodeOf(err); floor.Valid() && (code == trust.Rollback || code == trust.Equivocation) {
+			err = fmt.Errorf("%w; %s holds version %d, so choose another folder for that one", err, c.Output, floor.Manifest().Version)
+		}
 		return err
 	}
 	m := best.Manifest()
@@ -177,12 +193,32 @@ func (c *commandLine) look(ctx context.Context) ([]string, error) {
 	return urls, nil
 }
 
+// floor is the release that the folder holds already: nothing from the network
+// may take it back to an older one. It is not valid when there is none, or none
+// that the root vouches for.
+func (c *commandLine) floor(root trust.Root) (trust.Verified, error) {
+	data, err := readDocument(filepath.Join(c.Output, c.Channel, c.Arch, release.ManifestFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return trust.Verified{}, nil
+	}
+	if err != nil {
+		return trust.Verified{}, fmt.Errorf("looking at what is there: %w", err)
+	}
+	held, err := root.VerifyHeld(data, c.Channel, c.Arch)
+	if err != nil {
+		slog.Warn("what the folder holds will be replaced", "reason", err.Error())
+	}
+	return held, nil
+}
+
 // choose asks every provider for its manifest and picks the newest that the
 // root vouches for; sources are those who offer exactly that one.
-func (c *commandLine) choose(ctx context.Context, root trust.Root, providers []string, a *answer) (trust.Verified, []string, error) {
-	offers := fetch.Offers(ctx, providers, root, trust.Policy{
-		Channel: c.Channel, Arch: c.Arch, Floor: c.Floor, Now: time.Now(),
-	})
+func (c *commandLine) choose(ctx context.Context, root trust.Root, floor trust.Verified, providers []string, a *answer) (trust.Verified, []string, error) {
+	policy := trust.Policy{Channel: c.Channel, Arch: c.Arch, Floor: c.Floor, Now: time.Now()}
+	if held := floor.Manifest().Version; floor.Valid() && held >= c.Floor {
+		policy.Floor, policy.FloorDigest = held, floor.Digest()
+	}
+	offers := fetch.Offers(ctx, providers, root, policy)
 	var best trust.Verified
 	var refused []error
 	for _, o := range offers {
@@ -200,7 +236,7 @@ func (c *commandLine) choose(ctx context.Context, root trust.Root, providers []s
 		return best, nil, context.Cause(ctx)
 	}
 	if !best.Valid() {
-		return best, nil, refused[0] // every one was refused; all are in the log
+		return best, nil, telling(refused) // all are in the log
 	}
 	var sources []string
 	for _, o := range offers {
@@ -216,6 +252,19 @@ func (c *commandLine) choose(ctx context.Context, root trust.Root, providers []s
 	return best, sources, nil
 }
 
+// telling is the refusal to end with when every provider was refused: what one
+// of them has says more than that another could not be asked.
+func telling(refused []error) error {
+	for _, err := range refused {
+		switch trust.CodeOf(err) {
+		case trust.Unreachable, trust.Slow, trust.Busy:
+		default:
+			return err
+		}
+	}
+	return refused[0]
+}
+
 // bring downloads what is not there yet, and writes the manifest last.
 func (c *commandLine) bring(ctx context.Context, best trust.Verified, sources []string, a *answer, stderr io.Writer) error {
 	m := best.Manifest()
@@ -226,6 +275,11 @@ func (c *commandLine) bring(ctx context.Context, best trust.Verified, sources []
 	if len(names) == 0 {
 		names = release.Required
 	}
+	unlock, err := lock(a.Folder)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	dst := &folder{dir: a.Folder}
 	defer dst.close()
 	var missing []string
@@ -274,8 +328,9 @@ func total(m release.Manifest, names []string) (n int64) {
 	return n
 }
 
-// readRoot reads a root document, which is at most envelope.MaxBytes long.
-func readRoot(path string) ([]byte, error) {
+// readDocument reads a signed document, which is at most envelope.MaxBytes
+// long; one byte more is enough to be refused for its size.
+func readDocument(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err

@@ -3,12 +3,15 @@ package fetch
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 
 	"phase/appliance/program"
@@ -16,6 +19,7 @@ import (
 	"phase/appliance/release"
 	"phase/appliance/store"
 	"phase/appliance/store/storetest"
+	"phase/appliance/trust"
 )
 
 // provider serves a release and counts the bytes it sends.
@@ -219,5 +223,97 @@ func TestFetchRefuses(t *testing.T) {
 	}
 	if code, _ := program.Code(Run(t.Context(), []string{"--root", "/nonexistent", "-p", url}, nil, io.Discard, io.Discard)); code != 1 {
 		t.Errorf("without a root it ends with %d", code)
+	}
+}
+
+// What a folder holds is a floor for what is brought into it.
+func TestFetchDoesNotGoBack(t *testing.T) {
+	signer := storetest.NewSigner(t)
+	held := signer.Release(t, "stable", "arm64", 7, storetest.Sizes)
+	dir, root := t.TempDir(), writeRoot(t, signer)
+	signer.Write(t, dir, held)
+	twin := signer.Release(t, "stable", "arm64", 7, map[string]int{"kernel": 1, "initramfs": 2, "rootfs": 3})
+	for code, r := range map[string]storetest.Release{
+		"rollback": signer.Release(t, "stable", "arm64", 6, storetest.Sizes), "equivocation": twin,
+	} {
+		url, _ := serve(t, signer, r)
+		a, err := fetched(t, "--root", root, "-A", "arm64", "-o", dir, "-p", url)
+		if string(a.Code) != code || !strings.Contains(err.Error(), "choose another folder") {
+			t.Errorf("it ended with %v, want %s", err, code)
+		}
+		checkFolder(t, dir, signer, held)
+	}
+	newer := signer.Release(t, "stable", "arm64", 8, storetest.Sizes)
+	url, _ := serve(t, signer, newer)
+	if _, err := fetched(t, "--root", root, "-A", "arm64", "-o", dir, "-p", url); err != nil {
+		t.Error(err)
+	}
+	checkFolder(t, dir, signer, newer)
+}
+
+// Two runs in one folder: the second is told, and takes nothing away.
+func TestFetchTwice(t *testing.T) {
+	signer := storetest.NewSigner(t)
+	r := signer.Release(t, "stable", "arm64", 7, storetest.Sizes)
+	dir, root := t.TempDir(), writeRoot(t, signer)
+	url, _ := serve(t, signer, r)
+	args := []string{"--root", root, "-A", "arm64", "-o", dir, "-p", url}
+	at := filepath.Join(dir, "stable", "arm64")
+	if err := os.MkdirAll(at, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	unlock, err := lock(at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a, err := fetched(t, args...); string(a.Code) != "busy" {
+		t.Errorf("beside another it ended with %v", err)
+	}
+	if err := unlock(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := fetched(t, args...); err != nil {
+		t.Error(err)
+	}
+	checkFolder(t, dir, signer, r)
+}
+
+// A folder whose own root would refuse the release is not filled with it.
+func TestFetchBesideAnotherRoot(t *testing.T) {
+	signer, other := storetest.NewSigner(t), storetest.NewSigner(t)
+	dir := t.TempDir()
+	other.Write(t, dir, other.Release(t, "testing", "arm64", 1, storetest.Sizes))
+	url, requests := serve(t, signer, signer.Release(t, "stable", "arm64", 7, storetest.Sizes))
+	_, err := fetched(t, "--root", writeRoot(t, signer), "-A", "arm64", "-o", dir, "-p", url)
+	if err == nil || !strings.Contains(err.Error(), "another root") || requests.Load() != 0 {
+		t.Errorf("it ended with %v after %d requests", err, requests.Load())
+	}
+}
+
+// The end names what is wrong with what is offered, not who is away.
+func TestFetchEndsWithTheTellingRefusal(t *testing.T) {
+	signer, stranger := storetest.NewSigner(t), storetest.NewSigner(t)
+	url, _ := serve(t, stranger, stranger.Release(t, "stable", "arm64", 9, storetest.Sizes))
+	a, err := fetched(t, "--root", writeRoot(t, signer), "-A", "arm64", "-o", t.TempDir(), "-p", "http://127.0.0.1:1", "-p", url)
+	if a.Code != trust.Signature || len(a.Providers) != 2 {
+		t.Errorf("it ended with %v and %+v", err, a.Providers)
+	}
+}
+
+// A disk that is full has a word for machines too.
+func TestFetchOntoAFullDisk(t *testing.T) {
+	signer := storetest.NewSigner(t)
+	url, _ := serve(t, signer, signer.Release(t, "stable", "arm64", 7, storetest.Sizes))
+	dir := t.TempDir()
+	at := filepath.Join(dir, "stable", "arm64")
+	if err := errors.Join(os.MkdirAll(at, 0o755), os.Symlink("/dev/full", filepath.Join(at, "vmlinuz.part"))); err != nil {
+		t.Fatal(err)
+	}
+	a, err := fetched(t, "--root", writeRoot(t, signer), "-A", "arm64", "-o", dir, "-p", url)
+	if a.Code != trust.Busy || !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("it ended with %v, code %q", err, a.Code)
+	}
+	if _, err := os.Stat(filepath.Join(at, "manifest.json")); err == nil {
+		t.Error("there is a manifest")
 	}
 }

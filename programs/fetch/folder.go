@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"syscall"
 
 	"phase/appliance/fetch"
 	"phase/appliance/release"
@@ -112,11 +113,17 @@ func (f *folder) commit(envelope []byte) error {
 	if old, err := os.ReadFile(manifest); err == nil && bytes.Equal(old, envelope) && len(f.parts) == 0 {
 		return nil
 	}
+	// Whoever serves the folder meanwhile should not wait for the disk.
+	for _, p := range f.parts {
+		if err := p.Sync(); err != nil {
+			return fmt.Errorf("keeping %s: %w", filepath.Base(p.name), err)
+		}
+	}
 	if err := os.Remove(manifest); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("taking the old manifest away: %w", err)
 	}
 	for _, p := range f.parts {
-		if err := errors.Join(p.Sync(), os.Rename(p.Name(), p.name)); err != nil {
+		if err := os.Rename(p.Name(), p.name); err != nil {
 			return fmt.Errorf("keeping %s: %w", filepath.Base(p.name), err)
 		}
 	}
@@ -153,10 +160,30 @@ func writeFile(path string, data []byte) error {
 	return nil
 }
 
-// keepRoot puts the root beside the releases it vouches for, unless one of
-// that version is there.
+func rootPath(dir string, root trust.Root) string {
+	return filepath.Join(dir, "root", strconv.FormatUint(root.Version(), 10)+".json")
+}
+
+// checkRoot refuses a folder that has another root of the same version: plasmd
+// would refuse to serve what is brought there.
+func checkRoot(dir string, root trust.Root) error {
+	path := rootPath(dir, root)
+	data, err := readDocument(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("looking at the folder's root: %w", err)
+	}
+	if !bytes.Equal(data, root.Raw()) {
+		return fmt.Errorf("%s is another root than the one given, and plasmd serve would believe it; choose another folder, or remove it", path)
+	}
+	return nil
+}
+
+// keepRoot puts the root beside the releases it vouches for.
 func keepRoot(dir string, root trust.Root) error {
-	path := filepath.Join(dir, "root", strconv.FormatUint(root.Version(), 10)+".json")
+	path := rootPath(dir, root)
 	if _, err := os.Stat(path); err == nil {
 		return nil
 	}
@@ -164,4 +191,19 @@ func keepRoot(dir string, root trust.Root) error {
 		return fmt.Errorf("keeping the root: %w", err)
 	}
 	return writeFile(path, root.Raw())
+}
+
+// lock keeps other runs out of a folder: two that replace the same files take
+// each other's away. The kernel forgets the lock with the process.
+func lock(dir string) (unlock func() error, err error) {
+	d, err := os.Open(dir)
+	if err != nil {
+		return nil, fmt.Errorf("locking the folder: %w", err)
+	}
+	// A file system that knows no locks is used without.
+	if err := syscall.Flock(int(d.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); errors.Is(err, syscall.EWOULDBLOCK) {
+		d.Close()
+		return nil, trust.Refuse(trust.Busy, "another fetch is at work in %s; wait for its end, or choose another folder", dir)
+	}
+	return d.Close, nil
 }

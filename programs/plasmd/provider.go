@@ -5,9 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
+	"unicode"
+	"unicode/utf16"
+	"unicode/utf8"
 
 	"phase/appliance/fetch"
 	"phase/appliance/program"
@@ -83,11 +88,17 @@ func (c providerStatusCmd) run(ctx context.Context, stdout io.Writer) error {
 		return err
 	}
 	if c.JSON {
-		if _, err := stdout.Write(data); err != nil {
-			return fmt.Errorf("writing the answer: %w", err)
-		}
-		return verdictOf(r)
+		_, err = stdout.Write(printable(data))
+	} else {
+		err = ui.Table(stdout, statusRows(r))
 	}
+	if err != nil {
+		return fmt.Errorf("writing the answer: %w", err)
+	}
+	return verdictOf(r)
+}
+
+func statusRows(r status.Report) [][]string {
 	rows := [][]string{
 		{"node", ui.Clean(r.Name)},
 		{"peer", ui.Clean(r.PeerID)},
@@ -95,8 +106,8 @@ func (c providerStatusCmd) run(ctx context.Context, stdout io.Writer) error {
 		{"up", ui.Duration(time.Duration(r.UptimeSeconds) * time.Second)},
 		{"program", ui.Clean(r.Program)},
 	}
-	for name, said := range r.Health.Checks {
-		if said != "ok" {
+	for _, name := range slices.Sorted(maps.Keys(r.Health.Checks)) {
+		if said := r.Health.Checks[name]; said != "ok" {
 			rows = append(rows, []string{"", ui.Clean(name + ": " + said)})
 		}
 	}
@@ -110,10 +121,26 @@ func (c providerStatusCmd) run(ctx context.Context, stdout io.Writer) error {
 	for _, p := range r.Problems {
 		rows = append(rows, []string{"problem", ui.Clean(p)})
 	}
-	if err := ui.Table(stdout, rows); err != nil {
-		return fmt.Errorf("writing the answer: %w", err)
+	return rows
+}
+
+// printable writes JSON from a stranger with nothing in it that a terminal
+// would obey. Characters beyond ASCII stand only within strings, where an
+// escape says the same; those of ASCII are escaped already, or no JSON.
+func printable(data []byte) []byte {
+	var out []byte
+	for _, r := range string(data) {
+		switch {
+		case r < 0x7f || unicode.IsPrint(r):
+			out = utf8.AppendRune(out, r)
+		case r > 0xffff:
+			high, low := utf16.EncodeRune(r)
+			out = fmt.Appendf(out, `\u%04x\u%04x`, high, low)
+		default:
+			out = fmt.Appendf(out, `\u%04x`, r)
+		}
 	}
-	return verdictOf(r)
+	return out
 }
 
 func (c providerListCmd) run(ctx context.Context, stdout io.Writer) error {
@@ -129,11 +156,18 @@ func (c providerListCmd) run(ctx context.Context, stdout io.Writer) error {
 		if err != nil {
 			return fmt.Errorf("writing the answer: %w", err)
 		}
-		if _, err := stdout.Write(data); err != nil {
+		if _, err := stdout.Write(printable(data)); err != nil {
 			return fmt.Errorf("writing the answer: %w", err)
 		}
 		return verdictOf(r)
 	}
+	if err := ui.Table(stdout, listRows(r)); err != nil {
+		return fmt.Errorf("writing the answer: %w", err)
+	}
+	return verdictOf(r)
+}
+
+func listRows(r status.Report) [][]string {
 	rows := [][]string{{"CHANNEL", "ARCH", "VERSION", "NAME", "SIZE", "EXPIRES", "DIGEST"}}
 	for _, held := range r.Releases {
 		size := int64(0)
@@ -145,8 +179,5 @@ func (c providerListCmd) run(ctx context.Context, stdout io.Writer) error {
 			ui.Bytes(size), held.Expires.UTC().Format(time.DateOnly), ui.Clean(held.Digest),
 		})
 	}
-	if err := ui.Table(stdout, rows); err != nil {
-		return fmt.Errorf("writing the answer: %w", err)
-	}
-	return verdictOf(r)
+	return rows
 }

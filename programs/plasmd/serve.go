@@ -3,13 +3,13 @@ package plasmd
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"phase/appliance/envelope"
@@ -71,17 +71,14 @@ func (c serveCmd) run(ctx context.Context, log io.Writer) error {
 	}
 	s := &server{
 		id: id, log: log, announce: !c.NoMDNS,
-		address: net.JoinHostPort(c.Bind, strconv.Itoa(int(c.Port))),
+		address: net.JoinHostPort(strings.Trim(c.Bind, "[]"), strconv.Itoa(int(c.Port))),
 		promise: fmt.Sprintf("%s holds no release that verifies under %s", c.Folder, rootPath),
 	}
 	s.channel, s.arch = first(folder, channels, arches)
 	s.fill = func(ctx context.Context, held *store.Store) (func(context.Context), error) {
 		releases := store.NewFolder(held, folder, root)
-		for _, p := range releases.Scan(ctx, channels, arches) {
-			s.problem(errors.New(p.String()))
-		}
-		report := func(p store.Problem) { s.problem(errors.New(p.String())) }
-		background := func(ctx context.Context) { releases.Watch(ctx, rescan, channels, arches, report) }
+		s.inFolder(releases.Scan(ctx, channels, arches))
+		background := func(ctx context.Context) { releases.Watch(ctx, rescan, channels, arches, s.inFolder) }
 		return background, nil
 	}
 	fmt.Fprintf(log, "peer %s\n", id.PeerID())

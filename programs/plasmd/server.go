@@ -9,7 +9,9 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"phase/appliance/api"
@@ -22,6 +24,7 @@ import (
 	"phase/appliance/status"
 	"phase/appliance/store"
 	"phase/appliance/trust"
+	"phase/appliance/ui"
 )
 
 const (
@@ -57,10 +60,11 @@ type server struct {
 	// nil, goes on following its source.
 	fill func(ctx context.Context, s *store.Store) (background func(context.Context), err error)
 
-	store *store.Store
-	mu    sync.Mutex
-	held  error // errLoading, what went wrong, or nil
-	said  []string
+	store  *store.Store
+	mu     sync.Mutex
+	held   error // errLoading, what went wrong, or nil
+	said   []string
+	folder []store.Problem // as of the last look
 }
 
 var errLoading = errors.New("the releases held are still being hashed")
@@ -216,10 +220,39 @@ func (s *server) instances() []nearby.Instance {
 func (s *server) holding() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.held == nil && s.promise != "" && len(s.store.Releases()) == 0 {
+	if s.held != nil {
+		return s.held
+	}
+	for _, p := range s.folder {
+		if p.Held {
+			return fmt.Errorf("%s, and what is served is no longer there", p)
+		}
+	}
+	if s.promise != "" && len(s.store.Releases()) == 0 {
+		if len(s.folder) > 0 {
+			return fmt.Errorf("%s; %s", s.promise, s.folder[0])
+		}
 		return errors.New(s.promise)
 	}
-	return s.held
+	return nil
+}
+
+// most problems that are kept; what is wrong after that many is no news.
+const most = 32
+
+// inFolder takes what is wrong in the folder served, in place of what was, and
+// prints what is new.
+func (s *server) inFolder(problems []store.Problem) {
+	problems = problems[:min(len(problems), most)]
+	s.mu.Lock()
+	known := s.folder
+	s.folder = problems
+	s.mu.Unlock()
+	for _, p := range problems {
+		if !slices.ContainsFunc(known, func(k store.Problem) bool { return k.String() == p.String() }) {
+			fmt.Fprintf(s.log, "problem: %s\n", ui.Clean(p.String()))
+		}
+	}
 }
 
 // problem prints what is wrong and keeps it for /status.
@@ -227,7 +260,6 @@ func (s *server) problem(err error) {
 	fmt.Fprintf(s.log, "problem: %v\n", err)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	const most = 32
 	if len(s.said) < most {
 		s.said = append(s.said, err.Error())
 	}
@@ -236,7 +268,11 @@ func (s *server) problem(err error) {
 func (s *server) problems() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return append([]string{}, s.said...)
+	all := append([]string{}, s.said...)
+	for _, p := range s.folder {
+		all = append(all, p.String())
+	}
+	return all
 }
 
 // listen opens the address to serve on. For "::" the host is left out, which
@@ -250,6 +286,9 @@ func listen(address string) (net.Listener, error) {
 		host = ""
 	}
 	listener, err := net.Listen("tcp", net.JoinHostPort(host, port))
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("serving http on %s: another program listens there; stop it, or choose another port", address)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("serving http on %s: %w", address, err)
 	}

@@ -224,6 +224,7 @@ func announcements(ctx context.Context, found <-chan nearby.Found, heard chan<- 
 			// Whoever speaks is told apart by where it speaks from, so that a
 			// stranger under a node's name replaces nobody.
 			Key:     fmt.Sprintf("%s %s %s %d", f.Interface, f.Source, f.Instance, f.Port),
+			Source:  fmt.Sprintf("%s %s", f.Interface, f.Source),
 			URLs:    f.URLs,
 			Version: f.Version,
 		}

@@ -101,6 +101,9 @@ func (c commandLine) policy(clock time.Time) (trust.Policy, []file, error) {
 		if !ok || name == "" || path == "" {
 			return p, nil, program.Usagef("--artifact %q is not NAME=FILE", text)
 		}
+		if artifact, ok := release.ArtifactName(name); ok {
+			name = artifact // vmlinuz is the kernel
+		}
 		files = append(files, file{name, path})
 	}
 	return p, files, nil

@@ -96,6 +96,7 @@ func TestRun(t *testing.T) {
 		{root + dir + "/forged.json", 1, "FAIL signature: "},
 		{root + dir + "/kernel", 1, "FAIL envelope: "},
 		{good + " --artifact kernel=" + dir + "/kernel --artifact rootfs=" + dir + "/rootfs", 0, "ok artifact rootfs: 15 bytes, sha256:"},
+		{good + " --artifact vmlinuz=" + dir + "/kernel", 0, "ok artifact kernel: 15 bytes, sha256:"},
 		{good + " --artifact kernel=" + dir + "/rootfs", 1, "FAIL artifact kernel: "},
 		{good + " --artifact kernel=" + dir + "/damaged", 1, "(digest)"},
 		{good + " --artifact kernel=" + dir + "/longer", 1, "(size)"},
