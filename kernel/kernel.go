@@ -21,6 +21,11 @@ type Kernel struct {
 	// kexec unpacks it; the x86_64 one unpacks itself.
 	Compressed bool
 
+	// Options are those of this kernel alone. The arm64 one sets 32 MiB aside
+	// for devices that want much memory in one piece, like screens, and loads no
+	// other kernel into it.
+	Options string
+
 	// Consoles, the last of which is /dev/console. They belong to the machine
 	// and not to the release: a jump hands on those of the running kernel.
 	Consoles []string
@@ -43,7 +48,7 @@ var kernels = []Kernel{
 		Consoles: []string{"tty0", "ttyS0,115200"},
 	},
 	{
-		Arch: "arm64", GOARCH: "arm64", Module: "github.com/gokrazy/kernel.arm64", File: "vmlinuz", Compressed: true,
+		Arch: "arm64", GOARCH: "arm64", Module: "github.com/gokrazy/kernel.arm64", File: "vmlinuz", Compressed: true, Options: "cma=4M",
 		Consoles: []string{"tty0", "ttyAMA0,115200"},
 	},
 }
@@ -59,7 +64,7 @@ func For(arch string) (Kernel, error) {
 }
 
 // Cmdline is the command line that goes into the manifest.
-func (k Kernel) Cmdline() string { return cmdline }
+func (k Kernel) Cmdline() string { return strings.TrimSpace(cmdline + " " + k.Options) }
 
 // ConsoleArgs are the console= options of this arch.
 func (k Kernel) ConsoleArgs() string {

@@ -17,6 +17,10 @@ func TestParseMemory(t *testing.T) {
 	if err != nil || m.Total != 465756<<10 || m.Available != 435488<<10 {
 		t.Errorf("got %+v, %v", m, err)
 	}
+	m, err = ParseMemory([]byte("MemTotal: 300 kB\nMemAvailable: 200 kB\nCmaTotal: 50 kB\nCmaFree: 40 kB\n"))
+	if err != nil || m.Available != 160<<10 {
+		t.Errorf("with memory set aside for devices: %+v, %v", m, err)
+	}
 	for _, bad := range []string{"", "MemTotal: 1 kB\n", "MemTotal: 1 kB\nMemAvailable: 1 MB\n", "MemTotal: -1 kB\nMemAvailable: 1 kB\n", "MemTotal: 1 kB\nMemAvailable: 9999999999999999 kB\n"} {
 		if m, err := ParseMemory([]byte(bad)); err == nil {
 			t.Errorf("%q is %+v", bad, m)

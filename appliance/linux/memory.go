@@ -12,7 +12,7 @@ import (
 // Memory are the figures of /proc/meminfo that decisions need, in bytes.
 type Memory struct {
 	Total     int64
-	Available int64 // what can be used without swapping, by the kernel's own estimate
+	Available int64 // what can be used without swapping, by the kernel's own estimate, less what only pages that move may use
 }
 
 // ReadMemory asks the kernel.
@@ -30,10 +30,13 @@ func ReadMemory() (Memory, error) {
 }
 
 // ParseMemory reads the text of /proc/meminfo (proc_meminfo(5)): lines of
-// "Name:  123 kB", where kB means 1024 bytes.
+// "Name:  123 kB", where kB means 1024 bytes. The kernel counts as available
+// what is set aside for devices (CmaFree, where there is such a thing): programs
+// may use it meanwhile, another kernel cannot be loaded into it.
 func ParseMemory(meminfo []byte) (Memory, error) {
 	var m Memory
-	wanted := map[string]*int64{"MemTotal": &m.Total, "MemAvailable": &m.Available}
+	var aside int64
+	wanted := map[string]*int64{"MemTotal": &m.Total, "MemAvailable": &m.Available, "CmaFree": &aside}
 	for line := range bytes.Lines(meminfo) {
 		name, rest, ok := strings.Cut(string(line), ":")
 		into := wanted[name]
@@ -48,9 +51,11 @@ func ParseMemory(meminfo []byte) (Memory, error) {
 		*into = n << 10
 		delete(wanted, name)
 	}
+	delete(wanted, "CmaFree")
 	for name := range wanted {
 		return Memory{}, fmt.Errorf("/proc/meminfo does not say %s", name)
 	}
+	m.Available = max(0, m.Available-aside)
 	return m, nil
 }
 
