@@ -13,11 +13,20 @@ var (
 	Descriptors    = descriptors
 	Patience       = patience
 	Resting        = (*Pool).resting
+	Settled        = (*Pool).settled
+	NewWitness     = newWitness
+	OnTime         = (*witness).onTime
 )
 
-type Hostile = hostile
+type (
+	Hostile = hostile
+	Witness = witness
+)
 
 func (h Hostile) Name() string   { return h.name }
 func (h Hostile) Module() []byte { return h.module }
+
+// Outcomes are all a run may have.
+func (h Hostile) Outcomes() []jobspec.Outcome { return h.outcome }
 
 func (h Hostile) May(o jobspec.Outcome) bool { return slices.Contains(h.outcome, o) }

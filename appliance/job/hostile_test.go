@@ -2,7 +2,6 @@ package job
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"io"
 	"os"
@@ -14,69 +13,8 @@ import (
 	"phase/appliance/jobspec"
 )
 
-// exponential returns n functions, each of which calls the next twice.
-func exponential(n int) [][]byte {
-	var bodies [][]byte
-	for i := range n {
-		next := byte(i + 1)
-		bodies = append(bodies, op(opCall, next, opCall, next))
-	}
-	return append(bodies, nil)
-}
-
-// write is a call of fd_write(1, 0, 1, 8): what the vector at 0 points to.
-var write = op(opConst, 1, opConst, 0, opConst, 1, opConst, 8, opCall, 0, opDrop)
-
-// hello is an iovec of 4096 bytes at 16.
-var vec = []byte{16, 0, 0, 0, 0, 16, 0, 0}
-
-// hostile is a module and how a run of it may end under a limit of a second,
-// 64 MiB of memory, 1 MiB of output and an input that never comes.
-type hostile struct {
-	name    string
-	module  []byte
-	outcome []jobspec.Outcome
-}
-
-func hostileModules() []hostile {
-	const exited, trapped, timeout, memory, output = jobspec.Exited, jobspec.Trapped, jobspec.Timeout, jobspec.Memory, jobspec.Output
-	is := func(o ...jobspec.Outcome) []jobspec.Outcome { return o }
-	bomb := bytes.Repeat(op(opConst, 1, opDrop), 10<<20/3)
-	many := make([][]byte, 20000)
-	for i := range many {
-		many[i] = op(opConst, 1, opDrop)
-	}
-	table := func(entries uint64) []byte { return join([]byte{1, 0x70, 0}, uleb(entries)) }
-	// A subscription to a clock, an hour from now.
-	hour := make([]byte, 48)
-	binary.LittleEndian.PutUint64(hour[24:], 3600e9)
-	return []hostile{
-		{"endless loop", assembled{bodies: [][]byte{forever()}}.bytes(), is(timeout)},
-		{"endless loop in the start function", assembled{bodies: [][]byte{forever()}, start: true}.bytes(), is(timeout)},
-		{"exponential calls", assembled{bodies: exponential(60)}.bytes(), is(timeout)},
-		{"deep recursion", assembled{bodies: [][]byte{op(opCall, 0)}}.bytes(), is(trapped, timeout)},
-		{"deep recursion for ever", assembled{bodies: [][]byte{forever(opCall, 1), op(opCall, 1)}}.bytes(), is(trapped, timeout)},
-		{"unreachable", assembled{bodies: [][]byte{op(opUnreachable)}}.bytes(), is(trapped)},
-		{"unreachable in the start function", assembled{bodies: [][]byte{op(opUnreachable)}, start: true}.bytes(), is(trapped)},
-		{"data out of bounds", assembled{memory: pages(0), data: vec}.bytes(), is(trapped)},
-		{"memory growth", assembled{memory: pages(1), bodies: [][]byte{forever(opConst, 1, opGrow, 0, opDrop)}}.bytes(), is(timeout)},
-		{"one huge allocation", assembled{memory: pages(1), bodies: [][]byte{op(opConst, 0xff, 0xff, 0x03, opGrow, 0, opDrop)}}.bytes(), is(exited)},
-		{"writing all memory for ever", assembled{memory: pages(1023), bodies: [][]byte{forever(opConst, 0, opConst, 1, opConst, 0x80, 0x80, 0xfc, 0x1f, 0xfc, 0x0b, 0)}}.bytes(), is(timeout)},
-		{"initial memory over the limit", assembled{memory: pages(65 << 4)}.bytes(), is(memory)},
-		{"initial memory of 4 GiB", assembled{memory: pages(65536)}.bytes(), is(memory)},
-		{"table of 100 million", assembled{tables: table(100_000_000)}.bytes(), is(memory)},
-		{"table growth", assembled{tables: table(1), bodies: [][]byte{forever(0xd0, 0x70, opConst, 0x80, 0x80, 0xc0, 0, 0xfc, 0x0f, 0, opDrop)}}.bytes(), is(memory, timeout)},
-		{"output flood", assembled{imports: []string{"fd_write"}, memory: pages(1), data: vec, bodies: [][]byte{forever(write...)}}.bytes(), is(output)},
-		{"blocking read", assembled{imports: []string{"fd_read"}, memory: pages(1), data: vec, bodies: [][]byte{op(opConst, 0, opConst, 0, opConst, 1, opConst, 8, opCall, 0, opDrop)}}.bytes(), is(timeout)},
-		{"a sleep of an hour", assembled{imports: []string{"poll_oneoff"}, memory: pages(1), data: hour, bodies: [][]byte{op(opConst, 0, opConst, 0x80, 1, opConst, 1, opConst, 0xc0, 0, opCall, 0, opDrop)}}.bytes(), is(timeout)},
-		{"host call storm", assembled{imports: []string{"clock_time_get"}, memory: pages(1), bodies: [][]byte{forever(opConst, 1, 0x42, 0, opConst, 0, opCall, 0, opDrop)}}.bytes(), is(timeout)},
-		{"compile bomb", assembled{bodies: [][]byte{bomb}}.bytes(), is(timeout, memory)},
-		{"many functions", assembled{bodies: many}.bytes(), is(exited, timeout)},
-		{"nothing at all", assembled{}.bytes(), is(exited)},
-	}
-}
-
 func TestHostileModules(t *testing.T) {
+	w := newWitness(t)
 	for _, c := range hostileModules() {
 		t.Run(c.name, func(t *testing.T) {
 			stdin, never, err := os.Pipe()
@@ -93,9 +31,7 @@ func TestHostileModules(t *testing.T) {
 			if !slices.Contains(c.outcome, result.Outcome) || result.ExitCode != result.Outcome.ExitCode(0) {
 				t.Errorf("%s %d: %s, want %v", result.Outcome, result.ExitCode, result.Detail, c.outcome)
 			}
-			if late := took - h.Timeout; late > patience(100*time.Millisecond) {
-				t.Errorf("dead %v after its limit", late)
-			}
+			w.onTime(t, c.name, result.Started.Add(h.Timeout), result.Finished)
 			if len(stdout)+len(stderr) > 1<<20 {
 				t.Errorf("%d bytes of output passed the limit of 1 MiB", len(stdout)+len(stderr))
 			}

@@ -36,6 +36,7 @@ type Pool struct {
 	idle     []*rested // used longest ago first
 	starting int
 	closed   bool
+	buried   int                               // processes that end with nobody waiting
 	flights  map[compiled.Digest]chan struct{} // modules being compiled; closed at the end
 
 	work   context.Context // of what happens behind the callers' backs
@@ -77,6 +78,15 @@ func NewPool(c PoolConfig) (*Pool, error) {
 // Close kills the processes that run nothing and waits for the end of those
 // that do: end their contexts first.
 func (p *Pool) Close() {
+	p.close()
+	p.wait.Wait()
+}
+
+// Leave is Close for a program that ends next: it does not wait for the kernel
+// to take down what was killed.
+func (p *Pool) Leave() { p.close() }
+
+func (p *Pool) close() {
 	p.mu.Lock()
 	p.closed = true
 	p.cancel()
@@ -91,7 +101,6 @@ func (p *Pool) Close() {
 	for _, w := range end {
 		w.end()
 	}
-	p.wait.Wait()
 	if p.owned != nil {
 		p.owned.Close()
 	}
@@ -125,6 +134,31 @@ func (p *Pool) refill() {
 				slog.Warn("starting a worker ahead of its job", "error", err)
 			}
 		})
+	}
+}
+
+// maxBuried is how many processes may be on their way out at once with nobody
+// waiting for them, so that their memory cannot pile up.
+const maxBuried = 16
+
+// bury ends a process whose end nobody needs to see. It runs nothing any more,
+// but giving back the half GiB of a compiler takes the kernel a tenth of a
+// second, by which the task's result would be late.
+func (p *Pool) bury(w *process) {
+	p.mu.Lock()
+	wait := p.closed || p.buried == maxBuried
+	if !wait {
+		p.buried++
+		p.wait.Go(func() {
+			w.end()
+			p.mu.Lock()
+			p.buried--
+			p.mu.Unlock()
+		})
+	}
+	p.mu.Unlock()
+	if wait {
+		w.end()
 	}
 }
 

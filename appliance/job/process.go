@@ -128,10 +128,16 @@ func (p *process) ask(o order, files []*os.File) (report, error) {
 // kill ends it at once; it does not wait.
 func (p *process) kill() { _ = p.cmd.Process.Kill() } // fails only when it has ended
 
-// end kills it and waits until nothing of it is left.
-func (p *process) end() {
+// cut kills it and lets nobody wait for what it might still say: from now on it
+// runs nothing, but the kernel may take a while to give its memory back.
+func (p *process) cut() {
 	p.kill()
 	p.channel.Close()
+}
+
+// end kills it and waits until nothing of it is left.
+func (p *process) end() {
+	p.cut()
 	<-p.gone
 }
 

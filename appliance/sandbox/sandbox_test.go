@@ -8,6 +8,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // This binary is its own worker: it says what it was given.
@@ -32,6 +34,9 @@ func TestMain(m *testing.M) {
 		}
 	}
 	fmt.Println("environment", len(os.Environ()))
+	if session, err := unix.Getsid(0); err == nil && session == os.Getpid() {
+		fmt.Println("leads a session")
+	}
 	for _, file := range []string{"/proc/self/status", "/proc/self/limits", "/proc/self/oom_score_adj"} {
 		text, _ := os.ReadFile(file)
 		fmt.Printf("%s\n", text)
@@ -60,7 +65,7 @@ func TestWorkerInheritsNothing(t *testing.T) {
 	if err := <-ended; err != nil {
 		t.Fatalf("the worker: %v: %s", err, out.String())
 	}
-	for _, want := range []string{"environment 0\n", "NoNewPrivs:\t1\n", "Max core file size        0 ", "Max data size             536870912 ", "\n1000\n"} {
+	for _, want := range []string{"environment 0\n", "leads a session\n", "NoNewPrivs:\t1\n", "Max core file size        0 ", "Max data size             536870912 ", "\n1000\n"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("the worker does not say %q: %s", want, out.String())
 		}

@@ -166,8 +166,9 @@ func (set *Set) once(ctx context.Context, r *running) string {
 		out.flush()
 	}()
 	err = cmd.Wait()
-	// What it started itself (workers) must not outlive it, nor the memory
-	// they hold; it leads a session and so a process group of its own.
+	// What it started itself must not outlive it, nor the memory it holds; it
+	// leads a session and so a process group of its own. Workers of jobs, which
+	// lead their own, die with it by themselves.
 	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // ESRCH: nobody is left
 	set.Reap()
 	select {
