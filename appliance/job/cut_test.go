@@ -16,7 +16,7 @@ func TestASlowReader(t *testing.T) {
 	body := slices.Concat(slices.Concat(slices.Repeat([][]byte{write}, writes)...), forever())
 	slow := task(assembled{imports: []string{"fd_write"}, memory: pages(1), data: vec, bodies: [][]byte{body}}.bytes())
 	slow.Timeout, slow.OutputBytes = time.Second, 1<<20
-	asleep := time.After(slow.Timeout + 10*patience(100*time.Millisecond))
+	asleep := time.After(slow.Timeout + 2*patience(100*time.Millisecond))
 	got := 0
 	slow.Stdout, slow.Stderr = writerFunc(func(b []byte) (int, error) {
 		if got == 0 {

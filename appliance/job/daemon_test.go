@@ -173,7 +173,7 @@ func TestHostileModulesLeaveTheDaemonAlone(t *testing.T) {
 // one runs a module as a job.
 func one(t *testing.T, w *job.Witness, runner *job.Runner, h job.Hostile) {
 	limit := int64(1 << 20)
-	o := offer(t, h.Module(), func(j *jobspec.Job) { j.TimeoutSeconds, j.MemoryMB, j.OutputBytes = 1, 64, &limit })
+	o := offer(t, h.Module(), func(j *jobspec.Job) { j.TimeoutSeconds, j.MemoryMB, j.OutputBytes = int(h.Limit().Seconds()), 64, &limit })
 	o.Input = never{make(chan struct{})}
 	done, err := runner.Execute(t.Context(), o)
 	if err != nil {
@@ -183,7 +183,7 @@ func one(t *testing.T, w *job.Witness, runner *job.Runner, h job.Hostile) {
 	if !h.May(done.Outcome) {
 		t.Errorf("%s: %s %d: %s", h.Name(), done.Outcome, done.ExitCode, done.Detail)
 	}
-	job.OnTime(w, t, h.Name(), done.Started.Add(time.Second), done.Finished)
+	job.OnTime(w, t, h.Name(), done.Started.Add(h.Limit()), done.Finished)
 }
 
 type measured struct {

@@ -2,6 +2,7 @@ package job
 
 import (
 	"slices"
+	"time"
 
 	"phase/appliance/jobspec"
 )
@@ -25,6 +26,8 @@ type (
 
 func (h Hostile) Name() string   { return h.name }
 func (h Hostile) Module() []byte { return h.module }
+
+func (h Hostile) Limit() time.Duration { return h.limit() }
 
 // Outcomes are all a run may have.
 func (h Hostile) Outcomes() []jobspec.Outcome { return h.outcome }

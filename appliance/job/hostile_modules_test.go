@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"slices"
+	"time"
 
 	"phase/appliance/jobspec"
 )
@@ -35,6 +36,16 @@ type hostile struct {
 	name    string
 	module  []byte
 	outcome []jobspec.Outcome
+}
+
+// limit is the time a run of it may take: a second for one that may not end
+// before, and for one that must, as long as a second is on a machine that has
+// other things to do.
+func (h hostile) limit() time.Duration {
+	if slices.Contains(h.outcome, jobspec.Timeout) {
+		return time.Second
+	}
+	return patience(time.Second)
 }
 
 func hostileModules() []hostile {

@@ -24,7 +24,7 @@ func TestHostileModules(t *testing.T) {
 			defer stdin.Close()
 			defer never.Close()
 			h := task(c.module)
-			h.Timeout, h.OutputBytes, h.Stdin = time.Second, 1<<20, stdin
+			h.Timeout, h.OutputBytes, h.Stdin = c.limit(), 1<<20, stdin
 			result, stdout, stderr := run(t, h)
 			took := result.Finished.Sub(result.Started)
 			t.Logf("%s %d after %v: %s", result.Outcome, result.ExitCode, took, result.Detail)
