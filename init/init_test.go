@@ -18,7 +18,7 @@ import (
 
 func TestTable(t *testing.T) {
 	find := func(o boot.Options, data, name string) []string {
-		for _, s := range table(o, data) {
+		for _, s := range table(o, data, "") {
 			if s.Name == name {
 				if root := s.UID == 0; root == (name == "plasmd") {
 					t.Errorf("%s runs as uid %d", name, s.UID)
@@ -42,7 +42,7 @@ func TestTable(t *testing.T) {
 	find(o, "", "net")
 	find(o, "", "update")
 	// Stopped from the last to the first: net outlives whoever says goodbye.
-	if all := table(o, ""); all[0].Name != "net" {
+	if all := table(o, "", ""); all[0].Name != "net" {
 		t.Errorf("%s is stopped after net", all[0].Name)
 	}
 }

@@ -15,8 +15,9 @@ const phase = "/user/phase" // the one binary
 var environment = []string{"PATH=/user", "HOME=/run/phase", "TMPDIR=/tmp"}
 
 // table lists the services of a node, for the options of this boot, each before
-// those that need it to say goodbye: they are stopped from the last to the first. data is plasmd's folder, or empty where nothing is kept.
-func table(o boot.Options, data string) []supervise.Service {
+// those that need it to say goodbye: they are stopped from the last to the first. data is plasmd's folder, or empty where nothing is kept;
+// group is plasmd's control group, or empty where there is none.
+func table(o boot.Options, data, group string) []supervise.Service {
 	listen := "[::]:8080"
 	if o.Mode == boot.Private {
 		listen = "127.0.0.1:8080"
@@ -27,7 +28,7 @@ func table(o boot.Options, data string) []supervise.Service {
 	plasmd := []string{"start", "--http", listen, "--state", runDir, "--root", rootFile, "--data", data, "--socket", plasmdSocket}
 	return []supervise.Service{
 		{Name: "net", Path: phase, Args: []string{"--state", runDir, "--resolv", resolvFile}},
-		{Name: "plasmd", Path: phase, Args: plasmd, UID: plasmdUID, GID: plasmdGID},
+		{Name: "plasmd", Path: phase, Args: plasmd, UID: plasmdUID, GID: plasmdGID, Cgroup: group},
 		{Name: "update", Path: phase, Args: []string{"--state", runDir, "--root", rootFile}},
 	}
 }
@@ -36,7 +37,7 @@ func (n *node) startServices() error {
 	n.mu.Lock()
 	data := n.boot.Data
 	n.mu.Unlock()
-	for _, s := range table(n.options, data) {
+	for _, s := range table(n.options, data, n.plasmdGroup) {
 		s.Env = environment
 		if err := n.services.Start(s); err != nil {
 			return err

@@ -173,7 +173,9 @@ func TestHostileModulesLeaveTheDaemonAlone(t *testing.T) {
 // one runs a module as a job.
 func one(t *testing.T, w *job.Witness, runner *job.Runner, h job.Hostile) {
 	limit := int64(1 << 20)
-	o := offer(t, h.Module(), func(j *jobspec.Job) { j.TimeoutSeconds, j.MemoryMB, j.OutputBytes = int(h.Limit().Seconds()), 64, &limit })
+	o := offer(t, h.Module(), func(j *jobspec.Job) {
+		j.TimeoutSeconds, j.MemoryMB, j.OutputBytes = int(h.Limit().Seconds()), 64, &limit
+	})
 	o.Input = never{make(chan struct{})}
 	done, err := runner.Execute(t.Context(), o)
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"phase/appliance/compiled"
+	"phase/appliance/sandbox"
 )
 
 // PoolConfig says what a pool keeps ready. The zero value keeps nothing: every
@@ -20,6 +21,9 @@ type PoolConfig struct {
 	Rest  time.Duration // how long they are kept; 0 is half a minute
 	// Cache keeps compiled modules. Nil keeps them in memory, and only the last.
 	Cache *compiled.Cache
+	// Groups limit the memory of the processes; nil where the kernel has none
+	// for this process, and their walls are one less.
+	Groups *sandbox.Cgroups
 }
 
 // Pool runs tasks in worker processes that were started ahead. A process runs
@@ -123,7 +127,7 @@ func (p *Pool) refill() {
 	defer p.mu.Unlock()
 	for ; !p.closed && len(p.spare)+p.starting < p.config.Spare; p.starting++ {
 		p.wait.Go(func() {
-			w, err := start(p.work, nil)
+			w, err := start(p.work, p.config.Groups, nil)
 			p.mu.Lock()
 			p.starting--
 			p.mu.Unlock()
@@ -179,7 +183,7 @@ func (p *Pool) putBack(w *process) {
 // folders it is always new.
 func (p *Pool) take(ctx context.Context, folders []Folder) (*process, error) {
 	if len(folders) > 0 {
-		return start(ctx, folders)
+		return start(ctx, p.config.Groups, folders)
 	}
 	for {
 		p.mu.Lock()
@@ -191,7 +195,7 @@ func (p *Pool) take(ctx context.Context, folders []Folder) (*process, error) {
 		p.mu.Unlock()
 		switch {
 		case w == nil:
-			return start(ctx, nil)
+			return start(ctx, p.config.Groups, nil)
 		case w.alive():
 			return w, nil
 		}

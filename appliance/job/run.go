@@ -114,6 +114,10 @@ func (r *attempt) run(ctx context.Context) error {
 	if got.err != nil {
 		return got.err
 	}
+	if err := got.group.Limit(Charge(uint64(r.task.MemoryMB)<<20, len(r.task.Module))); err != nil {
+		got.end()
+		return err
+	}
 	module, err := sealBytes("module", r.task.Module)
 	if err != nil {
 		got.end()
@@ -226,7 +230,7 @@ func (r *attempt) judge(ctx context.Context, w *process, got report, lost error,
 // lost says why a worker ended without a report.
 func (r *attempt) lost(w *process, err error, kills uint64) error {
 	w.end()
-	if w.outOfMemory() {
+	if w.overGroup || w.outOfMemory() {
 		return r.ended(jobspec.Memory, 0, "the worker reached its memory limit")
 	}
 	if now, counted := sandbox.OutOfMemoryKills(); w.killed() && counted == nil && now != kills {
@@ -291,6 +295,9 @@ func (r *attempt) compile(ctx context.Context) (*sandbox.Sealed, error) {
 	}
 	stop := context.AfterFunc(ctx, w.cut)
 	defer stop()
+	if err := w.group.Limit(Charge(0, len(r.task.Module))); err != nil {
+		return nil, err
+	}
 	text, err := order{Do: doCompile, Cores: compilers}.encode()
 	if err != nil {
 		return nil, err

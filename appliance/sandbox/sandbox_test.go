@@ -14,8 +14,29 @@ import (
 
 // This binary is its own worker: it says what it was given.
 func TestMain(m *testing.M) {
-	if len(os.Args) < 2 || os.Args[1] != "worker" {
+	if os.Getpid() == 1 {
+		onlyProgram(m)
+	}
+	word := ""
+	if len(os.Args) > 1 {
+		word = os.Args[1]
+	}
+	var err error
+	switch word {
+	case "worker":
+	case wordDaemon:
+		err = startWorkers()
+	case wordFill:
+		err = fillMemory(os.Args[2])
+	default:
 		os.Exit(m.Run())
+	}
+	if word != "worker" {
+		if err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		os.Exit(0)
 	}
 	if len(os.Args) > 2 {
 		behindTheWalls(os.Args[2:])
@@ -58,7 +79,7 @@ func TestWorkerInheritsNothing(t *testing.T) {
 	t.Setenv("SECRET", "1")
 	var out strings.Builder
 	cmd := &exec.Cmd{Path: "/proc/self/exe", Args: []string{"sandbox", "worker"}, Stdout: &out}
-	ended, err := Start(cmd)
+	ended, err := Start(cmd, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +99,7 @@ func TestWorkerInheritsNothing(t *testing.T) {
 }
 
 func TestStartNamesWhatCannotStart(t *testing.T) {
-	if _, err := Start(&exec.Cmd{Path: "/does/not/exist"}); !errors.Is(err, os.ErrNotExist) {
+	if _, err := Start(&exec.Cmd{Path: "/does/not/exist"}, nil); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("Start: %v", err)
 	}
 }

@@ -108,7 +108,7 @@ func denied(no syscall.Errno) error {
 func enter(t *testing.T, dir string) (walls []string, may []string) {
 	t.Helper()
 	var out strings.Builder
-	ended, err := Start(&exec.Cmd{Path: "/proc/self/exe", Args: []string{"sandbox", "worker", dir}, Stdout: &out, Stderr: &out})
+	ended, err := Start(&exec.Cmd{Path: "/proc/self/exe", Args: []string{"sandbox", "worker", dir}, Stdout: &out, Stderr: &out}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

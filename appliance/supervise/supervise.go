@@ -25,6 +25,9 @@ type Service struct {
 	Dir  string   // where it runs; empty is /
 	UID  uint32   // 0 is root, with all its capabilities; any other has none
 	GID  uint32
+	// Cgroup is the path of the control group it runs in; empty is that of
+	// whoever starts it.
+	Cgroup string
 }
 
 // The times of a service's life.
@@ -133,6 +136,14 @@ func (set *Set) once(ctx context.Context, r *running) string {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if s.UID != 0 {
 		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: s.UID, Gid: s.GID}
+	}
+	if s.Cgroup != "" {
+		group, err := os.Open(s.Cgroup)
+		if err != nil {
+			return fmt.Sprintf("could not be started (%v)", err)
+		}
+		defer group.Close()
+		cmd.SysProcAttr.UseCgroupFD, cmd.SysProcAttr.CgroupFD = true, int(group.Fd())
 	}
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = grace
