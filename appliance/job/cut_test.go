@@ -11,7 +11,9 @@ import (
 
 // TestASlowReader: a module is dead at its deadline however slowly its output
 // is read, and what it wrote until then arrives.
-func TestASlowReader(t *testing.T) {
+func TestASlowReader(t *testing.T) { thrice(slowReader)(t) }
+
+func slowReader(t *testing.T) error {
 	const writes = 12 // more than is read at once, less than a pipe holds
 	body := slices.Concat(slices.Concat(slices.Repeat([][]byte{write}, writes)...), forever())
 	slow := task(assembled{imports: []string{"fd_write"}, memory: pages(1), data: vec, bodies: [][]byte{body}}.bytes())
@@ -25,10 +27,9 @@ func TestASlowReader(t *testing.T) {
 		got += len(b)
 		return len(b), nil
 	}), io.Discard
-	w := newWitness(t)
 	result, err := Run(t.Context(), slow)
 	if err != nil || result.Outcome != jobspec.Timeout || got != writes*4096 {
 		t.Errorf("%+v, %v, %d bytes of %d arrived", result, err, got, writes*4096)
 	}
-	w.onTime(t, "a slow reader", result.Started.Add(slow.Timeout), result.Finished)
+	return onTime(result.Started.Add(slow.Timeout), result.Finished)
 }

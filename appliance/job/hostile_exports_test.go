@@ -15,14 +15,11 @@ var (
 	Patience       = patience
 	Resting        = (*Pool).resting
 	Settled        = (*Pool).settled
-	NewWitness     = newWitness
-	OnTime         = (*witness).onTime
+	OnTime         = onTime
+	Thrice         = thrice
 )
 
-type (
-	Hostile = hostile
-	Witness = witness
-)
+type Hostile = hostile
 
 func (h Hostile) Name() string   { return h.name }
 func (h Hostile) Module() []byte { return h.module }

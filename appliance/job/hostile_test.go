@@ -3,6 +3,7 @@ package job
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"slices"
@@ -14,9 +15,8 @@ import (
 )
 
 func TestHostileModules(t *testing.T) {
-	w := newWitness(t)
 	for _, c := range hostileModules() {
-		t.Run(c.name, func(t *testing.T) {
+		t.Run(c.name, thrice(func(t *testing.T) error {
 			stdin, never, err := os.Pipe()
 			if err != nil {
 				t.Fatal(err)
@@ -31,11 +31,11 @@ func TestHostileModules(t *testing.T) {
 			if !slices.Contains(c.outcome, result.Outcome) || result.ExitCode != result.Outcome.ExitCode(0) {
 				t.Errorf("%s %d: %s, want %v", result.Outcome, result.ExitCode, result.Detail, c.outcome)
 			}
-			w.onTime(t, c.name, result.Started.Add(h.Timeout), result.Finished)
 			if len(stdout)+len(stderr) > 1<<20 {
 				t.Errorf("%d bytes of output passed the limit of 1 MiB", len(stdout)+len(stderr))
 			}
-		})
+			return onTime(result.Started.Add(h.Timeout), result.Finished)
+		}))
 	}
 }
 
@@ -47,6 +47,35 @@ func patience(alone time.Duration) time.Duration {
 		return alone
 	}
 	return 5 * alone
+}
+
+// onTime is an error where a run was dead later than a tenth of a second after
+// its limit.
+func onTime(limit, dead time.Time) error {
+	if late := dead.Sub(limit); late > patience(100*time.Millisecond) {
+		return fmt.Errorf("dead %v after its limit", late)
+	}
+	return nil
+}
+
+// thrice does again, up to three times in all, what was late: a machine that is
+// busy with other things is late now and then, a node that is late is so each
+// time.
+func thrice(do func(*testing.T) error) func(*testing.T) {
+	return func(t *testing.T) {
+		t.Helper()
+		for try := 1; ; try++ {
+			err := do(t)
+			if err == nil {
+				return
+			}
+			if try == 3 {
+				t.Errorf("three times, the last: %v", err)
+				return
+			}
+			t.Logf("%v; again", err)
+		}
+	}
 }
 
 func TestModulesThatCannotRun(t *testing.T) {

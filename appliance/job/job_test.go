@@ -22,10 +22,6 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == workerArgs[1] {
 		os.Exit(Worker(context.Background()))
 	}
-	if len(os.Args) > 1 && os.Args[1] == witnessArg {
-		testify()
-		os.Exit(0)
-	}
 	os.Exit(m.Run())
 }
 

@@ -25,7 +25,6 @@ import (
 // Root's own folders are not touched: where this is root, the person is nobody.
 type person struct {
 	t     *testing.T
-	w     *job.Witness
 	home  string
 	base  time.Duration // what a run of nothing takes
 	limit time.Duration // of the next run
@@ -42,7 +41,7 @@ func newPerson(t *testing.T) *person {
 			t.Error(err)
 		}
 	})
-	p := &person{t: t, w: job.NewWitness(t), home: home, limit: time.Minute}
+	p := &person{t: t, home: home, limit: time.Minute}
 	build := exec.Command("go", "build", "-o", p.path("plasmd"), "phase/programs/phase")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("building plasmd: %v: %s", err, out)
@@ -236,7 +235,7 @@ func TestHostileModulesByEveryRoute(t *testing.T) {
 			if !all && i%(2*len(routes)) != r {
 				continue
 			}
-			t.Run(route.name+"/"+h.Name(), func(t *testing.T) {
+			t.Run(route.name+"/"+h.Name(), job.Thrice(func(t *testing.T) error {
 				p.t = t
 				may := slices.Clone(h.Outcomes())
 				for i, o := range may {
@@ -248,8 +247,8 @@ func TestHostileModulesByEveryRoute(t *testing.T) {
 					may = []jobspec.Outcome{jobspec.Exited}
 				}
 				p.limit = h.Limit()
-				p.check(route.take(p.path(strconv.Itoa(i)+".wasm")), h.Name(), may)
-			})
+				return p.check(route.take(p.path(strconv.Itoa(i)+".wasm")), may)
+			}))
 		}
 		p.t = t
 	}
@@ -257,12 +256,13 @@ func TestHostileModulesByEveryRoute(t *testing.T) {
 }
 
 // check holds the end of a run to what it may be, and its receipt to the same.
-func (p *person) check(e ended, name string, may []jobspec.Outcome) {
+// It is an error that it was late.
+func (p *person) check(e ended, may []jobspec.Outcome) (late error) {
 	t := p.t
 	t.Helper()
 	t.Logf("%s %d after %v", e.outcome, e.code, e.dead.Sub(e.begun))
 	if e.outcome != jobspec.Output { // which is 64 MiB to print
-		job.OnTime(p.w, t, name, e.begun.Add(p.limit+p.base), e.dead)
+		late = job.OnTime(e.begun.Add(p.limit+p.base), e.dead)
 	}
 	if !slices.ContainsFunc(may, func(o jobspec.Outcome) bool {
 		return e.code == o.ExitCode(0) && (e.outcome == "" || e.outcome == o)
@@ -270,7 +270,7 @@ func (p *person) check(e ended, name string, may []jobspec.Outcome) {
 		t.Errorf("%s, exit code %d; want %v", e.outcome, e.code, may)
 	}
 	if e.receipt == nil {
-		return
+		return late
 	}
 	s, err := receipt.Verify(e.receipt, p.pin())
 	if err != nil {
@@ -280,7 +280,7 @@ func (p *person) check(e ended, name string, may []jobspec.Outcome) {
 	if !slices.Contains(may, said.Outcome) || said.ExitCode != e.code || e.outcome != "" && said.Outcome != e.outcome {
 		t.Errorf("the receipt says %s %d, and the route %s %d", said.Outcome, said.ExitCode, e.outcome, e.code)
 	}
-	job.OnTime(p.w, t, name+", says the receipt", said.Started.Add(p.limit), said.Finished)
+	return errors.Join(late, job.OnTime(said.Started.Add(p.limit), said.Finished))
 }
 
 // killed: a daemon that is killed in the middle of a run leaves no process.
