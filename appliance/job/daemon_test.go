@@ -155,6 +155,7 @@ func TestHostileModulesLeaveTheDaemonAlone(t *testing.T) {
 	asking.Wait()
 	server.CloseClientConnections()
 	after := measure(t, runner.Pool)
+	runtime.KeepAlive(modules) // which are counted before and after
 	t.Logf("%d runs: from %+v to %+v", runs, before, after)
 	if after.descriptors > before.descriptors+8 || after.children > before.children+2 || after.goroutines > before.goroutines+8 || after.heap > before.heap+16<<20 {
 		t.Errorf("something leaks: from %+v to %+v", before, after)
