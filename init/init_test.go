@@ -18,7 +18,7 @@ import (
 
 func TestTable(t *testing.T) {
 	find := func(o boot.Options, data, name string) []string {
-		for _, s := range table(o, data) {
+		for _, s := range table(o, data, "") {
 			if s.Name == name {
 				if root := s.UID == 0; root == (name == "plasmd") {
 					t.Errorf("%s runs as uid %d", name, s.UID)
@@ -43,7 +43,7 @@ func TestTable(t *testing.T) {
 	find(o, "", "update")
 	// net outlives whoever says goodbye, and whoever waits for another is
 	// started after it.
-	all := table(o, "")
+	all := table(o, "", "")
 	for i, s := range all {
 		if s.Name != "net" && s.Rank <= 0 || s.Name == "net" && s.Rank != 0 {
 			t.Errorf("%s has rank %d", s.Name, s.Rank)

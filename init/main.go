@@ -31,6 +31,7 @@ var steps = []step{
 	{"clock", (*node).raiseClock},
 	{"persistent partition", (*node).mountPerm},
 	{"watchdog", (*node).openWatchdog},
+	{"memory control", (*node).delegateMemory},
 	{"state", (*node).writeState},
 	{"control socket", (*node).listen},
 	{"services", (*node).startServices},

@@ -46,6 +46,9 @@ type node struct {
 	release  trust.Verified   // zero when nothing verified is held
 	journal  trial.Journal
 	watchdog linux.Watchdog
+	// plasmdGroup is plasmd's control group; the workers it starts have theirs
+	// beside it. Empty where the kernel cannot limit their memory so.
+	plasmdGroup string
 
 	mu      sync.Mutex
 	boot    state.Boot

@@ -121,7 +121,7 @@ func (n *node) resume() control.Response {
 		running[s.Name] = true
 	}
 	n.say("starting the services again")
-	for _, s := range table(n.options, n.boot.Data) {
+	for _, s := range table(n.options, n.boot.Data, n.plasmdGroup) {
 		if s.Env = environment; !running[s.Name] {
 			if err := n.services.Start(s); err != nil {
 				return control.Response{Error: err.Error()}

@@ -19,8 +19,9 @@ const phase = "/user/phase" // the one binary
 var environment = []string{"PATH=/user", "HOME=/run/phase", "TMPDIR=/tmp"}
 
 // table lists the services of a node, for the options of this boot, in the order
-// they are started in. data is plasmd's folder, or empty where nothing is kept.
-func table(o boot.Options, data string) []supervise.Service {
+// they are started in. data is plasmd's folder, or empty where nothing is kept;
+// group is plasmd's control group, or empty where there is none.
+func table(o boot.Options, data, group string) []supervise.Service {
 	listen := "[::]:8080"
 	if o.Mode == boot.Private {
 		listen = "127.0.0.1:8080"
@@ -30,7 +31,7 @@ func table(o boot.Options, data string) []supervise.Service {
 	}
 	plasmd := []string{"start", "--http", listen, "--state", runDir, "--root", rootFile, "--data", data, "--socket", plasmdSocket}
 	return []supervise.Service{
-		{Name: "plasmd", Rank: 1, Path: phase, Args: plasmd, UID: plasmdUID, GID: plasmdGID},
+		{Name: "plasmd", Rank: 1, Path: phase, Args: plasmd, UID: plasmdUID, GID: plasmdGID, Cgroup: group},
 		{Name: "net", Rank: 0, Path: phase, Args: []string{"--state", runDir, "--resolv", resolvFile}}, // outlives whoever says goodbye
 		{Name: "update", Rank: 2, Path: phase, Args: []string{"--state", runDir, "--root", rootFile}},
 	}
@@ -52,7 +53,7 @@ var started = map[string]func() bool{
 // others after it.
 func (n *node) startServices() error {
 	n.mu.Lock()
-	all := table(n.options, n.boot.Data)
+	all := table(n.options, n.boot.Data, n.plasmdGroup)
 	n.mu.Unlock()
 	err := n.startService(all[0])
 	go n.guard(step{"services", func(n *node) error {

@@ -223,6 +223,11 @@ func (n *node) mountPerm() error {
 	return fmt.Errorf("%w; nothing is kept, and this node has a new identity at each boot", err)
 }
 
+func (n *node) delegateMemory() (err error) {
+	n.plasmdGroup, err = linux.DelegateMemory(linux.Cgroups, "plasmd", linux.DaemonGroup, plasmdUID, plasmdGID)
+	return err
+}
+
 func (n *node) openWatchdog() (err error) {
 	n.watchdog, err = linux.OpenWatchdog(watchdogTime)
 	return err

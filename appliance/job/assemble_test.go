@@ -29,6 +29,7 @@ var wasiTypes = map[string][]byte{
 	"clock_time_get": {0x7f, 0x7e, 0x7f},
 	"poll_oneoff":    {0x7f, 0x7f, 0x7f, 0x7f},
 	"proc_exit":      {0x7f},
+	"random_get":     {0x7f, 0x7f},
 }
 
 func (a assembled) bytes() []byte {

@@ -236,7 +236,12 @@ type answer struct {
 // Answer returns the JSON object {job_id, run_id, exit_code, outcome, stdout,
 // stdout_base64, stderr, stderr_base64, receipt}; stdout and stderr are null
 // when they are not UTF-8.
-func (d Done) Answer() ([]byte, error) {
+func (d Done) Answer() ([]byte, error) { return d.answer(strictjson.Marshal) }
+
+// AnswerIndented is Answer for people, in lines.
+func (d Done) AnswerIndented() ([]byte, error) { return d.answer(strictjson.MarshalIndent) }
+
+func (d Done) answer(marshal func(any) ([]byte, error)) ([]byte, error) {
 	text := func(b []byte) *string {
 		if !utf8.Valid(b) {
 			return nil
@@ -244,7 +249,7 @@ func (d Done) Answer() ([]byte, error) {
 		s := string(b)
 		return &s
 	}
-	data, err := strictjson.Marshal(answer{
+	data, err := marshal(answer{
 		d.JobID, d.RunID, d.ExitCode, d.Outcome, text(d.Stdout), d.Stdout, text(d.Stderr), d.Stderr, d.Receipt,
 	})
 	if err != nil {

@@ -2,6 +2,7 @@ package job
 
 import (
 	"slices"
+	"time"
 
 	"phase/appliance/jobspec"
 )
@@ -13,11 +14,19 @@ var (
 	Descriptors    = descriptors
 	Patience       = patience
 	Resting        = (*Pool).resting
+	Settled        = (*Pool).settled
+	OnTime         = onTime
+	Thrice         = thrice
 )
 
 type Hostile = hostile
 
 func (h Hostile) Name() string   { return h.name }
 func (h Hostile) Module() []byte { return h.module }
+
+func (h Hostile) Limit() time.Duration { return h.limit() }
+
+// Outcomes are all a run may have.
+func (h Hostile) Outcomes() []jobspec.Outcome { return h.outcome }
 
 func (h Hostile) May(o jobspec.Outcome) bool { return slices.Contains(h.outcome, o) }

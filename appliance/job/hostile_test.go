@@ -2,8 +2,8 @@ package job
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"slices"
@@ -14,71 +14,9 @@ import (
 	"phase/appliance/jobspec"
 )
 
-// exponential returns n functions, each of which calls the next twice.
-func exponential(n int) [][]byte {
-	var bodies [][]byte
-	for i := range n {
-		next := byte(i + 1)
-		bodies = append(bodies, op(opCall, next, opCall, next))
-	}
-	return append(bodies, nil)
-}
-
-// write is a call of fd_write(1, 0, 1, 8): what the vector at 0 points to.
-var write = op(opConst, 1, opConst, 0, opConst, 1, opConst, 8, opCall, 0, opDrop)
-
-// hello is an iovec of 4096 bytes at 16.
-var vec = []byte{16, 0, 0, 0, 0, 16, 0, 0}
-
-// hostile is a module and how a run of it may end under a limit of a second,
-// 64 MiB of memory, 1 MiB of output and an input that never comes.
-type hostile struct {
-	name    string
-	module  []byte
-	outcome []jobspec.Outcome
-}
-
-func hostileModules() []hostile {
-	const exited, trapped, timeout, memory, output = jobspec.Exited, jobspec.Trapped, jobspec.Timeout, jobspec.Memory, jobspec.Output
-	is := func(o ...jobspec.Outcome) []jobspec.Outcome { return o }
-	bomb := bytes.Repeat(op(opConst, 1, opDrop), 10<<20/3)
-	many := make([][]byte, 20000)
-	for i := range many {
-		many[i] = op(opConst, 1, opDrop)
-	}
-	table := func(entries uint64) []byte { return join([]byte{1, 0x70, 0}, uleb(entries)) }
-	// A subscription to a clock, an hour from now.
-	hour := make([]byte, 48)
-	binary.LittleEndian.PutUint64(hour[24:], 3600e9)
-	return []hostile{
-		{"endless loop", assembled{bodies: [][]byte{forever()}}.bytes(), is(timeout)},
-		{"endless loop in the start function", assembled{bodies: [][]byte{forever()}, start: true}.bytes(), is(timeout)},
-		{"exponential calls", assembled{bodies: exponential(60)}.bytes(), is(timeout)},
-		{"deep recursion", assembled{bodies: [][]byte{op(opCall, 0)}}.bytes(), is(trapped, timeout)},
-		{"deep recursion for ever", assembled{bodies: [][]byte{forever(opCall, 1), op(opCall, 1)}}.bytes(), is(trapped, timeout)},
-		{"unreachable", assembled{bodies: [][]byte{op(opUnreachable)}}.bytes(), is(trapped)},
-		{"unreachable in the start function", assembled{bodies: [][]byte{op(opUnreachable)}, start: true}.bytes(), is(trapped)},
-		{"data out of bounds", assembled{memory: pages(0), data: vec}.bytes(), is(trapped)},
-		{"memory growth", assembled{memory: pages(1), bodies: [][]byte{forever(opConst, 1, opGrow, 0, opDrop)}}.bytes(), is(timeout)},
-		{"one huge allocation", assembled{memory: pages(1), bodies: [][]byte{op(opConst, 0xff, 0xff, 0x03, opGrow, 0, opDrop)}}.bytes(), is(exited)},
-		{"writing all memory for ever", assembled{memory: pages(1023), bodies: [][]byte{forever(opConst, 0, opConst, 1, opConst, 0x80, 0x80, 0xfc, 0x1f, 0xfc, 0x0b, 0)}}.bytes(), is(timeout)},
-		{"initial memory over the limit", assembled{memory: pages(65 << 4)}.bytes(), is(memory)},
-		{"initial memory of 4 GiB", assembled{memory: pages(65536)}.bytes(), is(memory)},
-		{"table of 100 million", assembled{tables: table(100_000_000)}.bytes(), is(memory)},
-		{"table growth", assembled{tables: table(1), bodies: [][]byte{forever(0xd0, 0x70, opConst, 0x80, 0x80, 0xc0, 0, 0xfc, 0x0f, 0, opDrop)}}.bytes(), is(memory, timeout)},
-		{"output flood", assembled{imports: []string{"fd_write"}, memory: pages(1), data: vec, bodies: [][]byte{forever(write...)}}.bytes(), is(output)},
-		{"blocking read", assembled{imports: []string{"fd_read"}, memory: pages(1), data: vec, bodies: [][]byte{op(opConst, 0, opConst, 0, opConst, 1, opConst, 8, opCall, 0, opDrop)}}.bytes(), is(timeout)},
-		{"a sleep of an hour", assembled{imports: []string{"poll_oneoff"}, memory: pages(1), data: hour, bodies: [][]byte{op(opConst, 0, opConst, 0x80, 1, opConst, 1, opConst, 0xc0, 0, opCall, 0, opDrop)}}.bytes(), is(timeout)},
-		{"host call storm", assembled{imports: []string{"clock_time_get"}, memory: pages(1), bodies: [][]byte{forever(opConst, 1, 0x42, 0, opConst, 0, opCall, 0, opDrop)}}.bytes(), is(timeout)},
-		{"compile bomb", assembled{bodies: [][]byte{bomb}}.bytes(), is(timeout, memory)},
-		{"many functions", assembled{bodies: many}.bytes(), is(exited, timeout)},
-		{"nothing at all", assembled{}.bytes(), is(exited)},
-	}
-}
-
 func TestHostileModules(t *testing.T) {
 	for _, c := range hostileModules() {
-		t.Run(c.name, func(t *testing.T) {
+		t.Run(c.name, thrice(func(t *testing.T) error {
 			stdin, never, err := os.Pipe()
 			if err != nil {
 				t.Fatal(err)
@@ -86,20 +24,18 @@ func TestHostileModules(t *testing.T) {
 			defer stdin.Close()
 			defer never.Close()
 			h := task(c.module)
-			h.Timeout, h.OutputBytes, h.Stdin = time.Second, 1<<20, stdin
+			h.Timeout, h.OutputBytes, h.Stdin = c.limit(), 1<<20, stdin
 			result, stdout, stderr := run(t, h)
 			took := result.Finished.Sub(result.Started)
 			t.Logf("%s %d after %v: %s", result.Outcome, result.ExitCode, took, result.Detail)
 			if !slices.Contains(c.outcome, result.Outcome) || result.ExitCode != result.Outcome.ExitCode(0) {
 				t.Errorf("%s %d: %s, want %v", result.Outcome, result.ExitCode, result.Detail, c.outcome)
 			}
-			if late := took - h.Timeout; late > patience(100*time.Millisecond) {
-				t.Errorf("dead %v after its limit", late)
-			}
 			if len(stdout)+len(stderr) > 1<<20 {
 				t.Errorf("%d bytes of output passed the limit of 1 MiB", len(stdout)+len(stderr))
 			}
-		})
+			return onTime(result.Started.Add(h.Timeout), result.Finished)
+		}))
 	}
 }
 
@@ -111,6 +47,35 @@ func patience(alone time.Duration) time.Duration {
 		return alone
 	}
 	return 5 * alone
+}
+
+// onTime is an error where a run was dead later than a tenth of a second after
+// its limit.
+func onTime(limit, dead time.Time) error {
+	if late := dead.Sub(limit); late > patience(100*time.Millisecond) {
+		return fmt.Errorf("dead %v after its limit", late)
+	}
+	return nil
+}
+
+// thrice does again, up to three times in all, what was late: a machine that is
+// busy with other things is late now and then, a node that is late is so each
+// time.
+func thrice(do func(*testing.T) error) func(*testing.T) {
+	return func(t *testing.T) {
+		t.Helper()
+		for try := 1; ; try++ {
+			err := do(t)
+			if err == nil {
+				return
+			}
+			if try == 3 {
+				t.Errorf("three times, the last: %v", err)
+				return
+			}
+			t.Logf("%v; again", err)
+		}
+	}
 }
 
 func TestModulesThatCannotRun(t *testing.T) {

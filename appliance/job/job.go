@@ -60,12 +60,12 @@ type Result struct {
 var ErrRefused = errors.New("the module cannot be run")
 
 // Run runs a task in worker processes of its own and waits for its end, as a
-// Pool's Run does.
+// Pool's Run does; of their memory the last may be given back a moment later.
 func Run(ctx context.Context, t Task) (Result, error) {
 	p, err := NewPool(PoolConfig{})
 	if err != nil {
 		return Result{}, err
 	}
-	defer p.Close()
+	defer p.Leave()
 	return p.Run(ctx, t)
 }

@@ -7,7 +7,7 @@
 TURNS ?= 20
 
 test-hostile: ## Hostile modules, each dead 100 ms after its limit beside a daemon that answers (PHASE_TIER=all: 1,000 runs)
-	PHASE_ALONE=1 go test -count=1 -v -timeout 25m -run 'Hostile|ModulesThatCannotRun|Overhead' ./appliance/job
+	PHASE_ALONE=1 go test -count=1 -v -timeout 25m -run 'Hostile|ModulesThatCannotRun|Overhead|SlowReader' ./appliance/job
 
 bench-jobs: ## What compiling, starting and running a job costs, beside bare wazero, wasmtime and native code
 	@mkdir -p $(abspath $(BUILD))/bench

@@ -13,6 +13,13 @@ import (
 
 func digestOf(module []byte) compiled.Digest { return sha256.Sum256(module) }
 
+// settled: nothing is on its way in or out.
+func (p *Pool) settled() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.buried == 0 && p.starting == 0 && len(p.spare) == p.config.Spare
+}
+
 // children counts the processes that this one has started, the dead ones that
 // nobody waited for among them.
 func children(t *testing.T) int {

@@ -8,6 +8,7 @@ import (
 	"syscall"
 
 	"phase/appliance/compiled"
+	"phase/appliance/sandbox"
 )
 
 // Kept says where a pool keeps compiled modules.
@@ -33,8 +34,13 @@ func OpenPool(k Kept) (*Pool, error) {
 	if err != nil {
 		return nil, err
 	}
+	groups, err := sandbox.OpenCgroups()
+	if err != nil {
+		cache.Close()
+		return nil, err
+	}
 	cores := runtime.NumCPU()
-	p, err := NewPool(PoolConfig{Spare: min(1+cores, 8), Idle: min(1+cores, 16), Cache: cache})
+	p, err := NewPool(PoolConfig{Spare: min(1+cores, 8), Idle: min(1+cores, 16), Cache: cache, Groups: groups})
 	if err != nil {
 		return nil, err
 	}

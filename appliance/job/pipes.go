@@ -1,10 +1,13 @@
 package job
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"sync"
+	"syscall"
+	"time"
 )
 
 // pipes are a task's input and outputs: the worker's ends, and who copies at
@@ -74,7 +77,11 @@ func (s *pipes) begin(stdin io.Reader) {
 			defer buffers.Put(buffer)
 			// When whoever reads the output has gone, closing our end tells
 			// the module, as it would without us.
-			_, _ = io.CopyBuffer(s.output.writer(c.to), onlyReader{c.from}, *buffer)
+			to := s.output.writer(c.to)
+			_, err := io.CopyBuffer(to, onlyReader{c.from}, *buffer)
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				_, _ = io.CopyBuffer(to, rest{c.from}, *buffer)
+			}
 		})
 	}
 	if s.stdin == nil {
@@ -90,6 +97,38 @@ func (s *pipes) begin(stdin io.Reader) {
 		defer s.stdin.Close()
 		_, _ = io.Copy(s.stdin, stdin) // what the module does not read is lost
 	}()
+}
+
+// cut has what the outputs hold passed on, and no more waited for. The end of
+// a pipe comes only when the kernel has taken down all of a killed worker.
+func (s *pipes) cut() {
+	for _, c := range s.copies {
+		_ = c.from.SetReadDeadline(time.Unix(1, 0)) // fails only when it has ended
+	}
+}
+
+// rest reads what a pipe holds, without waiting.
+type rest struct{ pipe *os.File }
+
+func (r rest) Read(p []byte) (n int, err error) {
+	// A deadline that is over would keep even this from reading.
+	if err := r.pipe.SetReadDeadline(time.Time{}); err != nil {
+		return 0, err
+	}
+	raw, err := r.pipe.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	if e := raw.Read(func(fd uintptr) bool {
+		n, err = syscall.Read(int(fd), p)
+		return true
+	}); e != nil {
+		return 0, e
+	}
+	if n <= 0 { // nothing now, or the end
+		return 0, io.EOF
+	}
+	return n, nil
 }
 
 // onlyReader hides a file's own way to copy, which makes buffers anew.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"phase/appliance/compiled"
+	"phase/appliance/sandbox"
 )
 
 // PoolConfig says what a pool keeps ready. The zero value keeps nothing: every
@@ -20,6 +21,9 @@ type PoolConfig struct {
 	Rest  time.Duration // how long they are kept; 0 is half a minute
 	// Cache keeps compiled modules. Nil keeps them in memory, and only the last.
 	Cache *compiled.Cache
+	// Groups limit the memory of the processes; nil where the kernel has none
+	// for this process, and their walls are one less.
+	Groups *sandbox.Cgroups
 }
 
 // Pool runs tasks in worker processes that were started ahead. A process runs
@@ -36,6 +40,7 @@ type Pool struct {
 	idle     []*rested // used longest ago first
 	starting int
 	closed   bool
+	buried   int                               // processes that end with nobody waiting
 	flights  map[compiled.Digest]chan struct{} // modules being compiled; closed at the end
 
 	work   context.Context // of what happens behind the callers' backs
@@ -77,6 +82,15 @@ func NewPool(c PoolConfig) (*Pool, error) {
 // Close kills the processes that run nothing and waits for the end of those
 // that do: end their contexts first.
 func (p *Pool) Close() {
+	p.close()
+	p.wait.Wait()
+}
+
+// Leave is Close for a program that ends next: it does not wait for the kernel
+// to take down what was killed.
+func (p *Pool) Leave() { p.close() }
+
+func (p *Pool) close() {
 	p.mu.Lock()
 	p.closed = true
 	p.cancel()
@@ -91,7 +105,6 @@ func (p *Pool) Close() {
 	for _, w := range end {
 		w.end()
 	}
-	p.wait.Wait()
 	if p.owned != nil {
 		p.owned.Close()
 	}
@@ -114,7 +127,7 @@ func (p *Pool) Warm() {
 	defer p.mu.Unlock()
 	for ; !p.closed && len(p.spare)+p.starting < p.config.Spare; p.starting++ {
 		p.wait.Go(func() {
-			w, err := start(p.work, nil)
+			w, err := start(p.work, p.config.Groups, nil)
 			p.mu.Lock()
 			p.starting--
 			p.mu.Unlock()
@@ -125,6 +138,31 @@ func (p *Pool) Warm() {
 				slog.Warn("starting a worker ahead of its job", "error", err)
 			}
 		})
+	}
+}
+
+// maxBuried is how many processes may be on their way out at once with nobody
+// waiting for them, so that their memory cannot pile up.
+const maxBuried = 16
+
+// bury ends a process whose end nobody needs to see. It runs nothing any more,
+// but giving back the half GiB of a compiler takes the kernel a tenth of a
+// second, by which the task's result would be late.
+func (p *Pool) bury(w *process) {
+	p.mu.Lock()
+	wait := p.closed || p.buried == maxBuried
+	if !wait {
+		p.buried++
+		p.wait.Go(func() {
+			w.end()
+			p.mu.Lock()
+			p.buried--
+			p.mu.Unlock()
+		})
+	}
+	p.mu.Unlock()
+	if wait {
+		w.end()
 	}
 }
 
@@ -145,7 +183,7 @@ func (p *Pool) putBack(w *process) {
 // folders it is always new.
 func (p *Pool) take(ctx context.Context, folders []Folder) (*process, error) {
 	if len(folders) > 0 {
-		return start(ctx, folders)
+		return start(ctx, p.config.Groups, folders)
 	}
 	for {
 		p.mu.Lock()
@@ -157,7 +195,7 @@ func (p *Pool) take(ctx context.Context, folders []Folder) (*process, error) {
 		p.mu.Unlock()
 		switch {
 		case w == nil:
-			return start(ctx, nil)
+			return start(ctx, p.config.Groups, nil)
 		case w.alive():
 			return w, nil
 		}

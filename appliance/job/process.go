@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/exec"
 	"strings"
@@ -22,12 +23,14 @@ var workerArgs = []string{"plasmd", "worker"}
 type process struct {
 	cmd     *exec.Cmd
 	channel *sandbox.Channel
+	group   *sandbox.Cgroup
 	walls   []string
 	key     key // what it has run; the zero key for nothing
 
-	gone      chan struct{} // closed when it has ended, and the next two are set
+	gone      chan struct{} // closed when it has ended, and the next three are set
 	exit      error
 	diagnosis string
+	overGroup bool // its group was over its limit, and it was killed for it
 }
 
 // maxDiagnosis is the most of a worker's last words that is kept.
@@ -35,7 +38,7 @@ const maxDiagnosis = 64 << 10
 
 // start starts a worker and has it build its walls, with these folders.
 // Ending ctx kills it while it does so.
-func start(ctx context.Context, folders []Folder) (_ *process, err error) {
+func start(ctx context.Context, groups *sandbox.Cgroups, folders []Folder) (_ *process, err error) {
 	o := order{Do: doEnter}
 	var files []*os.File
 	defer func() {
@@ -51,7 +54,7 @@ func start(ctx context.Context, folders []Folder) (_ *process, err error) {
 		files = append(files, dir)
 		o.Folders = append(o.Folders, orderFolder{[]byte(f.Guest), f.ReadOnly})
 	}
-	p, err := launch()
+	p, err := launch(groups)
 	if err != nil {
 		return nil, err
 	}
@@ -69,11 +72,23 @@ func start(ctx context.Context, folders []Folder) (_ *process, err error) {
 		return nil, fmt.Errorf("starting a worker: %w%s", err, p.lastWords())
 	}
 	p.walls = r.Walls
+	if p.group != nil {
+		p.walls = append(p.walls, "cgroup memory")
+	}
 	return p, nil
 }
 
 // launch starts the process.
-func launch() (*process, error) {
+func launch(groups *sandbox.Cgroups) (_ *process, err error) {
+	group, err := groups.New(Charge(0, 0))
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, group.Remove())
+		}
+	}()
 	channel, theirs, err := sandbox.NewChannel()
 	if err != nil {
 		return nil, err
@@ -87,9 +102,9 @@ func launch() (*process, error) {
 	defer diagnosis.Close()
 	p := &process{
 		cmd:     &exec.Cmd{Path: "/proc/self/exe", Args: workerArgs, Stderr: diagnosis, ExtraFiles: []*os.File{theirs}},
-		channel: channel, gone: make(chan struct{}),
+		channel: channel, group: group, gone: make(chan struct{}),
 	}
-	ended, err := sandbox.Start(p.cmd)
+	ended, err := sandbox.Start(p.cmd, group)
 	if err != nil {
 		channel.Close()
 		words.Close()
@@ -98,6 +113,10 @@ func launch() (*process, error) {
 	go func() {
 		kept := drain(words, maxDiagnosis)
 		p.exit, p.diagnosis = <-ended, string(kept)
+		p.overGroup = group.Killed()
+		if err := group.Remove(); err != nil {
+			slog.Warn("removing a worker's control group", "error", err)
+		}
 		close(p.gone)
 	}()
 	return p, nil
@@ -128,10 +147,16 @@ func (p *process) ask(o order, files []*os.File) (report, error) {
 // kill ends it at once; it does not wait.
 func (p *process) kill() { _ = p.cmd.Process.Kill() } // fails only when it has ended
 
-// end kills it and waits until nothing of it is left.
-func (p *process) end() {
+// cut kills it and lets nobody wait for what it might still say: from now on it
+// runs nothing, but the kernel may take a while to give its memory back.
+func (p *process) cut() {
 	p.kill()
 	p.channel.Close()
+}
+
+// end kills it and waits until nothing of it is left.
+func (p *process) end() {
+	p.cut()
 	<-p.gone
 }
 

@@ -99,6 +99,15 @@ func Overhead(moduleSize int) uint64 {
 	return base + perByte*uint64(moduleSize)
 }
 
+// Charge is what a worker may be charged with in all, in bytes, for a module of
+// this size and its linear memory: its data, and what RLIMIT_DATA does not
+// count, which is the program's own pages, page tables, what pipes and sockets
+// hold, and the file in memory that compiled code leaves it in.
+func Charge(linear uint64, moduleSize int) uint64 {
+	const beside, code = 64 << 20, maxCode / wasm.MaxModule
+	return linear + Overhead(moduleSize) + beside + code*uint64(moduleSize)
+}
+
 // encode writes an order.
 func (o order) encode() ([]byte, error) {
 	text, err := json.Marshal(o)

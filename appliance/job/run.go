@@ -66,7 +66,8 @@ type attempt struct {
 	pool   *Pool
 	task   Task
 	key    key
-	pipes  *pipes // once they are open; what is in them outlives a worker that could not begin
+	pipes  *pipes    // once they are open; what is in them outlives a worker that could not begin
+	over   time.Time // when the module had ended, however long its output takes to be read
 	result Result
 }
 
@@ -75,9 +76,12 @@ var errStale = errors.New("running the job: its compiled code does not fit this 
 // ended sets the result; it returns nil.
 func (r *attempt) ended(o jobspec.Outcome, code uint32, detail string) error {
 	r.result.Outcome, r.result.ExitCode, r.result.Detail = o, o.ExitCode(code), ui.Clean(detail)
+	if r.over.IsZero() {
+		r.over = time.Now()
+	}
 	// By the monotonic clock, so that a wall clock set back does not have a job
 	// end before it began.
-	r.result.Finished = r.result.Started.Add(time.Since(r.result.Started))
+	r.result.Finished = r.result.Started.Add(r.over.Sub(r.result.Started))
 	return nil
 }
 
@@ -109,6 +113,10 @@ func (r *attempt) run(ctx context.Context) error {
 	defer r.pool.Warm()
 	if got.err != nil {
 		return got.err
+	}
+	if err := got.group.Limit(Charge(uint64(r.task.MemoryMB)<<20, len(r.task.Module))); err != nil {
+		got.end()
+		return err
 	}
 	module, err := sealBytes("module", r.task.Module)
 	if err != nil {
@@ -168,20 +176,22 @@ func (r *attempt) on(ctx context.Context, w *process, module []*os.File) error {
 		case <-s.copied():
 		case <-ctx.Done():
 			// It has reported and holds on to its outputs.
-			w.kill()
 		}
 	case <-ctx.Done():
-		w.kill()
+		w.cut()
 		got = <-answered
 		got.err = ctx.Err()
 	case <-s.output.over:
 		stopped = jobspec.Output
-		w.kill()
+		w.cut()
 		got = <-answered
 	}
+	r.over = time.Now()
 	rests := got.err == nil && stopped == "" && ctx.Err() == nil && got.Outcome == jobspec.Exited && !s.output.exceeded() && len(r.task.Folders) == 0
 	if !rests {
-		w.end()
+		w.cut()
+		s.cut()
+		defer r.pool.bury(w)
 	}
 	s.wait.Wait()
 	if rests {
@@ -220,7 +230,7 @@ func (r *attempt) judge(ctx context.Context, w *process, got report, lost error,
 // lost says why a worker ended without a report.
 func (r *attempt) lost(w *process, err error, kills uint64) error {
 	w.end()
-	if w.outOfMemory() {
+	if w.overGroup || w.outOfMemory() {
 		return r.ended(jobspec.Memory, 0, "the worker reached its memory limit")
 	}
 	if now, counted := sandbox.OutOfMemoryKills(); w.killed() && counted == nil && now != kills {
@@ -278,13 +288,16 @@ func (r *attempt) compile(ctx context.Context) (*sandbox.Sealed, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer w.end()
+	defer r.pool.bury(w)
 	kills, err := sandbox.OutOfMemoryKills()
 	if err != nil {
 		return nil, err
 	}
-	stop := context.AfterFunc(ctx, w.kill)
+	stop := context.AfterFunc(ctx, w.cut)
 	defer stop()
+	if err := w.group.Limit(Charge(0, len(r.task.Module))); err != nil {
+		return nil, err
+	}
 	text, err := order{Do: doCompile, Cores: compilers}.encode()
 	if err != nil {
 		return nil, err

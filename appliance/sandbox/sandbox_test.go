@@ -8,12 +8,35 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // This binary is its own worker: it says what it was given.
 func TestMain(m *testing.M) {
-	if len(os.Args) < 2 || os.Args[1] != "worker" {
+	if os.Getpid() == 1 {
+		onlyProgram(m)
+	}
+	word := ""
+	if len(os.Args) > 1 {
+		word = os.Args[1]
+	}
+	var err error
+	switch word {
+	case "worker":
+	case wordDaemon:
+		err = startWorkers()
+	case wordFill:
+		err = fillMemory(os.Args[2])
+	default:
 		os.Exit(m.Run())
+	}
+	if word != "worker" {
+		if err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		os.Exit(0)
 	}
 	if len(os.Args) > 2 {
 		behindTheWalls(os.Args[2:])
@@ -32,6 +55,9 @@ func TestMain(m *testing.M) {
 		}
 	}
 	fmt.Println("environment", len(os.Environ()))
+	if session, err := unix.Getsid(0); err == nil && session == os.Getpid() {
+		fmt.Println("leads a session")
+	}
 	for _, file := range []string{"/proc/self/status", "/proc/self/limits", "/proc/self/oom_score_adj"} {
 		text, _ := os.ReadFile(file)
 		fmt.Printf("%s\n", text)
@@ -53,14 +79,14 @@ func TestWorkerInheritsNothing(t *testing.T) {
 	t.Setenv("SECRET", "1")
 	var out strings.Builder
 	cmd := &exec.Cmd{Path: "/proc/self/exe", Args: []string{"sandbox", "worker"}, Stdout: &out}
-	ended, err := Start(cmd)
+	ended, err := Start(cmd, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := <-ended; err != nil {
 		t.Fatalf("the worker: %v: %s", err, out.String())
 	}
-	for _, want := range []string{"environment 0\n", "NoNewPrivs:\t1\n", "Max core file size        0 ", "Max data size             536870912 ", "\n1000\n"} {
+	for _, want := range []string{"environment 0\n", "leads a session\n", "NoNewPrivs:\t1\n", "Max core file size        0 ", "Max data size             536870912 ", "\n1000\n"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("the worker does not say %q: %s", want, out.String())
 		}
@@ -73,7 +99,7 @@ func TestWorkerInheritsNothing(t *testing.T) {
 }
 
 func TestStartNamesWhatCannotStart(t *testing.T) {
-	if _, err := Start(&exec.Cmd{Path: "/does/not/exist"}); !errors.Is(err, os.ErrNotExist) {
+	if _, err := Start(&exec.Cmd{Path: "/does/not/exist"}, nil); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("Start: %v", err)
 	}
 }

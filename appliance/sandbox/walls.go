@@ -38,6 +38,8 @@ const nobody = 65534
 //	                   ABI 6 no signal or abstract socket to anyone outside
 //	seccomp            the system calls that running a module takes; none that
 //	                   names a path where there is no opening
+//
+// Who started it adds "cgroup memory" where that wall stands (see Cgroup).
 func Enter(openings []Opening) ([]string, error) {
 	walls := []string{"process", "rlimit", "no-new-privileges"}
 	if err := limits(); err != nil {

@@ -7,8 +7,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"runtime/pprof"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -34,6 +37,9 @@ func behindTheWalls(args []string) {
 		os.Exit(1)
 	}
 	fmt.Println("walls", strings.Join(walls, ","))
+	if err := startThreads(); err != nil {
+		fmt.Println("threads:", err)
+	}
 	for _, c := range []struct {
 		name string
 		do   func() error
@@ -68,6 +74,29 @@ func behindTheWalls(args []string) {
 	os.Exit(0)
 }
 
+// startThreads starts more than Go has left from before the walls. What goes
+// wrong with that ends the process.
+func startThreads() error {
+	var all, up sync.WaitGroup
+	end := make(chan struct{})
+	for range 32 {
+		up.Add(1)
+		all.Go(func() {
+			runtime.LockOSThread()
+			up.Done()
+			<-end
+		})
+	}
+	up.Wait()
+	n := pprof.Lookup("threadcreate").Count()
+	close(end)
+	all.Wait()
+	if n < 32 {
+		return fmt.Errorf("only %d were started", n)
+	}
+	return nil
+}
+
 // denied is nil where the kernel looked at the call at all.
 func denied(no syscall.Errno) error {
 	if no == unix.EPERM || no == unix.ENOSYS {
@@ -79,7 +108,7 @@ func denied(no syscall.Errno) error {
 func enter(t *testing.T, dir string) (walls []string, may []string) {
 	t.Helper()
 	var out strings.Builder
-	ended, err := Start(&exec.Cmd{Path: "/proc/self/exe", Args: []string{"sandbox", "worker", dir}, Stdout: &out, Stderr: &out})
+	ended, err := Start(&exec.Cmd{Path: "/proc/self/exe", Args: []string{"sandbox", "worker", dir}, Stdout: &out, Stderr: &out}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

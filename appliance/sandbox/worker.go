@@ -19,10 +19,15 @@ import (
 // Start starts a worker process that inherits nothing but the streams and
 // ExtraFiles of cmd: no environment, no other descriptor of this process or of
 // its parents, no right to gain privileges. The worker is killed when this
-// process dies. The error of its end is sent to the channel, once.
-func Start(cmd *exec.Cmd) (<-chan error, error) {
+// process dies. It begins in a control group, unless that is nil. The error of
+// its end is sent to the channel, once.
+func Start(cmd *exec.Cmd, group *Cgroup) (<-chan error, error) {
 	cmd.Env = []string{}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	// In a session of its own the terminal's signals pass it by, and the
+	// scheduler (autogroup) counts what it spins against it and not against the
+	// process that must be on time to kill it.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setsid: true}
+	group.into(cmd.SysProcAttr)
 	// What a parent of ours left open without close-on-exec would reach the
 	// worker: mark everything but the standard streams. Go's own descriptors
 	// are marked already, and exec.Cmd clears the mark on those it hands on.

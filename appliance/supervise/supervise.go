@@ -29,6 +29,9 @@ type Service struct {
 	// Rank orders the end: a service of a higher one is stopped before those of
 	// a lower one, which it may need to say goodbye.
 	Rank int
+	// Cgroup is the path of the control group it runs in; empty is that of
+	// whoever starts it.
+	Cgroup string
 }
 
 // The times of a service's life.
@@ -142,6 +145,14 @@ func (set *Set) once(ctx context.Context, r *running) string {
 	if s.UID != 0 {
 		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: s.UID, Gid: s.GID}
 	}
+	if s.Cgroup != "" {
+		group, err := os.Open(s.Cgroup)
+		if err != nil {
+			return fmt.Sprintf("could not be started (%v)", err)
+		}
+		defer group.Close()
+		cmd.SysProcAttr.UseCgroupFD, cmd.SysProcAttr.CgroupFD = true, int(group.Fd())
+	}
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = grace
 
@@ -174,8 +185,9 @@ func (set *Set) once(ctx context.Context, r *running) string {
 		out.flush()
 	}()
 	err = cmd.Wait()
-	// What it started itself (workers) must not outlive it, nor the memory
-	// they hold; it leads a session and so a process group of its own.
+	// What it started itself must not outlive it, nor the memory it holds; it
+	// leads a session and so a process group of its own. Workers of jobs, which
+	// lead their own, die with it by themselves.
 	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // ESRCH: nobody is left
 	set.Reap()
 	select {

@@ -5,6 +5,8 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -149,6 +151,47 @@ func TestAsSomebodyElse(t *testing.T) {
 	if err != nil || !strings.Contains(string(data), "CapEff:\t0000000000000000") {
 		t.Errorf("it has capabilities, or none is known: %v", err)
 	}
+}
+
+// A service begins in the control group that the table names.
+func TestInAGroup(t *testing.T) {
+	mounts, err := os.ReadFile("/proc/self/mounts")
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := regexp.MustCompile(`(?m)^\S+ (\S+) cgroup2 `).FindSubmatch(mounts)
+	if root == nil || os.Getuid() != 0 {
+		t.Skip("needs root, and cgroup v2 to be mounted")
+	}
+	name := fmt.Sprintf("test-%d", os.Getpid())
+	group := filepath.Join(string(root[1]), name)
+	if err := os.Mkdir(group, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	set, h := newSet(t)
+	s := service("worker", "stays")
+	s.Cgroup = group
+	if err := set.Start(s); err != nil {
+		t.Fatal(err)
+	}
+	h.wait(t, "up as worker")
+	in, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", set.Status()[0].PID))
+	if err != nil || !strings.Contains(string(in), "0::/"+name+"\n") {
+		t.Errorf("it is in %q, %v", in, err)
+	}
+	set.Stop()
+	for deadline := time.Now().Add(time.Minute); ; {
+		if err := os.Remove(group); err == nil {
+			break
+		} else if time.Now().After(deadline) {
+			t.Fatal(err)
+		}
+	}
+	s.Name, s.Cgroup = "nowhere", group
+	if err := set.Start(s); err != nil {
+		t.Fatal(err)
+	}
+	h.wait(t, "could not be started")
 }
 
 func exeForAll(t *testing.T) string {

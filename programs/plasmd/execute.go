@@ -3,7 +3,6 @@ package plasmd
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -44,18 +43,15 @@ func (c *executeCmd) run(ctx context.Context, stdin io.Reader, stdout io.Writer)
 	if err := done.Verify(offer, pin); err != nil {
 		return err
 	}
-	data, err := done.Answer()
+	answer := done.AnswerIndented
+	if c.JSON {
+		answer = done.Answer
+	}
+	data, err := answer()
 	if err != nil {
 		return err
 	}
-	if !c.JSON {
-		var wide bytes.Buffer
-		if err := json.Indent(&wide, data, "", "  "); err != nil {
-			return fmt.Errorf("writing the answer: %w", err)
-		}
-		data = wide.Bytes()
-	}
-	if _, err := stdout.Write(append(data, '\n')); err != nil {
+	if _, err := stdout.Write(append(bytes.TrimSuffix(data, []byte("\n")), '\n')); err != nil {
 		return fmt.Errorf("writing the answer: %w", err)
 	}
 	return nil

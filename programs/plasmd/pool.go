@@ -27,7 +27,7 @@ func runHere(ctx context.Context, t job.Task) (job.Result, error) {
 	if err != nil {
 		return job.Result{}, err
 	}
-	defer pool.Close()
+	defer pool.Leave()
 	return pool.Run(ctx, t)
 }
 

@@ -57,18 +57,43 @@ func (n *Node) Job(ctx context.Context, token string, module []byte, input strin
 		return a, err
 	}
 	req.Header.Set("Content-Type", form.FormDataContentType())
+	data, err := n.authorized(token, req)
+	if err != nil {
+		return a, err
+	}
+	return a, json.Unmarshal(data, &a)
+}
+
+// Receipt asks the node for the receipt of a run that is over.
+func (n *Node) Receipt(ctx context.Context, token, runID string) (json.RawMessage, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, n.URL()+"/v1/jobs/"+runID, nil)
+	if err != nil {
+		return nil, err
+	}
+	data, err := n.authorized(token, req)
+	if err != nil {
+		return nil, err
+	}
+	var run struct {
+		Receipt json.RawMessage `json:"receipt"`
+	}
+	return run.Receipt, json.Unmarshal(data, &run)
+}
+
+// authorized asks as the holder of token, and returns the body of a 200 answer.
+func (n *Node) authorized(token string, req *http.Request) ([]byte, error) {
 	req.Header.Set("Authorization", "Bearer "+token)
 	resp, err := n.HTTPClient().Do(req)
 	if err != nil {
-		return a, err
+		return nil, err
 	}
 	defer resp.Body.Close()
 	data, err := io.ReadAll(io.LimitReader(resp.Body, 64<<20))
 	if err != nil {
-		return a, err
+		return nil, err
 	}
 	if resp.StatusCode != http.StatusOK {
-		return a, fmt.Errorf("POST /v1/jobs: %s: %s", resp.Status, data)
+		return nil, fmt.Errorf("%s %s: %s: %s", req.Method, req.URL.Path, resp.Status, data)
 	}
-	return a, json.Unmarshal(data, &a)
+	return data, nil
 }

@@ -116,6 +116,7 @@ type Status struct {
 	OptionsUnknown []string `json:"options_unknown"`
 	Problems       []string `json:"problems"`
 	Watchdog       string   `json:"watchdog"`
+	Sandbox        []string `json:"sandbox"`
 	Update         struct {
 		State   string    `json:"state"`
 		Last    *Attempt  `json:"last"`
