@@ -11,6 +11,7 @@ const (
 	again      errno = 6
 	badf       errno = 8
 	fault      errno = 21
+	ilseq      errno = 25
 	inval      errno = 28
 	ioerr      errno = 29
 	isdir      errno = 31
@@ -38,7 +39,7 @@ var kernels = map[syscall.Errno]errno{
 	syscall.EEXIST:       20,
 	syscall.EFAULT:       fault,
 	syscall.EFBIG:        22,
-	syscall.EILSEQ:       25,
+	syscall.EILSEQ:       ilseq,
 	syscall.EINTR:        27,
 	syscall.EINVAL:       inval,
 	syscall.EIO:          ioerr,

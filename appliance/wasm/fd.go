@@ -20,13 +20,13 @@ const (
 // Advice of fd_advise is a number up to this one.
 const mostAdvice = 5
 
-// advise takes advice and does nothing with it.
+// advise takes advice on a file that is kept, and does nothing with it.
 func advise(s *system, c call) errno {
 	d, no := s.find(c.arg(0), 0)
 	switch {
 	case no != success:
 		return no
-	case d.folder != nil:
+	case d.kind != regular:
 		return badf
 	case d.base&mayAdvise == 0:
 		return notcapable

@@ -3,6 +3,7 @@ package wasm
 import (
 	"context"
 	"encoding/binary"
+	"unicode/utf8"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
@@ -100,11 +101,14 @@ type call struct {
 func (c call) arg(i int) uint32   { return uint32(c.params[i]) }
 func (c call) arg64(i int) uint64 { return c.params[i] }
 
-// text is a string that parameters i and i+1 point to.
+// text is a string that parameters i and i+1 point to. WASI's are UTF-8.
 func (c call) text(i int) (string, errno) {
 	b, ok := c.Memory().Read(c.arg(i), c.arg(i+1))
-	if !ok {
+	switch {
+	case !ok:
 		return "", fault
+	case !utf8.Valid(b):
+		return "", ilseq
 	}
 	return string(b), success
 }
