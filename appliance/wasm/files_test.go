@@ -360,3 +360,28 @@ func TestFoldersAreNamedAsGiven(t *testing.T) {
 		t.Errorf("creating in it: %d", no)
 	}
 }
+
+// TestClocks: a clock that began now does not show zero, and the finest time
+// that a module sees is a tick.
+func TestClocks(t *testing.T) {
+	g := newGuest(t, Config{})
+	at := g.room(8)
+	clock := func(id int) uint64 {
+		g.must("clock_time_get", id, 0, at)
+		return binary.LittleEndian.Uint64(g.bytes(at, 8))
+	}
+	g.system.begin = time.Now()
+	if now := clock(monotonic); now == 0 || now%uint64(tick) != 0 || now > uint64(time.Minute) {
+		t.Errorf("the monotonic clock began at %d", now)
+	}
+	if now := clock(realtime); now%uint64(tick) != 0 || time.Since(time.Unix(0, int64(now))) > time.Minute {
+		t.Errorf("the clock of the day shows %d", now)
+	}
+	g.must("clock_res_get", monotonic, at)
+	if resolution := binary.LittleEndian.Uint64(g.bytes(at, 8)); resolution != uint64(tick) {
+		t.Errorf("the clock ticks every %d ns", resolution)
+	}
+	if no := g.call("clock_time_get", 2, 0, at); no != inval {
+		t.Errorf("a clock of the processor's time: %d", no)
+	}
+}

@@ -214,7 +214,8 @@ func (s *system) now(clock uint32) (int64, errno) {
 	case realtime:
 		return time.Now().Truncate(tick).UnixNano(), success
 	case monotonic:
-		return int64(time.Since(s.begin).Truncate(tick)), success
+		// Never zero, which Go's runtime takes for a clock that does not work.
+		return int64(time.Since(s.begin).Truncate(tick) + tick), success
 	}
 	return 0, inval
 }
