@@ -46,6 +46,21 @@ func (m *modules) hash(module []byte, said string) string {
 	return hash
 }
 
+// Lately returns a module that came lately and begins with these bytes, or nil.
+// Nobody may change it.
+func Lately(begin []byte) []byte { return lately.beginning(begin) }
+
+func (m *modules) beginning(begin []byte) []byte {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, k := range slices.Backward(m.known) {
+		if bytes.HasPrefix(k.module, begin) {
+			return k.module
+		}
+	}
+	return nil
+}
+
 func (m *modules) keep(k known) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
