@@ -162,7 +162,9 @@ func offer(got map[string][]byte) (job.Offer, error) {
 	if file, ok := got["job"]; ok {
 		o.Spec, err = jobspec.Parse(file)
 	} else {
-		o.Spec, err = jobspec.New(jobspec.Default(module))
+		standard := jobspec.Default(nil)
+		standard.ModuleHash = job.Hash(module)
+		o.Spec, err = jobspec.New(standard)
 	}
 	if err != nil {
 		return job.Offer{}, bad("%v", err)
