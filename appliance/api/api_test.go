@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"io"
 	"mime/multipart"
 	"net/http"
@@ -324,4 +325,52 @@ func FuzzRead(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestAModuleThatIsSentAgain: what is read is what was sent, however much of it
+// is like a module that came lately.
+func TestAModuleThatIsSentAgain(t *testing.T) {
+	long := append([]byte("\x00asm\x01\x00\x00\x00\x00\xff\xff\x7f\x00"), bytes.Repeat([]byte("no code "), enough/2)...)
+	changed := func(at int) []byte {
+		other := bytes.Clone(long)
+		other[at]++
+		return other
+	}
+	send := func(module []byte) []byte {
+		t.Helper()
+		var body bytes.Buffer
+		form := multipart.NewWriter(&body)
+		part, err := form.CreateFormFile("module", "module")
+		if err == nil {
+			_, err = part.Write(module)
+		}
+		if err = errors.Join(err, form.Close()); err != nil {
+			t.Fatal(err)
+		}
+		r := httptest.NewRequest(http.MethodPost, "/v1/jobs", &body)
+		r.Header.Set("Content-Type", form.FormDataContentType())
+		got, err := read(r, false, room{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(got.offer.Module, module) || got.offer.Spec.Job().ModuleHash != jobspec.Hash(module) {
+			t.Fatalf("%d bytes were read of %d, or others", len(got.offer.Module), len(module))
+		}
+		if _, err := job.Accept(got.offer); err != nil { // which remembers it
+			t.Fatal(err)
+		}
+		return got.offer.Module
+	}
+	first := send(long)
+	if again := send(long); &again[0] != &first[0] {
+		t.Error("it was kept twice")
+	}
+	for name, module := range map[string][]byte{
+		"short": long[:enough-1], "as long as is compared": long[:enough], "cut off": long[:3*enough], "longer": append(bytes.Clone(long), "more"...),
+		"another at the beginning": changed(10), "another in the middle": changed(2 * enough), "another at the end": changed(len(long) - 1),
+	} {
+		if got := send(module); &got[0] == &first[0] {
+			t.Errorf("%s: it was taken for the other", name)
+		}
+	}
 }

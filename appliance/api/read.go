@@ -69,7 +69,12 @@ func read(r *http.Request, stream bool, hold holder) (request, error) {
 				return request{o, form, part}, nil
 			}
 		}
-		if got[name], err = readPart(part, name, limit, r.ContentLength, hold); err != nil {
+		if name == "module" {
+			got[name], err = readModule(part, limit, r.ContentLength, hold)
+		} else {
+			got[name], err = readPart(part, name, limit, 0, hold)
+		}
+		if err != nil {
 			return request{}, err
 		}
 	}
@@ -78,7 +83,8 @@ func read(r *http.Request, stream bool, hold holder) (request, error) {
 // step is how many bytes are asked for at a time.
 const step = 1 << 20
 
-// readPart reads one part, of which no more is kept than there is room for.
+// readPart reads one part, of about length bytes where that is known; no more of
+// it is kept than there is room for.
 func readPart(part io.Reader, name string, limit, length int64, hold holder) ([]byte, error) {
 	data := bytes.NewBuffer(make([]byte, 0, max(0, min(limit, length, 4*step))))
 	for held := int64(0); ; {
@@ -100,6 +106,50 @@ func readPart(part io.Reader, name string, limit, length int64, hold holder) ([]
 	}
 }
 
+// enough is how many bytes of a module tell it from most others.
+const enough = 64 << 10
+
+// readModule is readPart for a module. Who sends one again and again has what
+// comes compared with what came lately, which takes neither memory nor time.
+func readModule(part io.Reader, limit, length int64, hold holder) ([]byte, error) {
+	buffer := make([]byte, enough)
+	n, err := io.ReadFull(part, buffer)
+	came := buffer[:n]
+	known := []byte(nil)
+	if err == nil {
+		known = job.Lately(came)
+	}
+	if known != nil {
+		same, rest, err := equal(part, known[n:])
+		if err != nil {
+			return nil, bad("reading the part module: %v", err)
+		}
+		if rest == nil && same == len(known)-n {
+			return known, hold.Hold(int64(len(known)))
+		}
+		part = io.MultiReader(bytes.NewReader(known[n:n+same]), bytes.NewReader(rest), part)
+	}
+	return readPart(io.MultiReader(bytes.NewReader(came), part), "module", limit, length, hold)
+}
+
+// equal reads as long as what comes is what is wanted, and returns how much of
+// it was, and what came in the place of the rest, if anything did.
+func equal(r io.Reader, wanted []byte) (same int, other []byte, err error) {
+	buffer := make([]byte, enough)
+	for {
+		n, err := r.Read(buffer)
+		if !bytes.HasPrefix(wanted[same:], buffer[:n]) {
+			return same, buffer[:n], nil
+		}
+		switch same += n; {
+		case err == io.EOF:
+			return same, nil, nil
+		case err != nil:
+			return same, nil, err
+		}
+	}
+}
+
 // offer makes an offer of a request's parts. Without a job file, the module is
 // run with the default limits.
 func offer(got map[string][]byte) (job.Offer, error) {
@@ -112,7 +162,9 @@ func offer(got map[string][]byte) (job.Offer, error) {
 	if file, ok := got["job"]; ok {
 		o.Spec, err = jobspec.Parse(file)
 	} else {
-		o.Spec, err = jobspec.New(jobspec.Default(module))
+		standard := jobspec.Default(nil)
+		standard.ModuleHash = job.Hash(module)
+		o.Spec, err = jobspec.New(standard)
 	}
 	if err != nil {
 		return job.Offer{}, bad("%v", err)

@@ -68,13 +68,13 @@ func hello(module []byte, requester string) job.Task {
 // alone and as a whole run of plasmd without a daemon.
 func BenchmarkCompile(b *testing.B) {
 	text := module(b, "phase/examples/hello")
-	b.Logf("the module has %.1f MB", float64(len(text))/1e6)
 	b.Run("cold", func(b *testing.B) {
 		for b.Loop() {
 			if _, err := wasm.Compile(b.Context(), text); err != nil {
 				b.Fatal(err)
 			}
 		}
+		b.ReportMetric(float64(len(text))/1e6, "module-MB")
 	})
 	dir := b.TempDir()
 	whole := func(b *testing.B, kept job.Kept) {

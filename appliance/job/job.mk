@@ -9,11 +9,22 @@ TURNS ?= 20
 test-hostile: ## Hostile modules, each dead 100 ms after its limit beside a daemon that answers (PHASE_TIER=all: 1,000 runs)
 	PHASE_ALONE=1 go test -count=1 -v -timeout 25m -run 'Hostile|ModulesThatCannotRun|Overhead|SlowReader' ./appliance/job
 
+# What is measured is kept here, and made one table of at the end.
+JOBS := $(abspath $(BUILD))/bench/jobs.txt
+
+# $(call measure,WHAT,TIMES): benches of this folder.
+measure = @echo "measuring: $(1)"; PHASE_MODULES=$(dir $(JOBS)) go test -run '^$$' -bench '^Benchmark$(1)$$' -benchtime $(2)x ./appliance/job >>$(JOBS) 2>&1 \
+	|| { cat $(JOBS); exit 1; }
+
 bench-jobs: ## What compiling, starting and running a job costs, beside bare wazero, wasmtime and native code
-	@mkdir -p $(abspath $(BUILD))/bench
-	go test -run '^$$' -bench Compile -benchtime 5x ./appliance/job
-	go test -run '^$$' -bench Hello -benchtime 500x ./appliance/job
-	go test -run '^$$' -bench Signed -benchtime 2000x ./appliance/job
-	PHASE_MODULES=$(abspath $(BUILD))/bench go test -run '^$$' -bench CPU -benchtime $(TURNS)x ./appliance/job
-	@if ! command -v cc >/dev/null; then echo "wasmtime is skipped: it needs a C compiler (apt install gcc)"; \
-	else cd tests/benchwasmtime && PHASE_MODULES=$(abspath $(BUILD))/bench CGO_ENABLED=1 go test -run '^$$' -bench . -benchtime $(TURNS)x . ; fi
+	@mkdir -p $(dir $(JOBS))
+	@: >$(JOBS)
+	$(call measure,Compile,5)
+	$(call measure,Hello,500)
+	$(call measure,Signed,2000)
+	$(call measure,CPU,$(TURNS))
+	@if ! command -v cc >/dev/null; then echo "wasmtime is left out: it needs a C compiler (apt install gcc)"; \
+	else echo "measuring: wasmtime"; \
+	(cd tests/benchwasmtime && PHASE_MODULES=$(dir $(JOBS)) CGO_ENABLED=1 go test -run '^$$' -bench . -benchtime $(TURNS)x .) >>$(JOBS) 2>&1 \
+	|| { cat $(JOBS); exit 1; }; fi
+	@echo; awk -f appliance/job/bench.awk $(JOBS)

@@ -15,12 +15,15 @@ func TestLately(t *testing.T) {
 	one, two := []byte("one"), []byte("two")
 	for range 2 {
 		for _, c := range []struct{ module, of []byte }{{one, one}, {two, two}, {one, two}, {two, one}, {append(bytes.Clone(one), 0), one}} {
+			if got := m.hash(c.module, ""); got != jobspec.Hash(c.module) {
+				t.Errorf("%q has the digest %s", c.module, got)
+			}
 			if got := m.hash(c.module, jobspec.Hash(c.of)); got != jobspec.Hash(c.module) {
 				t.Errorf("%q said to be %q has the digest %s", c.module, c.of, got)
 			}
 		}
 	}
-	if len(m.known) != 2 {
+	if len(m.known) != 3 {
 		t.Errorf("%d modules are held", len(m.known))
 	}
 	for i := range 20 {

@@ -8,8 +8,7 @@ import (
 	"testing"
 )
 
-// TestDescriptors: what our own functions of WASI do, down in wazero's table of
-// descriptors. The numbers are WASI's: 8 badf, 28 inval, 37 nametoolong,
+// TestDescriptors: what a module sees that calls WASI itself. The numbers are WASI's: 8 badf, 28 inval, 37 nametoolong,
 // 57 notsock; an event is userdata:error:kind.
 func TestDescriptors(t *testing.T) {
 	dir := t.TempDir()

@@ -8,9 +8,11 @@ import (
 
 // Wait says what to wait for on an open file, and whether it has come.
 type Wait struct {
-	FD    uintptr
+	File  File
 	Write bool // until it can be written to; else until it can be read from
 	Ready bool // it can, or it has failed or ended, which using it will tell
+	Ended bool // … and nobody is at the other end
+	Bytes int  // that can be read, where that is known
 }
 
 // Poll waits until one of the files is ready or the time is over; a negative
@@ -18,7 +20,7 @@ type Wait struct {
 func Poll(files []Wait, timeout time.Duration) error {
 	list := make([]unix.PollFd, len(files))
 	for i, f := range files {
-		list[i] = unix.PollFd{Fd: int32(f.FD), Events: unix.POLLIN}
+		list[i] = unix.PollFd{Fd: int32(f.File.fd), Events: unix.POLLIN}
 		if f.Write {
 			list[i].Events = unix.POLLOUT
 		}
@@ -35,6 +37,10 @@ func Poll(files []Wait, timeout time.Duration) error {
 		}
 		for i := range files {
 			files[i].Ready = err == nil && list[i].Revents != 0
+			files[i].Ended = files[i].Ready && list[i].Revents&unix.POLLHUP != 0
+			if files[i].Ready && !files[i].Write {
+				files[i].Bytes, _ = unix.IoctlGetInt(files[i].File.fd, unix.TIOCINQ)
+			}
 		}
 		return err
 	}

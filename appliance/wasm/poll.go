@@ -1,17 +1,12 @@
 package wasm
 
 import (
-	"context"
 	"encoding/binary"
 	"math"
-	"os"
 	"time"
 
 	"phase/appliance/sandbox"
 )
-
-// streams is the context's key of the files that are descriptors 0, 1 and 2.
-type streams struct{}
 
 // Sizes and tags of poll_oneoff
 // (https://github.com/WebAssembly/WASI/blob/wasi-0.1/preview1/docs.md#subscription).
@@ -21,16 +16,13 @@ const (
 	ofClock          = 0
 	ofRead           = 1
 	ofWrite          = 2
-	realtime         = 0
-	monotonic        = 1
 )
 
 // maxSubscriptions is far more than there can be descriptors and timers in use.
 const maxSubscriptions = 4096
 
-// pollOneoff waits for clocks, absolute ones too, and for any descriptors;
-// wazero's knows relative clocks and standard input.
-func pollOneoff(ctx context.Context, c call) uint32 {
+// pollOneoff waits for clocks and for any descriptors.
+func pollOneoff(s *system, c call) errno {
 	n := c.arg(2)
 	if n == 0 || n > maxSubscriptions {
 		return inval
@@ -41,7 +33,7 @@ func pollOneoff(ctx context.Context, c call) uint32 {
 		return fault
 	}
 	in := append([]byte(nil), view...) // the module may have the events written over it
-	p := poll{ctx: ctx, call: c, soonest: math.MaxInt64}
+	p := poll{system: s, soonest: math.MaxInt64}
 	for ; len(in) > 0; in = in[subscriptionSize:] {
 		if no := p.subscribe(in[:subscriptionSize]); no != success {
 			return no
@@ -53,16 +45,12 @@ func pollOneoff(ctx context.Context, c call) uint32 {
 	for i, e := range p.events {
 		copy(out[i*eventSize:], e[:])
 	}
-	if !c.Memory().WriteUint32Le(c.arg(3), uint32(len(p.events))) {
-		return fault
-	}
-	return success
+	return c.put32(3, uint32(len(p.events)))
 }
 
 // poll is one call of poll_oneoff.
 type poll struct {
-	ctx context.Context
-	call
+	*system
 	events  [][eventSize]byte // that have come
 	waiting []sandbox.Wait
 	of      []event // … of which these events will be
@@ -80,18 +68,17 @@ type timer struct {
 	left time.Duration
 }
 
-func (p *poll) happened(e event, no uint16) {
+func (p *poll) happened(e event, no errno, bytes int, flags uint16) {
 	var b [eventSize]byte
 	binary.LittleEndian.PutUint64(b[:], e.userdata)
-	binary.LittleEndian.PutUint16(b[8:], no)
+	binary.LittleEndian.PutUint16(b[8:], uint16(no))
 	b[10] = e.kind
-	if e.kind != ofClock && no == success {
-		binary.LittleEndian.PutUint64(b[16:], 1) // at least a byte; how many is not known
-	}
+	binary.LittleEndian.PutUint64(b[16:], uint64(bytes))
+	binary.LittleEndian.PutUint16(b[24:], flags)
 	p.events = append(p.events, b)
 }
 
-func (p *poll) subscribe(s []byte) uint32 {
+func (p *poll) subscribe(s []byte) errno {
 	e := event{binary.LittleEndian.Uint64(s), s[8]}
 	switch e.kind {
 	case ofClock:
@@ -111,46 +98,32 @@ func (p *poll) subscribe(s []byte) uint32 {
 
 // clock returns how long it is until a time, which is from now on unless the
 // flag says otherwise.
-func (p *poll) clock(id uint32, at uint64, flags uint16) (time.Duration, uint32) {
-	if id > monotonic || flags > 1 {
+func (p *poll) clock(id uint32, at uint64, flags uint16) (time.Duration, errno) {
+	now, no := p.now(id)
+	if no != success || flags > 1 {
 		return 0, inval
 	}
 	left := int64(min(at, math.MaxInt64))
 	if flags == 1 {
-		method := "Nanotime"
-		if id == realtime {
-			method = "WalltimeNanos"
-		}
-		left -= p.system().MethodByName(method).Call(nil)[0].Int()
+		left -= now
 	}
 	return time.Duration(max(left, 0)), success
 }
 
-// descriptor waits for one, or knows already: what is neither a stream of the
-// module nor a file of a folder is always ready.
+// descriptor waits for one, or knows already: files and folders are always
+// ready.
 func (p *poll) descriptor(e event, fd uint32) {
-	d, ok := p.call.descriptor(fd)
-	if !ok {
-		p.happened(e, badf)
+	d, no := p.find(fd, mayPoll)
+	if no != success {
+		p.happened(e, no, 0, 0)
 		return
 	}
-	given, _ := p.ctx.Value(streams{}).([3]*os.File)
-	if f, ours := d.file().(*file); ours {
-		p.await(e, f.anchor)
-	} else if fd < 3 && given[fd] != nil {
-		p.await(e, given[fd])
-	} else {
-		p.happened(e, success)
-	}
-}
-
-func (p *poll) await(e event, f *os.File) {
-	p.waiting = append(p.waiting, sandbox.Wait{FD: f.Fd(), Write: e.kind == ofWrite})
+	p.waiting = append(p.waiting, sandbox.Wait{File: d.File, Write: e.kind == ofWrite})
 	p.of = append(p.of, e)
 }
 
 // wait waits for the first of what was subscribed to.
-func (p *poll) wait() uint32 {
+func (p *poll) wait() errno {
 	timeout := p.soonest
 	if len(p.events) > 0 {
 		timeout = 0
@@ -163,12 +136,17 @@ func (p *poll) wait() uint32 {
 	}
 	for i, w := range p.waiting {
 		if w.Ready {
-			p.happened(p.of[i], success)
+			const hangup = 1
+			var flags uint16
+			if w.Ended {
+				flags = hangup
+			}
+			p.happened(p.of[i], success, w.Bytes, flags)
 		}
 	}
 	for _, t := range p.clocks {
 		if t.left <= time.Since(begin) {
-			p.happened(t.event, success)
+			p.happened(t.event, success, 0, 0)
 		}
 	}
 	return success

@@ -9,20 +9,16 @@ package wasm
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
 	"runtime/debug"
 	"strings"
 	"syscall"
-	"time"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
 	"github.com/tetratelabs/wazero/experimental"
-	"github.com/tetratelabs/wazero/experimental/sysfs"
-	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
 	"github.com/tetratelabs/wazero/sys"
 
 	"phase/appliance/jobspec"
@@ -103,8 +99,12 @@ func (m *Machine) Run(ctx context.Context, c Config) (end End, err error) {
 			end, err = End{Outcome: jobspec.Memory, Detail: ErrMemory.Error()}, nil
 		}
 	}()
-	ctx = context.WithValue(ctx, streams{}, [3]*os.File{c.Stdin, c.Stdout, c.Stderr})
-	return start(experimental.WithMemoryAllocator(ctx, m.memory), m.program, c.module())
+	s, err := newSystem(c)
+	if err != nil {
+		return End{}, fmt.Errorf("giving the module its files: %w", err)
+	}
+	defer s.end()
+	return start(experimental.WithMemoryAllocator(s.within(ctx), m.memory), m.program)
 }
 
 func isNoMemory(p any) bool {
@@ -122,33 +122,6 @@ func outOfMemory(err *error) {
 	}
 }
 
-// module is the module's view of the world.
-func (c Config) module() wazero.ModuleConfig {
-	folders := wazero.NewFSConfig()
-	for _, f := range c.Folders {
-		folders = folders.(sysfs.FSConfig).WithSysFSMount(folder{Folder: sandbox.NewFolder(f.Dir, f.ReadOnly)}, f.Guest)
-	}
-	begin := time.Now()
-	config := wazero.NewModuleConfig().WithName("").WithStartFunctions().
-		WithArgs(c.Args...).WithFSConfig(folders).
-		WithStdin(c.Stdin).WithStdout(c.Stdout).WithStderr(c.Stderr).
-		WithRandSource(rand.Reader).WithSysNanosleep().
-		WithWalltime(func() (int64, int32) {
-			now := time.Now().Truncate(tick)
-			return now.Unix(), int32(now.Nanosecond())
-		}, sys.ClockResolution(tick)).
-		WithNanotime(func() int64 { return int64(time.Since(begin).Truncate(tick)) }, sys.ClockResolution(tick))
-	for _, v := range c.Env {
-		name, value, _ := strings.Cut(v, "=")
-		config = config.WithEnv(name, value)
-	}
-	return config
-}
-
-// tick is how fine the clocks are that a module sees: fine enough for programs,
-// too coarse to time what other programs leave in a processor's caches.
-const tick = time.Millisecond
-
 // checkImports refuses a module that imports anything but WASI's functions,
 // with the way out.
 func checkImports(module, wasi wazero.CompiledModule) error {
@@ -156,7 +129,7 @@ func checkImports(module, wasi wazero.CompiledModule) error {
 	offered := wasi.ExportedFunctions()
 	for _, f := range module.ImportedFunctions() {
 		from, name, _ := f.Import()
-		if from != wasi_snapshot_preview1.ModuleName || offered[name] == nil {
+		if from != wasiName || offered[name] == nil {
 			return fmt.Errorf("the module imports the function %.64q of %.64q; %s", name, from, way)
 		}
 	}
@@ -169,8 +142,8 @@ func checkImports(module, wasi wazero.CompiledModule) error {
 
 // start runs the module: its start function, then _start of a command or
 // _initialize of a reactor.
-func start(ctx context.Context, p program, config wazero.ModuleConfig) (End, error) {
-	instance, err := p.runtime.InstantiateModule(ctx, p.compiled, config)
+func start(ctx context.Context, p program) (End, error) {
+	instance, err := p.runtime.InstantiateModule(ctx, p.compiled, wazero.NewModuleConfig().WithName("").WithStartFunctions())
 	if err != nil {
 		// What wazero cannot link never ran; what went wrong in the start
 		// function, or while data was put in place, is the module's own doing.

@@ -39,7 +39,7 @@ func runWorker(ctx context.Context) error {
 
 // runCmd runs a module here. Whatever comes after WASM is the module's.
 type runCmd struct {
-	Dir     []string `placeholder:"HOST[:GUEST[:ro]]" sep:"none" help:"Give the module a folder, read-only with :ro. GUEST is what the module calls it, HOST if left out."`
+	Dir     []string `placeholder:"HOST[:GUEST[:ro]]" sep:"none" help:"Give the module a folder, read-only with :ro. GUEST is what the module calls it, HOST if left out (/ for a dot)."`
 	Memory  int      `placeholder:"MB" default:"512" range:"1-4096" help:"MiB of memory the module may have, 1 to 4096."`
 	Timeout limit    `placeholder:"D" default:"60s" help:"Kill the module after this time (90s, 5m, or a number of seconds; at most 1h)."`
 	Env     []string `placeholder:"K=V" sep:"none" help:"Set a variable in the module's environment."`
@@ -127,12 +127,16 @@ func (c *runCmd) task() (job.Task, error) {
 	return t, nil
 }
 
-// parseFolder reads HOST[:GUEST[:ro]]; an empty GUEST is HOST.
+// parseFolder reads HOST[:GUEST[:ro]]; an empty GUEST is HOST, but for "." it is
+// "/": a module's own folder is that, and not all languages' libraries find
+// their way from a relative one.
 func parseFolder(text string) (job.Folder, error) {
 	parts := strings.Split(text, ":")
 	f := job.Folder{Host: parts[0], Guest: parts[0]}
 	if len(parts) > 1 && parts[1] != "" {
 		f.Guest = parts[1]
+	} else if filepath.Clean(f.Host) == "." {
+		f.Guest = "/"
 	}
 	f.ReadOnly = len(parts) == 3 && parts[2] == "ro"
 	if f.Host == "" || len(parts) > 3 || len(parts) == 3 && !f.ReadOnly {

@@ -16,6 +16,7 @@ import (
 
 	"phase/appliance/envelope"
 	"phase/appliance/identity"
+	"phase/appliance/job"
 	"phase/appliance/program"
 )
 
@@ -307,5 +308,28 @@ func TestCancelledRun(t *testing.T) {
 	err := Run(ctx, []string{"run", hello}, r, io.Discard, io.Discard)
 	if code, _ := program.Code(err); code != 130 {
 		t.Errorf("cancelled: %v", err)
+	}
+}
+
+func TestParseFolder(t *testing.T) {
+	for text, want := range map[string]job.Folder{
+		"/data":       {Host: "/data", Guest: "/data"},
+		"data":        {Host: "data", Guest: "data"},
+		"data:/in":    {Host: "data", Guest: "/in"},
+		"data:.":      {Host: "data", Guest: "."},
+		"data:/in:ro": {Host: "data", Guest: "/in", ReadOnly: true},
+		"/data::ro":   {Host: "/data", Guest: "/data", ReadOnly: true},
+		".":           {Host: ".", Guest: "/"},
+		"./::ro":      {Host: "./", Guest: "/", ReadOnly: true},
+		".:.":         {Host: ".", Guest: "."},
+		"":            {},
+		":/in":        {},
+		"data:/in:rw": {},
+		"a:b:ro:more": {},
+	} {
+		got, err := parseFolder(text)
+		if got != want || (err != nil) != (want.Host == "") {
+			t.Errorf("--dir %s: %+v, %v", text, got, err)
+		}
 	}
 }
