@@ -43,7 +43,7 @@ func run(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writ
 		Build    string `default:"build" help:"Folder that make image filled."`
 		Rounds   int    `default:"5" help:"Boots of each image."`
 		Memory   int    `default:"512" help:"Memory of the machine, MiB."`
-		Firmware string `default:"" help:"bios or uefi (default: bios on x86_64, uefi on arm64)."`
+		Firmware string `help:"bios or uefi (default: bios on x86_64, uefi on arm64)."`
 	}
 	if _, err := program.Parse("benchboot", "Time how a machine comes up, beside gokrazy's hello.", &line, args, stdout, stderr); err != nil {
 		return err
