@@ -62,7 +62,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if strings.Contains(strings.ToLower(r.URL.EscapedPath()), "%2f") {
 		answer = nil // a slash that does not separate is in no name
 	}
-	if answer == nil && h.Loading != nil && h.Loading() && plausible(path) {
+	if answer == nil && (h.Loading != nil && h.Loading() || h.Store.Looking()) && plausible(path) {
 		w.Header().Set("Retry-After", "1")
 		problem.Write(w, http.StatusServiceUnavailable, "the releases held are still being hashed")
 		return

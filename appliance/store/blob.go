@@ -40,6 +40,9 @@ type Blob struct {
 	content Content
 	size    int64
 	digest  release.Digest
+
+	looking atomic.Bool                    // at a file that was changed
+	looked  atomic.Pointer[syscall.Stat_t] // how it was when it was last begun to look at
 }
 
 // Size in bytes.
@@ -48,8 +51,36 @@ func (b *Blob) Size() int64 { return b.size }
 // Digest is the SHA-256 of the bytes.
 func (b *Blob) Digest() release.Digest { return b.digest }
 
-// Intact is false once the bytes were changed where they lie.
-func (b *Blob) Intact() bool { return b.content.Intact() }
+// Intact is false once the bytes were changed where they lie. Whether they were
+// is not always known: a link made to a file changes its inode and no more. So
+// a file that was changed is hashed again, in the background and once for each
+// change, and is intact again if it is what it was.
+func (b *Blob) Intact() bool {
+	if b.content.Intact() {
+		return true
+	}
+	b.lookAgain()
+	return false
+}
+
+func (b *Blob) lookAgain() {
+	f, ok := b.content.(*file)
+	if !ok {
+		return
+	}
+	now, err := f.look()
+	if err != nil || now.Size != b.size || time.Since(time.Unix(now.Ctim.Unix())) < rest {
+		return // or not yet: whoever asks next begins
+	}
+	if last := b.looked.Load(); last != nil && last.Ctim == now.Ctim || !b.looking.CompareAndSwap(false, true) {
+		return
+	}
+	go func() {
+		defer b.looking.Store(false)
+		b.looked.Store(&now)
+		b.rehash(context.Background())
+	}()
+}
 
 // ReadAt reads as io.ReaderAt. Bytes changed since they were hashed give
 // ErrChanged.

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"phase/appliance/release"
 	"phase/appliance/store"
@@ -99,6 +100,40 @@ func TestChangedInNameOnly(t *testing.T) {
 		if p := scan(t, f.Folder); len(p) != 0 || !f.holds("kernel") {
 			t.Errorf("%s: problems %v", name, p)
 		}
+	}
+}
+
+// The same without anybody who scans: what is asked for is looked at again, and
+// what was changed is not asked about for ever.
+func TestLooksAgain(t *testing.T) {
+	f := serve(t)
+	path := filepath.Join(f.at, "vmlinuz")
+	kernel := f.r.Manifest().Artifacts["kernel"].SHA256
+	settled := func() bool {
+		for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+			if f.holds("kernel") || f.store.LookedAt(kernel) {
+				return f.holds("kernel")
+			}
+		}
+		t.Fatal("it is neither held nor looked at")
+		return false
+	}
+	if err := os.Link(path, filepath.Join(t.TempDir(), "vmlinuz")); err != nil {
+		t.Fatal(err)
+	}
+	if f.holds("kernel") {
+		t.Fatal("a change is not seen")
+	}
+	if !settled() {
+		t.Error("a file with one name more is not served any more")
+	}
+	f.write(t, "vmlinuz", []byte{f.r.Bytes["kernel"][9] ^ 1}, 9)
+	if settled() {
+		t.Error("changed bytes are served")
+	}
+	f.write(t, "vmlinuz", f.r.Bytes["kernel"], 0)
+	if !settled() {
+		t.Error("a file put right is not served")
 	}
 }
 

@@ -224,6 +224,19 @@ func (s *Store) Blob(d release.Digest) (*Blob, bool) {
 	return b, true
 }
 
+// Looking says that a file was changed, and whether its bytes were is being
+// looked at.
+func (s *Store) Looking() bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for _, b := range s.blobs {
+		if b.looking.Load() {
+			return true
+		}
+	}
+	return false
+}
+
 // AddRoot keeps a root document for those who must walk the chain of roots.
 func (s *Store) AddRoot(r trust.Root) {
 	s.mu.Lock()
