@@ -42,6 +42,7 @@ var beside = []step{
 	{"signals", (*node).watchSignals},
 	{"power button", (*node).watchButton},
 	{"health", (*node).watchHealth},
+	{"room on the disk", (*node).growPerm},
 	{"trial", (*node).watchTrials},
 	{"watchdog", (*node).petWatchdog},
 }

@@ -228,6 +228,26 @@ func (n *node) delegateMemory() (err error) {
 	return err
 }
 
+// growPerm lets the persistent partition's file system, made small, take all of
+// the partition, which is the rest of the stick. Nothing waits for it.
+func (n *node) growPerm() error {
+	n.mu.Lock()
+	kept := n.boot.Data == dataDir
+	n.mu.Unlock()
+	if !kept {
+		return nil
+	}
+	part, err := n.disk.Sibling(4)
+	if err != nil {
+		return err
+	}
+	grown, err := linux.GrowExt4(permDir, part.Device())
+	if grown > 0 {
+		n.say("the persistent partition has grown by %d MiB", grown>>20)
+	}
+	return err
+}
+
 func (n *node) openWatchdog() (err error) {
 	n.watchdog, err = linux.OpenWatchdog(watchdogTime)
 	return err

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"os"
@@ -17,6 +18,8 @@ import (
 	"phase/appliance/linux"
 	"phase/appliance/release"
 	"phase/appliance/trust"
+
+	"golang.org/x/sys/unix"
 )
 
 // loader is a Kernel that keeps what it was given to load.
@@ -231,6 +234,33 @@ func TestNotReady(t *testing.T) {
 	}
 }
 
+func TestCheckStage(t *testing.T) {
+	sizes := Sizes{Kernel: 60 * mib, Unpacked: 50 * mib, Initrd: 30 * mib}
+	need := NeedOf(sizes)
+	for _, c := range []struct {
+		name            string
+		available, free int64
+		disk            int64
+		onDisk, refused bool
+	}{
+		{"plenty", need.Stage + comfort, 0, 1 << 40, false, false},
+		{"enough, and a disk", need.Stage + comfort - 1, 0, 1 << 40, true, false},
+		{"enough, and no disk", need.Stage, 0, 0, false, false},
+		{"enough once services are paused", need.Stage - 10*mib, 10 * mib, 0, false, false},
+		{"too little, and no disk", need.Stage - 1, 0, 0, false, true},
+		{"a large disk", need.Load, 0, 96 * mib, true, false},
+		{"too little for a large disk", need.Load - 1, 0, 96 * mib, true, true},
+		{"a disk for the initrd alone", need.Disk, 0, 38 * mib, true, false},
+		{"too little for that", need.Disk - 1, 0, 38 * mib, true, true},
+		{"a disk that is too small", need.Stage - 1, 0, 37 * mib, false, true},
+	} {
+		onDisk, err := CheckStage(1, sizes, linux.Memory{Total: 1 << 40, Available: c.available}, c.free, c.disk)
+		if onDisk != c.onDisk || (trust.CodeOf(err) == trust.Busy) != c.refused || (err != nil) != c.refused {
+			t.Errorf("%s: on disk %v, %v", c.name, onDisk, err)
+		}
+	}
+}
+
 // When memory is short services are paused; when that is not enough they are
 // started again and nothing is loaded.
 func TestPause(t *testing.T) {
@@ -269,6 +299,37 @@ func TestPause(t *testing.T) {
 			t.Errorf("a load that fails: %v, asked to %q", err, asked)
 		}
 	}
+}
+
+// What the figures promised may not be there: then the services are paused, and
+// it is tried once more.
+func TestPauseWhenTheKernelHasNoMemory(t *testing.T) {
+	artifacts := contents()
+	for times, want := range map[int]string{0: "", 1: "pause", 2: "pause resume"} {
+		k := &short{times: times}
+		var asked []string
+		s, err := Stage(t.Context(), sign(t, artifacts, nil), machine(k, &asked))
+		if err != nil {
+			t.Fatal(err)
+		}
+		fill(t, s, artifacts)
+		if err := s.Load(t.Context()); (err != nil) != (times == 2) || strings.Join(asked, " ") != want {
+			t.Errorf("no memory %d times: %v, asked to %q, want %q", times, err, asked, want)
+		}
+	}
+}
+
+// short is a Kernel that has no memory the first times.
+type short struct {
+	linux.Recorder
+	times int
+}
+
+func (s *short) Load(kernel, initrd linux.Part, cmdline string) error {
+	if s.times--; s.times >= 0 {
+		return fmt.Errorf("kexec_load: %w", unix.ENOMEM)
+	}
+	return s.Recorder.Load(kernel, initrd, cmdline)
 }
 
 // Enough for the load alone is not enough for the services beside it.

@@ -63,7 +63,21 @@ func (s *Staging) Load(ctx context.Context) (err error) {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if err := s.options.Kernel.Load(kernel, linux.Part{File: s.file, Size: s.layout.Size()}, s.cmdline); err != nil {
+	load := func() error {
+		return s.options.Kernel.Load(kernel, linux.Part{File: s.file, Size: s.layout.Size()}, s.cmdline)
+	}
+	err = load()
+	if errors.Is(err, unix.ENOMEM) && !s.paused {
+		// Memory that could be freed does not always count: what is asked for
+		// last is not waited for. With the services paused and caches dropped it
+		// is free, if it ever will be.
+		if err := s.options.Pause(ctx); err != nil {
+			return fmt.Errorf("freeing memory: %w", err)
+		}
+		s.paused = true
+		err = load()
+	}
+	if err != nil {
 		return fmt.Errorf("loading version %d: %w", s.release.Manifest().Version, err)
 	}
 	err = s.file.Close()

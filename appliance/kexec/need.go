@@ -63,7 +63,8 @@ func room(what string, need, have int64, hint string) error {
 }
 
 // CheckStage decides where a release can be staged: in memory if there is
-// enough of it, else on the disk if there is one with enough room. free is what
+// plenty of it, else on the disk if there is one with enough room, else in
+// memory if pausing the services frees enough. free is what
 // MemAvailable would be with the services paused; disk is the room on disk, 0
 // without one. It refuses what fits in neither.
 func CheckStage(version uint64, s Sizes, m linux.Memory, free, disk int64) (onDisk bool, err error) {
@@ -72,9 +73,10 @@ func CheckStage(version uint64, s Sizes, m linux.Memory, free, disk int64) (onDi
 	if m.Total < need.Total {
 		return false, trust.Refuse(trust.Busy, "%s needs a machine with %s of memory to come up in and this one has %s; it is not loaded", what, ui.Bytes(need.Total), ui.Bytes(m.Total))
 	}
-	if m.Available+free >= need.Stage {
+	if m.Available >= need.Stage+comfort {
 		return false, nil
 	}
+	// Memory that is there only once services are paused is the last resort.
 	if disk >= s.Initrd+diskSlack {
 		wanted := need.Disk
 		if disk >= s.Initrd+s.Unpacked+2*diskSlack {

@@ -103,7 +103,7 @@ func plan(ctx context.Context, v trust.Verified, o Options) (s *Staging, onDisk 
 		return nil, false, err
 	}
 	var free, disk int64
-	if need := NeedOf(s.sizes); memory.Available < need.Stage { // asking costs time
+	if need := NeedOf(s.sizes); memory.Available < need.Stage+comfort { // asking costs time
 		free = o.Freeable(ctx)
 		disk = roomIn(o.Dir)
 	}
