@@ -20,12 +20,12 @@ func (Running) Load(kernel, initrd Part, cmdline string) error {
 	}
 	// Mapped, not read: the kernel copies from where the files lie, and that is
 	// the only copy.
-	code, unmap, err := mapPart(kernel)
+	code, unmap, err := kernel.Map()
 	if err != nil {
 		return fmt.Errorf("mapping the kernel: %w", err)
 	}
 	defer unmap()
-	archive, unmap, err := mapPart(initrd)
+	archive, unmap, err := initrd.Map()
 	if err != nil {
 		return fmt.Errorf("mapping the initrd: %w", err)
 	}
@@ -65,7 +65,8 @@ func planFor(kernel, initrd []byte, cmdline string) (segments.Plan, error) {
 	return m.Plan(kernel, initrd, cmdline)
 }
 
-func mapPart(p Part) (data []byte, unmap func(), err error) {
+// Map makes the bytes readable where they lie; not after unmap.
+func (p Part) Map() (data []byte, unmap func(), err error) {
 	// A mapping begins where a page does.
 	skip := p.At % int64(os.Getpagesize())
 	pages, err := unix.Mmap(int(p.File.Fd()), p.At-skip, int(skip+p.Size), unix.PROT_READ, unix.MAP_SHARED)

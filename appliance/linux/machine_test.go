@@ -164,13 +164,13 @@ func TestMapPart(t *testing.T) {
 	}
 	defer f.Close()
 	for _, p := range []Part{{f, 0, 30000}, {f, 5, 7}, {f, 4096, 4096}, {f, 12345, 30000 - 12345}} {
-		data, unmap, err := mapPart(p)
+		data, unmap, err := p.Map()
 		if err != nil || !bytes.Equal(data, content[p.At:p.At+p.Size]) {
 			t.Fatalf("%d bytes at %d: %d bytes, %v", p.Size, p.At, len(data), err)
 		}
 		unmap()
 	}
-	if _, _, err := mapPart(Part{f, 0, 0}); err == nil {
+	if _, _, err := (Part{f, 0, 0}).Map(); err == nil {
 		t.Error("nothing is mapped")
 	}
 }

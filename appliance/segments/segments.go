@@ -97,6 +97,38 @@ func (s *space) low(size, from, align, offset uint64) (uint64, bool) {
 	return 0, false
 }
 
+// any gives one of all places from the address from on that begin at a multiple
+// of align, the one that the random number says.
+func (s *space) any(size, from, align, random uint64) (uint64, bool) {
+	var slots uint64
+	for _, f := range s.free {
+		slots += f.slots(size, from, align)
+	}
+	if slots == 0 {
+		return 0, false
+	}
+	nth := random % slots
+	for _, f := range s.free {
+		if n := f.slots(size, from, align); nth >= n {
+			nth -= n
+			continue
+		}
+		at := up(max(f.Start, from), align) + nth*align
+		s.take(Range{at, at + size})
+		return at, true
+	}
+	return 0, false
+}
+
+// slots counts the places for size bytes in a range.
+func (r Range) slots(size, from, align uint64) uint64 {
+	first := up(max(r.Start, from), align)
+	if first >= r.End || r.End-first < size {
+		return 0
+	}
+	return (r.End-first-size)/align + 1
+}
+
 // high gives the highest place that ends at below or before.
 func (s *space) high(size, below uint64) (uint64, bool) {
 	for _, f := range slices.Backward(s.free) {

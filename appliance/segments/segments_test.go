@@ -134,7 +134,7 @@ func TestX86(t *testing.T) {
 	if n := int(told.Data[atE820Entries]); n != len(m.Memory) || le.Uint64(told.Data[atE820+3*e820Size:]) != 0x100000 || le.Uint64(told.Data[atE820+3*e820Size+8:]) != 0x1fedf000 {
 		t.Errorf("%d lines of memory", n)
 	}
-	if d := list(t, told); len(d) != 1 || !bytes.Equal(d[setupSeed], m.Seed) {
+	if d := list(t, told); len(d) != 1 || !bytes.Equal(d[setupSeed], m.Seed[8:]) {
 		t.Errorf("told besides: %x", d)
 	}
 	if !bytes.Equal(told.Data[atEFI:atEFI+efiInfoSize], make([]byte, efiInfoSize)) {
@@ -195,7 +195,9 @@ func TestX86Refuses(t *testing.T) {
 		{"an odd alignment", "aligned", bzImage(put32(atAlignment, 3*mib)), 1, "", nil},
 		{"a long command line", "2048 bytes", bzImage(nil), 1, strings.Repeat("x", 2048), nil},
 		{"an initrd larger than memory", "an initrd", bzImage(nil), 600 * mib, "", nil},
-		{"no memory", "a kernel", bzImage(nil), 1, "", func(m *X86) { m.Memory = nil }},
+		{"no memory", "an initrd", bzImage(nil), 1, "", func(m *X86) { m.Memory = nil }},
+		{"little memory", "a kernel", bzImage(nil), 1, "", func(m *X86) { m.Memory[3].End = 6 * mib }},
+		{"no seed", "seed", bzImage(nil), 1, "", func(m *X86) { m.Seed = nil }},
 		{"no parameters", "boot parameters", bzImage(nil), 1, "", func(m *X86) { m.BootParams = nil }},
 	} {
 		m := pc()

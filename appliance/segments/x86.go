@@ -70,18 +70,29 @@ type X86 struct {
 	Memory     []E820
 	EFI        *EFI   // nil: booted by a BIOS, or its runtime is out of use
 	RSDP       uint64 // address of ACPI's root pointer, where the parameters lack it; may be 0
-	Seed       []byte // randomness for the next kernel
+	Seed       []byte // randomness for the next kernel, at least 16 bytes
 }
 
-// Plan lays out a bzImage, entered in 64-bit mode. The kernel unpacks itself
-// there, at a random address, as after any boot.
+// Plan lays out a kernel, entered in 64-bit mode: a bzImage, which unpacks
+// itself there, at a random address, as after any boot, or an unpacked one, as
+// Move left it.
 func (m X86) Plan(kernel, initrd []byte, cmdline string) (Plan, error) {
-	h, err := parseHeader(kernel)
+	h, err := parseHeader(kernel, int64(len(kernel)))
 	if err != nil {
 		return Plan{}, err
 	}
+	image := kernel[h.payload:]
+	var unpacked vmlinux
+	if isVmlinux(image) {
+		if unpacked, err = parseVmlinux(image, h); err != nil {
+			return Plan{}, err
+		}
+	}
 	if len(m.BootParams) != zeroPage {
 		return Plan{}, fmt.Errorf("the boot parameters of the running kernel have %d bytes, not %d", len(m.BootParams), zeroPage)
+	}
+	if len(m.Seed) < 16 {
+		return Plan{}, fmt.Errorf("the seed for the next kernel has %d bytes, at least 16 are needed", len(m.Seed))
 	}
 	if uint64(len(cmdline)) > h.cmdlineMax {
 		return Plan{}, fmt.Errorf("the command line has %d bytes and this kernel takes %d", len(cmdline), h.cmdlineMax)
@@ -96,16 +107,6 @@ func (m X86) Plan(kernel, initrd []byte, cmdline string) (Plan, error) {
 	}
 	s := newSpace(ram, reserved)
 
-	// All of the kernel's first memory is claimed, not its file's size alone: it
-	// moves within it while it still runs on the page tables of the jump, which
-	// are kept out of every segment.
-	at, ok := s.low(h.initSize, h.preferred, h.alignment, 0)
-	if !ok {
-		at, ok = s.low(h.initSize, 1<<20, h.alignment, 0)
-	}
-	if !ok {
-		return Plan{}, noRoom("a kernel", h.initSize)
-	}
 	initrdSize := up(uint64(len(initrd)), page)
 	initrdAt, ok := s.high(initrdSize, min(h.initrdMax+1, 1<<32))
 	if !ok {
@@ -118,16 +119,32 @@ func (m X86) Plan(kernel, initrd []byte, cmdline string) (Plan, error) {
 	if !ok {
 		return Plan{}, noRoom("the boot parameters", told.size())
 	}
+	// All of the kernel's first memory is claimed, not its file's size alone: a
+	// bzImage moves within it while it still runs on the page tables of the jump,
+	// which are kept out of every segment. It also draws the kernel's address;
+	// for an unpacked one that is done here.
+	at, ok := uint64(0), false
+	if isVmlinux(image) {
+		at, ok = s.any(h.initSize, h.preferred, h.alignment, binary.LittleEndian.Uint64(m.Seed))
+	} else if at, ok = s.low(h.initSize, h.preferred, h.alignment, 0); !ok {
+		at, ok = s.low(h.initSize, 1<<20, h.alignment, 0)
+	}
+	if !ok {
+		return Plan{}, noRoom("a kernel", h.initSize)
+	}
 	params := told.params(toldAt, m, h, cmdline)
 	binary.LittleEndian.PutUint32(params[atInitrd:], uint32(initrdAt))
 	binary.LittleEndian.PutUint32(params[atInitrd+4:], uint32(len(initrd)))
-	copy(params[told.enter:], enterX86(at+entry64, toldAt))
+	code, entry := []Segment{{Data: image, At: at, Size: h.initSize}}, at+entry64
+	if isVmlinux(image) {
+		code, entry = unpacked.segments(image, h, at), at+unpacked.entry
+	}
+	copy(params[told.enter:], enterX86(entry, toldAt))
 
-	return Plan{Entry: toldAt + told.enter, Segments: []Segment{
-		{Data: kernel[h.payload:], At: at, Size: h.initSize},
-		{Data: initrd, At: initrdAt, Size: initrdSize},
-		{Data: params, At: toldAt, Size: told.size()},
-	}}, nil
+	return Plan{Entry: toldAt + told.enter, Segments: append(code,
+		Segment{Data: initrd, At: initrdAt, Size: initrdSize},
+		Segment{Data: params, At: toldAt, Size: told.size()},
+	)}, nil
 }
 
 // enterX86 is code that enters a kernel as the 64-bit boot protocol wants it,
@@ -150,7 +167,8 @@ type header struct {
 	cmdlineMax uint64
 }
 
-func parseHeader(kernel []byte) (h header, err error) {
+// parseHeader reads it from a file of so many bytes, of which kernel has the first.
+func parseHeader(kernel []byte, size int64) (h header, err error) {
 	if len(kernel) < zeroPage || binary.LittleEndian.Uint16(kernel[atBootFlag:]) != 0xaa55 || !bytes.Equal(kernel[atMagic:][:4], x86Magic) {
 		return h, fmt.Errorf("the kernel is no bzImage: it has no setup header")
 	}
@@ -179,9 +197,9 @@ func parseHeader(kernel []byte) (h header, err error) {
 		cmdlineMax: uint64(le.Uint32(kernel[atCmdlineMax:])),
 	}
 	switch {
-	case h.payload+entry64 >= uint64(len(kernel)):
-		return h, fmt.Errorf("the kernel is cut off: its code begins at byte %d of %d", h.payload, len(kernel))
-	case uint64(len(kernel))-h.payload > h.initSize:
+	case h.payload+entry64 >= uint64(size):
+		return h, fmt.Errorf("the kernel is cut off: its code begins at byte %d of %d", h.payload, size)
+	case uint64(size)-h.payload > h.initSize:
 		return h, fmt.Errorf("the kernel is larger than the %d bytes it says it needs", h.initSize)
 	case h.initSize > mostKernel:
 		return h, fmt.Errorf("the kernel wants to begin in %d bytes of memory, at most %d are allowed", h.initSize, mostKernel)
@@ -202,7 +220,7 @@ func (m X86) told(cmdline string) (t told) {
 	t.enter = zeroPage
 	t.cmdline = t.enter + 64
 	t.seed = up(t.cmdline+uint64(len(cmdline))+1, 16)
-	t.efiMap = up(t.seed+setupDataHead+uint64(len(m.Seed)), 16)
+	t.efiMap = up(t.seed+setupDataHead+uint64(len(m.Seed[8:])), 16)
 	t.efiSetup, t.end = t.efiMap, t.efiMap
 	if m.EFI != nil {
 		t.efiSetup = t.efiMap + uint64(len(m.EFI.Runtime)*efiRegionSize)
@@ -247,7 +265,7 @@ func (t told) params(at uint64, m X86, h header, cmdline string) []byte {
 		copy(p[offset+setupDataHead:], body)
 		list = at + offset
 	}
-	data(t.seed, setupSeed, m.Seed)
+	data(t.seed, setupSeed, m.Seed[8:])
 	memory := e820(m.Memory)
 	first := min(len(memory), e820Most*e820Size)
 	clear(p[atE820 : atE820+e820Most*e820Size])
