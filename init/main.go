@@ -27,6 +27,7 @@ var steps = []step{
 	{"kernel settings", (*node).setKernel},
 	{"boot disk", (*node).findDisk},
 	{"settings", (*node).readSettings},
+	{"wired interfaces", (*node).raiseInterfaces},
 	{"release", (*node).findRelease},
 	{"clock", (*node).raiseClock},
 	{"persistent partition", (*node).mountPerm},

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"phase/appliance/boot"
+	"phase/appliance/link/nic"
 	"phase/appliance/linux"
 	"phase/appliance/release"
 	"phase/appliance/state"
@@ -44,7 +45,7 @@ func (n *node) setKernel() error {
 			errs = append(errs, err)
 		}
 	}
-	return errors.Join(append(errs, linux.TakeCtrlAltDel(), linux.LoopbackUp(), unix.Sethostname([]byte("phase")))...)
+	return errors.Join(append(errs, linux.TakeCtrlAltDel(), linux.InterfaceUp("lo"), unix.Sethostname([]byte("phase")))...)
 }
 
 // diskWait is how long a boot that came from a jump waits for the disk of the
@@ -246,6 +247,17 @@ func (n *node) growPerm() error {
 		n.say("the persistent partition has grown by %d MiB", grown>>20)
 	}
 	return err
+}
+
+// raiseInterfaces lets the wired interfaces come up while the programs start:
+// an IPv6 link-local address takes its time to be found free. In private mode
+// they stay down until net has given them another hardware address.
+func (n *node) raiseInterfaces() error {
+	o := n.options
+	if o.Mode == boot.Private {
+		return nil
+	}
+	return nic.Raise(nic.Options{OnLink: o.Mode == boot.Local, Static6: !o.IP.DHCP() && o.IP.Address.Addr().Is6()})
 }
 
 func (n *node) openWatchdog() (err error) {

@@ -10,6 +10,8 @@ package link
 import (
 	"log/slog"
 	"net/netip"
+
+	"phase/appliance/link/nic"
 )
 
 // Method says how an interface came by its IPv4 address (or, for a static
@@ -52,6 +54,10 @@ type Options struct {
 	Report func(Status)
 	// Log receives what happened in words; nil is slog.Default.
 	Log *slog.Logger
+}
+
+func (o Options) nic() nic.Options {
+	return nic.Options{OnLink: o.OnLink, Static6: o.Static != nil && o.Static.Address.Addr().Is6()}
 }
 
 // Status is what the manager knows of its interfaces.

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -282,38 +281,5 @@ func TestResolvConf(t *testing.T) {
 	}
 	if err := writeResolv(filepath.Join(path, "x"), nil); err == nil {
 		t.Error("wrote into a file")
-	}
-}
-
-func TestSettingsThatMatter(t *testing.T) {
-	root := t.TempDir()
-	for _, dir := range []string{"ipv4/conf/eth0", "ipv6/conf/eth0"} {
-		if err := os.MkdirAll(filepath.Join(root, dir), 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if _, err := applySettings(root, "eth0", settings(Options{OnLink: true})); err != nil {
-		t.Fatal(err)
-	}
-	if got, err := os.ReadFile(filepath.Join(root, "ipv6/conf/eth0/accept_ra_defrtr")); err != nil || string(got) != "0" {
-		t.Errorf("routers' default routes: %q, %v", got, err)
-	}
-	// A kernel that cannot be told leaves the interface down.
-	if err := os.Remove(filepath.Join(root, "ipv6/conf/eth0/accept_ra_defrtr")); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Mkdir(filepath.Join(root, "ipv6/conf/eth0/accept_ra_defrtr"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := applySettings(root, "eth0", settings(Options{OnLink: true})); err == nil || !strings.Contains(err.Error(), "stays down") {
-		t.Errorf("went on without: %v", err)
-	}
-	// One without IPv6 at all has nothing to be told.
-	if err := os.RemoveAll(filepath.Join(root, "ipv6")); err != nil {
-		t.Fatal(err)
-	}
-	problems, err := applySettings(root, "eth0", settings(Options{OnLink: true}))
-	if err != nil || len(problems) != 1 || !strings.Contains(problems[0], "no IPv6") {
-		t.Errorf("without IPv6: %q, %v", problems, err)
 	}
 }

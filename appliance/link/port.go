@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"phase/appliance/link/nic"
+
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
@@ -280,7 +282,7 @@ func (p *port) prepare(attrs *netlink.LinkAttrs) (problems []string, err error) 
 			return nil, fmt.Errorf("%s stays down: it cannot be given a hardware address that is not its maker's: %w", p.name, err)
 		}
 	}
-	problems, err = applySettings(sysRoot, p.name, settings(p.m.o))
+	problems, err = nic.Prepare(p.name, p.m.o.nic())
 	if err != nil {
 		return problems, err
 	}

@@ -1,4 +1,8 @@
-package link
+// Package nic sets a wired network interface up as the kernel is told to: which
+// settings hold on it before it is raised, and the raising. It is all that a
+// boot needs to let IPv6 find its link-local address while the programs start;
+// addresses, leases and news are package link's.
+package nic
 
 import (
 	"errors"
@@ -6,6 +10,14 @@ import (
 	"os"
 	"path/filepath"
 )
+
+// Options are what the settings depend on.
+type Options struct {
+	// OnLink keeps traffic to the on-link prefixes.
+	OnLink bool
+	// Static6 says that the owner gave an IPv6 address and its gateway.
+	Static6 bool
+}
 
 // sysRoot is where the kernel keeps the settings of this network namespace;
 // see Documentation/networking/ip-sysctl.rst.
@@ -44,7 +56,7 @@ func settings(o Options) []setting {
 		{path: "ipv6/neigh/%s/retrans_time_ms", value: "250"},
 	}
 	acceptRA := "1"
-	if o.Static != nil && o.Static.Address.Addr().Is6() {
+	if o.Static6 {
 		acceptRA = "0" // the owner said which address and which gateway
 	}
 	list = append(list, setting{path: "ipv6/conf/%s/accept_ra", value: acceptRA})
@@ -57,10 +69,14 @@ func settings(o Options) []setting {
 	return list
 }
 
-// applySettings writes the settings of one interface. A setting this kernel
-// does not have is passed over unless it is needed and the kernel speaks the
-// protocol at all.
-func applySettings(root, iface string, list []setting) (problems []string, err error) {
+// Prepare writes the settings of an interface. A setting this kernel does not
+// have is passed over unless the mode cannot do without it: then there is an
+// error, and the interface must stay down. The problems are sentences for people.
+func Prepare(iface string, o Options) (problems []string, err error) {
+	return apply(sysRoot, iface, settings(o))
+}
+
+func apply(root, iface string, list []setting) (problems []string, err error) {
 	for _, s := range list {
 		path := filepath.Join(root, fmt.Sprintf(s.path, iface))
 		err := os.WriteFile(path, []byte(s.value), 0o644)

@@ -6,14 +6,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// LoopbackUp switches the lo interface on; 127.0.0.1 and ::1 come with it.
-func LoopbackUp() error {
+// InterfaceUp switches a network interface on: with lo come 127.0.0.1 and ::1.
+func InterfaceUp(name string) error {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return fmt.Errorf("switching lo on: %w", err)
+		return fmt.Errorf("switching %s on: %w", name, err)
 	}
 	defer unix.Close(fd)
-	r, err := unix.NewIfreq("lo")
+	r, err := unix.NewIfreq(name)
 	if err == nil {
 		err = unix.IoctlIfreq(fd, unix.SIOCGIFFLAGS, r)
 	}
@@ -22,7 +22,7 @@ func LoopbackUp() error {
 		err = unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, r)
 	}
 	if err != nil {
-		return fmt.Errorf("switching lo on: %w", err)
+		return fmt.Errorf("switching %s on: %w", name, err)
 	}
 	return nil
 }
