@@ -39,7 +39,9 @@ func (n *node) end(e ending) {
 	n.mu.Unlock()
 
 	n.say("stopping")
-	n.services.Stop()
+	// net runs on: it holds nothing that must come to rest, and the last to serve
+	// is heard to the end.
+	n.services.Stop("net")
 	unix.Sync()
 	for _, dir := range []string{permDir, bootDir} {
 		if err := linux.Unmount(dir); err != nil {

@@ -33,7 +33,7 @@ func table(o boot.Options, data, group string) []supervise.Service {
 	return []supervise.Service{
 		{Name: "plasmd", Rank: 1, Path: phase, Args: plasmd, UID: plasmdUID, GID: plasmdGID, Cgroup: group},
 		{Name: "net", Rank: 0, Path: phase, Args: []string{"--state", runDir, "--resolv", resolvFile}}, // outlives whoever says goodbye
-		{Name: "update", Rank: 2, Path: phase, Args: []string{"--state", runDir, "--root", rootFile}},
+		{Name: "update", Rank: 1, Path: phase, Args: []string{"--state", runDir, "--root", rootFile}},
 	}
 }
 

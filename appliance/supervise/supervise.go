@@ -26,8 +26,8 @@ type Service struct {
 	Dir  string   // where it runs; empty is /
 	UID  uint32   // 0 is root, with all its capabilities; any other has none
 	GID  uint32
-	// Rank orders the end: a service of a higher one is stopped before those of
-	// a lower one, which it may need to say goodbye.
+	// Rank orders the end: services of a higher one are stopped before those of
+	// a lower one, which they may need to say goodbye.
 	Rank int
 	// Cgroup is the path of the control group it runs in; empty is that of
 	// whoever starts it.
@@ -213,35 +213,35 @@ func (set *Set) say(r *running, text string) {
 	set.Line(r.service.Name, text)
 }
 
-// Stop stops the services one after the other: those of the highest rank first,
-// and of one rank those first that were started last. The names given are
-// spared. A service that does not end within 8 seconds of SIGTERM is killed.
+// Stop stops the services: those of the highest rank first, all of one rank
+// together. The names given are spared. A service that does not end within 8
+// seconds of SIGTERM is killed.
 func (set *Set) Stop(spare ...string) {
 	for {
-		r := set.takeLast(spare)
-		if r == nil {
+		group := set.takeHighest(spare)
+		if len(group) == 0 {
 			return
 		}
-		r.stop()
-		<-r.done
+		for _, r := range group {
+			r.stop()
+		}
+		for _, r := range group {
+			<-r.done
+		}
 	}
 }
 
-func (set *Set) takeLast(spare []string) *running {
+// takeHighest takes out the services of the highest rank there is.
+func (set *Set) takeHighest(spare []string) (group []*running) {
 	set.mu.Lock()
 	defer set.mu.Unlock()
-next:
-	for i := len(set.services) - 1; i >= 0; i-- {
-		for _, name := range spare {
-			if set.services[i].service.Name == name {
-				continue next
-			}
+	for _, r := range slices.Backward(set.services) { // they are in the order of their ranks
+		if !slices.Contains(spare, r.service.Name) && (len(group) == 0 || r.service.Rank == group[0].service.Rank) {
+			group = append(group, r)
 		}
-		r := set.services[i]
-		set.services = append(set.services[:i], set.services[i+1:]...)
-		return r
 	}
-	return nil
+	set.services = slices.DeleteFunc(set.services, func(r *running) bool { return slices.Contains(group, r) })
+	return group
 }
 
 // Restart kills a service that no longer answers; it is started again as after
