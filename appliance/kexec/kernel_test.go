@@ -86,6 +86,42 @@ func TestUnpackInside(t *testing.T) {
 	}
 }
 
+// A machine with plenty of memory unpacks the kernel before it jumps; one
+// without loads it as it was signed.
+func TestUnpackWherePlenty(t *testing.T) {
+	kernel := pinnedKernel(t)
+	artifacts := contents()
+	artifacts["kernel"] = make([]byte, kernel.Size)
+	if _, err := kernel.File.ReadAt(artifacts["kernel"], 0); err != nil {
+		t.Fatal(err)
+	}
+	v := sign(t, artifacts, nil)
+	need := NeedOf(guess("x86_64", kernel.Size, kernel.Size+200_000)).Load
+	for _, c := range []struct {
+		free     int64
+		unpacked bool
+	}{{need + 70*mib, false}, {need + 150*mib, true}} {
+		k := &loader{}
+		var asked []string
+		o := machine(k, &asked)
+		o.Memory = func() (linux.Memory, error) { return linux.Memory{Total: 4 << 30, Available: c.free}, nil }
+		s, err := Stage(t.Context(), v, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fill(t, s, artifacts)
+		if err := s.Load(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if unpacked := !bytes.Equal(k.kernel, artifacts["kernel"]); unpacked != c.unpacked {
+			t.Errorf("with %d MiB more than the load takes the kernel is unpacked: %v", (c.free-need)/mib, unpacked)
+		}
+		if len(asked) != 0 {
+			t.Errorf("services were asked to %q for it", asked)
+		}
+	}
+}
+
 // settle moves a kernel as Linux's own code does, backwards from its end, and
 // compares. It returns how far it was moved.
 func settle(t *testing.T, file *elf.File, still, moved []byte) (by uint64) {
