@@ -17,12 +17,16 @@ $client = stream_socket_accept($server, 30) ?: exit("nobody came\n");
 stream_set_timeout($client, 30);
 $request = '';
 if ($plan->read === 'all') {
-    while (!preg_match('/\r\nContent-Length: ([0-9]+)\r\n.*?\r\n\r\n(.*)$/s', $request, $part) || strlen($part[2]) < $part[1]) {
+    $needed = PHP_INT_MAX;
+    while (strlen($request) < $needed) {
         $bytes = fread($client, 1 << 16);
         if ($bytes === '' || $bytes === false) {
             break;
         }
         $request .= $bytes;
+        if ($needed === PHP_INT_MAX && preg_match('/\r\nContent-Length: ([0-9]+)\r\n.*?\r\n\r\n/s', $request, $head, PREG_OFFSET_CAPTURE) === 1) {
+            $needed = $head[0][1] + strlen($head[0][0]) + (int) $head[1][0];
+        }
     }
 }
 foreach ($plan->pieces as $piece) {

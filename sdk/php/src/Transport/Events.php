@@ -21,7 +21,7 @@ use Phase\Stream;
 final class Events
 {
     /** Bytes of one line: more than any piece of output or receipt takes. */
-    private const MAX_LINE = 4 << 20;
+    private const MAX_LINE = 2 << 20;
 
     private int $written = 0;
 
