@@ -229,7 +229,7 @@ final class HttpTest extends TestCase
     {
         $this->node = new FakeNode([self::EVENTS], 'all', 'hang');
         $this->expectException(TimedOut::class);
-        (new Client(Http::url("http://{$this->node->address}", 'secret', -0.5), (new SigningNode())->pin()))->run(self::job());
+        Client::http("http://{$this->node->address}", 'secret', (new SigningNode())->pin(), waitSeconds: -0.5)->run(self::job());
     }
 
     public function testAddresses(): void

@@ -63,7 +63,7 @@ final class Events
         $name = self::need($fields, 'event')->string();
         return match ($name) {
             'stdout', 'stderr' => $this->output(Stream::from($name), self::need($fields, 'data')),
-            'done' => JobAnswer::read($fields, true),
+            'done' => JobAnswer::read($fields),
             'error' => throw $this->problem(self::need($fields, 'problem')),
             default => null, // accepted, running, ended: nothing to do
         };

@@ -14,7 +14,7 @@ use Phase\Text;
  * plasmd execute-job, on this machine, by the daemon if there is one: answered
  * whole when the job has ended.
  */
-final class LocalJob implements Transport
+final class LocalJob implements ByPlasmd
 {
     /** Seconds that plasmd may take beyond the job's own limit. */
     private const WAIT_SECONDS = 120.0;
@@ -58,7 +58,7 @@ final class LocalJob implements Transport
             $process?->close();
             $folder->remove();
         }
-        return yield from WholeAnswer::read($text, false);
+        return yield from WholeAnswer::read($text);
     }
 
     /**

@@ -15,7 +15,7 @@ use Phase\Text;
  * passed on as they come. It limits time and memory; a job that sets other
  * limits is refused here rather than run without them.
  */
-final class LocalRun implements Transport
+final class LocalRun implements ByPlasmd
 {
     /** Seconds that plasmd may take beyond the job's own limit. */
     private const WAIT_SECONDS = 30.0;
