@@ -18,7 +18,7 @@ use Phase\Text;
 final class LocalRun implements ByPlasmd
 {
     /** Seconds that plasmd may take beyond the job's own limit. */
-    private const WAIT_SECONDS = 30.0;
+    private const WAIT_SECONDS = 120.0;
 
     private const MAX_RECEIPT = 1 << 20;
 
