@@ -13,6 +13,7 @@ import (
 	"phase/appliance/api"
 	"phase/appliance/history"
 	"phase/appliance/program"
+	"phase/appliance/release"
 	"phase/appliance/ui"
 )
 
@@ -152,7 +153,7 @@ type versions struct {
 }
 
 func (c versionCmd) run(ctx context.Context, stdout io.Writer) error {
-	v := versions{Name: "plasmd", Version: program.Version, Go: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH}
+	v := versions{Name: "plasmd", Version: program.Version, Go: runtime.Version(), OS: runtime.GOOS, Arch: release.RunningArch()}
 	if client, err := c.client(); err == nil {
 		node, err := client.Node(ctx)
 		switch {

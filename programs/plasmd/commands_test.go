@@ -14,6 +14,7 @@ import (
 
 	"phase/appliance/api"
 	"phase/appliance/program"
+	"phase/appliance/release"
 )
 
 // command runs plasmd with the user's folders in dir.
@@ -67,6 +68,9 @@ func TestExecuteJobAndWhatTheDaemonKnows(t *testing.T) {
 	}
 	if text, err := command(t, "", "version"); err != nil || strings.Contains(text, "daemon") {
 		t.Errorf("version without a daemon: %q, %v", text, err)
+	}
+	if text, err := command(t, "", "version", "--json"); err != nil || !strings.Contains(text, `"arch": "`+release.RunningArch()+`"`) {
+		t.Errorf("version --json without a daemon: %q, %v", text, err)
 	}
 	c, stop := run(t, "start", "--state", dir)
 	c.wait(t, `^listening on (.*)$`)
