@@ -46,17 +46,14 @@ final class Value
     }
 
     /**
-     * The member of this very name, if there is one.
+     * The members of an object of strings alone.
      *
+     * @return array<int|string, string>
      * @throws InvalidJson
      */
-    public function member(string $name): ?Value
+    public function strings(): array
     {
-        $found = null;
-        $this->each(static function (string $is, Value $value) use ($name, &$found): void {
-            $found = $is === $name ? $value : $found;
-        });
-        return $found;
+        return array_map(static fn (Value $value): string => $value->string(), $this->members());
     }
 
     /**
