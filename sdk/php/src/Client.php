@@ -75,7 +75,7 @@ final class Client
      */
     public static function http(
         string $url,
-        string $token,
+        #[\SensitiveParameter] string $token,
         Pinned $node,
         float $waitSeconds = Http::WAIT_SECONDS,
     ): self {

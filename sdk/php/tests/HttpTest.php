@@ -150,6 +150,25 @@ final class HttpTest extends TestCase
         Client::http("http://{$this->node->address}", 'secret', (new SigningNode())->pin())->run(self::job());
     }
 
+    /** Who logs a stack trace with its arguments does not log the token. */
+    public function testTokenIsInNoTrace(): void
+    {
+        if (PHP_VERSION_ID < 80200) {
+            self::markTestSkipped('PHP knows what is sensitive since 8.2');
+        }
+        $before = ini_set('zend.exception_ignore_args', '0');
+        try {
+            Client::http('http://h', 'secret token', (new SigningNode())->pin());
+            self::fail('that is a token');
+        } catch (TransportFailed $e) {
+            [$url, $http] = $e->getTrace();
+            self::assertSame([['http://h', 'http://h'], 'url', 'http'], [[$url['args'][0], $http['args'][0]], $url['function'], $http['function']]);
+            self::assertNotContains('secret token', [...$url['args'], ...$http['args']]);
+        } finally {
+            ini_set('zend.exception_ignore_args', (string) $before);
+        }
+    }
+
     /** A signal, as the workers of frameworks use them, cuts no request short. */
     public function testSignalsBreakNothing(): void
     {

@@ -36,7 +36,7 @@ final class Http implements Transport
      * @param string $token the owner's
      * @throws TransportFailed
      */
-    public static function url(string $url, string $token, float $waitSeconds = self::WAIT_SECONDS): self
+    public static function url(string $url, #[\SensitiveParameter] string $token, float $waitSeconds = self::WAIT_SECONDS): self
     {
         $form = '~^http://(\[[0-9A-Fa-f:.]+(?:%25[0-9A-Za-z._-]+)?\]|[0-9A-Za-z._-]+)(?::([0-9]{1,5}))?/?$~D';
         if (preg_match($form, $url, $part) !== 1) {
