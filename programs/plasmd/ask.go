@@ -51,7 +51,7 @@ type jobsCmd struct {
 	asking
 	Limit  int    `short:"n" default:"100" range:"1-1000" placeholder:"N" help:"How many, newest first (1 to 1000, ${default})."`
 	Cancel bool   `help:"End the run instead."`
-	JSON   bool   `name:"json" help:"Print one JSON object."`
+	JSON   bool   `name:"json" short:"j" help:"Print one JSON object."`
 	RunID  string `arg:"" optional:"" name:"run" help:"This run alone, with its receipt."`
 }
 
@@ -113,7 +113,7 @@ func (c jobsCmd) show(stdout io.Writer, object any, list []history.Run) error {
 type logsCmd struct {
 	asking
 	Lines int  `short:"n" default:"100" range:"1-1000" placeholder:"N" help:"How many of the last lines (1 to 1000, ${default})."`
-	JSON  bool `name:"json" help:"Print one JSON object."`
+	JSON  bool `name:"json" short:"j" help:"Print one JSON object."`
 }
 
 func (c logsCmd) run(ctx context.Context, stdout io.Writer) error {
@@ -139,7 +139,7 @@ func (c logsCmd) run(ctx context.Context, stdout io.Writer) error {
 // versionCmd prints the version, and that of the daemon when one runs.
 type versionCmd struct {
 	asking
-	JSON bool `name:"json" help:"Print one JSON object."`
+	JSON bool `name:"json" short:"j" help:"Print one JSON object."`
 }
 
 // versions is what version --json prints. Daemon is nil when none runs.

@@ -174,3 +174,14 @@ func TestCompletion(t *testing.T) {
 		t.Error("a shell that has none")
 	}
 }
+
+// Who has learnt -j with one command has learnt it for all.
+func TestJSONHasOneShortName(t *testing.T) {
+	for _, words := range []string{"init", "execute-job", "jobs", "logs", "receipt verify", "provider status", "provider list", "version"} {
+		// Help ends a program without a failure; its words are what counts.
+		text, _ := command(t, "", append(strings.Fields(words), "--help")...)
+		if !strings.Contains(text, "-j, --json") {
+			t.Errorf("%s: %s", words, text)
+		}
+	}
+}
