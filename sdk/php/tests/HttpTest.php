@@ -150,6 +150,22 @@ final class HttpTest extends TestCase
         Client::http("http://{$this->node->address}", 'secret', (new SigningNode())->pin())->run(self::job());
     }
 
+    /** Who sleeps as long as a node says wakes up again. */
+    public function testRetryAfterIsSane(): void
+    {
+        foreach (['0' => 1, '-5' => 1, 'Fri, 27 Nov 2026 12:00:00 GMT' => 1, '7' => 7, '99999999999999999999' => 3600] as $said => $seconds) {
+            $this->node = new FakeNode([self::problem(503, '{"title":"Busy","code":"QueueFull"}', "Retry-After: $said\r\n")]);
+            try {
+                Client::http("http://{$this->node->address}", 'secret', (new SigningNode())->pin())->run(self::job());
+                self::fail('it was not busy');
+            } catch (QueueFull $e) {
+                self::assertSame($seconds, $e->retryAfter, (string) $said);
+            }
+            $this->node->stop();
+            $this->node = null;
+        }
+    }
+
     /** Who logs a stack trace with its arguments does not log the token. */
     public function testTokenIsInNoTrace(): void
     {
