@@ -267,6 +267,13 @@ final class HttpTest extends TestCase
         Client::http("http://{$this->node->address}", 'secret', (new SigningNode())->pin(), waitSeconds: -0.5)->run(self::job());
     }
 
+    public function testTalkEnds(): void
+    {
+        $this->node = new FakeNode([self::EVENTS, str_repeat("{\"event\":\"running\"}\n", 100)], 'all', 'flood');
+        $this->expectException(TimedOut::class);
+        Client::http("http://{$this->node->address}", 'secret', (new SigningNode())->pin(), waitSeconds: 0)->run(self::job());
+    }
+
     public function testAddresses(): void
     {
         foreach (['', 'host', 'https://host', 'http://', 'http://a b', "http://a\r\nX: y", 'http://u:p@host', 'http://host/path', 'http://[::1', 'ftp://h', 'http://h?q'] as $url) {

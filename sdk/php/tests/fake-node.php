@@ -3,7 +3,7 @@
 /**
  * A node that answers one connection with bytes it was given:
  * fake-node.php ADDRESS FILE. FILE is JSON, {"pieces": [base64, …], "read":
- * "all|nothing", "then": "close|hang"}. Prints its address, then the request in
+ * "all|nothing", "then": "close|hang|flood"}. Prints its address, then the request in
  * base64, then "left" when the client has gone.
  */
 
@@ -31,6 +31,10 @@ if ($plan->read === 'all') {
 }
 foreach ($plan->pieces as $piece) {
     fwrite($client, base64_decode($piece));
+}
+if ($plan->then === 'flood') { // with the last piece again and again, for ten seconds at most
+    $until = hrtime(true) + 10e9;
+    while (hrtime(true) < $until && @fwrite($client, base64_decode($plan->pieces[array_key_last($plan->pieces)])) !== false);
 }
 echo base64_encode($request), "\n";
 if ($plan->then === 'hang') {

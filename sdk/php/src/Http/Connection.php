@@ -61,11 +61,12 @@ final class Connection
     /**
      * The next bytes; empty at the end.
      *
-     * @throws TransportFailed
+     * @throws TransportFailed also when time is up
      */
     public function read(): string
     {
         for (;;) {
+            $this->deadline->left(); // who never lets us wait is late, too
             $bytes = @fread($this->socket, self::PIECE);
             if ($bytes !== false && $bytes !== '') {
                 return $bytes;
