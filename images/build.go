@@ -17,7 +17,7 @@ import (
 // releaseFlags say which release; what is not said follows from the commit.
 type releaseFlags struct {
 	Channel string    `short:"c" default:"stable" help:"Channel: stable, testing or nightly."`
-	Version uint64    `name:"release-version" help:"Version number, monotonic per channel and arch (default: the commit's time in seconds)."`
+	Version *uint64   `name:"release-version" help:"Version number, monotonic per channel and arch (default: the commit's time in seconds)." placeholder:"N"`
 	Name    string    `help:"Name for people (default: the commit's date)."`
 	Created time.Time `help:"RFC 3339 (default: the commit's time)."`
 	Expires time.Time `help:"RFC 3339 (default: 180 days after --created)."`
@@ -50,7 +50,13 @@ func (c *buildCommand) run(ctx context.Context, out output) error {
 	if _, err := Conf(c.Set); err != nil {
 		return program.Usagef("--set: %w", err)
 	}
+	if err := c.check(); err != nil {
+		return err
+	}
 	if err := c.fill(ctx, c.Checkout, out); err != nil {
+		return err
+	}
+	if err := c.check(); err != nil { // an expiry against the commit's time
 		return err
 	}
 	if c.MakeKeys {
@@ -116,12 +122,34 @@ func (f *releaseFlags) spec() (Spec, error) {
 	if err != nil {
 		return Spec{}, err
 	}
-	return Spec{Keys: keys, Root: root, Channel: channel, Version: f.Version, Name: f.Name, Created: f.Created, Expires: f.Expires}, nil
+	s := Spec{Keys: keys, Root: root, Channel: channel, Name: f.Name, Created: f.Created, Expires: f.Expires}
+	if f.Version != nil {
+		s.Version = *f.Version
+	}
+	return s, nil
+}
+
+// check refuses what makes no release, as far as it was said.
+func (f *releaseFlags) check() error {
+	if f.Version != nil && *f.Version == 0 {
+		return program.Usagef("--release-version: the least is 1")
+	}
+	if !f.Created.IsZero() && !f.Expires.IsZero() {
+		return checkLifetime(f.Created, f.Expires)
+	}
+	return nil
+}
+
+func checkLifetime(created, expires time.Time) error {
+	if !expires.After(created) {
+		return program.Usagef("--expires: %s is not after the release was created, %s", expires.Format(time.RFC3339), created.Format(time.RFC3339))
+	}
+	return nil
 }
 
 // fill takes from the commit what was not said.
 func (f *releaseFlags) fill(ctx context.Context, checkout string, out output) error {
-	if f.Version != 0 && f.Name != "" && !f.Created.IsZero() {
+	if f.Version != nil && f.Name != "" && !f.Created.IsZero() {
 		return nil
 	}
 	// The checkout may be another user's; git is only asked to read it.
@@ -137,8 +165,9 @@ func (f *releaseFlags) fill(ctx context.Context, checkout string, out output) er
 	if err != nil {
 		return fmt.Errorf("reading the commit's time: %w", err)
 	}
-	if f.Version == 0 {
-		f.Version = uint64(at)
+	if f.Version == nil {
+		version := uint64(at)
+		f.Version = &version
 		if changed, err := git("status", "--porcelain"); err == nil && changed != "" {
 			fmt.Fprintln(out.stderr, "images: the tree is not as committed, and the version is the commit's; give --release-version to tell builds apart")
 		}
@@ -153,7 +182,7 @@ func (f *releaseFlags) fill(ctx context.Context, checkout string, out output) er
 }
 
 type keyCommand struct {
-	Dir  string `arg:"" optional:"" default:"build/keys" help:"The folder." type:"path"`
+	Dir  string `arg:"" optional:"" default:"build/keys" help:"The folder (build/keys)." type:"path"`
 	JSON bool   `name:"json" short:"j" help:"Answer in JSON."`
 }
 

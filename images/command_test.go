@@ -45,6 +45,11 @@ func TestTheCommandLine(t *testing.T) {
 	if err != nil || v.Manifest().Version != 8 || v.Manifest().Name != "seven" {
 		t.Errorf("signed %+v, %v", v.Manifest(), err)
 	}
+	// Created when it was, it cannot have expired before.
+	args := []string{"sign", "--keys", keys, "--from", filepath.Join(out, "release"), "-o", other, "--expires", "2026-11-23T12:00:00Z"}
+	if _, log, code = runImages(args...); code != 2 || !strings.Contains(log, "--expires") {
+		t.Errorf("sign: exit code %d: %s", code, log)
+	}
 	// What lies there and is not what was signed is not signed again.
 	rootfs := filepath.Join(out, "release/stable/x86_64/rootfs.squashfs")
 	data := read(t, rootfs)
@@ -90,6 +95,9 @@ func TestUsage(t *testing.T) {
 		{[]string{}, 2}, {[]string{"--help"}, 0}, {[]string{"nonsense"}, 2}, {[]string{"flash"}, 2},
 		{[]string{"build", "--arch", "riscv64"}, 2}, {[]string{"build", "--channel", "beta"}, 2}, {[]string{"build", "--set", "phase.mode=x"}, 2},
 		{[]string{"sign", "-A", "mips", "-o", "x"}, 2}, {[]string{"sign", "--of", "beta", "-o", "x"}, 2}, {[]string{"sign", "-c", "beta", "-o", "x"}, 2},
+		{[]string{"sign", "--release-version", "0", "-o", "x"}, 2}, {[]string{"build", "--release-version", "0", "--checkout", ".."}, 2},
+		{[]string{"sign", "--created", "2026-11-23T12:00:00Z", "--expires", "2026-11-23T12:00:00Z", "-o", "x"}, 2},
+		{[]string{"build", "--created", "2026-11-23T12:00:00Z", "--expires", "2026-11-23T11:00:00Z", "--checkout", ".."}, 2},
 		{[]string{"sizes", "-A", "mips"}, 2}, {[]string{"sizes", "-c", "beta"}, 2}, {[]string{"build", "--created", "yesterday"}, 2},
 		{[]string{"build", "--from", "/nonexistent", "--keys", "/nonexistent", "--checkout", ".."}, 1},
 		{[]string{"inspect", "/dev/null"}, 1},

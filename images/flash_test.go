@@ -89,6 +89,14 @@ func TestFlashRefusals(t *testing.T) {
 	noImage := filepath.Join(t.TempDir(), "x")
 	write(t, noImage, bytes.Repeat([]byte("not an image"), 1<<16))
 	before := read(t, file)
+	damaged := filepath.Join(t.TempDir(), "damaged")
+	bits := read(t, s.Disk)
+	image, err := OpenImage(bytes.NewReader(bits))
+	if err != nil {
+		t.Fatal(err)
+	}
+	bits[image.Files["vmlinuz"].Offset+1000] ^= 1
+	write(t, damaged, bits)
 	for name, c := range map[string]struct {
 		args []string
 		says string
@@ -96,6 +104,8 @@ func TestFlashRefusals(t *testing.T) {
 		"no block device":  {[]string{s.Disk, file}, "--force"},
 		"too small":        {[]string{s.Disk, small, "--force"}, "the image needs"},
 		"no image":         {[]string{noImage, file, "--force"}, "not a partition table"},
+		"a damaged image":  {[]string{damaged, file, "--force"}, "artifact kernel"},
+		"itself":           {[]string{s.Disk, s.Disk, "--force"}, "the image itself"},
 		"not there":        {[]string{s.Disk, file + "x", "--force"}, "no such file"},
 		"a folder":         {[]string{s.Disk, t.TempDir(), "--force"}, "neither"},
 		"character device": {[]string{s.Disk, "/dev/null", "--force"}, "neither"},

@@ -44,6 +44,9 @@ func (c *flashCommand) run(ctx context.Context, out output) error {
 	}
 	defer target.Close()
 	flashing, err := c.prepare(image, target, conf)
+	if err == nil {
+		err = isWhole(image, target)
+	}
 	if err != nil {
 		return fmt.Errorf("flashing %s: %w", c.Target, err)
 	}
@@ -84,6 +87,28 @@ func (c *flashCommand) prepare(image *os.File, target *target, conf []byte) (*Fl
 		return nil, err
 	}
 	return Prepare(image, target.size, gpt.NewID(seed[:]), conf)
+}
+
+// isWhole refuses an image that would make a stick no machine starts from, and
+// one that would be read from where it is being written. Who signed it is for
+// inspect --root to say.
+func isWhole(image *os.File, target *target) error {
+	from, err := image.Stat()
+	if err != nil {
+		return err
+	}
+	to, err := target.Stat()
+	if err != nil {
+		return err
+	}
+	if os.SameFile(from, to) {
+		return errors.New("it is the image itself")
+	}
+	report, err := Inspect(image, nil)
+	if err == nil && len(report.Problems) > 0 {
+		err = fmt.Errorf("the image is damaged, build or fetch it again: %s", strings.Join(report.Problems, "; "))
+	}
+	return err
 }
 
 // errNo is what a person's no becomes.

@@ -11,11 +11,21 @@ import (
 	"phase/appliance/trust"
 )
 
+// signFlags are releaseFlags, where what is not said stays as it was.
+type signFlags struct {
+	Channel string    `short:"c" default:"stable" help:"Channel: stable, testing or nightly."`
+	Version *uint64   `name:"release-version" help:"Version number, monotonic per channel and arch (default: as before)." placeholder:"N"`
+	Name    string    `help:"Name for people (default: as before)."`
+	Created time.Time `help:"RFC 3339 (default: as before)."`
+	Expires time.Time `help:"RFC 3339 (default: 180 days after --created; without that as before)."`
+	Keys    string    `short:"k" default:"build/keys" help:"Folder of the release key and the root document." type:"path"`
+}
+
 type signCommand struct {
-	releaseFlags
+	signFlags
 	Arch    string `short:"A" default:"x86_64" help:"x86_64 or arm64."`
 	From    string `default:"build/release" help:"Folder of releases to take the artifacts from." type:"path"`
-	Of      string `default:"stable" help:"Channel to take them from." placeholder:"CHANNEL"`
+	Of      string `default:"stable" help:"Channel to take them from (stable)." placeholder:"CHANNEL"`
 	JSON    bool   `name:"json" short:"j" help:"Answer in JSON."`
 	Release string `short:"o" required:"" help:"Folder of releases to add it to." type:"path" placeholder:"DIR"`
 }
@@ -31,7 +41,11 @@ func (c *signCommand) run(_ context.Context, out output) error {
 	if err != nil {
 		return err
 	}
-	spec, err := c.spec()
+	flags := releaseFlags(c.signFlags)
+	if err := flags.check(); err != nil {
+		return err
+	}
+	spec, err := flags.spec()
 	if err != nil {
 		return err
 	}
@@ -41,8 +55,8 @@ func (c *signCommand) run(_ context.Context, out output) error {
 	}
 	m := before.Manifest()
 	m.Channel = spec.Channel
-	if c.Version != 0 {
-		m.Version = c.Version
+	if c.Version != nil {
+		m.Version = *c.Version
 	}
 	if c.Name != "" {
 		m.Name = c.Name
@@ -53,6 +67,9 @@ func (c *signCommand) run(_ context.Context, out output) error {
 	}
 	if !c.Expires.IsZero() {
 		m.Expires = c.Expires
+	}
+	if err := checkLifetime(m.Created, m.Expires); err != nil {
+		return err
 	}
 	v, err := Sign(m, spec.Root, spec.Keys)
 	if err != nil {

@@ -163,8 +163,8 @@ func (c *Client) Logs(ctx context.Context, lines int) (l Lines, err error) {
 }
 
 // Execute sends an offer and returns what came of it. Output goes to the
-// offer's Stdout and Stderr, or into Done where they are nil. Nothing of the
-// answer is verified: that is for who knows which node was asked (Done.Verify).
+// offer's Stdout and Stderr, or into Done where they are nil, and is never more
+// than the job may write. Nothing of the answer is verified: that is for who knows which node was asked (Done.Verify).
 func (c *Client) Execute(ctx context.Context, o job.Offer) (job.Done, error) {
 	var done job.Done
 	var stdout, stderr bytes.Buffer
@@ -183,10 +183,14 @@ func (c *Client) Execute(ctx context.Context, o job.Offer) (job.Done, error) {
 	defer resp.Body.Close()
 	lines := bufio.NewScanner(resp.Body)
 	lines.Buffer(nil, maxAnswer)
+	left := o.Spec.OutputBytes()
 	for lines.Scan() {
 		var e event
 		if err := strictjson.Unmarshal(lines.Bytes(), &e, strictjson.Limit(maxAnswer)); err != nil {
 			return done, fmt.Errorf("reading the daemon's answer: %w", err)
+		}
+		if left -= int64(len(e.Data)); left < 0 {
+			return done, errors.New("reading the daemon's answer: more output than the job may write")
 		}
 		switch e.Event {
 		case "stdout":

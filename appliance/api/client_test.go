@@ -1,11 +1,18 @@
 package api
 
 import (
+	"bytes"
+	"encoding/base64"
+	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"phase/appliance/job"
+	"phase/appliance/jobspec"
 )
 
 // The token goes to the node it is for and to nobody it names.
@@ -22,6 +29,34 @@ func TestNodeClientIsNotSentElsewhere(t *testing.T) {
 	_, err := NewNodeClient(node.URL+"/", token).Node(t.Context())
 	if err == nil || !strings.Contains(err.Error(), "307") || reached || got != "Bearer "+token {
 		t.Errorf("%v; elsewhere was asked: %v; the node got %q", err, reached, got)
+	}
+}
+
+// A node that sends more than the job may write is not listened to on and on.
+func TestOutputOfANodeIsBounded(t *testing.T) {
+	small := jobspec.Default(empty)
+	most := int64(100)
+	small.OutputBytes = &most
+	spec, err := jobspec.New(small)
+	if err != nil {
+		t.Fatal(err)
+	}
+	node := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		w.Header().Set("Content-Type", streamType)
+		for sent := 0; sent < 1000; sent++ {
+			name := []string{"stdout", "stderr"}[sent%2]
+			if _, err := fmt.Fprintf(w, "{\"event\":%q,\"data\":%q}\n", name, base64.StdEncoding.EncodeToString(make([]byte, 40))); err != nil {
+				return
+			}
+		}
+	}))
+	defer node.Close()
+	var stdout, stderr bytes.Buffer
+	offer := job.Offer{Spec: spec, Module: empty, Nonce: job.NewNonce(), Stdout: &stdout, Stderr: &stderr}
+	_, err = NewNodeClient(node.URL, token).Execute(t.Context(), offer)
+	if err == nil || !strings.Contains(err.Error(), "more output") || stdout.Len()+stderr.Len() > 100 {
+		t.Errorf("%v, after %d bytes", err, stdout.Len()+stderr.Len())
 	}
 }
 

@@ -46,7 +46,9 @@ func ExampleNewNodeClient() {
 	}
 
 	offer := job.Offer{Spec: spec, Module: module, Stdin: input, Nonce: job.NewNonce()}
-	done, err := api.NewNodeClient(url, token).Execute(context.Background(), offer)
+	ctx, cancel := context.WithTimeout(context.Background(), spec.Timeout()+2*time.Minute) // its limit, and its turn
+	defer cancel()
+	done, err := api.NewNodeClient(url, token).Execute(ctx, offer)
 	if err != nil {
 		panic(err)
 	}

@@ -225,3 +225,24 @@ func TestEventsAreAsDescribed(t *testing.T) {
 		t.Errorf("described are %q, seen were %q", want, got)
 	}
 }
+
+// What the rules of OpenAPI have every tool ignore, or what makes generated
+// clients send text where bytes are meant, is not how anything is described.
+func TestDescriptionIsOfUseToTools(t *testing.T) {
+	d := describe(t)
+	for op, o := range d.operations(t) {
+		parameters, _ := o["parameters"].([]any)
+		for _, p := range parameters {
+			name, _ := d.follow(p)["name"].(string)
+			if d.follow(p)["in"] == "header" && slices.Contains([]string{"Accept", "Content-Type", "Authorization"}, name) {
+				t.Errorf("%s: OpenAPI has tools ignore the header parameter %s", op, name)
+			}
+		}
+	}
+	parts := d.object(d.operations(t)["POST /v1/jobs"], "requestBody", "content", "multipart/form-data", "schema", "properties")
+	for _, name := range []string{"module", "job", "stdin"} {
+		if d.follow(parts[name])["format"] != "binary" {
+			t.Errorf("the part %s is not described as bytes", name)
+		}
+	}
+}

@@ -178,6 +178,19 @@ func required(payload []byte) error {
 	if err != nil {
 		return err
 	}
+	var subjects []struct {
+		Digest map[string]*string `json:"digest"`
+	}
+	if err := strictjson.Unmarshal(top["subject"], &subjects); err != nil {
+		return fmt.Errorf("subject: %w", err)
+	}
+	for i, subject := range subjects {
+		for name, digest := range subject.Digest {
+			if digest == nil {
+				return fmt.Errorf("subject[%d].digest.%.80s is null", i, name)
+			}
+		}
+	}
 	predicate, err := need(top["predicate"], "predicate.", "job_id", "run_id", "offer_nonce", "module_hash", "args_sha256",
 		"env_sha256", "stdin_sha256", "exit_code", "outcome", "wall_time_ms", "started", "finished", "runtime", "limits", "node")
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"phase/appliance/api"
 	"phase/appliance/history"
 	"phase/appliance/program"
+	"phase/appliance/release"
 	"phase/appliance/ui"
 )
 
@@ -50,7 +51,7 @@ type jobsCmd struct {
 	asking
 	Limit  int    `short:"n" default:"100" range:"1-1000" placeholder:"N" help:"How many, newest first (1 to 1000, ${default})."`
 	Cancel bool   `help:"End the run instead."`
-	JSON   bool   `name:"json" help:"Print one JSON object."`
+	JSON   bool   `name:"json" short:"j" help:"Print one JSON object."`
 	RunID  string `arg:"" optional:"" name:"run" help:"This run alone, with its receipt."`
 }
 
@@ -112,7 +113,7 @@ func (c jobsCmd) show(stdout io.Writer, object any, list []history.Run) error {
 type logsCmd struct {
 	asking
 	Lines int  `short:"n" default:"100" range:"1-1000" placeholder:"N" help:"How many of the last lines (1 to 1000, ${default})."`
-	JSON  bool `name:"json" help:"Print one JSON object."`
+	JSON  bool `name:"json" short:"j" help:"Print one JSON object."`
 }
 
 func (c logsCmd) run(ctx context.Context, stdout io.Writer) error {
@@ -138,7 +139,7 @@ func (c logsCmd) run(ctx context.Context, stdout io.Writer) error {
 // versionCmd prints the version, and that of the daemon when one runs.
 type versionCmd struct {
 	asking
-	JSON bool `name:"json" help:"Print one JSON object."`
+	JSON bool `name:"json" short:"j" help:"Print one JSON object."`
 }
 
 // versions is what version --json prints. Daemon is nil when none runs.
@@ -152,7 +153,7 @@ type versions struct {
 }
 
 func (c versionCmd) run(ctx context.Context, stdout io.Writer) error {
-	v := versions{Name: "plasmd", Version: program.Version, Go: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH}
+	v := versions{Name: "plasmd", Version: program.Version, Go: runtime.Version(), OS: runtime.GOOS, Arch: release.RunningArch()}
 	if client, err := c.client(); err == nil {
 		node, err := client.Node(ctx)
 		switch {

@@ -14,6 +14,7 @@ import (
 
 	"phase/appliance/api"
 	"phase/appliance/program"
+	"phase/appliance/release"
 )
 
 // command runs plasmd with the user's folders in dir.
@@ -67,6 +68,9 @@ func TestExecuteJobAndWhatTheDaemonKnows(t *testing.T) {
 	}
 	if text, err := command(t, "", "version"); err != nil || strings.Contains(text, "daemon") {
 		t.Errorf("version without a daemon: %q, %v", text, err)
+	}
+	if text, err := command(t, "", "version", "--json"); err != nil || !strings.Contains(text, `"arch": "`+release.RunningArch()+`"`) {
+		t.Errorf("version --json without a daemon: %q, %v", text, err)
 	}
 	c, stop := run(t, "start", "--state", dir)
 	c.wait(t, `^listening on (.*)$`)
@@ -168,5 +172,16 @@ func TestCompletion(t *testing.T) {
 	}
 	if _, err := command(t, "", "completion", "csh"); err == nil {
 		t.Error("a shell that has none")
+	}
+}
+
+// Who has learnt -j with one command has learnt it for all.
+func TestJSONHasOneShortName(t *testing.T) {
+	for _, words := range []string{"init", "execute-job", "jobs", "logs", "receipt verify", "provider status", "provider list", "version"} {
+		// Help ends a program without a failure; its words are what counts.
+		text, _ := command(t, "", append(strings.Fields(words), "--help")...)
+		if !strings.Contains(text, "-j, --json") {
+			t.Errorf("%s: %s", words, text)
+		}
 	}
 }

@@ -27,7 +27,7 @@ type executeCmd struct {
 	Memory  int      `placeholder:"MB" default:"512" range:"1-4096" help:"MiB of memory the module may have, 1 to 4096."`
 	Timeout limit    `placeholder:"D" default:"60s" help:"Kill the module after this time (90s, 5m, or a number of seconds; at most 1h), in whole seconds, rounded up."`
 	Env     []string `placeholder:"K=V" sep:"none" help:"Set a variable in the module's environment."`
-	JSON    bool     `name:"json" help:"Print the object in one line."`
+	JSON    bool     `name:"json" short:"j" help:"Print the object in one line."`
 	Command []string `arg:"" name:"wasm" passthrough:"" help:"The module, and its arguments."`
 }
 

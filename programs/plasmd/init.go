@@ -10,7 +10,7 @@ import (
 // initCmd writes a configuration.
 type initCmd struct {
 	Path string `placeholder:"F" help:"Where to write it (default: where start looks)."`
-	JSON bool   `name:"json" help:"Print one JSON object."`
+	JSON bool   `name:"json" short:"j" help:"Print one JSON object."`
 }
 
 func (c initCmd) run(stdout io.Writer) error {

@@ -30,7 +30,7 @@ type receiptVerifyCmd struct {
 	Job    string `placeholder:"F" help:"The job file that was sent."`
 	Stdout string `placeholder:"F" help:"The output that came back."`
 	Stderr string `placeholder:"F" help:"The error output that came back."`
-	JSON   bool   `name:"json" help:"Print one JSON object."`
+	JSON   bool   `name:"json" short:"j" help:"Print one JSON object."`
 	File   string `arg:"" name:"f" help:"The receipt, - for standard input."`
 }
 

@@ -145,6 +145,8 @@ func (r *receipts) damagedStatements() {
 		d := subject(s, 1)["digest"].(object)
 		d["sha256"] = strings.ToUpper(d["sha256"].(string))
 	}, "an upper-case digest")
+	bad("subject-digest-number", func(s, _ object) { subject(s, 1)["digest"].(object)["sha512"] = 1 }, "another digest beside it, which is no text")
+	bad("subject-digest-null", func(s, _ object) { subject(s, 0)["digest"].(object)["sha512"] = nil }, "… or null")
 	bad("subject-other", func(s, _ object) { subject(s, 0)["digest"] = object{"sha512": strings.Repeat("0", 128)} }, "no SHA-256")
 	for _, field := range []string{"job_id", "run_id", "offer_nonce", "module_hash", "args_sha256", "env_sha256", "stdin_sha256",
 		"exit_code", "outcome", "wall_time_ms", "started", "finished", "runtime", "limits", "node"} {

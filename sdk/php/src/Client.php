@@ -9,6 +9,7 @@ use Phase\Exception\NodeFailed;
 use Phase\Exception\ReceiptRefused;
 use Phase\Exception\Rejected;
 use Phase\Exception\TransportFailed;
+use Phase\Transport\ByPlasmd;
 use Phase\Transport\Http;
 use Phase\Transport\LocalJob;
 use Phase\Transport\LocalRun;
@@ -51,11 +52,15 @@ final class Client
      * Has jobs run by the daemon on this machine.
      *
      * @param string|null $path of its unix socket; null for where plasmd puts it
+     * @param float $waitSeconds as of http()
      * @throws TransportFailed
      */
-    public static function socket(Pinned $node = new ThisMachine(), ?string $path = null): self
-    {
-        return new self(Http::unix($path), $node);
+    public static function socket(
+        Pinned $node = new ThisMachine(),
+        ?string $path = null,
+        float $waitSeconds = Http::WAIT_SECONDS,
+    ): self {
+        return new self(Http::unix($path, $waitSeconds), $node);
     }
 
     /**
@@ -64,11 +69,17 @@ final class Client
      * @param string $url like http://[fe80::1%25eth0]:8080
      * @param string $token the owner's, as the node prints it on its console
      * @param Pinned $node whose receipts count; the console shows its peer id, too
+     * @param float $waitSeconds how long a job may take beyond its own limit: to be
+     *     sent, to wait for its turn, to be answered
      * @throws TransportFailed
      */
-    public static function http(string $url, string $token, Pinned $node): self
-    {
-        return new self(Http::url($url, $token), $node);
+    public static function http(
+        string $url,
+        #[\SensitiveParameter] string $token,
+        Pinned $node,
+        float $waitSeconds = Http::WAIT_SECONDS,
+    ): self {
+        return new self(Http::url($url, $token, $waitSeconds), $node);
     }
 
     /**
@@ -122,8 +133,12 @@ final class Client
         $answer = $chunks->getReturn();
         $receipt = Receipt::verify($answer->receipt(), $this->node);
         $receipt->mustDo($job->file);
+        if (!$this->transport instanceof ByPlasmd) {
+            $receipt->mustBeOf($job->file);
+            $receipt->mustAnswer($offer->nonce);
+        }
         $receipt->mustHaveWritten(hash_final($sums['stdout']), hash_final($sums['stderr']));
-        $answer->compare($receipt, $offer);
+        $answer->compare($receipt);
         return new Ended($receipt);
     }
 }

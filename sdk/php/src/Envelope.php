@@ -39,14 +39,10 @@ final class Envelope
                 throw new InvalidJson("the envelope has no $name");
             }
         }
-        $list = $fields['signatures']->items();
-        if (count($list) > self::MAX_SIGNATURES) {
-            throw new InvalidJson(sprintf('%d signatures, at most %d', count($list), self::MAX_SIGNATURES));
-        }
         return new self(
             $fields['payloadType']->string(),
             Base64::decode($fields['payload']->string()),
-            array_map(self::signature(...), $list),
+            array_map(self::signature(...), $fields['signatures']->items(self::MAX_SIGNATURES)),
         );
     }
 

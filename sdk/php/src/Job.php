@@ -55,10 +55,15 @@ final class Job
         string $stdin = '',
         Limits $limits = new Limits(),
     ): self {
-        $module = @file_get_contents($path, false, null, 0, self::MAX_MODULE + 1);
-        if ($module === false) {
+        $file = is_dir($path) ? false : @fopen($path, 'rb');
+        if ($file === false) {
             throw new InvalidJob('module', "$path cannot be read");
         }
+        $module = ''; // in pieces, as PHP sets aside as much memory as it is told to read at most
+        while (strlen($module) <= self::MAX_MODULE && (string) ($piece = @fread($file, 1 << 20)) !== '') {
+            $module .= $piece;
+        }
+        fclose($file);
         return new self($module, $args, $env, $stdin, $limits);
     }
 }

@@ -131,6 +131,18 @@ final class Receipt
         self::same('exit_code', $this->statement->exitCode, $exitCode);
     }
 
+    /** @throws \LogicException always: what was stored may have been changed */
+    public function __serialize(): array
+    {
+        throw new \LogicException('store the bytes of a receipt, and have Receipt::verify read them again');
+    }
+
+    /** @throws \LogicException always */
+    public function __unserialize(array $data): void
+    {
+        $this->__serialize();
+    }
+
     private static function same(string $field, string|int $receipt, string|int $wanted): void
     {
         if ($receipt !== $wanted) {

@@ -114,14 +114,15 @@ final class Statement
      */
     private static function subjects(Value $subject): array
     {
-        $list = $subject->items();
+        $list = $subject->items(2);
         self::hold(count($list) === 2, 'subject is not stdout and stderr');
         $digests = [];
         foreach (['stdout', 'stderr'] as $i => $name) {
             $fields = self::all($list[$i], 'name', 'digest');
             self::hold($fields['name']->string() === $name, "subject $i is not $name");
-            $digest = $fields['digest']->members()['sha256'] ?? throw new InvalidJson("$name has no sha256");
-            $digests[] = self::hex($digest);
+            $digest = $fields['digest']->strings()['sha256'] ?? throw new InvalidJson("$name has no sha256");
+            self::hold(Digest::isHex($digest, 32), "the sha256 of $name does not have its form");
+            $digests[] = $digest;
         }
         return $digests;
     }

@@ -96,7 +96,7 @@ final class ClientTest extends TestCase
         };
         $tell = static fn (array $answer): array => ['job_id' => $digest] + $answer;
         // Where plasmd wrote the job file itself, its name is not known beforehand; what it says is.
-        self::assertSame(0, (new Client(new Liar($node, $lie, $tell, exact: false), $node->pin()))->run(self::job())->exitCode);
+        self::assertSame(0, (new Client(new LyingPlasmd(new Liar($node, $lie, $tell)), $node->pin()))->run(self::job())->exitCode);
         try {
             (new Client(new Liar($node, $lie, $tell), $node->pin()))->run(self::job());
             self::fail('another job is believed');
@@ -108,7 +108,7 @@ final class ClientTest extends TestCase
             return $statement;
         };
         $this->expectException(WrongReceipt::class);
-        (new Client(new Liar($node, $lie, exact: false), $node->pin()))->run(self::job());
+        (new Client(new LyingPlasmd(new Liar($node, $lie)), $node->pin()))->run(self::job());
     }
 
     public function testOtherOutputIsSeen(): void
@@ -165,6 +165,39 @@ final class ClientTest extends TestCase
         }
         unset($chunk);
         self::assertTrue($liar->closed);
+    }
+
+    /** Whoever brings a transport of their own cannot leave out what binds a receipt to the offer. */
+    public function testTransportOfOthersIsHeldToTheOffer(): void
+    {
+        $node = new SigningNode();
+        foreach (['job_id' => 'sha256:' . self::ZEROS, 'offer_nonce' => base64_encode(str_repeat("\0", 16))] as $field => $value) {
+            $lie = static function (array $statement) use ($field, $value): array {
+                $statement['predicate'][$field] = $value;
+                return $statement;
+            };
+            $client = new Client(new LazyTransport(new Liar($node, $lie)), $node->pin());
+            try {
+                $client->run(self::job());
+                self::fail("another $field is believed");
+            } catch (WrongReceipt $e) {
+                self::assertSame($field, $e->field);
+            }
+        }
+    }
+
+    public function testReceiptIsMadeByVerifyingAlone(): void
+    {
+        $node = new SigningNode();
+        $receipt = (new Client(new Liar($node), $node->pin()))->run(self::job())->receipt;
+        foreach ([fn () => serialize($receipt), fn () => unserialize('O:13:"Phase\Receipt":0:{}')] as $way) {
+            try {
+                $way();
+                self::fail('there is another way');
+            } catch (\LogicException $e) {
+                self::assertStringContainsString('Receipt::verify', $e->getMessage());
+            }
+        }
     }
 
     public function testFailureIsThrownWhenAsked(): void

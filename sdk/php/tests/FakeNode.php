@@ -20,7 +20,7 @@ final class FakeNode
     /**
      * @param list<string> $pieces of the answer, each written by itself
      * @param string $read "all" of the request, or "nothing"
-     * @param string $then "close", or "hang" until the client has gone
+     * @param string $then "close", "hang" until the client has gone, or "flood" with the last piece
      */
     public function __construct(
         array $pieces,

@@ -23,7 +23,6 @@ use PHPUnit\Framework\TestCase;
 final class HttpTest extends TestCase
 {
     private const EVENTS = "HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\n\r\n";
-    private const OBJECT = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n";
 
     private ?FakeNode $node = null;
 
@@ -78,10 +77,10 @@ final class HttpTest extends TestCase
             'no JSON' => [self::problem(500, 'oops'), TransportFailed::class, 'does not say why'],
             'not a node' => ["HTTP/1.1 404 Not Found\r\nContent-Type: text/html\r\n\r\n<h1>", TransportFailed::class, '404'],
             'moved' => ["HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1/\r\n\r\n", TransportFailed::class, '302'],
-            'another type' => ["HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\nok", TransportFailed::class, 'neither'],
-            'no object' => [self::OBJECT . '[]', TransportFailed::class, 'an object is wanted'],
-            'no fields' => [self::OBJECT . '{}', TransportFailed::class, 'no job_id'],
-            'twice' => [self::OBJECT . '{"exit_code":0,"exit_code":1}', TransportFailed::class, 'twice'],
+            'another type' => ["HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\nok", TransportFailed::class, 'stream of events'],
+            'all at once' => ["HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n{}", TransportFailed::class, 'stream of events'],
+            'no object' => [self::EVENTS . "[]\n", TransportFailed::class, 'an object is wanted'],
+            'twice' => [self::EVENTS . '{"event":"new","exit_code":0,"exit_code":1}' . "\n", TransportFailed::class, 'twice'],
             'no events' => [self::EVENTS, TransportFailed::class, 'ended before'],
             'events cut' => [self::EVENTS . "{\"event\":\"accepted\"}\n", TransportFailed::class, 'ended before'],
             'event cut' => [self::EVENTS . '{"event":"acc', TransportFailed::class, 'within an event'],
@@ -119,6 +118,99 @@ final class HttpTest extends TestCase
         $this->node = new FakeNode([$problem], 'nothing', 'hang');
         $this->expectException(NotAuthorized::class);
         Client::http("http://{$this->node->address}", 'secret', (new SigningNode())->pin())->run(self::job(str_repeat('x', 32 << 20)));
+    }
+
+    /**
+     * A node that wants to use up this process's memory (128 MiB, phpunit.xml)
+     * is an exception, not a death.
+     *
+     * @return array<string, array{string}>
+     */
+    public function floods(): array
+    {
+        $list = static fn (int $bytes): string => '[' . str_repeat('0,', intdiv($bytes, 2)) . '0]';
+        $names = '';
+        for ($i = 0; strlen($names) < 2_000_000; $i++) {
+            $names .= ',"' . base_convert((string) $i, 10, 36) . '":0';
+        }
+        $done = '{"event":"done","job_id":"x","run_id":"x","exit_code":0,"outcome":"exited","receipt":';
+        return [
+            'a long list' => ['{"event":"new","x":' . $list(2_000_000) . "}\n"],
+            'many names' => ['{"event":"new"' . $names . "}\n"],
+            'a long list in a receipt' => ["{$done}{\"x\":" . $list(1_000_000) . "}}\n"],
+            'deep' => ['{"event":"new","x":' . str_repeat('[', 1_000_000) . "}\n"],
+        ];
+    }
+
+    /** @dataProvider floods */
+    public function testFlood(string $line): void
+    {
+        $this->node = new FakeNode([self::EVENTS . $line]);
+        $this->expectException(PhaseException::class);
+        Client::http("http://{$this->node->address}", 'secret', (new SigningNode())->pin())->run(self::job());
+    }
+
+    /** Who sleeps as long as a node says wakes up again. */
+    public function testRetryAfterIsSane(): void
+    {
+        foreach (['0' => 1, '-5' => 1, 'Fri, 27 Nov 2026 12:00:00 GMT' => 1, '7' => 7, '99999999999999999999' => 3600] as $said => $seconds) {
+            $this->node = new FakeNode([self::problem(503, '{"title":"Busy","code":"QueueFull"}', "Retry-After: $said\r\n")]);
+            try {
+                Client::http("http://{$this->node->address}", 'secret', (new SigningNode())->pin())->run(self::job());
+                self::fail('it was not busy');
+            } catch (QueueFull $e) {
+                self::assertSame($seconds, $e->retryAfter, (string) $said);
+            }
+            $this->node->stop();
+            $this->node = null;
+        }
+    }
+
+    /** Who logs a stack trace with its arguments does not log the token. */
+    public function testTokenIsInNoTrace(): void
+    {
+        if (PHP_VERSION_ID < 80200) {
+            self::markTestSkipped('PHP knows what is sensitive since 8.2');
+        }
+        $before = ini_set('zend.exception_ignore_args', '0');
+        try {
+            Client::http('http://h', 'secret token', (new SigningNode())->pin());
+            self::fail('that is a token');
+        } catch (TransportFailed $e) {
+            [$url, $http] = $e->getTrace();
+            self::assertSame([['http://h', 'http://h'], 'url', 'http'], [[$url['args'][0], $http['args'][0]], $url['function'], $http['function']]);
+            self::assertNotContains('secret token', [...$url['args'], ...$http['args']]);
+        } finally {
+            ini_set('zend.exception_ignore_args', (string) $before);
+        }
+    }
+
+    /** A signal, as the workers of frameworks use them, cuts no request short. */
+    public function testSignalsBreakNothing(): void
+    {
+        if (!function_exists('pcntl_async_signals')) {
+            self::markTestSkipped('PHP was built without ext-pcntl');
+        }
+        $body = '{"title":"all of it has come"}';
+        $problem = self::problem(422, $body, 'Content-Length: ' . strlen($body) . "\r\n");
+        $this->node = new FakeNode([$problem]);
+        $before = pcntl_async_signals(true);
+        pcntl_signal(SIGUSR1, static function (): void {
+        });
+        $kill = ['sh', '-c', 'while kill -USR1 "$0" 2>/dev/null; do sleep 0.001; done', (string) getmypid()];
+        $killer = proc_open($kill, [['null'], ['null'], ['null']], $pipes);
+        try {
+            Client::http("http://{$this->node->address}", 'secret', (new SigningNode())->pin())->run(self::job(str_repeat('x', 8 << 20)));
+            self::fail('something was run');
+        } catch (Rejected $e) {
+            self::assertSame('all of it has come', $e->detail);
+            self::assertGreaterThan(8 << 20, strlen($this->node->request()));
+        } finally {
+            proc_terminate($killer, 9);
+            proc_close($killer);
+            pcntl_signal(SIGUSR1, SIG_DFL);
+            pcntl_async_signals($before);
+        }
     }
 
     /** @return array<string, array{string}> */
@@ -172,7 +264,14 @@ final class HttpTest extends TestCase
     {
         $this->node = new FakeNode([self::EVENTS], 'all', 'hang');
         $this->expectException(TimedOut::class);
-        (new Client(Http::url("http://{$this->node->address}", 'secret', -0.5), (new SigningNode())->pin()))->run(self::job());
+        Client::http("http://{$this->node->address}", 'secret', (new SigningNode())->pin(), waitSeconds: -0.5)->run(self::job());
+    }
+
+    public function testTalkEnds(): void
+    {
+        $this->node = new FakeNode([self::EVENTS, str_repeat("{\"event\":\"running\"}\n", 100)], 'all', 'flood');
+        $this->expectException(TimedOut::class);
+        Client::http("http://{$this->node->address}", 'secret', (new SigningNode())->pin(), waitSeconds: 0)->run(self::job());
     }
 
     public function testAddresses(): void

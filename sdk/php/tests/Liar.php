@@ -26,7 +26,6 @@ final class Liar implements Transport
         private readonly ?\Closure $lie = null,
         private readonly ?\Closure $tell = null,
         private readonly string $stdout = 'out',
-        private readonly bool $exact = true,
     ) {
     }
 
@@ -40,7 +39,7 @@ final class Liar implements Transport
             $signed = $this->node->sign($this->lie === null ? $statement : ($this->lie)($statement));
             $answer = ['receipt' => json_decode($signed)] + $statement['predicate'];
             $answer = $this->tell === null ? $answer : ($this->tell)($answer);
-            return JobAnswer::read(Reader::read(json_encode($answer))->members(), $this->exact);
+            return JobAnswer::read(Reader::read(json_encode($answer))->members());
         } finally {
             $this->closed = true;
         }

@@ -135,6 +135,27 @@ final class PlasmdTest extends TestCase
         }
     }
 
+    /** A program takes no argument of more than 128 KiB (Linux); a node does. */
+    public function testLongArguments(): void
+    {
+        $fits = str_repeat('a', 130_000);
+        $long = str_repeat('a', 132_000);
+        foreach (['job', 'run'] as $way) {
+            self::assertSame(0, $this->client($way)->run(new Job(Module::writes([]), [$fits]))->exitCode);
+            foreach (['args' => new Job(Module::writes([]), [$long]), 'env' => new Job(Module::writes([]), [], ['K' => $long])] as $field => $job) {
+                try {
+                    $this->client($way)->run($job);
+                    self::fail('it was passed on');
+                } catch (InvalidJob $e) {
+                    self::assertSame($field, $e->field);
+                }
+            }
+        }
+        foreach (['http', 'socket'] as $way) {
+            self::assertSame(0, $this->client($way)->run(new Job(Module::writes([]), [$long], ['K' => $long]))->exitCode);
+        }
+    }
+
     /** @dataProvider ways */
     public function testWhatIsNoModuleIsRejected(string $way): void
     {

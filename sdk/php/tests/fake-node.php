@@ -3,7 +3,7 @@
 /**
  * A node that answers one connection with bytes it was given:
  * fake-node.php ADDRESS FILE. FILE is JSON, {"pieces": [base64, …], "read":
- * "all|nothing", "then": "close|hang"}. Prints its address, then the request in
+ * "all|nothing", "then": "close|hang|flood"}. Prints its address, then the request in
  * base64, then "left" when the client has gone.
  */
 
@@ -17,16 +17,24 @@ $client = stream_socket_accept($server, 30) ?: exit("nobody came\n");
 stream_set_timeout($client, 30);
 $request = '';
 if ($plan->read === 'all') {
-    while (!preg_match('/\r\nContent-Length: ([0-9]+)\r\n.*?\r\n\r\n(.*)$/s', $request, $part) || strlen($part[2]) < $part[1]) {
+    $needed = PHP_INT_MAX;
+    while (strlen($request) < $needed) {
         $bytes = fread($client, 1 << 16);
         if ($bytes === '' || $bytes === false) {
             break;
         }
         $request .= $bytes;
+        if ($needed === PHP_INT_MAX && preg_match('/\r\nContent-Length: ([0-9]+)\r\n.*?\r\n\r\n/s', $request, $head, PREG_OFFSET_CAPTURE) === 1) {
+            $needed = $head[0][1] + strlen($head[0][0]) + (int) $head[1][0];
+        }
     }
 }
 foreach ($plan->pieces as $piece) {
     fwrite($client, base64_decode($piece));
+}
+if ($plan->then === 'flood') { // with the last piece again and again, for ten seconds at most
+    $until = hrtime(true) + 10e9;
+    while (hrtime(true) < $until && @fwrite($client, base64_decode($plan->pieces[array_key_last($plan->pieces)])) !== false);
 }
 echo base64_encode($request), "\n";
 if ($plan->then === 'hang') {

@@ -61,11 +61,12 @@ final class Connection
     /**
      * The next bytes; empty at the end.
      *
-     * @throws TransportFailed
+     * @throws TransportFailed also when time is up
      */
     public function read(): string
     {
         for (;;) {
+            $this->deadline->left(); // who never lets us wait is late, too
             $bytes = @fread($this->socket, self::PIECE);
             if ($bytes !== false && $bytes !== '') {
                 return $bytes;
@@ -91,8 +92,12 @@ final class Connection
         $write = $toWrite ? [$this->socket] : null;
         $none = null;
         $left = $this->deadline->left();
-        // A signal ends the wait early; the caller comes back.
-        @stream_select($read, $write, $none, (int) $left, (int) (fmod($left, 1) * 1e6));
+        if (@stream_select($read, $write, $none, (int) $left, (int) (fmod($left, 1) * 1e6)) === false) {
+            // A signal ended the wait, or PHP cannot wait for a descriptor of so
+            // high a number. Nothing is known: try to write, and come back.
+            usleep(1000);
+            return [false, $toWrite];
+        }
         return [$read !== [], (bool) $write];
     }
 }

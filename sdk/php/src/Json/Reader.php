@@ -28,16 +28,19 @@ final class Reader
 
     private const SPACE = " \t\r\n";
     private const NUMBER = '/\G-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?(?:[eE][+-]?[0-9]++)?/';
+    /** A string that says what it means: no escapes, nothing to be invalid. */
+    private const PLAIN = '/\G"[\x20\x21\x23-\x5b\x5d-\x7f]*+"/';
 
-    private int $at = 0;
     private int $depth = 0;
 
-    private function __construct(private readonly string $text)
+    private function __construct(private readonly string $text, private int $at = 0)
     {
     }
 
     /**
-     * Reads one JSON value with nothing after it.
+     * Reads one JSON value with nothing after it. All of it is checked, and
+     * nothing of it kept: what is in it is read again by who wants it, so that
+     * a document costs no more memory than its own and that of its names.
      *
      * @param int $limit the most bytes that are read
      * @throws TooLarge over the limit; nothing was read
@@ -57,30 +60,55 @@ final class Reader
         return $value;
     }
 
+    /**
+     * Hands on the members of the object that begins there in a document that
+     * read() has checked.
+     *
+     * @param callable(string, Value): void $each
+     */
+    public static function members(string $text, int $from, callable $each): void
+    {
+        (new self($text, $from + 1))->object($each);
+    }
+
+    /**
+     * The same for the items of a list.
+     *
+     * @param callable(Value): void $each
+     */
+    public static function items(string $text, int $from, callable $each): void
+    {
+        (new self($text, $from + 1))->list($each);
+    }
+
+    /** The same for a string. */
+    public static function text(string $text, int $from): string
+    {
+        return (new self($text, $from))->string();
+    }
+
     private function value(): Value
     {
         $this->space();
         $from = $this->at;
-        $first = $this->text[$from] ?? '';
-        [$kind, $inner] = match (true) {
-            $first === '{' => [Kind::Object, $this->nested($this->object(...))],
-            $first === '[' => [Kind::List, $this->nested($this->list(...))],
-            $first === '"' => [Kind::Text, $this->string()],
-            $first === 't' => [Kind::Bool, $this->word('true', true)],
-            $first === 'f' => [Kind::Bool, $this->word('false', false)],
-            $first === 'n' => [Kind::Null, $this->word('null', null)],
-            default => [Kind::Number, $this->number()],
+        $kind = match ($this->text[$from] ?? '') {
+            '{' => $this->nested(Kind::Object),
+            '[' => $this->nested(Kind::List),
+            '"' => $this->skipString(),
+            't' => $this->word('true', Kind::Bool),
+            'f' => $this->word('false', Kind::Bool),
+            'n' => $this->word('null', Kind::Null),
+            default => $this->number(),
         };
-        return new Value($kind, $inner, $this->text, $from, $this->at - $from);
+        return new Value($kind, $this->text, $from, $this->at - $from);
     }
 
-    /** @return array<int|string, Value> */
-    private function object(): array
+    /** @param (callable(string, Value): void)|null $each */
+    private function object(?callable $each): void
     {
-        $members = [];
         $folded = [];
         if ($this->next('}')) {
-            return $members;
+            return;
         }
         do {
             $this->space();
@@ -91,65 +119,82 @@ final class Reader
             }
             $folded[$fold] = true;
             $this->need(':');
-            $members[$name] = $this->value();
+            $value = $this->value();
+            if ($each !== null) {
+                $each($name, $value);
+            }
         } while ($this->next(','));
         $this->need('}');
-        return $members;
     }
 
-    /** @return list<Value> */
-    private function list(): array
+    /** @param (callable(Value): void)|null $each */
+    private function list(?callable $each): void
     {
-        $items = [];
         if ($this->next(']')) {
-            return $items;
+            return;
         }
         do {
-            $items[] = $this->value();
+            $value = $this->value();
+            if ($each !== null) {
+                $each($value);
+            }
         } while ($this->next(','));
         $this->need(']');
-        return $items;
     }
 
-    /**
-     * @param callable(): array<int|string, Value> $read
-     * @return array<int|string, Value>
-     */
-    private function nested(callable $read): array
+    private function nested(Kind $kind): Kind
     {
         if (++$this->depth > self::MAX_DEPTH) {
             throw $this->problem('nested more than ' . self::MAX_DEPTH . ' deep');
         }
         $this->at++;
-        $inner = $read();
+        $kind === Kind::Object ? $this->object(null) : $this->list(null);
         $this->depth--;
-        return $inner;
+        return $kind;
     }
 
     private function string(): string
+    {
+        [$from, $plain] = [$this->at, $this->pass()];
+        $string = substr($this->text, $from, $this->at - $from);
+        return $plain ? substr($string, 1, -1) : $this->decode($string);
+    }
+
+    private function skipString(): Kind
+    {
+        $from = $this->at;
+        if (!$this->pass()) {
+            $this->decode(substr($this->text, $from, $this->at - $from));
+        }
+        return Kind::Text;
+    }
+
+    /** Goes to the end of a string, and says whether there is nothing in it to decode. */
+    private function pass(): bool
     {
         $from = $this->at;
         if (($this->text[$from] ?? '') !== '"') {
             throw $this->problem('a string is wanted');
         }
         $end = $from + 1;
-        $plain = true;
         for (;;) {
             $end += strcspn($this->text, '"\\', $end);
             $stop = $this->text[$end] ?? throw $this->problem('a string has no end');
             if ($stop === '"') {
                 break;
             }
-            $plain = false;
             $end += 2;
         }
         $this->at = $end + 1;
-        $string = substr($this->text, $from, $this->at - $from);
-        if ($plain && preg_match('/^"[\x20-\x7f]*+"$/D', $string) === 1) {
-            return substr($string, 1, -1);
-        }
-        // One string leaves json_decode nothing to be lenient about: it refuses
-        // control characters, invalid UTF-8 and half surrogate pairs.
+        return preg_match(self::PLAIN, $this->text, offset: $from) === 1;
+    }
+
+    /**
+     * One string leaves json_decode nothing to be lenient about: it refuses
+     * control characters, invalid UTF-8 and half surrogate pairs.
+     */
+    private function decode(string $string): string
+    {
         $decoded = json_decode($string);
         if (!is_string($decoded)) {
             throw $this->problem('a string is invalid: ' . json_last_error_msg());
@@ -157,7 +202,7 @@ final class Reader
         return $decoded;
     }
 
-    private function number(): ?string
+    private function number(): Kind
     {
         if (preg_match(self::NUMBER, $this->text, $match, 0, $this->at) !== 1) {
             throw $this->problem($this->at === strlen($this->text) ? 'it ends too early' : 'a value is wanted');
@@ -166,16 +211,16 @@ final class Reader
             throw $this->problem('a number is not below 2^53');
         }
         $this->at += strlen($match[0]);
-        return null;
+        return Kind::Number;
     }
 
-    private function word(string $word, ?bool $means): ?bool
+    private function word(string $word, Kind $kind): Kind
     {
         if (substr_compare($this->text, $word, $this->at, strlen($word)) !== 0) {
             throw $this->problem('a value is wanted');
         }
         $this->at += strlen($word);
-        return $means;
+        return $kind;
     }
 
     private function space(): void

@@ -7,18 +7,17 @@ namespace Phase\Json;
 use Phase\Exception\InvalidJson;
 
 /**
- * One JSON value, with the text it was read from: digests and signatures are
- * of bytes as they stand, never of a second encoding.
+ * One JSON value, with the text it stands in: digests and signatures are of
+ * bytes as they are, never of a second encoding. What is in it is read when it
+ * is asked for.
  */
 final class Value
 {
     /**
-     * @internal only a Reader makes values
-     * @param array<int|string, Value>|string|bool|null $inner members by name, items, the decoded string, the bool
+     * @internal only a Reader makes values, of what it has checked
      */
     public function __construct(
         public readonly Kind $kind,
-        private readonly array|string|bool|null $inner,
         private readonly string $document,
         private readonly int $from,
         private readonly int $length,
@@ -39,7 +38,22 @@ final class Value
      */
     public function members(): array
     {
-        return $this->inner(Kind::Object);
+        $members = [];
+        $this->each(static function (string $name, Value $value) use (&$members): void {
+            $members[$name] = $value;
+        });
+        return $members;
+    }
+
+    /**
+     * The members of an object of strings alone.
+     *
+     * @return array<int|string, string>
+     * @throws InvalidJson
+     */
+    public function strings(): array
+    {
+        return array_map(static fn (Value $value): string => $value->string(), $this->members());
     }
 
     /**
@@ -57,8 +71,7 @@ final class Value
         foreach ($names as $name) {
             $loose[CaseFold::loose($name)] = $name;
         }
-        foreach ($this->members() as $name => $value) {
-            $name = (string) $name;
+        $this->each(static function (string $name, Value $value) use ($loose, &$found): void {
             $known = $loose[CaseFold::loose($name)] ?? null;
             if ($known !== null && $known !== $name) {
                 throw new InvalidJson("a name differs from the known $known only in case");
@@ -66,23 +79,34 @@ final class Value
             if ($known !== null) {
                 $found[$name] = $value;
             }
-        }
+        });
         return $found;
     }
 
     /**
+     * The items of a list of at most so many.
+     *
      * @return list<Value>
      * @throws InvalidJson
      */
-    public function items(): array
+    public function items(int $most = PHP_INT_MAX): array
     {
-        return $this->inner(Kind::List);
+        $this->must(Kind::List);
+        $items = [];
+        Reader::items($this->document, $this->from, static function (Value $value) use (&$items, $most): void {
+            if (count($items) === $most) {
+                throw new InvalidJson("a list has more than $most items");
+            }
+            $items[] = $value;
+        });
+        return $items;
     }
 
     /** @throws InvalidJson */
     public function string(): string
     {
-        return $this->inner(Kind::Text);
+        $this->must(Kind::Text);
+        return Reader::text($this->document, $this->from);
     }
 
     /**
@@ -113,11 +137,20 @@ final class Value
         return $this->kind === Kind::Null;
     }
 
-    private function inner(Kind $wanted): mixed
+    /**
+     * @param callable(string, Value): void $each
+     * @throws InvalidJson
+     */
+    private function each(callable $each): void
+    {
+        $this->must(Kind::Object);
+        Reader::members($this->document, $this->from, $each);
+    }
+
+    private function must(Kind $wanted): void
     {
         if ($this->kind !== $wanted) {
             throw new InvalidJson("{$wanted->value} is wanted, not {$this->kind->value}");
         }
-        return $this->inner;
     }
 }

@@ -14,10 +14,10 @@ interface Answer
     public function receipt(): string;
 
     /**
-     * Compares a receipt whose signature holds with the rest of the answer,
-     * and with those parts of the offer that this way of asking can send.
+     * Compares a receipt whose signature holds, and which is of this offer,
+     * with the rest of the answer.
      *
      * @throws WrongReceipt
      */
-    public function compare(Receipt $receipt, Offer $offer): void;
+    public function compare(Receipt $receipt): void;
 }

@@ -21,7 +21,7 @@ use Phase\Stream;
 final class Events
 {
     /** Bytes of one line: more than any piece of output or receipt takes. */
-    private const MAX_LINE = 4 << 20;
+    private const MAX_LINE = 2 << 20;
 
     private int $written = 0;
 
@@ -63,7 +63,7 @@ final class Events
         $name = self::need($fields, 'event')->string();
         return match ($name) {
             'stdout', 'stderr' => $this->output(Stream::from($name), self::need($fields, 'data')),
-            'done' => JobAnswer::read($fields, true),
+            'done' => JobAnswer::read($fields),
             'error' => throw $this->problem(self::need($fields, 'problem')),
             default => null, // accepted, running, ended: nothing to do
         };

@@ -22,7 +22,6 @@ final class Http implements Transport
 
     private const CONNECT_SECONDS = 5.0;
     private const EVENTS = 'application/x-ndjson';
-    private const OBJECT = 'application/json';
 
     private function __construct(
         private readonly string $address,
@@ -37,7 +36,7 @@ final class Http implements Transport
      * @param string $token the owner's
      * @throws TransportFailed
      */
-    public static function url(string $url, string $token, float $waitSeconds = self::WAIT_SECONDS): self
+    public static function url(string $url, #[\SensitiveParameter] string $token, float $waitSeconds = self::WAIT_SECONDS): self
     {
         $form = '~^http://(\[[0-9A-Fa-f:.]+(?:%25[0-9A-Za-z._-]+)?\]|[0-9A-Za-z._-]+)(?::([0-9]{1,5}))?/?$~D';
         if (preg_match($form, $url, $part) !== 1) {
@@ -77,11 +76,7 @@ final class Http implements Transport
             return yield from match (true) {
                 $response->status !== 200 => throw Problem::of($response),
                 $response->type() === self::EVENTS => Events::read($response, $offer),
-                $response->type() === self::OBJECT => WholeAnswer::read(
-                    $response->whole(WholeAnswer::most($offer)),
-                    true,
-                ),
-                default => throw new TransportFailed('the answer is neither JSON nor a stream of events'),
+                default => throw new TransportFailed('the answer is no stream of events'),
             };
         } finally {
             $connection->close(); // for who left early, this cancels the job
@@ -110,7 +105,7 @@ final class Http implements Transport
             'POST /v1/jobs HTTP/1.1',
             "Host: $this->host",
             ...($this->token === null ? [] : ["Authorization: Bearer $this->token"]),
-            'Accept: ' . self::EVENTS . ', ' . self::OBJECT . ';q=0.5',
+            'Accept: ' . self::EVENTS,
             "Content-Type: multipart/form-data; boundary=$boundary",
             'Content-Length: ' . array_sum(array_map('strlen', $body)),
             'Connection: close',

@@ -18,7 +18,6 @@ final class JobAnswer implements Answer
         private readonly int $exitCode,
         private readonly Outcome $outcome,
         private readonly string $receipt,
-        private readonly bool $exact,
     ) {
     }
 
@@ -26,24 +25,22 @@ final class JobAnswer implements Answer
      * Reads {job_id, run_id, exit_code, outcome, receipt}.
      *
      * @param array<string, Value> $fields
-     * @param bool $exact whether job file and nonce of the offer went out as they are
      * @throws InvalidJson
      */
-    public static function read(array $fields, bool $exact): self
+    public static function read(array $fields): self
     {
         foreach (['job_id', 'run_id', 'exit_code', 'outcome', 'receipt'] as $name) {
             if (!isset($fields[$name])) {
                 throw new InvalidJson("the answer has no $name");
             }
         }
-        $fields['receipt']->members();
+        $fields['receipt']->known();
         return new self(
             $fields['job_id']->string(),
             $fields['run_id']->string(),
             $fields['exit_code']->integer(),
             Outcome::tryFrom($fields['outcome']->string()) ?? throw new InvalidJson('the outcome is not known'),
             $fields['receipt']->text(),
-            $exact,
         );
     }
 
@@ -52,12 +49,8 @@ final class JobAnswer implements Answer
         return $this->receipt;
     }
 
-    public function compare(Receipt $receipt, Offer $offer): void
+    public function compare(Receipt $receipt): void
     {
         $receipt->mustTell($this->jobId, $this->runId, $this->outcome, $this->exitCode);
-        if ($this->exact) {
-            $receipt->mustBeOf($offer->job->file);
-            $receipt->mustAnswer($offer->nonce);
-        }
     }
 }

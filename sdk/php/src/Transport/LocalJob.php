@@ -14,7 +14,7 @@ use Phase\Text;
  * plasmd execute-job, on this machine, by the daemon if there is one: answered
  * whole when the job has ended.
  */
-final class LocalJob implements Transport
+final class LocalJob implements ByPlasmd
 {
     /** Seconds that plasmd may take beyond the job's own limit. */
     private const WAIT_SECONDS = 120.0;
@@ -31,6 +31,12 @@ final class LocalJob implements Transport
         if ($limits->outputBytes !== null) {
             throw new InvalidJob('output_bytes', 'plasmd execute-job cannot set it; ask a daemon or a node to');
         }
+        $environment = [];
+        foreach ($job->file->env as $name => $value) {
+            $environment[] = "--env=$name=$value";
+        }
+        Process::mustTake('args', $job->file->args);
+        Process::mustTake('env', $environment);
         $folder = new TempFolder();
         $process = null;
         try {
@@ -39,9 +45,7 @@ final class LocalJob implements Transport
                 $this->plasmd, 'execute-job',
                 "--cpu=$limits->cpuCores", "--memory=$limits->memoryMb", "--timeout={$limits->timeoutSeconds}s",
             ];
-            foreach ($job->file->env as $name => $value) {
-                $command[] = "--env=$name=$value";
-            }
+            array_push($command, ...$environment);
             $deadline = new Deadline($limits->timeoutSeconds + self::WAIT_SECONDS);
             $process = new Process([...$command, $module, ...$job->file->args], $deadline);
             [$status, $text, $log] = self::collect($process->output($job->stdin), WholeAnswer::most($offer));
@@ -54,7 +58,7 @@ final class LocalJob implements Transport
             $process?->close();
             $folder->remove();
         }
-        return yield from WholeAnswer::read($text, false);
+        return yield from WholeAnswer::read($text);
     }
 
     /**

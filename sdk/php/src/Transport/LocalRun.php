@@ -15,10 +15,10 @@ use Phase\Text;
  * passed on as they come. It limits time and memory; a job that sets other
  * limits is refused here rather than run without them.
  */
-final class LocalRun implements Transport
+final class LocalRun implements ByPlasmd
 {
     /** Seconds that plasmd may take beyond the job's own limit. */
-    private const WAIT_SECONDS = 30.0;
+    private const WAIT_SECONDS = 120.0;
 
     private const MAX_RECEIPT = 1 << 20;
 
@@ -40,6 +40,12 @@ final class LocalRun implements Transport
         if ($limits->outputBytes !== null) {
             throw new InvalidJob('output_bytes', 'plasmd run does not limit output; ask a daemon or a node to');
         }
+        $environment = [];
+        foreach ($job->file->env as $name => $value) {
+            $environment[] = "--env=$name=$value";
+        }
+        Process::mustTake('args', $job->file->args);
+        Process::mustTake('env', $environment);
         $folder = new TempFolder();
         $process = null;
         try {
@@ -49,9 +55,7 @@ final class LocalRun implements Transport
                 $this->plasmd, 'run',
                 "--memory=$limits->memoryMb", "--timeout={$limits->timeoutSeconds}s", "--receipt=$receipt",
             ];
-            foreach ($job->file->env as $name => $value) {
-                $command[] = "--env=$name=$value";
-            }
+            array_push($command, ...$environment);
             $deadline = new Deadline($limits->timeoutSeconds + self::WAIT_SECONDS);
             $process = new Process([...$command, $module, ...$job->file->args], $deadline);
             $held = new HeldStderr(self::PREFIX);

@@ -21,6 +21,7 @@ final class Problem
 {
     private const MAX_BYTES = 64 << 10;
     private const TYPE = 'application/problem+json';
+    private const MAX_RETRY_SECONDS = 3600;
 
     /** The exception that an answer other than 200 means. */
     public static function of(Response $response): PhaseException
@@ -47,7 +48,7 @@ final class Problem
         $detail = Text::clean(($fields['detail'] ?? $fields['title'] ?? $problem)->string());
         return match (true) {
             $status === 401 => new NotAuthorized($code, $detail, $status),
-            $status === 503 => new QueueFull($code, $detail, $status, max(1, $retryAfter)),
+            $status === 503 => new QueueFull($code, $detail, $status, min(max(1, $retryAfter), self::MAX_RETRY_SECONDS)),
             $status >= 500 => new NodeFailed($detail),
             default => new Rejected($code, $detail, $status),
         };

@@ -5,6 +5,7 @@ declare(strict_types=1);
 namespace Phase\Transport;
 
 use Phase\Chunk;
+use Phase\Exception\InvalidJob;
 use Phase\Exception\TransportFailed;
 use Phase\Stream;
 use Phase\Text;
@@ -16,6 +17,8 @@ final class Process
     private const TERM = 15;
     private const KILL = 9;
     private const GRACE_SECONDS = 2.0;
+    /** Bytes of one argument: Linux takes 32 pages, with the NUL behind it (execve(2)). */
+    private const MAX_ARGUMENT = (128 << 10) - 1;
     private const NOT_STARTED = 127; // as PHP has it of what cannot be executed
 
     /** @var resource|null */
@@ -25,6 +28,22 @@ final class Process
     private array $pipes = [];
 
     private int $status = -1;
+
+    /**
+     * What a program on this machine cannot be given is refused by its field.
+     *
+     * @param list<string> $arguments
+     * @throws InvalidJob
+     */
+    public static function mustTake(string $field, array $arguments): void
+    {
+        foreach ($arguments as $argument) {
+            if (strlen($argument) > self::MAX_ARGUMENT) {
+                $problem = 'one of them takes %d bytes, which is more than a program can be given (%d); ask a daemon or a node';
+                throw new InvalidJob($field, sprintf($problem, strlen($argument), self::MAX_ARGUMENT));
+            }
+        }
+    }
 
     /**
      * @param list<string> $command no shell sees it
@@ -68,7 +87,9 @@ final class Process
             $read = array_diff_key($this->pipes, $write);
             $none = null;
             $left = $this->deadline->left();
-            @stream_select($read, $write, $none, (int) $left, (int) (fmod($left, 1) * 1e6));
+            if (@stream_select($read, $write, $none, (int) $left, (int) (fmod($left, 1) * 1e6)) === false) {
+                usleep(1000); // a signal, or too high a descriptor: all are tried, and none of them blocks
+            }
             if ($write !== []) {
                 $written = @fwrite($this->pipes[0], substr($stdin, $at, self::PIECE));
                 // False: nobody reads it any more, which is the program's own affair.

@@ -19,7 +19,7 @@ final class RunAnswer implements Answer
         return $this->receipt;
     }
 
-    public function compare(Receipt $receipt, Offer $offer): void
+    public function compare(Receipt $receipt): void
     {
         $code = $receipt->statement->exitCode;
         if (($code & 0xff) !== $this->status) { // as the kernel cuts it

@@ -12,7 +12,7 @@ use Phase\Json\Reader;
 use Phase\Json\Value;
 use Phase\Stream;
 
-/** A whole answer in one JSON object: {job_id, …, stdout_base64, …, receipt}. */
+/** What plasmd execute-job prints, one JSON object: {job_id, …, stdout_base64, …, receipt}. */
 final class WholeAnswer
 {
     /** The most bytes an answer to this offer can have: base64, and text of which each byte is escaped. */
@@ -27,14 +27,14 @@ final class WholeAnswer
      * @return \Generator<int, Chunk, void, Answer>
      * @throws TransportFailed
      */
-    public static function read(string $text, bool $exact): \Generator
+    public static function read(string $text): \Generator
     {
         try {
             $fields = Reader::read($text, PHP_INT_MAX)->known(
                 ...['job_id', 'run_id', 'exit_code', 'outcome', 'receipt'],
                 ...['stdout', 'stdout_base64', 'stderr', 'stderr_base64'],
             );
-            $answer = JobAnswer::read($fields, $exact);
+            $answer = JobAnswer::read($fields);
             $output = array_map(static fn (Stream $s): Chunk => self::output($s, $fields), Stream::cases());
         } catch (InvalidJson $e) {
             throw new TransportFailed('the answer is not as it should be: ' . $e->getMessage(), 0, $e);
