@@ -123,11 +123,7 @@ func (n *node) watchTrials() error {
 		if r.Digest.String() == n.options.Trial {
 			continue // it is just on its way up
 		}
-		word := "it may be tried once more"
-		if r.Tries >= trial.MaxTries {
-			word = "it is not tried again"
-		}
-		n.problem("release %s was started and did not come up; %s", r.Digest, word)
+		n.problem("release %s was started and did not come up; %s", r.Digest, r.Next())
 	}
 	return nil
 }
