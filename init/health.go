@@ -133,6 +133,9 @@ func (n *node) trialGood() {
 	if n.options.Trial == "" {
 		return
 	}
+	if err := linux.EndGuard(); err != nil {
+		n.problem("%v", err)
+	}
 	d, err := release.ParseDigest(n.options.Trial)
 	if err == nil {
 		err = trial.Here().Good(d)
@@ -146,9 +149,16 @@ func (n *node) trialGood() {
 
 // petWatchdog keeps the machine from being reset. Health is not its concern: a
 // service that hangs is started again, and a trial that does not become healthy
-// ends above; what is left for the watchdog is a machine where nothing runs.
+// ends above; what is left for the watchdog is a machine where nothing runs, or
+// one that does not get to its end: from then on it is not petted here.
 func (n *node) petWatchdog() error {
 	for ; ; time.Sleep(petEvery) {
+		n.mu.Lock()
+		ending := n.ending
+		n.mu.Unlock()
+		if ending {
+			return nil
+		}
 		if err := n.watchdog.Pet(); err != nil {
 			return err
 		}

@@ -189,6 +189,18 @@ func TestResumeWithoutPause(t *testing.T) {
 }
 
 // A step that panics is a problem in words, and the next one is done.
+// TestWithin: what hangs, as a call to a dead disk does, keeps nobody.
+func TestWithin(t *testing.T) {
+	hang := make(chan struct{})
+	defer close(hang)
+	if within(time.Millisecond, func() { <-hang }) {
+		t.Error("what hangs came to an end")
+	}
+	if !within(time.Hour, func() {}) {
+		t.Error("what ended did not")
+	}
+}
+
 func TestGuard(t *testing.T) {
 	n := node0(&linux.Recorder{})
 	n.guard(step{"first", func(*node) error { panic("oh") }})

@@ -23,8 +23,8 @@ import (
 // by how often it did so before without the release coming up. The second try is
 // there because the first may have met a power cut. Cuts come in rows, so two
 // prove little; a machine that has then been up for an hour has steady power,
-// and what dies under it once more does so by itself. Each try may cost an owner
-// without a watchdog a walk to the machine, so they are few.
+// and what dies under it once more does so by itself. A try of a kernel that hangs may
+// cost its owner a walk to the machine, so they are few.
 var waits = [...]time.Duration{0, 0, time.Hour, 24 * time.Hour}
 
 // goodTries are tries more, without a wait, for a release that came up on this
