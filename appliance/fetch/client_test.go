@@ -132,6 +132,45 @@ func TestManifest(t *testing.T) {
 	})
 }
 
+// TestLargeManifests: large answers that never end take what room there is from
+// one another, and none from a manifest as they are.
+func TestLargeManifests(t *testing.T) {
+	signer := storetest.NewSigner(t)
+	r := signer.Release(t, "stable", "x86_64", 7, storetest.Sizes)
+	url := serve(t, honest(t, signer, r))
+	stalled := make(chan struct{}, 100)
+	stalls := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Write(bytes.Repeat([]byte(" "), 2*usualManifest))
+		http.NewResponseController(w).Flush()
+		stalled <- struct{}{}
+		<-r.Context().Done()
+	}))
+	ctx, cancel := context.WithCancel(t.Context())
+	var wait sync.WaitGroup
+	for range 4 * largeAtOnce {
+		wait.Go(func() {
+			if data, err := Manifest(ctx, nil, stalls, "stable", "x86_64"); err == nil {
+				t.Errorf("%d bytes without an end", len(data))
+			}
+		})
+	}
+	for range 4 * largeAtOnce {
+		<-stalled
+	}
+	if data, err := Manifest(t.Context(), nil, url, "stable", "x86_64"); err != nil || !bytes.Equal(data, r.Envelope()) {
+		t.Errorf("beside them got %d bytes, %v", len(data), err)
+	}
+	cancel()
+	wait.Wait()
+	// One that is large and ends is read whole.
+	whole := bytes.Repeat([]byte("x"), envelope.MaxBytes)
+	if data, err := Manifest(t.Context(), nil, serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Write(whole)
+	})), "stable", "x86_64"); err != nil || !bytes.Equal(data, whole) {
+		t.Errorf("got %d bytes, %v", len(data), err)
+	}
+}
+
 func TestOffers(t *testing.T) {
 	signer, stranger := storetest.NewSigner(t), storetest.NewSigner(t)
 	good := signer.Release(t, "stable", "x86_64", 7, storetest.Sizes)
