@@ -44,6 +44,7 @@ func (n *node) end(e ending) {
 	n.mu.Unlock()
 
 	n.say("stopping")
+	n.trialLasted()
 	if err := n.watchdog.SetTimeout(jumpTime); err != nil {
 		n.say("%v", err)
 	}

@@ -1,6 +1,7 @@
 // Package trial counts how often a release was jumped into and whether it came
 // up, so that one which dies is not tried for ever. A try is written down before
-// the jump and crossed out by the release itself once it is healthy; whoever
+// the jump and crossed out by the release itself once it is healthy and has
+// lasted a while, or is ended by its owner; whoever
 // finds an open try after a restart knows that it did not, though not why: a
 // power cut looks the same, so the later tries wait until the machine has been
 // up for a while, and then there are no more (Wait). The journal is a
@@ -30,7 +31,7 @@ var waits = [...]time.Duration{0, 0, time.Hour, 24 * time.Hour}
 // goodTries are tries more, without a wait, for a release that came up on this
 // machine before: it is jumped into at every power-on, and somebody who plays
 // with the switch must not lose it.
-const goodTries = 2
+const goodTries = 6
 
 // Wait says how long a machine must have been up to jump into a release that was
 // tried so often and did not come up since; good says that it did once. Without
@@ -58,8 +59,9 @@ const (
 // Record is what is known of one release.
 type Record struct {
 	Digest release.Digest `json:"digest"` // of its manifest
-	Tries  int            `json:"tries"`  // jumps since it last came up
+	Tries  int            `json:"tries"`  // jumps since it last lasted
 	Good   bool           `json:"good"`   // it came up once
+	Up     bool           `json:"up"`     // it came up after the last jump
 	Boot   string         `json:"boot"`   // the boot that jumped last
 }
 
@@ -72,6 +74,14 @@ func (r Record) Next() string {
 		return fmt.Sprintf("it is tried again only once this machine has been up for %d h", up/time.Hour)
 	}
 	return "it may be tried once more"
+}
+
+// Fate says in words what became of the release.
+func (r Record) Fate() string {
+	if r.Up {
+		return fmt.Sprintf("was started %d times, came up, and did not last", r.Tries)
+	}
+	return "was started and did not come up"
 }
 
 // Boot is the running boot.
@@ -116,26 +126,41 @@ func (j Journal) Begin(d release.Digest) error {
 		return nil
 	}
 	if !j.may(r) {
-		return fmt.Errorf("release %s was tried %d times and did not come up; %s", d, r.Tries, r.Next())
+		return fmt.Errorf("release %s %s (%d tries); %s", d, r.Fate(), r.Tries, r.Next())
 	}
 	r.Tries++
-	r.Boot = j.boot.ID
+	r.Boot, r.Up = j.boot.ID, false
 	return j.save(append(records, r))
 }
 
-// Good crosses out the tries of a release that came up.
+// Good notes that a release came up. Its tries are crossed out by Lasted: one
+// that dies soon after would otherwise be jumped into for ever.
 func (j Journal) Good(d release.Digest) error {
+	return j.change(d, func(r *Record) { r.Good, r.Up = true, true })
+}
+
+// Lasted crosses out the tries of a release that came up, and has run for a
+// while or is ended on purpose.
+func (j Journal) Lasted(d release.Digest) error {
+	return j.change(d, func(r *Record) { r.Good, r.Up, r.Tries, r.Boot = true, true, 0, "" })
+}
+
+// change changes the record of a release, and writes only what is new.
+func (j Journal) change(d release.Digest, f func(*Record)) error {
 	records, err := j.Records()
 	if err != nil {
 		return err
 	}
+	r := Record{Digest: d}
 	if i := find(records, d); i >= 0 {
-		if records[i].Tries == 0 {
-			return nil // known already: nothing to write
-		}
+		r = records[i]
 		records = slices.Delete(records, i, i+1)
 	}
-	return j.save(append(records, Record{Digest: d, Good: true}))
+	before := r
+	if f(&r); r == before {
+		return nil
+	}
+	return j.save(append(records, r))
 }
 
 // counted says whether this boot has counted its try of a release already.
@@ -160,14 +185,17 @@ func (j Journal) Failed(d release.Digest) bool {
 	return i >= 0 && !j.counted(records[i]) && !j.may(records[i])
 }
 
-// Open returns the releases that were jumped into and did not come up since,
-// the latest first.
+// Open returns the releases that were jumped into and did not come up since, or
+// came up so often without lasting that they are held back now; the latest first.
 func (j Journal) Open() ([]Record, error) {
 	records, err := j.Records()
 	if err != nil {
 		return nil, err
 	}
-	records = slices.DeleteFunc(records, func(r Record) bool { return r.Tries == 0 })
+	records = slices.DeleteFunc(records, func(r Record) bool {
+		up, again := Wait(r.Tries, r.Good)
+		return r.Tries == 0 || r.Up && again && up == 0
+	})
 	slices.Reverse(records)
 	return records, nil
 }

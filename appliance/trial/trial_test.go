@@ -58,7 +58,7 @@ func TestTwoTries(t *testing.T) {
 			if !j.Failed(bad) {
 				t.Error("two tries without coming up are no failure")
 			}
-			if err := j.Begin(bad); err == nil || !strings.Contains(err.Error(), "2 times") {
+			if err := j.Begin(bad); err == nil || !strings.Contains(err.Error(), "2 tries") {
 				t.Errorf("a third try: %v", err)
 			}
 			// The next release is not held responsible, and comes up.
@@ -113,6 +113,7 @@ func TestPowerCuts(t *testing.T) {
 	expect(true, 0)
 	expect(true, time.Hour)
 	must(t, InFolder(dir, booted("up", 0)).Good(d))
+	must(t, InFolder(dir, booted("up", 0)).Lasted(d))
 	// It came up here, and has some tries more from then on; an end too.
 	for range 2 + goodTries {
 		expect(true, 0)
@@ -122,6 +123,39 @@ func TestPowerCuts(t *testing.T) {
 	expect(true, 24*time.Hour)
 	for range 100 {
 		expect(false, 1000*time.Hour)
+	}
+}
+
+// TestDiesLater: a release that comes up and dies soon after is not jumped into
+// for ever either; one that is switched off on purpose, or after a while, is.
+func TestDiesLater(t *testing.T) {
+	dir, d := t.TempDir(), digest(1)
+	jumps := 0
+	for boot := range 100 {
+		j := InFolder(dir, booted(fmt.Sprint(boot), time.Minute))
+		if j.Begin(d) == nil {
+			jumps++
+			must(t, InFolder(dir, booted(fmt.Sprint(boot, " jumped"), time.Minute)).Good(d))
+		}
+		open, err := j.Open()
+		must(t, err)
+		// What may be tried again at once is no problem.
+		if held := jumps == 2+goodTries; held != (len(open) == 1) || held != j.Failed(d) && boot >= jumps {
+			t.Errorf("after %d jumps in %d boots open are %+v, failed %v", jumps, boot+1, open, j.Failed(d))
+		}
+	}
+	if jumps != 2+goodTries {
+		t.Errorf("%d jumps", jumps)
+	}
+	if r, err := InFolder(dir, booted("x", 0)).Open(); err != nil || r[0].Fate() != "was started 8 times, came up, and did not last" {
+		t.Errorf("%v, %v", r, err)
+	}
+	must(t, InFolder(dir, booted("x", 0)).Lasted(d))
+	for boot := range 100 {
+		must(t, InFolder(dir, booted(fmt.Sprint("later ", boot), time.Minute)).Begin(d))
+		j := InFolder(dir, booted(fmt.Sprint("later ", boot, " jumped"), time.Minute))
+		must(t, j.Good(d))
+		must(t, j.Lasted(d))
 	}
 }
 
@@ -195,7 +229,7 @@ func TestEFIVariableLayout(t *testing.T) {
 
 // FuzzParse states: a journal that reads writes back as the same records.
 func FuzzParse(f *testing.F) {
-	data, err := format([]Record{{digest(1), 2, false, "b"}, {digest(2), 0, true, ""}})
+	data, err := format([]Record{{digest(1), 2, false, false, "b"}, {digest(2), 0, true, true, ""}})
 	if err != nil {
 		f.Fatal(err)
 	}
