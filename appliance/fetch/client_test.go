@@ -264,6 +264,34 @@ func TestOffersAmongSilentProviders(t *testing.T) {
 	}
 }
 
+// TestOffersOfACrowd: hundreds who are silent keep nobody from the one who is
+// not, though it comes last, and are not waited for.
+func TestOffersOfACrowd(t *testing.T) {
+	signer := storetest.NewSigner(t)
+	r := signer.Release(t, "stable", "x86_64", 7, storetest.Sizes)
+	silent := serve(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
+	var urls []string
+	for i := range 300 {
+		urls = append(urls, fmt.Sprintf("%s/%d", silent, i))
+	}
+	urls = append(urls, serve(t, honest(t, signer, r)))
+	// Less than one who is silent takes by himself.
+	ctx, cancel := context.WithTimeout(t.Context(), headerTimeout-time.Second)
+	defer cancel()
+	offers := Offers(ctx, urls, signer.Root, trust.Policy{Channel: "stable", Arch: "x86_64", Now: time.Now()})
+	if last := offers[len(offers)-1]; last.Err != nil || last.Release.Digest() != r.Digest() {
+		t.Errorf("the honest one: %v", last.Err)
+	}
+	for _, o := range offers[:300] {
+		if trust.CodeOf(o.Err) != trust.Slow {
+			t.Fatalf("one of the crowd: %v", o.Err)
+		}
+	}
+	if ctx.Err() != nil {
+		t.Error("the silent were waited for")
+	}
+}
+
 func TestAnAddressWithoutItsScheme(t *testing.T) {
 	for _, text := range []string{"192.0.2.1:8080", "localhost:8080", "mirror.example", "[::1]:8080"} {
 		if _, err := ParseBase(text); err == nil || !strings.Contains(err.Error(), "begins with http://") {
