@@ -138,8 +138,10 @@ func (n *node) trialGood() {
 	if n.options.Trial == "" {
 		return
 	}
-	if err := linux.EndGuard(); err != nil {
+	if ended, err := linux.EndGuard(); err != nil {
 		n.problem("%v", err)
+	} else if ended {
+		n.say("the guard of this trial has ended")
 	}
 	d, err := release.ParseDigest(n.options.Trial)
 	if err == nil {

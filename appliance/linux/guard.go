@@ -46,22 +46,22 @@ func Guard(wait time.Duration, c Console, k Kernel) {
 	}
 }
 
-// EndGuard ends the guard of this boot, if there is one.
-func EndGuard() error {
+// EndGuard ends the guard of this boot, if there is one, and says whether.
+func EndGuard() (ended bool, err error) {
 	pid, err := strconv.Atoi(os.Getenv(guardVariable))
 	if err != nil || pid <= 1 {
-		return nil // no trial
+		return false, nil // no trial
 	}
 	// It may have died and its number be another's.
 	cmdline, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
 	if errors.Is(err, os.ErrNotExist) || err == nil && string(cmdline) != guardName+"\x00" {
-		return nil
+		return false, nil
 	}
 	if err == nil {
 		err = unix.Kill(pid, unix.SIGKILL)
 	}
 	if err != nil {
-		return fmt.Errorf("ending the guard of the trial: %w", err)
+		return false, fmt.Errorf("ending the guard of the trial: %w", err)
 	}
-	return nil
+	return true, nil
 }

@@ -20,8 +20,8 @@ func init() {
 
 // TestGuard: EndGuard ends the guard that was started, and nobody else.
 func TestGuard(t *testing.T) {
-	if err := EndGuard(); err != nil {
-		t.Errorf("without a guard: %v", err)
+	if ended, err := EndGuard(); ended || err != nil {
+		t.Errorf("without a guard: %v, %v", ended, err)
 	}
 	env, err := StartGuard()
 	if err != nil {
@@ -39,23 +39,23 @@ func TestGuard(t *testing.T) {
 		}
 		time.Sleep(time.Millisecond)
 	}
-	if err := EndGuard(); err != nil {
-		t.Fatal(err)
+	if ended, err := EndGuard(); !ended || err != nil {
+		t.Fatal(ended, err)
 	}
 	var status unix.WaitStatus
 	if _, err := unix.Wait4(mustPID(t, pid), &status, 0, nil); err != nil || status.Signal() != unix.SIGKILL {
 		t.Errorf("the guard ended by %v, %v", status, err)
 	}
-	if err := EndGuard(); err != nil {
-		t.Errorf("a second time: %v", err)
+	if ended, err := EndGuard(); ended || err != nil {
+		t.Errorf("a second time: %v, %v", ended, err)
 	}
 	other := exec.Command("sleep", "60")
 	if err := other.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Setenv(guardVariable, strconv.Itoa(other.Process.Pid))
-	if err := EndGuard(); err != nil {
-		t.Errorf("with the number of another process: %v", err)
+	if ended, err := EndGuard(); ended || err != nil {
+		t.Errorf("with the number of another process: %v, %v", ended, err)
 	}
 	if err := other.Process.Signal(unix.Signal(0)); err != nil {
 		t.Errorf("another process was ended: %v", err)
@@ -68,8 +68,8 @@ func TestGuard(t *testing.T) {
 	}
 	for _, bad := range []string{"", "x", "0", "1", "-1"} {
 		t.Setenv(guardVariable, bad)
-		if err := EndGuard(); err != nil {
-			t.Errorf("%s=%s: %v", guardVariable, bad, err)
+		if ended, err := EndGuard(); ended || err != nil {
+			t.Errorf("%s=%s: %v, %v", guardVariable, bad, ended, err)
 		}
 	}
 }

@@ -46,7 +46,7 @@ func TestCrowd(t *testing.T) {
 	}
 	honest := b.providers["honest"]
 	b.answered(honest, &Offer{Provider: "http://honest"}, nil, now)
-	for i := range 3 * maxProviders {
+	for i := range maxProviders + 500 {
 		b.hear(Announcement{Key: fmt.Sprintf("crowd %d", i), URLs: nil, Version: 99}, false, now.Add(time.Duration(i)))
 	}
 	if b.providers["honest"] != honest {
@@ -65,7 +65,7 @@ func TestFlood(t *testing.T) {
 		for before := range 2 { // the honest one comes first, or after the flood
 			b, now := newBook(dice()), day
 			flood := func() {
-				for i := range 4 * maxProviders {
+				for i := range 2 * maxProviders {
 					now = now.Add(time.Millisecond)
 					b.hear(Announcement{Key: fmt.Sprintf("flood %d", i), Source: source(i), Version: 1<<53 - 1}, false, now)
 				}

@@ -224,10 +224,10 @@ func (l *loop) question(ctx context.Context, now time.Time) (wake time.Time) {
 			p.hurry = func() {
 				hurry(trust.Refuse(trust.Slow, "no answer within %v, and others wait to be asked", p.turnTime()))
 			}
-			go func() {
+			go func(urls []string) { // which may change while they are asked
 				defer hurry(nil)
-				l.ask(ctx, asking, p, p.urls)
-			}()
+				l.ask(ctx, asking, p, urls)
+			}(p.urls)
 		}
 	}
 	if l.asking == askers {
