@@ -160,3 +160,28 @@ func TestGoodReleaseVariables(t *testing.T) {
 		on = powerCycle(t, n)
 	}
 }
+
+// A release that comes up and dies soon after, each time, is no endless loop
+// either: the machine stays with the stub in the end. A power cut is as good a
+// death as any.
+func TestReleaseThatDoesNotLast(t *testing.T) {
+	long(t)
+	t.Parallel()
+	w, s := open(t, qemu.X86_64), segment(t)
+	p := laptop(t, s, nil, w.next)
+	n := w.start(t, s, w.stick(t, p.Setting), qemu.Config{Name: "node"})
+	on := lab.Begin
+	const jumps = 8
+	for range jumps {
+		line(t, n, on, fmt.Sprintf(`update: jumping into version %d `, nextVersion))
+		line(t, n, on, `init: release `+w.next.Digest.String()+` is good`)
+		on = powerCycle(t, n)
+	}
+	up(t, n, on, stubVersion)
+	problem(t, n, on, `release `+w.next.Digest.String()+` was started 8 times, came up, and did not last; it is tried again only once this machine has been up for 1 h`)
+	refused(t, n, on, "failed_before")
+	healthy(t, n)
+	if got := lines(n, `kexec_core: Starting new kernel`); got != jumps {
+		t.Errorf("there were %d jumps", got)
+	}
+}
