@@ -44,7 +44,6 @@ func (n *node) end(e ending) {
 	n.mu.Unlock()
 
 	n.say("stopping")
-	n.trialLasted()
 	if err := n.watchdog.SetTimeout(jumpTime); err != nil {
 		n.say("%v", err)
 	}
@@ -71,8 +70,9 @@ func (n *node) end(e ending) {
 	select {}
 }
 
-// rest brings the disks to rest.
+// rest writes the last that is to be kept, and brings the disks to rest.
 func (n *node) rest() {
+	n.trialLasted()
 	unix.Sync()
 	for _, dir := range []string{permDir, bootDir} {
 		if err := linux.Unmount(dir); err != nil {
