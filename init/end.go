@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"phase/appliance/linux"
 
@@ -24,6 +25,10 @@ var (
 	powerOff = ending{"power off", linux.Kernel.PowerOff}
 )
 
+// restTime is how long the disks may take to come to rest, of a slow stick with
+// a download in its cache too.
+const restTime = time.Minute
+
 // end stops the services, brings the disks to rest and ends the machine. It is
 // done once; whoever asks again waits for ever, as there is nothing after it.
 func (n *node) end(e ending) {
@@ -39,14 +44,14 @@ func (n *node) end(e ending) {
 	n.mu.Unlock()
 
 	n.say("stopping")
+	if err := n.watchdog.SetTimeout(jumpTime); err != nil {
+		n.say("%v", err)
+	}
 	// net runs on: it holds nothing that must come to rest, and the last to serve
 	// is heard to the end.
 	n.services.Stop("net")
-	unix.Sync()
-	for _, dir := range []string{permDir, bootDir} {
-		if err := linux.Unmount(dir); err != nil {
-			n.say("%v", err)
-		}
+	if !within(restTime, n.rest) {
+		n.say("the disks did not come to rest within %s; going on without them", restTime)
 	}
 	// The watchdog stays armed: over a jump it guards the next kernel (as far
 	// as its driver lets it run on, see watchdog.stop_on_reboot), and it ends a
@@ -63,6 +68,33 @@ func (n *node) end(e ending) {
 	n.say("restarting through the firmware")
 	n.console.Line(linux.Error, "init", n.kernel.Restart().Error())
 	select {}
+}
+
+// rest writes the last that is to be kept, and brings the disks to rest.
+func (n *node) rest() {
+	n.trialLasted()
+	unix.Sync()
+	for _, dir := range []string{permDir, bootDir} {
+		if err := linux.Unmount(dir); err != nil {
+			n.say("%v", err)
+		}
+	}
+}
+
+// within says whether f ended in time. One that did not goes on: a call to a
+// dead disk cannot be stopped, and must not keep the machine.
+func within(d time.Duration, f func()) bool {
+	done := make(chan struct{})
+	go func() {
+		f()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return true
+	case <-time.After(d):
+		return false
+	}
 }
 
 // signals of the first process: the kernel sends SIGINT for Ctrl-Alt-Del; the

@@ -22,6 +22,7 @@ const (
 	petEvery     = 10 * time.Second
 	jumpTime     = 2 * time.Minute  // for a jump, until the next init pets
 	trialTime    = 4 * time.Minute  // for a release on trial to become healthy
+	lastTime     = 10 * time.Minute // for a release that is healthy to be no trial any more
 	probeEvery   = 15 * time.Second // once plasmd has answered
 	deafAfter    = 4                // probes without an answer: plasmd hangs
 )
@@ -29,7 +30,7 @@ const (
 // watchHealth asks plasmd how it is. The first good answer ends a trial well.
 // A plasmd that runs and does not answer for a minute is started again.
 func (n *node) watchHealth() error {
-	every, deaf, good := 100*time.Millisecond, 0, false
+	every, deaf, good, lasted := 100*time.Millisecond, 0, false, false
 	for ; ; time.Sleep(every) {
 		status, err := probe(plasmdAt, 10*time.Second)
 		switch {
@@ -47,6 +48,10 @@ func (n *node) watchHealth() error {
 					n.problem("%v", err)
 				}
 			}
+		}
+		if good && !lasted && time.Since(n.started) > lastTime {
+			lasted = true
+			n.trialLasted()
 		}
 		if !good && time.Since(n.started) > trialTime {
 			every = probeEvery
@@ -123,19 +128,20 @@ func (n *node) watchTrials() error {
 		if r.Digest.String() == n.options.Trial {
 			continue // it is just on its way up
 		}
-		word := "it may be tried once more"
-		if r.Tries >= trial.MaxTries {
-			word = "it is not tried again"
-		}
-		n.problem("release %s was started and did not come up; %s", r.Digest, word)
+		n.problem("release %s %s; %s", r.Digest, r.Fate(), r.Next())
 	}
 	return nil
 }
 
-// trialGood crosses out the tries of the release that runs.
+// trialGood notes that the release that runs came up.
 func (n *node) trialGood() {
 	if n.options.Trial == "" {
 		return
+	}
+	if ended, err := linux.EndGuard(); err != nil {
+		n.problem("%v", err)
+	} else if ended {
+		n.say("the guard of this trial has ended")
 	}
 	d, err := release.ParseDigest(n.options.Trial)
 	if err == nil {
@@ -146,13 +152,41 @@ func (n *node) trialGood() {
 		return
 	}
 	n.say("release %s is good", n.options.Trial)
+	n.mu.Lock()
+	n.good = true
+	n.mu.Unlock()
+}
+
+// trialLasted crosses out the tries of the release that runs, if it came up: it
+// has lasted, or somebody ends it.
+func (n *node) trialLasted() {
+	n.mu.Lock()
+	good := n.good
+	n.mu.Unlock()
+	if !good {
+		return
+	}
+	d, err := release.ParseDigest(n.options.Trial)
+	if err == nil {
+		err = trial.Here().Lasted(d)
+	}
+	if err != nil {
+		n.problem("crossing out the tries of release %s: %v", n.options.Trial, err)
+	}
 }
 
 // petWatchdog keeps the machine from being reset. Health is not its concern: a
 // service that hangs is started again, and a trial that does not become healthy
-// ends above; what is left for the watchdog is a machine where nothing runs.
+// ends above; what is left for the watchdog is a machine where nothing runs, or
+// one that does not get to its end: from then on it is not petted here.
 func (n *node) petWatchdog() error {
 	for ; ; time.Sleep(petEvery) {
+		n.mu.Lock()
+		ending := n.ending
+		n.mu.Unlock()
+		if ending {
+			return nil
+		}
 		if err := n.watchdog.Pet(); err != nil {
 			return err
 		}

@@ -161,17 +161,18 @@ func TestKexecRequest(t *testing.T) {
 	}
 	// Tried twice by other boots: no third time, whoever asks.
 	dir := t.TempDir()
+	up := func() time.Duration { return time.Minute }
 	for _, b := range []string{"one", "two"} {
-		if err := trial.InFolder(dir, b).Begin(release.Sum([]byte("x"))); err != nil {
+		if err := trial.InFolder(dir, trial.Boot{ID: b, Up: up}).Begin(release.Sum([]byte("x"))); err != nil {
 			t.Fatal(err)
 		}
 	}
-	n.journal = trial.InFolder(dir, "three")
+	n.journal = trial.InFolder(dir, trial.Boot{ID: "three", Up: up})
 	if a, jumps := ask(n, control.Request{Do: control.Kexec, Trial: digest}); a.OK || jumps || a.Code != "failed_before" {
 		t.Errorf("a third try: %+v, jumps %v", a, jumps)
 	}
 	// Not counted, not jumped.
-	n.journal = trial.InFolder(dir+"/gone", "three")
+	n.journal = trial.InFolder(dir+"/gone", trial.Boot{ID: "three", Up: up})
 	if a, jumps := ask(n, control.Request{Do: control.Kexec, Trial: digest}); a.OK || jumps {
 		t.Errorf("without a place to count: %+v, jumps %v", a, jumps)
 	}
@@ -188,6 +189,18 @@ func TestResumeWithoutPause(t *testing.T) {
 }
 
 // A step that panics is a problem in words, and the next one is done.
+// TestWithin: what hangs, as a call to a dead disk does, keeps nobody.
+func TestWithin(t *testing.T) {
+	hang := make(chan struct{})
+	defer close(hang)
+	if within(time.Millisecond, func() { <-hang }) {
+		t.Error("what hangs came to an end")
+	}
+	if !within(time.Hour, func() {}) {
+		t.Error("what ended did not")
+	}
+}
+
 func TestGuard(t *testing.T) {
 	n := node0(&linux.Recorder{})
 	n.guard(step{"first", func(*node) error { panic("oh") }})

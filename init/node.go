@@ -54,6 +54,7 @@ type node struct {
 	boot    state.Boot
 	written bool // boot.json is there and follows what changes
 	ending  bool
+	good    bool // the release on trial came up
 	unpause *time.Timer
 }
 

@@ -99,7 +99,7 @@ func Manifest(ctx context.Context, client *http.Client, base, channel, arch stri
 	if resp.ContentLength > envelope.MaxBytes {
 		return nil, tooBig
 	}
-	data, err := io.ReadAll(io.LimitReader(resp.Body, envelope.MaxBytes+1))
+	data, err := readManifest(ctx, resp.Body)
 	if err != nil {
 		return nil, failure(ctx, "reading the manifest", err)
 	}
@@ -107,6 +107,32 @@ func Manifest(ctx context.Context, client *http.Client, base, channel, arch stri
 		return nil, tooBig
 	}
 	return data, nil
+}
+
+const (
+	// usualManifest is more than a manifest takes that anybody made so far.
+	usualManifest = 64 << 10
+	// largeAtOnce bounds the memory that strangers can fill, however many are
+	// asked at once: so many answers may be larger than usual.
+	largeAtOnce = 4
+)
+
+var large = make(chan struct{}, largeAtOnce)
+
+// readManifest reads up to one byte more than a manifest may have.
+func readManifest(ctx context.Context, body io.Reader) ([]byte, error) {
+	data, err := io.ReadAll(io.LimitReader(body, usualManifest))
+	if err != nil || len(data) < usualManifest {
+		return data, err
+	}
+	select {
+	case large <- struct{}{}:
+		defer func() { <-large }()
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	rest, err := io.ReadAll(io.LimitReader(body, envelope.MaxBytes+1-usualManifest))
+	return append(data, rest...), err
 }
 
 func newRequest(ctx context.Context, u *url.URL) (*http.Request, error) {

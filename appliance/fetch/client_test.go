@@ -132,6 +132,45 @@ func TestManifest(t *testing.T) {
 	})
 }
 
+// TestLargeManifests: large answers that never end take what room there is from
+// one another, and none from a manifest as they are.
+func TestLargeManifests(t *testing.T) {
+	signer := storetest.NewSigner(t)
+	r := signer.Release(t, "stable", "x86_64", 7, storetest.Sizes)
+	url := serve(t, honest(t, signer, r))
+	stalled := make(chan struct{}, 100)
+	stalls := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Write(bytes.Repeat([]byte(" "), 2*usualManifest))
+		http.NewResponseController(w).Flush()
+		stalled <- struct{}{}
+		<-r.Context().Done()
+	}))
+	ctx, cancel := context.WithCancel(t.Context())
+	var wait sync.WaitGroup
+	for range 4 * largeAtOnce {
+		wait.Go(func() {
+			if data, err := Manifest(ctx, nil, stalls, "stable", "x86_64"); err == nil {
+				t.Errorf("%d bytes without an end", len(data))
+			}
+		})
+	}
+	for range 4 * largeAtOnce {
+		<-stalled
+	}
+	if data, err := Manifest(t.Context(), nil, url, "stable", "x86_64"); err != nil || !bytes.Equal(data, r.Envelope()) {
+		t.Errorf("beside them got %d bytes, %v", len(data), err)
+	}
+	cancel()
+	wait.Wait()
+	// One that is large and ends is read whole.
+	whole := bytes.Repeat([]byte("x"), envelope.MaxBytes)
+	if data, err := Manifest(t.Context(), nil, serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Write(whole)
+	})), "stable", "x86_64"); err != nil || !bytes.Equal(data, whole) {
+		t.Errorf("got %d bytes, %v", len(data), err)
+	}
+}
+
 func TestOffers(t *testing.T) {
 	signer, stranger := storetest.NewSigner(t), storetest.NewSigner(t)
 	good := signer.Release(t, "stable", "x86_64", 7, storetest.Sizes)
@@ -222,6 +261,34 @@ func TestOffersAmongSilentProviders(t *testing.T) {
 		if trust.CodeOf(o.Err) != trust.Unreachable {
 			t.Errorf("one of the crowd was waited for: %v", o.Err)
 		}
+	}
+}
+
+// TestOffersOfACrowd: hundreds who are silent keep nobody from the one who is
+// not, though it comes last, and are not waited for.
+func TestOffersOfACrowd(t *testing.T) {
+	signer := storetest.NewSigner(t)
+	r := signer.Release(t, "stable", "x86_64", 7, storetest.Sizes)
+	silent := serve(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
+	var urls []string
+	for i := range 300 {
+		urls = append(urls, fmt.Sprintf("%s/%d", silent, i))
+	}
+	urls = append(urls, serve(t, honest(t, signer, r)))
+	// Less than one who is silent takes by himself.
+	ctx, cancel := context.WithTimeout(t.Context(), headerTimeout-time.Second)
+	defer cancel()
+	offers := Offers(ctx, urls, signer.Root, trust.Policy{Channel: "stable", Arch: "x86_64", Now: time.Now()})
+	if last := offers[len(offers)-1]; last.Err != nil || last.Release.Digest() != r.Digest() {
+		t.Errorf("the honest one: %v", last.Err)
+	}
+	for _, o := range offers[:300] {
+		if trust.CodeOf(o.Err) != trust.Slow {
+			t.Fatalf("one of the crowd: %v", o.Err)
+		}
+	}
+	if ctx.Err() != nil {
+		t.Error("the silent were waited for")
 	}
 }
 

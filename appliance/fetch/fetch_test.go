@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -288,4 +289,61 @@ func BenchmarkRelease(b *testing.B) {
 			}
 		})
 	}
+}
+
+// TestReleaseOverALossyNetwork: connections that stall after a while, as TCP does
+// when much is lost, are begun anew while they bring something and nobody else
+// is there; what came is kept.
+func TestReleaseOverALossyNetwork(t *testing.T) {
+	signer := storetest.NewSigner(t)
+	r := signer.Release(t, "stable", "x86_64", 7, map[string]int{"kernel": 1 << 20, "initramfs": 1, "rootfs": 3<<20 + 3})
+	var stalls atomic.Int64
+	lossy := func(after int) http.Handler {
+		h := honest(t, signer, r)
+		return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+			h.ServeHTTP(&stalling{w, req, after, &stalls}, req)
+		})
+	}
+	for _, providers := range []int{1, 2} {
+		stalls.Store(0)
+		var urls []string
+		for range providers {
+			urls = append(urls, serve(t, lossy(700_000)))
+		}
+		dst := newMemory()
+		report, err := Release(t.Context(), r.Verified, urls, dst, impatient)
+		if err != nil {
+			t.Fatalf("%d providers: %v", providers, err)
+		}
+		dst.check(t, r)
+		if report.Bytes != 4<<20+4 || stalls.Load() < 4 {
+			t.Errorf("%d bytes after %d stalls", report.Bytes, stalls.Load())
+		}
+	}
+	// One that brings less than is worth waiting for is dropped as ever.
+	_, err := Release(t.Context(), r.Verified, []string{serve(t, lossy(1000))}, newMemory(), impatient)
+	if trust.CodeOf(err) != trust.Slow {
+		t.Errorf("a trickle: %v", err)
+	}
+}
+
+// stalling hands over so many bytes, and then nothing.
+type stalling struct {
+	http.ResponseWriter
+	request *http.Request
+	left    int
+	stalls  *atomic.Int64
+}
+
+func (s *stalling) Write(p []byte) (int, error) {
+	n, err := s.ResponseWriter.Write(p[:min(len(p), s.left)])
+	if s.left -= n; err != nil || n == len(p) {
+		return n, err
+	}
+	s.stalls.Add(1)
+	if err := http.NewResponseController(s.ResponseWriter).Flush(); err != nil {
+		return n, err
+	}
+	<-s.request.Context().Done()
+	return n, s.request.Context().Err()
 }

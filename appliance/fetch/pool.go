@@ -167,6 +167,8 @@ func (p *pool) give(ctx context.Context, s *segment, err error) (pause time.Dura
 		p.fail(local.error)
 	case errors.Is(err, errOvertaken):
 		who.benched = true
+	case errors.As(err, &last) && last.Code == trust.Slow && p.worthWhile(s, who, got):
+		pause = who.opts.pause
 	case errors.As(err, &last):
 		who.drop(last.Refusal)
 	case errors.As(err, &refusal):
@@ -183,6 +185,14 @@ func (p *pool) give(ctx context.Context, s *segment, err error) (pause time.Dura
 		who.drop(trust.Refuse(trust.Unreachable, "%v", err))
 	}
 	return pause
+}
+
+// worthWhile says whether to go on with a provider whose connection stalled:
+// where much is lost, TCP waits ever longer, and a new connection is faster. It
+// must have brought more than the floor, all its time counted, and be the last.
+func (p *pool) worthWhile(s *segment, who *provider, got int64) bool {
+	return !s.artifact.solo && !p.othersLeft(who) && got >= progressWorth &&
+		float64(got) >= float64(who.opts.Floor)*time.Since(s.since).Seconds()
 }
 
 // advance counts n bytes as written, and wakes the hasher now and then.

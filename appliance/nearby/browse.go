@@ -24,6 +24,9 @@ const (
 	// refreshGap is the least time between two questions that keep what is
 	// known from being forgotten, whatever lives strangers give their records.
 	refreshGap = 5 * time.Second
+	// tick is how often, at most, everything that is known is looked through: a
+	// flood of packets must not make a flood of work.
+	tick = 50 * time.Millisecond
 	// maxPending bounds what a slow reader of Browse's channel can leave
 	// unread; the oldest is dropped.
 	maxPending = 1024
@@ -35,6 +38,9 @@ type BrowseOptions struct {
 	Channel, Arch string
 	// SkipOwn leaves out what this machine itself announces.
 	SkipOwn bool
+	// Again is how often what is still announced is delivered once more, for a
+	// reader with too little room to remember everybody; 0 is never.
+	Again time.Duration
 	// Log receives what happened in words; nil is slog.Default.
 	Log *slog.Logger
 }
@@ -77,7 +83,10 @@ type browser struct {
 	news     <-chan []link.Interface
 	ifaces   map[int]link.Interface
 	told     map[string]bool // contents delivered and still announced
+	toldAt   time.Time       // all of it, for Again
 	pending  []Found
+	tick     time.Duration
+	tickAt   time.Time
 }
 
 func newBrowser(ctx context.Context, o BrowseOptions) (*browser, error) {
@@ -101,8 +110,14 @@ func (b *browser) run(ctx context.Context, out chan<- Found) {
 	defer timer.Stop()
 	for {
 		now := time.Now()
-		timer.Reset(b.due(now))
-		b.collect(now)
+		if !now.Before(b.tickAt) {
+			wait := b.due(now)
+			b.collect(now)
+			// However much there is to look through, most time is for listening.
+			b.tick = max(tick, 10*time.Since(now))
+			b.tickAt = now.Add(max(wait, b.tick))
+		}
+		timer.Reset(b.tickAt.Sub(now))
 		var deliver chan<- Found
 		var next Found
 		if len(b.pending) > 0 {
@@ -117,6 +132,7 @@ func (b *browser) run(ctx context.Context, out chan<- Found) {
 				continue
 			}
 			b.follow(list)
+			b.tickAt = time.Time{}
 		case s := <-b.segments.broken:
 			b.segments.drop(s)
 		case p := <-b.segments.packets:
@@ -159,13 +175,20 @@ func (b *browser) hear(p packet) {
 	}
 	now := time.Now()
 	b.cache.hear(now, p.on.key.index, p.from.Addr(), msg)
+	b.tell(b.cache.of(sourceKey{p.on.key.index, p.from.Addr().WithZone("")}, now, b.ifaces))
 	b.askMissing(now, p)
+	if soon := now.Add(b.tick); b.tickAt.After(soon) {
+		b.tickAt = soon // what was heard may end sooner than all else
+	}
 }
 
 // due asks what is due, forgets what has ended, and returns how long until
 // something is due again.
 func (b *browser) due(now time.Time) time.Duration {
 	wait := maxGap
+	if b.o.Again > 0 {
+		wait = min(wait, b.o.Again)
+	}
 	if next := b.cache.expire(now); !next.IsZero() {
 		wait = min(wait, next.Sub(now))
 	}
@@ -244,31 +267,46 @@ func (b *browser) send(s *station, m *dns.Msg) {
 	}
 }
 
-// collect queues what was not delivered in its present form.
-func (b *browser) collect(now time.Time) {
-	present := make(map[string]bool)
-	for _, f := range b.wanted(now) {
-		content := f.content()
-		present[content] = true
-		if !b.told[content] {
+// tell queues what was not delivered in its present form.
+func (b *browser) tell(list []Found) {
+	for _, f := range list {
+		if content := f.content(); b.wants(f) && !b.told[content] {
+			b.told[content] = true
 			b.pending = append(b.pending, f)
 		}
 	}
-	b.told = present
 	if over := len(b.pending) - maxPending; over > 0 {
 		b.pending = slices.Delete(b.pending, 0, over)
 	}
 }
 
+// collect looks through everything: it tells what the machine's own changes made
+// reachable, and forgets to have told what is no longer announced.
+func (b *browser) collect(now time.Time) {
+	if b.o.Again > 0 && now.Sub(b.toldAt) >= b.o.Again {
+		clear(b.told)
+		b.toldAt = now
+	}
+	list := b.wanted(now)
+	b.tell(list)
+	b.told = make(map[string]bool, len(list))
+	for _, f := range list {
+		b.told[f.content()] = true
+	}
+}
+
 func (b *browser) wanted(now time.Time) (list []Found) {
 	for _, f := range b.cache.found(now, b.ifaces) {
-		if b.o.Channel != "" && f.Channel != b.o.Channel || b.o.Arch != "" && f.Arch != b.o.Arch ||
-			b.o.SkipOwn && b.own(f.Source) {
-			continue
+		if b.wants(f) {
+			list = append(list, f)
 		}
-		list = append(list, f)
 	}
 	return list
+}
+
+func (b *browser) wants(f Found) bool {
+	return (b.o.Channel == "" || f.Channel == b.o.Channel) && (b.o.Arch == "" || f.Arch == b.o.Arch) &&
+		(!b.o.SkipOwn || !b.own(f.Source))
 }
 
 func (b *browser) own(addr netip.Addr) bool {

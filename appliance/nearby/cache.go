@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,18 +12,20 @@ import (
 
 	"github.com/miekg/dns"
 
-	"phase/appliance/link"
 	"phase/appliance/ui"
 )
 
 // Caps on what strangers can make a browser remember.
 const (
-	maxRecords   = 256 // in a message
-	maxSources   = 256 // who are remembered; the one that came last goes first
-	maxInstances = 32  // of one source
-	maxHosts     = 32  // of one source
-	maxAddresses = 16  // of one host
-	maxLife      = 75 * time.Minute
+	maxRecords   = 256  // in a message
+	maxSources   = 1024 // who are remembered; see makeRoom
+	maxInstances = 32   // of one source
+	maxHosts     = 32   // of one source
+	maxAddresses = 16   // of one host
+	// maxWeight bounds the instances and addresses of all sources together, at
+	// some hundred bytes each.
+	maxWeight = 8192
+	maxLife   = 75 * time.Minute
 )
 
 // parse reads a message, refusing what no responder sends.
@@ -67,6 +68,7 @@ type source struct {
 	instances map[string]*instance             // by full name, lower case
 	hosts     map[string]map[netip.Addr]expiry // by full name, lower case
 	askedAt   time.Time                        // when the missing was last asked for
+	weight    int                              // instances and addresses
 }
 
 type expiry struct {
@@ -89,6 +91,7 @@ type instance struct {
 // cache is what a browser knows. It is told the time and owns no sockets.
 type cache struct {
 	sources map[sourceKey]*source
+	weight  int // of all
 }
 
 func newCache() *cache { return &cache{sources: make(map[sourceKey]*source)} }
@@ -100,7 +103,8 @@ func (c *cache) hear(now time.Time, index int, from netip.Addr, msg *dns.Msg) {
 	if c.sources[sourceKey{index, from.WithZone("")}] == nil && !slices.ContainsFunc(records, relevant) {
 		return
 	}
-	s := c.source(now, sourceKey{index, from.WithZone("")})
+	self := sourceKey{index, from.WithZone("")}
+	s := c.source(now, self)
 	// Records marked as the whole truth of their name and type replace what
 	// this source said before; what another said is not its to replace.
 	flushed := make(map[string]bool)
@@ -125,7 +129,12 @@ func (c *cache) hear(now time.Time, index int, from netip.Addr, msg *dns.Msg) {
 		}
 	}
 	if s.empty() {
-		delete(c.sources, sourceKey{index, from.WithZone("")})
+		c.drop(self)
+		return
+	}
+	c.weigh(s)
+	for c.weight > maxWeight {
+		c.makeRoom()
 	}
 }
 
@@ -134,26 +143,53 @@ func relevant(rr dns.RR) bool {
 	return name == Service || strings.HasSuffix(name, "."+Service)
 }
 
-// source returns who speaks, new if it has not been heard before. When there
-// are too many, whoever came last makes room: senders are easily made up, and a
-// crowd of them may push out one another, and not those who were here before.
+// source returns who speaks, new if it has not been heard before.
 func (c *cache) source(now time.Time, key sourceKey) *source {
 	s, ok := c.sources[key]
 	if !ok {
 		if len(c.sources) >= maxSources {
-			var last sourceKey
-			var at time.Time
-			for k, o := range c.sources {
-				if o.since.After(at) {
-					last, at = k, o.since
-				}
-			}
-			delete(c.sources, last)
+			c.makeRoom()
 		}
 		s = &source{since: now, instances: make(map[string]*instance), hosts: make(map[string]map[netip.Addr]expiry)}
 		c.sources[key] = s
 	}
 	return s
+}
+
+// plenty is more than a node says of itself: release lines, and addresses.
+const plenty = 64
+
+// makeRoom forgets whoever says most, if that is more than any node says, or
+// else whoever came last: senders are easily made up, and a crowd of them may
+// push out one another, and not those who were here before. Who comes after a
+// crowd is heard all the same: what is new is told before anything else is
+// taken in, and asked for again.
+func (c *cache) makeRoom() {
+	var out sourceKey
+	var worst *source
+	for key, s := range c.sources {
+		if worst == nil || cmp.Or(cmp.Compare(max(s.weight, plenty), max(worst.weight, plenty)), s.since.Compare(worst.since)) > 0 {
+			out, worst = key, s
+		}
+	}
+	c.drop(out)
+}
+
+func (c *cache) drop(key sourceKey) {
+	if s, ok := c.sources[key]; ok {
+		c.weight -= s.weight
+		delete(c.sources, key)
+	}
+}
+
+// weigh notes how much a source has said.
+func (c *cache) weigh(s *source) {
+	c.weight -= s.weight
+	s.weight = len(s.instances)
+	for _, addrs := range s.hosts {
+		s.weight += 1 + len(addrs)
+	}
+	c.weight += s.weight
 }
 
 func (s *source) empty() bool { return len(s.instances) == 0 }
@@ -297,7 +333,9 @@ func (c *cache) expire(now time.Time) (next time.Time) {
 			}
 		}
 		if s.empty() {
-			delete(c.sources, key)
+			c.drop(key)
+		} else {
+			c.weigh(s)
 		}
 	}
 	return next
@@ -307,91 +345,7 @@ func (c *cache) expire(now time.Time) (next time.Time) {
 func (c *cache) forget(index int) {
 	for key := range c.sources {
 		if key.index == index {
-			delete(c.sources, key)
+			c.drop(key)
 		}
 	}
-}
-
-// found lists the complete announcements. What a node says over IPv4 and over
-// IPv6 is the same, and listed once; two that differ in anything stay two.
-func (c *cache) found(now time.Time, ifaces map[int]link.Interface) (list []Found) {
-	byContent := make(map[string]int)
-	for key, s := range c.sources {
-		iface, ok := ifaces[key.index]
-		if !ok {
-			continue
-		}
-		for _, i := range s.instances {
-			if !i.pointer.at.After(now) || !i.service.at.After(now) || !i.text.at.After(now) || !i.textUnderstood || i.port == 0 {
-				continue
-			}
-			f := Found{
-				Instance: i.label, Host: cleanLabel(strings.TrimSuffix(i.target, ".local.")),
-				Channel: i.channel, Arch: i.arch, Version: i.version, Peer: i.peer, Port: i.port,
-				Interface: iface.Name, Source: zoned(key.addr, iface),
-				Addresses: reachable(s.hosts[i.target], iface),
-			}
-			if len(f.Addresses) == 0 {
-				continue
-			}
-			for _, a := range f.Addresses {
-				f.URLs = append(f.URLs, baseURL(a, f.Port))
-			}
-			content := f.content()
-			if at, ok := byContent[content]; ok {
-				if f.Source.Is6() && !list[at].Source.Is6() {
-					list[at].Source = f.Source
-				}
-				continue
-			}
-			byContent[content] = len(list)
-			list = append(list, f)
-		}
-	}
-	slices.SortFunc(list, func(a, b Found) int {
-		return cmp.Or(cmp.Compare(b.Version, a.Version), cmp.Compare(a.Instance, b.Instance), cmp.Compare(a.content(), b.content()))
-	})
-	return list
-}
-
-// content is everything a Found says except who sent it.
-func (f Found) content() string {
-	return fmt.Sprintf("%q %q %q %q %d %q %d %q %v", f.Instance, f.Host, f.Channel, f.Arch, f.Version, f.Peer, f.Port, f.Interface, f.Addresses)
-}
-
-// reachable are the on-link addresses of a host, IPv6 link-local first: that
-// one works whatever else is configured. Others are not asked: what is nearby
-// is on this segment, and a stranger must not send the node elsewhere.
-func reachable(addrs map[netip.Addr]expiry, iface link.Interface) (list []netip.Addr) {
-	for a := range addrs {
-		if onLink(iface, a) && !a.IsMulticast() && !a.IsUnspecified() {
-			list = append(list, zoned(a, iface))
-		}
-	}
-	rank := func(a netip.Addr) int {
-		switch {
-		case a.Is6() && a.IsLinkLocalUnicast():
-			return 0
-		case a.Is6():
-			return 1
-		case !a.IsLinkLocalUnicast():
-			return 2
-		default:
-			return 3
-		}
-	}
-	slices.SortFunc(list, func(a, b netip.Addr) int { return cmp.Or(rank(a)-rank(b), a.Compare(b)) })
-	return list
-}
-
-func zoned(a netip.Addr, iface link.Interface) netip.Addr {
-	if a.Is6() && a.IsLinkLocalUnicast() {
-		return a.WithZone(iface.Name)
-	}
-	return a
-}
-
-// baseURL writes an address as RFC 6874 wants it, the zone's "%" escaped.
-func baseURL(a netip.Addr, port uint16) string {
-	return (&url.URL{Scheme: "http", Host: netip.AddrPortFrom(a, port).String()}).String()
 }

@@ -184,13 +184,41 @@ func TestMemoryIsBounded(t *testing.T) {
 			hearAll(t, c, testTime.Add(time.Duration(i)*time.Millisecond), addr.String(), config, prefixes("fe80::1/64"), ttl)
 		}
 	}
-	if len(c.sources) != maxSources {
-		t.Errorf("%d sources", len(c.sources))
+	if len(c.sources) > maxSources || len(c.sources) < 50 || c.weight > maxWeight {
+		t.Errorf("%d sources of weight %d", len(c.sources), c.weight)
 	}
+	weight := 0
 	for _, s := range c.sources {
+		weight += s.weight
 		if len(s.instances) > maxInstances || len(s.hosts) > maxHosts {
 			t.Errorf("%d instances, %d hosts of one source", len(s.instances), len(s.hosts))
 		}
+	}
+	if weight != c.weight {
+		t.Errorf("the sources weigh %d, not %d", weight, c.weight)
+	}
+	if c.expire(testTime.Add(2 * maxLife)); c.weight != 0 || len(c.sources) != 0 {
+		t.Errorf("nothing weighs %d", c.weight)
+	}
+}
+
+// TestHeavyGoFirst: who says more than any node does makes room, not who was
+// quiet and came late.
+func TestHeavyGoFirst(t *testing.T) {
+	c := newCache()
+	for i := range 400 {
+		config := someConfig("d")
+		addr := netip.AddrFrom16([16]byte{0xfe, 0x80, 13: 2, 14: byte(i >> 8), 15: byte(i)})
+		for j := range maxInstances {
+			config.Name = fmt.Sprintf("phase-%d-%d", i, j)
+			hearAll(t, c, testTime.Add(time.Duration(i)*time.Millisecond), addr.String(), config, prefixes("fe80::1/64"), ttl)
+		}
+		if i == 200 {
+			hearAll(t, c, testTime.Add(200*time.Millisecond), "fe80::a", someConfig("e"), prefixes("fe80::a/64"), ttl)
+		}
+	}
+	if c.sources[sourceKey{2, netip.MustParseAddr("fe80::a")}] == nil {
+		t.Error("the quiet one is forgotten")
 	}
 }
 

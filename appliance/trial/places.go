@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/google/renameio/v2"
 	"golang.org/x/sys/unix"
@@ -22,27 +23,35 @@ const File = "trials.json"
 // ours alone, made at random, so that no firmware means something else by it.
 const Variable = "PhaseTrials-6f2a9d1c-4be0-4a5e-9c57-d1a3e08f7b42"
 
-// InFolder returns the journal kept in a folder, normally /perm/phase. boot names
-// the running boot, apart from every other.
-func InFolder(dir, boot string) Journal { return Journal{folder{dir}, boot} }
+// InFolder returns the journal kept in a folder, normally /perm/phase.
+func InFolder(dir string, boot Boot) Journal { return Journal{folder{dir}, boot} }
 
 // InEFI returns the journal kept among the firmware's variables, mounted at dir
 // (/sys/firmware/efi/efivars).
-func InEFI(dir, boot string) Journal {
+func InEFI(dir string, boot Boot) Journal {
 	return Journal{variable{filepath.Join(dir, Variable)}, boot}
 }
 
 // InMemory returns a journal that lasts as long as this process.
-func InMemory() Journal { return Journal{&memory{}, "this"} }
+func InMemory() Journal { return Journal{&memory{}, Boot{"this", Up}} }
+
+// Up is how long this machine has been up; 0 when that cannot be told.
+func Up() time.Duration {
+	var now unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &now); err != nil {
+		return 0
+	}
+	return time.Duration(now.Nano())
+}
 
 // Here returns the journal of the node this program runs on: init opens it to
 // write, update to read. /perm/phase is there only while the persistent
 // partition is mounted, and the variables only where init has mounted them,
 // which it does not where nothing may be written.
 func Here() Journal {
-	var boot string
+	boot := Boot{Up: Up}
 	if id, err := os.ReadFile("/proc/sys/kernel/random/boot_id"); err == nil {
-		boot = strings.TrimSpace(string(id))
+		boot.ID = strings.TrimSpace(string(id))
 	}
 	if info, err := os.Stat("/perm/phase"); err == nil && info.IsDir() {
 		return InFolder("/perm/phase", boot)

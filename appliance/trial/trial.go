@@ -1,7 +1,10 @@
 // Package trial counts how often a release was jumped into and whether it came
 // up, so that one which dies is not tried for ever. A try is written down before
-// the jump and crossed out by the release itself once it is healthy; whoever
-// finds an open try after a restart knows that it did not. The journal is a
+// the jump and crossed out by the release itself once it is healthy and has
+// lasted a while, or is ended by its owner; whoever
+// finds an open try after a restart knows that it did not, though not why: a
+// power cut looks the same, so the later tries wait until the machine has been
+// up for a while, and then there are no more (Wait). The journal is a
 // file on disk, or where there is no disk an EFI variable, or else the memory of
 // this boot alone; a machine without either asks the providers of a release,
 // which count for it (package witness).
@@ -11,15 +14,41 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
+	"time"
 
 	"phase/appliance/release"
 	"phase/appliance/strictjson"
 )
 
+// waits is how long a machine must have been up before it jumps into a release,
+// by how often it did so before without the release coming up. The second try is
+// there because the first may have met a power cut. Cuts come in rows, so two
+// prove little; a machine that has then been up for an hour has steady power,
+// and what dies under it once more does so by itself. A try of a kernel that hangs may
+// cost its owner a walk to the machine, so they are few.
+var waits = [...]time.Duration{0, 0, time.Hour, 24 * time.Hour}
+
+// goodTries are tries more, without a wait, for a release that came up on this
+// machine before: it is jumped into at every power-on, and somebody who plays
+// with the switch must not lose it.
+const goodTries = 6
+
+// Wait says how long a machine must have been up to jump into a release that was
+// tried so often and did not come up since; good says that it did once. Without
+// again there are no more tries.
+func Wait(tries int, good bool) (up time.Duration, again bool) {
+	if good {
+		tries = max(0, tries-goodTries)
+	}
+	if tries >= len(waits) {
+		return 0, false
+	}
+	return waits[tries], true
+}
+
 const (
-	// MaxTries is how often a release may be jumped into without coming up. The
-	// second try is there because the first may have met a power cut.
-	MaxTries = 2
+	// maxTries is what a journal may say; a later release may count further.
+	maxTries = 1000
 	// maxRecords bounds the journal; an EFI variable has little room. The
 	// oldest record goes first.
 	maxRecords = 8
@@ -30,9 +59,35 @@ const (
 // Record is what is known of one release.
 type Record struct {
 	Digest release.Digest `json:"digest"` // of its manifest
-	Tries  int            `json:"tries"`  // jumps since it last came up
+	Tries  int            `json:"tries"`  // jumps since it last lasted
 	Good   bool           `json:"good"`   // it came up once
+	Up     bool           `json:"up"`     // it came up after the last jump
 	Boot   string         `json:"boot"`   // the boot that jumped last
+}
+
+// Next says in words when the release may be tried again.
+func (r Record) Next() string {
+	switch up, again := Wait(r.Tries, r.Good); {
+	case !again:
+		return "it is not tried again"
+	case up > 0:
+		return fmt.Sprintf("it is tried again only once this machine has been up for %d h", up/time.Hour)
+	}
+	return "it may be tried once more"
+}
+
+// Fate says in words what became of the release.
+func (r Record) Fate() string {
+	if r.Up {
+		return fmt.Sprintf("was started %d times, came up, and did not last", r.Tries)
+	}
+	return "was started and did not come up"
+}
+
+// Boot is the running boot.
+type Boot struct {
+	ID string               // apart from every other
+	Up func() time.Duration // since it began
 }
 
 // place is where the bytes of a journal are kept.
@@ -46,7 +101,7 @@ type place interface {
 // init writes it, update reads it.
 type Journal struct {
 	place place
-	boot  string
+	boot  Boot
 }
 
 // Where says where the journal is: "disk", "efi", or "memory" when a restart
@@ -67,51 +122,80 @@ func (j Journal) Begin(d release.Digest) error {
 		r = records[i]
 		records = slices.Delete(records, i, i+1)
 	}
-	if r.Tries > 0 && j.boot != "" && r.Boot == j.boot {
+	if j.counted(r) {
 		return nil
 	}
-	if r.Tries >= MaxTries {
-		return fmt.Errorf("release %s was tried %d times and did not come up; a newer release is needed", d, r.Tries)
+	if !j.may(r) {
+		return fmt.Errorf("release %s %s (%d tries); %s", d, r.Fate(), r.Tries, r.Next())
 	}
 	r.Tries++
-	r.Boot = j.boot
+	r.Boot, r.Up = j.boot.ID, false
 	return j.save(append(records, r))
 }
 
-// Good crosses out the tries of a release that came up.
+// Good notes that a release came up. Its tries are crossed out by Lasted: one
+// that dies soon after would otherwise be jumped into for ever.
 func (j Journal) Good(d release.Digest) error {
+	return j.change(d, func(r *Record) { r.Good, r.Up = true, true })
+}
+
+// Lasted crosses out the tries of a release that came up, and has run for a
+// while or is ended on purpose.
+func (j Journal) Lasted(d release.Digest) error {
+	return j.change(d, func(r *Record) { r.Good, r.Up, r.Tries, r.Boot = true, true, 0, "" })
+}
+
+// change changes the record of a release, and writes only what is new.
+func (j Journal) change(d release.Digest, f func(*Record)) error {
 	records, err := j.Records()
 	if err != nil {
 		return err
 	}
+	r := Record{Digest: d}
 	if i := find(records, d); i >= 0 {
-		if records[i].Tries == 0 {
-			return nil // known already: nothing to write
-		}
+		r = records[i]
 		records = slices.Delete(records, i, i+1)
 	}
-	return j.save(append(records, Record{Digest: d, Good: true}))
+	before := r
+	if f(&r); r == before {
+		return nil
+	}
+	return j.save(append(records, r))
 }
 
-// Failed says whether the release was tried as often as it may be. A journal
-// that cannot be read has seen nothing: Begin will refuse by itself.
+// counted says whether this boot has counted its try of a release already.
+func (j Journal) counted(r Record) bool {
+	return r.Tries > 0 && j.boot.ID != "" && r.Boot == j.boot.ID
+}
+
+// may says whether this boot may try a release now.
+func (j Journal) may(r Record) bool {
+	up, again := Wait(r.Tries, r.Good)
+	return again && (up == 0 || j.boot.Up() >= up)
+}
+
+// Failed says whether the release was tried as often as it may be by now. A
+// journal that cannot be read has seen nothing: Begin will refuse by itself.
 func (j Journal) Failed(d release.Digest) bool {
 	records, err := j.Records()
 	if err != nil {
 		return false
 	}
 	i := find(records, d)
-	return i >= 0 && records[i].Tries >= MaxTries && (j.boot == "" || records[i].Boot != j.boot)
+	return i >= 0 && !j.counted(records[i]) && !j.may(records[i])
 }
 
-// Open returns the releases that were jumped into and did not come up since,
-// the latest first.
+// Open returns the releases that were jumped into and did not come up since, or
+// came up so often without lasting that they are held back now; the latest first.
 func (j Journal) Open() ([]Record, error) {
 	records, err := j.Records()
 	if err != nil {
 		return nil, err
 	}
-	records = slices.DeleteFunc(records, func(r Record) bool { return r.Tries == 0 })
+	records = slices.DeleteFunc(records, func(r Record) bool {
+		up, again := Wait(r.Tries, r.Good)
+		return r.Tries == 0 || r.Up && again && up == 0
+	})
 	slices.Reverse(records)
 	return records, nil
 }
@@ -172,7 +256,7 @@ func parse(data []byte) ([]Record, error) {
 		return nil, fmt.Errorf("%d records, at most %d", len(d.Trials), maxRecords)
 	}
 	for i, r := range d.Trials {
-		if r.Tries < 0 || r.Tries > MaxTries || len(r.Boot) > maxBoot {
+		if r.Tries < 0 || r.Tries > maxTries || len(r.Boot) > maxBoot {
 			return nil, fmt.Errorf("release %s: %d tries, boot %.40q", r.Digest, r.Tries, r.Boot)
 		}
 		if find(d.Trials, r.Digest) != i {

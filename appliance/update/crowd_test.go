@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"testing"
 	"time"
@@ -13,10 +14,13 @@ import (
 	"phase/appliance/trust"
 )
 
+// dice fall the same in every run.
+func dice() *rand.Rand { return rand.New(rand.NewPCG(1, 2)) }
+
 // TestCrowd: strangers who promise much and never answer do not keep the node
 // from asking the one who has something, nor push it out of the book.
 func TestCrowd(t *testing.T) {
-	b := newBook()
+	b := newBook(dice())
 	now := day
 	for i := range 100 {
 		b.hear(Announcement{Key: fmt.Sprintf("silent %d", i), URLs: []string{"http://silent"}, Version: 1<<53 - 1}, false, now)
@@ -42,7 +46,7 @@ func TestCrowd(t *testing.T) {
 	}
 	honest := b.providers["honest"]
 	b.answered(honest, &Offer{Provider: "http://honest"}, nil, now)
-	for i := range 3 * maxProviders {
+	for i := range maxProviders + 500 {
 		b.hear(Announcement{Key: fmt.Sprintf("crowd %d", i), URLs: nil, Version: 99}, false, now.Add(time.Duration(i)))
 	}
 	if b.providers["honest"] != honest {
@@ -59,9 +63,9 @@ func TestFlood(t *testing.T) {
 		"of many": func(i int) string { return fmt.Sprintf("stranger %d", i) },
 	} {
 		for before := range 2 { // the honest one comes first, or after the flood
-			b, now := newBook(), day
+			b, now := newBook(dice()), day
 			flood := func() {
-				for i := range 4 * maxProviders {
+				for i := range 2 * maxProviders {
 					now = now.Add(time.Millisecond)
 					b.hear(Announcement{Key: fmt.Sprintf("flood %d", i), Source: source(i), Version: 1<<53 - 1}, false, now)
 				}
@@ -76,14 +80,78 @@ func TestFlood(t *testing.T) {
 			}
 			due, _ := b.due(now)
 			at := slices.IndexFunc(due, func(p *provider) bool { return p.key == "honest" })
-			// Behind a crowd of many that was there before, it must wait.
-			if late := before == 1 && name == "of many"; at < 0 || at >= askers && !late {
+			if at < 0 || at >= 8 {
 				t.Errorf("flood %s, honest after it: %v: the honest one is number %d of %d", name, before == 1, at, len(due))
 			}
-			if len(due) != maxProviders {
-				t.Errorf("%d providers", len(due))
+			if n := len(b.providers); n > maxProviders || n < maxProviders-roomAtOnce {
+				t.Errorf("%d providers", len(b.providers))
 			}
 		}
+	}
+}
+
+// TestShout: a provider that failed is asked no sooner, and stands no further in
+// front, for saying something new all the time; and one source has few questions
+// at once.
+func TestShout(t *testing.T) {
+	b, now := newBook(dice()), day
+	for i := range uint64(20) {
+		for j := range 10 {
+			b.hear(Announcement{Key: fmt.Sprintf("shout %d", j), Source: "shout", Version: 100 + i}, false, now)
+		}
+		due, _ := b.due(now)
+		if len(due) > sourceAtOnce {
+			t.Fatalf("%d questions to one source", len(due))
+		}
+		for _, p := range due {
+			if !p.asked.IsZero() && now.Sub(p.asked) < firstRetry {
+				t.Errorf("asked again after %v", now.Sub(p.asked))
+			}
+			p.asking, p.asked = true, now
+		}
+		for _, p := range due {
+			b.answered(p, nil, trust.Refuse(trust.Slow, "silent"), now)
+		}
+		now = now.Add(time.Second)
+	}
+	for j := range 100 {
+		b.hear(Announcement{Key: fmt.Sprintf("silent %d", j), Source: fmt.Sprint(j), Version: 1<<53 - 1}, false, now)
+		for _, p := range b.providers {
+			p.fails, p.next = max(p.fails, 1), now
+		}
+	}
+	b.hear(Announcement{Key: "honest", Source: "honest", Version: 1}, false, now)
+	if due, _ := b.due(now); due[0].key != "honest" {
+		t.Errorf("%s is ahead of who never failed", due[0].key)
+	}
+}
+
+// TestHurry: who takes long makes room when others wait, and only then; whom the
+// owner named does not.
+func TestHurry(t *testing.T) {
+	b, now := newBook(dice()), day
+	hurried := map[string]bool{}
+	for _, key := range []string{"slow", "named"} {
+		b.hear(Announcement{Key: key}, key == "named", now)
+		p := b.providers[key]
+		p.asking, p.asked, p.hurry = true, now, func() { hurried[key] = true }
+	}
+	if wake := b.hurry(now.Add(2 * crowdTime)); len(hurried) != 0 || !wake.IsZero() {
+		t.Errorf("nobody waits, and hurried are %v", hurried)
+	}
+	b.hear(Announcement{Key: "waits"}, false, now)
+	if wake := b.hurry(now.Add(crowdTime - 1)); len(hurried) != 0 || wake != now.Add(crowdTime) {
+		t.Errorf("too soon hurried are %v; more at %v", hurried, wake)
+	}
+	if b.hurry(now.Add(crowdTime)); len(hurried) != 1 || !hurried["slow"] {
+		t.Errorf("hurried are %v", hurried)
+	}
+	slow := b.providers["slow"]
+	for _, want := range []time.Duration{1, 2, 4, 8, 16, 16} { // more than askTime is askTime
+		if got := slow.turnTime(); got != want*time.Second {
+			t.Errorf("after %d failures its turn takes %v", slow.fails, got)
+		}
+		b.answered(slow, nil, trust.Refuse(trust.Slow, "silent"), now)
 	}
 }
 
@@ -91,7 +159,7 @@ func TestFlood(t *testing.T) {
 // over for the next best, and asked again later.
 func TestDropped(t *testing.T) {
 	h := newHouse(t, 1)
-	b := newBook()
+	b := newBook(dice())
 	for key, version := range map[string]uint64{"liar": 20, "honest": 19} {
 		b.hear(Announcement{Key: key, URLs: []string{"http://" + key}, Version: version}, false, day)
 		b.answered(b.providers[key], &Offer{Provider: "http://" + key, Release: h.held(t, version, key)}, nil, day)

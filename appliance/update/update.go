@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
@@ -77,9 +78,10 @@ type Updater struct {
 }
 
 const (
-	askers     = 8                // providers asked at once
+	askers     = 64               // providers asked at once; a question costs little
 	settle     = time.Second      // after the first good offer, wait for better ones
 	askTime    = 10 * time.Second // for all the addresses of one provider together
+	crowdTime  = time.Second      // the same while others wait, and twice as long after each failure
 	historyMax = 64               // attempts kept for /status
 )
 
@@ -120,7 +122,7 @@ type loop struct {
 func (u Updater) Run(ctx context.Context, heard <-chan Announcement) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	l := &loop{Updater: u, book: newBook(), answers: make(chan answer), done: make(chan outcome, 1)}
+	l := &loop{Updater: u, book: newBook(rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))), answers: make(chan answer), done: make(chan outcome, 1)}
 	for _, url := range u.Providers {
 		l.book.hear(Announcement{Key: url, URLs: []string{url}}, true, time.Now())
 	}
@@ -170,15 +172,7 @@ func (u Updater) floor() (uint64, release.Digest) {
 // step starts whatever is due and returns how long nothing more will be.
 func (l *loop) step(ctx context.Context) time.Duration {
 	now := time.Now() // paces the loop: never set back, unlike the clock that judges expiry
-	due, wake := l.book.due(now)
-	for _, p := range due {
-		if l.asking == askers {
-			break // an answer brings us back here
-		}
-		l.asking++
-		p.asking = true
-		go l.ask(ctx, p, p.urls)
-	}
+	wake := l.question(ctx, now)
 	offers, more := l.book.offers(now)
 	if !more.IsZero() && more.Before(wake) {
 		wake = more
@@ -214,11 +208,41 @@ func (l *loop) step(ctx context.Context) time.Duration {
 	return wake.Sub(now)
 }
 
+// question asks those whose turn it is and returns when to look again.
+func (l *loop) question(ctx context.Context, now time.Time) (wake time.Time) {
+	wake = now.Add(recheck)
+	if l.asking < askers { // else an answer brings us back here, and a flood costs nothing
+		var due []*provider
+		due, wake = l.book.due(now)
+		for _, p := range due {
+			if l.asking == askers {
+				break
+			}
+			l.asking++
+			asking, hurry := context.WithCancelCause(ctx)
+			p.asking, p.asked = true, now
+			p.hurry = func() {
+				hurry(trust.Refuse(trust.Slow, "no answer within %v, and others wait to be asked", p.turnTime()))
+			}
+			go func(urls []string) { // which may change while they are asked
+				defer hurry(nil)
+				l.ask(ctx, asking, p, urls)
+			}(p.urls)
+		}
+	}
+	if l.asking == askers {
+		if more := l.book.hurry(now); !more.IsZero() && more.Before(wake) {
+			wake = more
+		}
+	}
+	return wake
+}
+
 // ask gets and verifies one provider's manifest, trying its addresses in turn.
-func (l *loop) ask(ctx context.Context, p *provider, urls []string) {
+func (l *loop) ask(ctx, asking context.Context, p *provider, urls []string) {
 	a := answer{from: p, err: trust.Refuse(trust.Unreachable, "it announced no address this node can reach")}
 	slow := trust.Refuse(trust.Slow, "no answer from any of its addresses within %v", askTime)
-	asking, cancel := context.WithTimeoutCause(ctx, askTime, slow)
+	asking, cancel := context.WithTimeoutCause(asking, askTime, slow)
 	defer cancel()
 	for _, url := range urls {
 		a.url = url

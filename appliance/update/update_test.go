@@ -92,7 +92,7 @@ func TestChoose(t *testing.T) {
 }
 
 func TestBook(t *testing.T) {
-	b := newBook()
+	b := newBook(dice())
 	now := day
 	b.hear(Announcement{Key: "a", URLs: []string{"http://a"}, Version: 5}, false, now)
 	b.hear(Announcement{Key: "b", URLs: []string{"http://b"}, Version: 9}, false, now)

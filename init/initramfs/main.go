@@ -26,6 +26,10 @@ const (
 	// trialWatchdog is how long a release on trial may take until its own init
 	// takes the watchdog over.
 	trialWatchdog = 2 * time.Minute
+
+	// guardTime is more than init gives a release on trial to become healthy:
+	// an init that can end the trial does so itself, and cleanly.
+	guardTime = 5 * time.Minute
 )
 
 // step is one thing done on the way up. What fails stops the boot.
@@ -37,6 +41,7 @@ type step struct {
 var steps = []step{
 	{"mounting /dev and /proc", mountSystem},
 	{"arming the watchdog", armWatchdog},
+	{"starting the guard", startGuard},
 	{"seeding the random numbers", seedRandom},
 	{"mounting the rootfs", mountRootfs},
 	{"carrying the release over", bindRelease},
@@ -45,8 +50,16 @@ var steps = []step{
 }
 
 func main() {
-	err := bringUp()
 	console := linux.OpenConsole()
+	if linux.IsGuard() {
+		linux.Guard(guardTime, console, linux.Running{})
+	}
+	if os.Getpid() != 1 {
+		fmt.Fprintln(os.Stderr, "init: this program is the first of a node; it does nothing on a machine that runs already")
+		os.Exit(1)
+	}
+	err := bringUp()
+	console = linux.OpenConsole() // there may have been no /dev before
 	console.Line(linux.Error, "initramfs", err.Error())
 	console.Line(linux.Error, "initramfs", "restarting through the firmware in 10 seconds")
 	time.Sleep(10 * time.Second)
@@ -81,18 +94,41 @@ func mountSystem() error {
 	return nil
 }
 
+// onTrial says whether the kernel that jumped here tries this release.
+func onTrial() (bool, error) {
+	cmdline, err := os.ReadFile("/proc/cmdline")
+	return strings.Contains(string(cmdline), "phase.trial="), err
+}
+
 // armWatchdog starts the watchdog of a machine that tries a release, so that
 // a rootfs whose init hangs is reset. The driver keeps it running after the
 // file is closed, since it was not told to stop. Its absence is no error.
 func armWatchdog() error {
-	cmdline, err := os.ReadFile("/proc/cmdline")
-	if err != nil || !strings.Contains(string(cmdline), "phase.trial=") {
+	trial, err := onTrial()
+	if err != nil || !trial {
 		return err
 	}
 	if _, err := linux.OpenWatchdog(trialWatchdog); err != nil {
 		linux.OpenConsole().Line(linux.Warning, "initramfs", err.Error())
 	}
 	return nil
+}
+
+// startGuard does the same for a machine without a watchdog, as far as a process
+// can. The init of the rootfs, told by its environment, ends it when the trial
+// has ended well.
+func startGuard() error {
+	trial, err := onTrial()
+	if err != nil || !trial {
+		return err
+	}
+	env, err := linux.StartGuard()
+	if err != nil {
+		linux.OpenConsole().Line(linux.Warning, "initramfs", err.Error())
+		return nil
+	}
+	name, value, _ := strings.Cut(env, "=")
+	return os.Setenv(name, value)
 }
 
 // seedRandom gives the kernel the randomness that was carried over, and deletes
@@ -137,7 +173,8 @@ func bindRelease() error {
 }
 
 // switchRoot makes the rootfs the root of everything. /init is deleted first:
-// nothing can reach it afterwards, and it would hold its memory for ever.
+// nothing can reach it afterwards, and it would hold its memory for ever. (The
+// guard of a trial runs it, and holds it until it ends.)
 func switchRoot() error {
 	if err := os.Remove("/init"); err != nil {
 		return err

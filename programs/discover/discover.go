@@ -36,7 +36,7 @@ const (
 	// askTime is how long one node may take, so that those who accept and
 	// never answer use up no more than their own turn.
 	askTime    = 4 * time.Second
-	asksAtOnce = 64
+	asksAtOnce = 512  // a question costs little, however long it stays open
 	maxAsks    = 4096 // in one run
 	// Of these one source gets no more than its share, so that whoever
 	// announces much and answers nothing holds up only itself.

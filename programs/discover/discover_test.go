@@ -178,8 +178,20 @@ func TestUsage(t *testing.T) {
 }
 
 // Whoever announces much and answers nothing keeps nobody else from being
-// asked.
-func TestOneSenderHoldsUpOnlyItself(t *testing.T) {
+// asked, be it from one address or from many.
+func TestSilentHoldUpOnlyThemselves(t *testing.T) {
+	for name, c := range map[string]struct {
+		announcements int
+		source        func(i int) netip.Addr
+	}{
+		"one":  {maxAsks + 100, func(int) netip.Addr { return netip.MustParseAddr("192.0.2.66") }},
+		"many": {asksAtOnce - 1, func(i int) netip.Addr { return netip.AddrFrom4([4]byte{198, 51, byte(i >> 8), byte(i)}) }},
+	} {
+		t.Run(name, func(t *testing.T) { holdUp(t, c.announcements, c.source) })
+	}
+}
+
+func holdUp(t *testing.T, announcements int, source func(i int) netip.Addr) {
 	key := newKey(t)
 	rootText, err := os.ReadFile(writeRoot(t, key))
 	if err != nil {
@@ -208,14 +220,14 @@ func TestOneSenderHoldsUpOnlyItself(t *testing.T) {
 	found := make(chan nearby.Found)
 	go func() {
 		defer close(found)
-		announce := func(url, source string, version uint64) {
-			found <- nearby.Found{Instance: "phase-" + source, Channel: "stable", Arch: "x86_64", Version: version, Interface: "eth0",
-				Source: netip.MustParseAddr(source), URLs: []string{url}}
+		announce := func(url string, source netip.Addr, version uint64) {
+			found <- nearby.Found{Instance: "phase-" + source.String(), Channel: "stable", Arch: "x86_64", Version: version, Interface: "eth0",
+				Source: source, URLs: []string{url}}
 		}
-		for i := range uint64(maxAsks + 100) {
-			announce(silent.URL, "192.0.2.66", 100+i)
+		for i := range announcements {
+			announce(silent.URL, source(i), 100+uint64(i))
 		}
-		announce(honest.URL, "192.0.2.1", 42)
+		announce(honest.URL, netip.MustParseAddr("192.0.2.1"), 42)
 	}()
 	began := time.Now()
 	nodes := gather(t.Context(), root, found, func() { t.Error("one sender ended the search") })

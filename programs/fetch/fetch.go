@@ -179,18 +179,51 @@ func (c *commandLine) look(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	var urls []string
-	for _, f := range found {
-		for _, u := range f.URLs {
-			if !slices.Contains(urls, u) {
-				urls = append(urls, u)
-			}
-		}
-	}
+	urls := inTurns(found)
 	if len(urls) == 0 {
 		return nil, trust.Refuse(trust.Unreachable, "nobody on the network offers %s/%s; name a provider with --provider URL", c.Channel, c.Arch)
 	}
 	return urls, nil
+}
+
+// maxAsked is how many addresses are asked at most; more than any network has.
+const maxAsked = 2048
+
+// inTurns lists the addresses to ask: one of each sender, then a second of each,
+// and so on, so that whoever announces much comes before nobody.
+func inTurns(found []nearby.Found) (urls []string) {
+	var senders []string
+	bySender := map[string][]string{}
+	known := map[string]bool{}
+	for _, f := range found {
+		by := f.Interface + " " + f.Source.String()
+		if bySender[by] == nil {
+			senders = append(senders, by)
+		}
+		for _, u := range f.URLs {
+			if !known[by+" "+u] {
+				known[by+" "+u] = true
+				bySender[by] = append(bySender[by], u)
+			}
+		}
+	}
+	listed := map[string]bool{}
+	for turn := 0; ; turn++ {
+		more := false
+		for _, by := range senders {
+			if turn >= len(bySender[by]) {
+				continue
+			}
+			more = true
+			if u := bySender[by][turn]; !listed[u] && len(urls) < maxAsked {
+				listed[u] = true
+				urls = append(urls, u)
+			}
+		}
+		if !more {
+			return urls
+		}
+	}
 }
 
 // floor is the release that the folder holds already: nothing from the network

@@ -54,7 +54,7 @@ func Run(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writ
 	}
 	heard := make(chan update.Announcement)
 	if n.options.Mode != boot.Private { // which asks nobody it was not told of
-		found, err := nearby.Browse(ctx, nearby.BrowseOptions{Channel: n.updater.Channel, Arch: n.updater.Arch, SkipOwn: true})
+		found, err := nearby.Browse(ctx, nearby.BrowseOptions{Channel: n.updater.Channel, Arch: n.updater.Arch, SkipOwn: true, Again: heardAgain})
 		if err != nil {
 			return err
 		}
@@ -216,6 +216,10 @@ func answered(ctx context.Context, url string) error {
 		}
 	}
 }
+
+// heardAgain is how often the updater, whose book has an end, hears once more of
+// everybody who is there.
+const heardAgain = time.Minute
 
 // announcements passes on what is heard nearby.
 func announcements(ctx context.Context, found <-chan nearby.Found, heard chan<- update.Announcement) {

@@ -45,7 +45,7 @@ func (w *witnesses) tried(ctx context.Context, url string, v trust.Verified) err
 	if err != nil {
 		return nil
 	}
-	if tries >= trial.MaxTries {
+	if up, again := trial.Wait(tries, false); !again || trial.Up() < up {
 		return trust.Refuse(trust.FailedBefore, "version %d was tried on this machine %d times and did not come up, as this provider has counted", v.Manifest().Version, tries)
 	}
 	w.mu.Lock()

@@ -21,13 +21,14 @@ var deaths = map[string]struct{ artifact, console string }{
 }
 
 // tried follows a node through a release that dies: two jumps, after each of
-// which the firmware brings the stub back, and then no more. remembers says
+// which the firmware brings the stub back, and then no more for an hour, which
+// nobody here waits for. remembers says
 // that the machine knows by itself what it tried.
 func tried(t *testing.T, n *lab.Node, bad lab.Release, death string, remembers bool) {
 	t.Helper()
 	digest := bad.Digest.String()
 	from := lab.Begin
-	for _, told := range []string{"it may be tried once more", "it is not tried again"} {
+	for _, told := range []string{"it may be tried once more", `it is tried again only once this machine has been up for 1 h`} {
 		_, jump := line(t, n, from, fmt.Sprintf(`update: jumping into version %d `, badVersion))
 		line(t, n, jump, death)
 		reset, err := n.Console.WaitKind(patient(t), jump, qemu.Reset)
@@ -157,5 +158,30 @@ func TestGoodReleaseVariables(t *testing.T) {
 		jumped(t, n, on, nextVersion)
 		line(t, n, jump, `init: release `+w.next.Digest.String()+` is good`)
 		on = powerCycle(t, n)
+	}
+}
+
+// A release that comes up and dies soon after, each time, is no endless loop
+// either: the machine stays with the stub in the end. A power cut is as good a
+// death as any.
+func TestReleaseThatDoesNotLast(t *testing.T) {
+	long(t)
+	t.Parallel()
+	w, s := open(t, qemu.X86_64), segment(t)
+	p := laptop(t, s, nil, w.next)
+	n := w.start(t, s, w.stick(t, p.Setting), qemu.Config{Name: "node"})
+	on := lab.Begin
+	const jumps = 8
+	for range jumps {
+		line(t, n, on, fmt.Sprintf(`update: jumping into version %d `, nextVersion))
+		line(t, n, on, `init: release `+w.next.Digest.String()+` is good`)
+		on = powerCycle(t, n)
+	}
+	up(t, n, on, stubVersion)
+	problem(t, n, on, `release `+w.next.Digest.String()+` was started 8 times, came up, and did not last; it is tried again only once this machine has been up for 1 h`)
+	refused(t, n, on, "failed_before")
+	healthy(t, n)
+	if got := lines(n, `kexec_core: Starting new kernel`); got != jumps {
+		t.Errorf("there were %d jumps", got)
 	}
 }

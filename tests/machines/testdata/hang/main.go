@@ -1,0 +1,10 @@
+// Command hang is the first program of a release that never gets anywhere.
+package main
+
+import "time"
+
+func main() {
+	for {
+		time.Sleep(time.Hour)
+	}
+}
