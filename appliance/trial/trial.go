@@ -29,9 +29,10 @@ import (
 var waits = [...]time.Duration{0, 0, time.Hour, 24 * time.Hour}
 
 // goodTries are tries more, without a wait, for a release that came up on this
-// machine before: it is jumped into at every power-on, and somebody who plays
-// with the switch must not lose it.
-const goodTries = 6
+// machine before: it is jumped into at every power-on, and whoever pulls the
+// plug day after day must not lose it. The loop of one that comes up and dies
+// takes minutes each time, and still comes to an end.
+const goodTries = 48
 
 // Wait says how long a machine must have been up to jump into a release that was
 // tried so often and did not come up since; good says that it did once. Without

@@ -147,7 +147,7 @@ func TestDiesLater(t *testing.T) {
 	if jumps != 2+goodTries {
 		t.Errorf("%d jumps", jumps)
 	}
-	if r, err := InFolder(dir, booted("x", 0)).Open(); err != nil || r[0].Fate() != "was started 8 times, came up, and did not last" {
+	if r, err := InFolder(dir, booted("x", 0)).Open(); err != nil || r[0].Fate() != fmt.Sprintf("was started %d times, came up, and did not last", 2+goodTries) {
 		t.Errorf("%v, %v", r, err)
 	}
 	must(t, InFolder(dir, booted("x", 0)).Lasted(d))

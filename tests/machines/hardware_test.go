@@ -153,6 +153,23 @@ func permOf(t *testing.T, disk string) string {
 	return to.Name()
 }
 
+// putPerm puts a file system back into the persistent partition of a disk.
+func putPerm(t *testing.T, disk, perm string) {
+	t.Helper()
+	data, err := os.ReadFile(perm)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.OpenFile(disk, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.WriteAt(data, partition(t, f, 4).Offset()); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func run(t *testing.T, name string, args ...string) string {
 	t.Helper()
 	out, err := exec.CommandContext(patient(t), name, args...).CombinedOutput()
@@ -273,13 +290,7 @@ func fullPerm(t *testing.T, disk *os.File) {
 		t.Fatal(err)
 	}
 	run(t, "debugfs", "-w", "-R", "write "+fill+" fill", perm)
-	data, err := os.ReadFile(perm)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := disk.WriteAt(data, partition(t, disk, 4).Offset()); err != nil {
-		t.Fatal(err)
-	}
+	putPerm(t, disk.Name(), perm)
 }
 
 // Too little memory for a jump is a refusal in words before anything is

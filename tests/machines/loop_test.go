@@ -2,11 +2,16 @@ package machines
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"testing"
+	"time"
 
+	"phase/appliance/release"
+	"phase/appliance/trial"
 	"phase/qemu"
 	"phase/tests/lab"
 )
@@ -169,19 +174,38 @@ func TestReleaseThatDoesNotLast(t *testing.T) {
 	t.Parallel()
 	w, s := open(t, qemu.X86_64), segment(t)
 	p := laptop(t, s, nil, w.next)
-	n := w.start(t, s, w.stick(t, p.Setting), qemu.Config{Name: "node"})
+	const most, jumps = 50, 3
+	stick := w.stick(t, p.Setting)
+	journal(t, stick.Disk, w.next.Digest, most-jumps)
+	n := w.start(t, s, stick, qemu.Config{Name: "node"})
 	on := lab.Begin
-	const jumps = 8
 	for range jumps {
 		line(t, n, on, fmt.Sprintf(`update: jumping into version %d `, nextVersion))
 		line(t, n, on, `init: release `+w.next.Digest.String()+` is good`)
 		on = powerCycle(t, n)
 	}
 	up(t, n, on, stubVersion)
-	problem(t, n, on, `release `+w.next.Digest.String()+` was started 8 times, came up, and did not last; it is tried again only once this machine has been up for 1 h`)
+	problem(t, n, on, `release `+w.next.Digest.String()+` was started 50 times, came up, and did not last; it is tried again only once this machine has been up for 1 h`)
 	refused(t, n, on, "failed_before")
 	healthy(t, n)
 	if got := lines(n, `kexec_core: Starting new kernel`); got != jumps {
 		t.Errorf("there were %d jumps", got)
 	}
+}
+
+// journal gives a stick that was never started the journal of a machine where a
+// release came up and did not last so often.
+func journal(t *testing.T, stick string, d release.Digest, tries int) {
+	t.Helper()
+	dir := t.TempDir()
+	for i := range tries {
+		j := trial.InFolder(dir, trial.Boot{ID: strconv.Itoa(i), Up: func() time.Duration { return 0 }})
+		if err := errors.Join(j.Begin(d), j.Good(d)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	perm := permOf(t, stick)
+	run(t, "debugfs", "-w", "-R", "mkdir phase", perm)
+	run(t, "debugfs", "-w", "-R", "write "+filepath.Join(dir, trial.File)+" phase/"+trial.File, perm)
+	putPerm(t, stick, perm)
 }
