@@ -22,6 +22,9 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == workerArgs[1] {
 		os.Exit(Worker(context.Background()))
 	}
+	if len(os.Args) > 1 && os.Args[1] == wordBusy {
+		busy()
+	}
 	os.Exit(m.Run())
 }
 
