@@ -178,11 +178,17 @@ func TestScreenShowsTheConsole(t *testing.T) {
 		t.Fatal(got)
 	}
 	wait(t, m, Event{Index: -1}, "^test: seen on the screen")
-	do(t, m, "echo the serial console is served before the screen")
-	text, err := m.ScreenText(t.Context())
-	check(t, err)
-	if !strings.Contains(text, "test: seen on the screen\n") {
-		t.Errorf("the screen says:\n%s\nthe serial console says:\n%s", text, m.Console)
+	// The serial console is served before the screen.
+	for end := time.Now().Add(time.Minute); ; {
+		text, err := m.ScreenText(t.Context())
+		check(t, err)
+		if strings.Contains(text, "test: seen on the screen\n") {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("the screen says:\n%s\nthe serial console says:\n%s", text, m.Console)
+		}
+		do(t, m, "echo waiting")
 	}
 	img, err := m.Screen(t.Context())
 	check(t, err)
