@@ -89,7 +89,8 @@ func TestJobs(t *testing.T) {
 				answers[j.name] = j.on(t, n, id)
 				healthy(t, n)
 			}
-			if now := status(t, n); len(now.Problems) > 0 || now.Peer != id.Peer {
+			untroubled(t, n)
+			if now := status(t, n); now.Peer != id.Peer {
 				t.Errorf("after its jobs the node says %+v", now)
 			}
 			if restarts := lines(n, `plasmd .*starting again`); restarts > 0 {
