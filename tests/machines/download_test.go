@@ -55,7 +55,7 @@ func TestProviderMachineDies(t *testing.T) {
 func TestDownloadResumes(t *testing.T) {
 	t.Parallel()
 	w, s := open(t, qemu.X86_64), segment(t)
-	toll := newToll(12 << 20)
+	toll := newToll(20 << 20) // well into the kernel, which comes last: more of it than a connection holds
 	p := laptop(t, s, toll, w.next)
 	n := w.start(t, s, w.stick(t, p.Setting), qemu.Config{Name: "node"})
 	toll.wait(t)
