@@ -23,7 +23,7 @@ func disk(t testing.TB) string {
 
 func kind(t testing.TB, m *Machine, after Event, k Kind) Event {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	e, err := m.Console.WaitKind(ctx, after, k)
 	if err != nil {

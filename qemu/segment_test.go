@@ -135,7 +135,7 @@ func TestPartitionDelayDropAndCapture(t *testing.T) {
 	check(t, try(10*time.Second))
 	check(t, stop())
 	n, size := frames(t, pcap.Bytes()), pcap.Len()
-	if n < 8 {
+	if n < 5 { // two to connect, one to have connected, a question and its answer
 		t.Errorf("%d frames captured for one HTTP request", n)
 	}
 
