@@ -65,6 +65,7 @@ func TestDownloadResumes(t *testing.T) {
 	if st := status(t, n); st.Update.Last == nil || st.Update.Last.Result != "failed" {
 		t.Errorf("/status says of the download: %+v", st.Update.Last)
 	}
+	up(t, n, lab.Begin, stubVersion) // until it has checked what it runs, it does not call itself healthy
 	healthy(t, n)
 	s.Heal()
 	jumped(t, n, gone, nextVersion)
