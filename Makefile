@@ -10,6 +10,9 @@ export CGO_ENABLED := 0
 export GOFLAGS     := -buildvcs=false -trimpath
 
 .DEFAULT_GOAL := help
+# What stands before a target comes before it, with make -j too; the go command
+# divides the work among the processors by itself.
+.NOTPARALLEL:
 .PHONY: help deps check test test-all test-fresh unit images-both demo demo-cross bench bench-boot bench-memory clean
 
 help: ## Show this list
@@ -44,21 +47,21 @@ check: ## Format, vet, staticcheck, tidy, import table, both architectures, clea
 	go test -count=1 ./tests/house
 	GOARCH=amd64 go build -o /dev/null ./programs/phase
 	GOARCH=arm64 go build -o /dev/null ./programs/phase
-	@dirty=$$(git status --porcelain); [ -z "$$dirty" ] || { echo "the tree is not clean:"; echo "$$dirty"; exit 1; }
+	@dirty=$$(git status --porcelain) || exit 1; [ -z "$$dirty" ] || { echo "the tree is not clean:"; echo "$$dirty"; exit 1; }
 
 # PHASE_REQUIRE turns "cannot run here" from a skip into a failure.
 test test-all test-fresh unit bench bench-boot bench-memory demo demo-cross: export PHASE_REQUIRE := 1
 UNITS = $$(go list ./... | grep -v '^phase/tests/machines$$')
 
 unit: deps ## The tests beside the code alone
-	go test $(UNITS)
+	go test -timeout 30m $(UNITS)
 
 ifdef T
 test: deps ## Everything in under 25 minutes; T=REGEXP runs just the tests so named, on the images as they are
 	PHASE_TIER=all go test -count=1 -timeout 60m -v -run '$(T)' ./...
 else
 test: deps images-both
-	go test $(UNITS)
+	go test -timeout 30m $(UNITS)
 	@$(MAKE) --no-print-directory test-php
 	PHASE_TIER=test go test -count=1 -timeout 40m -v ./tests/machines
 endif

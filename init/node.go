@@ -76,7 +76,8 @@ const maxProblems = 100 // in boot.json; a machine that has more has said enough
 // for /status.
 func (n *node) problem(format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
-	n.console.Line(linux.Warning, "init", "problem: "+text)
+	// Last: whoever reads the line finds it in /status.
+	defer n.console.Line(linux.Warning, "init", "problem: "+text)
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if len(n.boot.Problems) < maxProblems {

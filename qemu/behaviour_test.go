@@ -23,7 +23,7 @@ func disk(t testing.TB) string {
 
 func kind(t testing.TB, m *Machine, after Event, k Kind) Event {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	e, err := m.Console.WaitKind(ctx, after, k)
 	if err != nil {
@@ -178,11 +178,17 @@ func TestScreenShowsTheConsole(t *testing.T) {
 		t.Fatal(got)
 	}
 	wait(t, m, Event{Index: -1}, "^test: seen on the screen")
-	do(t, m, "echo the serial console is served before the screen")
-	text, err := m.ScreenText(t.Context())
-	check(t, err)
-	if !strings.Contains(text, "test: seen on the screen\n") {
-		t.Errorf("the screen says:\n%s\nthe serial console says:\n%s", text, m.Console)
+	// The serial console is served before the screen.
+	for end := time.Now().Add(time.Minute); ; {
+		text, err := m.ScreenText(t.Context())
+		check(t, err)
+		if strings.Contains(text, "test: seen on the screen\n") {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("the screen says:\n%s\nthe serial console says:\n%s", text, m.Console)
+		}
+		do(t, m, "echo waiting")
 	}
 	img, err := m.Screen(t.Context())
 	check(t, err)

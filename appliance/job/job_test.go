@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -22,6 +23,10 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == workerArgs[1] {
 		os.Exit(Worker(context.Background()))
 	}
+	if len(os.Args) > 1 && os.Args[1] == wordBusy {
+		busy()
+	}
+	syscall.Umask(0o022) // another user runs what is built here, and reads it
 	os.Exit(m.Run())
 }
 

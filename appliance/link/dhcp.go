@@ -47,7 +47,8 @@ func (c *dhcpClient) run(ctx context.Context) error {
 		}
 		for err == nil {
 			c.last = l.address.Addr()
-			c.granted(&l)
+			told := l // whoever is told keeps it, and reads it while l is renewed
+			c.granted(&told)
 			var next lease
 			if next, err = c.renew(ctx, l); err == nil && next.address != l.address {
 				c.granted(nil)

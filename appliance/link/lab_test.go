@@ -90,7 +90,7 @@ type dhcpServer struct {
 	mu       sync.Mutex
 	silent   bool
 	requests []*dhcpv4.DHCPv4
-	heard    chan dhcpv4.MessageType
+	heard    chan *dhcpv4.DHCPv4
 	config   []dhcpv4.Modifier
 }
 
@@ -101,7 +101,7 @@ func startDHCP(t *testing.T, s *netlab.Segment, config ...dhcpv4.Modifier) *dhcp
 	if err := netlink.AddrReplace(s.Bridge, &netlink.Addr{IPNet: ipNet(serverAddr)}); err != nil {
 		t.Fatal(err)
 	}
-	d := &dhcpServer{heard: make(chan dhcpv4.MessageType, 100), config: config}
+	d := &dhcpServer{heard: make(chan *dhcpv4.DHCPv4, 100), config: config}
 	server, err := server4.NewServer(s.Bridge.Attrs().Name, &net.UDPAddr{Port: dhcpServerPort}, d.serve)
 	if err != nil {
 		t.Fatal(err)
@@ -137,7 +137,7 @@ func (d *dhcpServer) serve(conn net.PacketConn, _ net.Addr, m *dhcpv4.DHCPv4) {
 	}
 	conn.WriteTo(answer.ToBytes(), &net.UDPAddr{IP: net.IPv4bcast, Port: dhcpClientPort})
 	select {
-	case d.heard <- m.MessageType():
+	case d.heard <- m:
 	default:
 	}
 }
@@ -213,7 +213,7 @@ func awaitBridgeLinkLocal(t *testing.T, s *netlab.Segment) {
 	}
 }
 
-// resolvPath is a path for a node's resolv.conf and a way to wait for it.
+// resolvPath is a path for a node's resolv.conf.
 func resolvPath(t *testing.T) string { return filepath.Join(t.TempDir(), "resolv.conf") }
 
 func nameservers(t *testing.T, path string) (list []string) {
@@ -228,4 +228,18 @@ func nameservers(t *testing.T, path string) (list []string) {
 		}
 	}
 	return list
+}
+
+// awaitNameservers waits until a node's resolv.conf names these: those of a
+// router come by another road than the addresses it is seen by.
+func awaitNameservers(t *testing.T, path string, want []string) {
+	t.Helper()
+	got := nameservers(t, path)
+	for end := time.Now().Add(time.Minute); !slices.Equal(got, want); got = nameservers(t, path) {
+		if time.Now().After(end) {
+			t.Errorf("name servers %v, want %v", got, want)
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
 }

@@ -84,14 +84,17 @@ func TestServerThatComesLateAndGoes(t *testing.T) {
 	if got := nameservers(t, resolv); !slices.Equal(got, []string{"9.9.9.9", "10.7.0.1"}) {
 		t.Errorf("name servers %v", got)
 	}
-	for range 4 { // discover, request, and the lease renewed twice
-		<-server.heard
+	for renewed := 0; renewed < 2; { // whatever had to be asked twice before
+		select {
+		case m := <-server.heard:
+			if m.MessageType() == dhcpv4.MessageTypeRequest && m.ClientIPAddr.Equal(net.IPv4(10, 7, 0, 20)) {
+				renewed++
+			}
+		case <-time.After(time.Minute):
+			t.Fatal("the lease is not renewed")
+		}
 	}
 	server.mu.Lock()
-	last := server.requests[len(server.requests)-1]
-	if last.MessageType() != dhcpv4.MessageTypeRequest || !last.ClientIPAddr.Equal(net.IPv4(10, 7, 0, 20)) {
-		t.Errorf("no renewal but %s", last.Summary())
-	}
 	for _, m := range server.requests {
 		if m.HostName() != "phase-1a2b3c4d" || string(m.Options.Get(dhcpv4.OptionClientIdentifier)) != "\x00phase-1a2b3c4d" {
 			t.Errorf("a message without the node's name: %s", m.Summary())
@@ -200,9 +203,7 @@ func TestOnLinkOnly(t *testing.T) {
 			if got := defaultRoutes(t, n); got != routes {
 				t.Errorf("%d default routes, want %d", got, routes)
 			}
-			if got := nameservers(t, resolv); !slices.Equal(got, servers) {
-				t.Errorf("name servers %v, want %v", got, servers)
-			}
+			awaitNameservers(t, resolv, servers)
 		})
 	}
 }

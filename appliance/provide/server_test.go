@@ -3,10 +3,12 @@ package provide
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -74,10 +76,9 @@ func TestSlowHeadersShutNobodyOut(t *testing.T) {
 func TestSlowHeaderEnds(t *testing.T) {
 	addr, _ := listening(t, http.NotFoundHandler(), time.Second, func(s *http.Server) { s.ReadHeaderTimeout = 50 * time.Millisecond })
 	c := dial(t, addr)
-	if _, err := io.WriteString(c, "GET / HTTP/1.1\r\n"); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := io.ReadAll(c); err != nil {
+	_, _ = io.WriteString(c, "GET / HTTP/1.1\r\n") // it may be closed already
+	// Closed it is, with a word of the kernel's about what came too late or not.
+	if _, err := io.ReadAll(c); errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("the connection was not closed: %v", err)
 	}
 }

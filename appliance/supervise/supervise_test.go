@@ -1,6 +1,7 @@
 package supervise
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -164,9 +165,11 @@ func TestInAGroup(t *testing.T) {
 	if root == nil || os.Getuid() != 0 {
 		t.Skip("needs root, and cgroup v2 to be mounted")
 	}
-	name := fmt.Sprintf("test-%d", os.Getpid())
-	group := filepath.Join(string(root[1]), name)
-	if err := os.Mkdir(group, 0o755); err != nil {
+	group, err := os.MkdirTemp(string(root[1]), "test-")
+	if errors.Is(err, syscall.EROFS) || errors.Is(err, syscall.EACCES) {
+		t.Skipf("no control group can be made here: %v", err)
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
 	set, h := newSet(t)
@@ -177,7 +180,7 @@ func TestInAGroup(t *testing.T) {
 	}
 	h.wait(t, "up as worker")
 	in, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", set.Status()[0].PID))
-	if err != nil || !strings.Contains(string(in), "0::/"+name+"\n") {
+	if err != nil || !strings.Contains(string(in), "/"+filepath.Base(group)+"\n") {
 		t.Errorf("it is in %q, %v", in, err)
 	}
 	set.Stop()

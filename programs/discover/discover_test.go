@@ -131,7 +131,7 @@ func TestListsVerifiedNewestFirst(t *testing.T) {
 	serveNode(t, "phase-0bad0004", 3000, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-silent }))
 
 	var stdout, stderr bytes.Buffer
-	if err := Run(t.Context(), []string{"--root", root, "--json", "--timeout", "2s"}, nil, &stdout, &stderr); err != nil {
+	if err := Run(t.Context(), []string{"--root", root, "--json", "--timeout", "5s"}, nil, &stdout, &stderr); err != nil {
 		t.Fatalf("%v\n%s", err, stderr.String())
 	}
 	var nodes []Node

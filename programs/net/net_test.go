@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"phase/appliance/boot"
 	"phase/appliance/link"
 	"phase/appliance/link/netlab"
@@ -28,12 +30,20 @@ func netRole(ctx context.Context, args []byte, say func(any)) error {
 	if err := json.Unmarshal(args, &dir); err != nil {
 		return err
 	}
-	changed, err := link.Watch(ctx)
+	// A change of the network is news before the file tells it; that the file
+	// has taken its place is news after.
+	events, err := unix.InotifyInit1(unix.IN_CLOEXEC)
 	if err != nil {
 		return err
 	}
+	if _, err := unix.InotifyAddWatch(events, dir, unix.IN_MOVED_TO); err != nil {
+		return err
+	}
 	go func() {
-		for range changed {
+		for buf := make([]byte, 4096); ; {
+			if _, err := unix.Read(events, buf); err != nil && err != unix.EINTR {
+				return
+			}
 			var n state.Net
 			if err := state.Read(dir, state.NetFile, &n); err == nil {
 				say(n)

@@ -165,7 +165,9 @@ func TestCompletion(t *testing.T) {
 	} {
 		list := strings.Fields(words)
 		script := text + fmt.Sprintf("\nCOMP_WORDS=(%s); COMP_CWORD=%d; _plasmd; echo \"${COMPREPLY[*]}\"", words, len(list)-1)
-		out, err := exec.Command(bash, "-c", script).CombinedOutput()
+		shell := exec.Command(bash, "-c", script)
+		shell.Env = append(os.Environ(), "LC_ALL=C") // it warns of a locale that is not installed
+		out, err := shell.CombinedOutput()
 		if err != nil || string(out) != want+"\n" {
 			t.Errorf("%s: %q, %v; want %q", words, out, err, want)
 		}

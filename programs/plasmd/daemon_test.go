@@ -131,12 +131,21 @@ func TestKilledInTheMiddle(t *testing.T) {
 				}
 			})
 		}
-		<-enough
+		gone := make(chan struct{})
+		go func() {
+			clients.Wait()
+			close(gone)
+		}()
+		select {
+		case <-enough:
+		case <-gone:
+			t.Fatal("no client is left, and the daemon was not killed")
+		}
 		if err := p.cmd.Process.Kill(); err != nil {
 			t.Fatal(err)
 		}
 		<-p.ended
-		clients.Wait()
+		<-gone
 	}
 	p := daemon(t, dir)
 	defer p.stop(t)

@@ -186,13 +186,16 @@ func (n *node) fetch(ctx context.Context, stateDir string, v trust.Verified, pro
 func (c commandLine) off(ctx context.Context, why error) error {
 	u := state.Update{State: "off", History: []state.Attempt{}}
 	if why != nil {
-		slog.Error(fmt.Sprintf("no updates: %v", why))
 		u.Last = &state.Attempt{At: time.Now(), Result: "failed", Code: string(trust.CodeOf(why)), Reason: why.Error()}
-	} else {
-		slog.Info("updates are off (phase.update=off)")
 	}
+	// Shown before it is said: whoever reads the line finds it in /status.
 	if err := state.Write(c.State, state.UpdateFile, u); err != nil {
 		return err
+	}
+	if why != nil {
+		slog.Error(fmt.Sprintf("no updates: %v", why))
+	} else {
+		slog.Info("updates are off (phase.update=off)")
 	}
 	<-ctx.Done()
 	return nil

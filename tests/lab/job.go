@@ -83,7 +83,7 @@ func (n *Node) Receipt(ctx context.Context, token, runID string) (json.RawMessag
 // authorized asks as the holder of token, and returns the body of a 200 answer.
 func (n *Node) authorized(token string, req *http.Request) ([]byte, error) {
 	req.Header.Set("Authorization", "Bearer "+token)
-	resp, err := n.HTTPClient().Do(req)
+	resp, err := n.client().Do(req)
 	if err != nil {
 		return nil, err
 	}

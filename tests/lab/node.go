@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -154,7 +155,7 @@ func (n *Node) Get(ctx context.Context, path string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	resp, err := n.HTTPClient().Do(req)
+	resp, err := n.client().Do(req)
 	if err != nil {
 		return nil, err
 	}
@@ -167,4 +168,26 @@ func (n *Node) Get(ctx context.Context, path string) ([]byte, error) {
 		return nil, fmt.Errorf("GET %s: %s", path, resp.Status)
 	}
 	return data, nil
+}
+
+func (n *Node) client() *http.Client { return patient(n.Config().NICs[0].Segment) }
+
+// patient reaches a node as soon as it can be reached, which may be some time
+// after its console says that it serves: only then its network comes up. A stack
+// that hears nothing from an address for three seconds says that there is no
+// way to it.
+func patient(s *qemu.Segment) *http.Client {
+	dial := s.Dial
+	return &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+		for {
+			c, err := dial(ctx, network, addr)
+			if err == nil || ctx.Err() != nil {
+				return c, err
+			}
+			select {
+			case <-ctx.Done():
+			case <-time.After(100 * time.Millisecond):
+			}
+		}
+	}}}
 }

@@ -55,7 +55,7 @@ func TestProviderMachineDies(t *testing.T) {
 func TestDownloadResumes(t *testing.T) {
 	t.Parallel()
 	w, s := open(t, qemu.X86_64), segment(t)
-	toll := newToll(12 << 20)
+	toll := newToll(20 << 20) // well into the kernel, which comes last: more of it than a connection holds
 	p := laptop(t, s, toll, w.next)
 	n := w.start(t, s, w.stick(t, p.Setting), qemu.Config{Name: "node"})
 	toll.wait(t)
@@ -65,6 +65,7 @@ func TestDownloadResumes(t *testing.T) {
 	if st := status(t, n); st.Update.Last == nil || st.Update.Last.Result != "failed" {
 		t.Errorf("/status says of the download: %+v", st.Update.Last)
 	}
+	up(t, n, lab.Begin, stubVersion) // until it has checked what it runs, it does not call itself healthy
 	healthy(t, n)
 	s.Heal()
 	jumped(t, n, gone, nextVersion)

@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"sync"
 	"testing"
+	"time"
 
 	"phase/qemu"
 	"phase/tests/lab"
@@ -148,6 +149,26 @@ func healthy(t *testing.T, n *lab.Node) {
 	t.Helper()
 	if st := status(t, n); st.Health.Status != "healthy" {
 		t.Errorf("%s: %s is %q", n.Name(), "/health", st.Health.Status)
+	}
+}
+
+// untroubled expects a node to have no problem, or none any more: that its
+// network is not up yet, it says itself of the moment before it is.
+func untroubled(t *testing.T, n *lab.Node) {
+	t.Helper()
+	again := time.NewTicker(time.Second)
+	defer again.Stop()
+	for ctx := patient(t); ; {
+		st := status(t, n)
+		if len(st.Problems) == 0 {
+			return
+		}
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			t.Errorf("%s goes on to have problems: %q", n.Name(), st.Problems)
+			return
+		}
 	}
 }
 

@@ -5,13 +5,16 @@ package machines
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
 
+	"phase/appliance/linux"
 	"phase/qemu"
 	"phase/tests/lab"
 )
@@ -56,7 +59,20 @@ var (
 	worlds   = map[string]*world{}
 )
 
+// room is the memory that a test's machines may need together: up to three of
+// half a GiB, and their emulators.
+const room = 2 << 30
+
 func TestMain(m *testing.M) {
+	flag.Parse()
+	// As many tests beside each other as there are processors, and memory for.
+	if memory, err := linux.ReadMemory(); err == nil {
+		parallel := flag.Lookup("test.parallel").Value
+		most := max(1, memory.Available/room)
+		if n, err := strconv.ParseInt(parallel.String(), 10, 64); err == nil && n > most {
+			_ = parallel.Set(strconv.FormatInt(most, 10)) // a number is one
+		}
+	}
 	code := m.Run()
 	for _, w := range worlds {
 		if w.Lab != nil {

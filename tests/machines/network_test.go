@@ -25,10 +25,7 @@ func TestNoCarrier(t *testing.T) {
 	t.Parallel()
 	w, s := open(t, qemu.X86_64), segment(t)
 	p := laptop(t, s, nil, w.next)
-	n := w.start(t, s, w.stick(t, p.Setting), qemu.Config{Name: "node"})
-	if err := n.SetCarrier(patient(t), 0, false); err != nil {
-		t.Fatal(err)
-	}
+	n := w.start(t, s, w.stick(t, p.Setting), qemu.Config{Name: "node", NICs: []qemu.NIC{{Segment: s, Unplugged: true}}})
 	up(t, n, lab.Begin, stubVersion)
 	line(t, n, lab.Begin, `init: plasmd answers`)
 	_, dark := line(t, n, lab.Begin, `net: .*problem: no cable is plugged in`)
@@ -37,9 +34,7 @@ func TestNoCarrier(t *testing.T) {
 		t.Fatal(err)
 	}
 	jumped(t, n, dark, nextVersion)
-	if st := status(t, n); len(st.Problems) > 0 {
-		t.Errorf("with its cable back the node has problems: %q", st.Problems)
-	}
+	untroubled(t, n)
 }
 
 // A segment with nobody on it: no server, no provider, no router.
@@ -49,13 +44,12 @@ func TestNobodyThere(t *testing.T) {
 	n := w.start(t, s, w.stub, qemu.Config{Name: "node"})
 	id := up(t, n, lab.Begin, stubVersion)
 	line(t, n, lab.Begin, `net: nobody gives addresses here: has a link-local one`)
+	line(t, n, lab.Begin, `update: looking for`)
 	st := status(t, n)
 	if st.Release.Version != stubVersion || st.Peer != id.Peer || st.Health.Status != "healthy" || st.Update.State != "looking" {
 		t.Errorf("alone on a segment the node says %+v", st)
 	}
-	if len(st.Problems) > 0 {
-		t.Errorf("to be alone is no problem: %q", st.Problems)
-	}
+	untroubled(t, n) // to be alone is no problem
 	serves(t, n, w.stub)
 }
 

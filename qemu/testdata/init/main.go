@@ -40,6 +40,9 @@ func main() {
 		go http.Serve(l, handler())
 	}
 	buttons(say)
+	// From here on the kernel says what is notable and no more: it writes on the
+	// same console, and into the middle of a line of ours.
+	unix.Klogctl(unix.SYSLOG_ACTION_CONSOLE_LEVEL, make([]byte, 6))
 	say("ready")
 	in := bufio.NewScanner(os.Stdin)
 	for in.Scan() {
