@@ -163,7 +163,8 @@ func (c *Client) Logs(ctx context.Context, lines int) (l Lines, err error) {
 }
 
 // Execute sends an offer and returns what came of it. Output goes to the
-// offer's Stdout and Stderr, or into Done where they are nil. Nothing of the
+// offer's Stdout and Stderr, or into Done where they are nil; its Input is sent
+// until the module has ended. Nothing of the
 // answer is verified: that is for who knows which node was asked (Done.Verify).
 func (c *Client) Execute(ctx context.Context, o job.Offer) (job.Done, error) {
 	var done job.Done
@@ -173,6 +174,9 @@ func (c *Client) Execute(ctx context.Context, o job.Offer) (job.Done, error) {
 	}
 	if o.Stderr == nil {
 		o.Stderr = &stderr
+	}
+	if o.Input != nil {
+		defer o.Input.Sum() // nothing more of it is read
 	}
 	body, kind := formOf(o)
 	defer body.Close()
@@ -193,6 +197,10 @@ func (c *Client) Execute(ctx context.Context, o job.Offer) (job.Done, error) {
 			_, err = o.Stdout.Write(e.Data)
 		case "stderr":
 			_, err = o.Stderr.Write(e.Data)
+		case "ended":
+			if o.Input != nil {
+				done.Input = o.Input.Sum()
+			}
 		case "error":
 			if e.Problem == nil {
 				return done, errors.New("reading the daemon's answer: an error that says nothing")
@@ -219,6 +227,10 @@ func (c *Client) Execute(ctx context.Context, o job.Offer) (job.Done, error) {
 // formOf is an offer as a request's body, written while it is read.
 func formOf(o job.Offer) (body io.ReadCloser, kind string) {
 	reader, writer := io.Pipe()
+	stdin := io.Reader(o.Input)
+	if o.Input == nil {
+		stdin = bytes.NewReader(o.Stdin)
+	}
 	w := multipart.NewWriter(writer)
 	go func() {
 		err := func() error {
@@ -227,7 +239,7 @@ func formOf(o job.Offer) (body io.ReadCloser, kind string) {
 				from io.Reader
 			}{
 				{"job", bytes.NewReader(o.Spec.File())}, {"offer_nonce", bytes.NewReader([]byte(o.Nonce))},
-				{"module", bytes.NewReader(o.Module)}, {"stdin", bytes.NewReader(o.Stdin)},
+				{"module", bytes.NewReader(o.Module)}, {"stdin", stdin},
 			} {
 				to, err := w.CreateFormFile(part.name, part.name)
 				if err == nil {
