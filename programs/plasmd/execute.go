@@ -120,6 +120,13 @@ func (c *executeCmd) execute(ctx context.Context, o job.Offer) (job.Done, receip
 	if err != nil {
 		return job.Done{}, receipt.Pin{}, err
 	}
-	done, err := job.NewRunner(id).Execute(ctx, o)
+	pool, leave, err := poolHere()
+	if err != nil {
+		return job.Done{}, receipt.Pin{}, err
+	}
+	defer leave()
+	runner := job.NewRunner(id)
+	runner.Pool = pool
+	done, err := runner.Execute(ctx, o)
 	return done, receipt.Pin{PeerID: id.PeerID(), Key: id.Public()}, err
 }
