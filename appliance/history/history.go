@@ -169,6 +169,9 @@ func (h *History) open(path string, options *bbolt.Options) (err error) {
 	if h.db, err = bbolt.Open(path, 0o600, options); err != nil {
 		return err
 	}
+	if err = check(h.db, file); err != nil {
+		return err
+	}
 	return h.db.Update(func(tx *bbolt.Tx) error {
 		for _, name := range buckets {
 			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
