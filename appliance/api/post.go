@@ -37,6 +37,7 @@ func (c Config) post(w http.ResponseWriter, r *http.Request) {
 		refuse(w, err)
 		return
 	}
+	w.Header().Del("Connection")
 	// A job may take longer than any limit the server sets for a request, and
 	// so may the input that a person types.
 	body.over = true
