@@ -41,7 +41,7 @@ func NewClient(path string) *Client {
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) {
 			err = fmt.Errorf("%s: %w", path, ErrNoDaemon)
 		}
-		return conn, err
+		return told(ctx, conn), err
 	}
 	// A job cannot be sent twice, so it is not sent over a connection that the
 	// daemon may be about to close. A new one costs next to nothing here.
@@ -52,7 +52,10 @@ func NewClient(path string) *Client {
 // for the holder of its owner's token. A node prints both on its console.
 func NewNodeClient(base, token string) *Client {
 	return &Client{base: strings.TrimSuffix(base, "/"), token: token, http: &http.Client{
-		Transport: &http.Transport{DialContext: (&net.Dialer{Timeout: nodeTime}).DialContext, DisableKeepAlives: true},
+		Transport: &http.Transport{DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			conn, err := (&net.Dialer{Timeout: nodeTime}).DialContext(ctx, network, address)
+			return told(ctx, conn), err
+		}, DisableKeepAlives: true},
 		// A node sends nobody elsewhere, least of all with a token.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
@@ -180,6 +183,7 @@ func (c *Client) Execute(ctx context.Context, o job.Offer) (job.Done, error) {
 	}
 	body, kind := formOf(o)
 	defer body.Close()
+	ctx = context.WithValue(ctx, endKey{}, func() { body.Close() })
 	resp, err := c.ask(ctx, http.MethodPost, "/v1/jobs", kind, streamType, body)
 	if err != nil {
 		return done, err
