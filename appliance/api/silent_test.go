@@ -23,6 +23,7 @@ func TestRefusedWhileTheBodyIsStillToCome(t *testing.T) {
 	} {
 		body, never := io.Pipe()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		context.AfterFunc(ctx, func() { never.Close() }) // else the client waits on
 		r, err := http.NewRequestWithContext(ctx, http.MethodPost, s.URL+c.path, body)
 		if err != nil {
 			t.Fatal(err)
@@ -37,7 +38,6 @@ func TestRefusedWhileTheBodyIsStillToCome(t *testing.T) {
 			}
 			resp.Body.Close()
 		}
-		never.Close()
 		cancel()
 	}
 }
