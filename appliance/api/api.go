@@ -50,6 +50,7 @@ func Handler(c Config, token string) (http.Handler, error) {
 	}
 	want, next := sha256.Sum256([]byte(token)), c.mux()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		atOnce(w, r)
 		scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 		got := sha256.Sum256([]byte(token))
 		if !strings.EqualFold(scheme, "Bearer") || subtle.ConstantTimeCompare(got[:], want[:]) != 1 {
@@ -66,6 +67,7 @@ func Handler(c Config, token string) (http.Handler, error) {
 func Socket(c Config) http.Handler {
 	next := c.mux()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		atOnce(w, r)
 		uid, ok := r.Context().Value(peerKey{}).(uint32)
 		if !ok {
 			problem.WriteCode(w, http.StatusUnauthorized, notAuthorized, "the kernel does not say who asks")
@@ -73,6 +75,16 @@ func Socket(c Config) http.Handler {
 		}
 		next.ServeHTTP(w, as(r, fmt.Sprintf("uid %d", uid)))
 	})
+}
+
+// atOnce has an answer sent when it is there, before the body has been read.
+// Else the server holds it back until more of the body has come, for which both
+// sides may wait for ever; it does not do so where the connection is closed
+// then. Who has read the body takes the header back.
+func atOnce(w http.ResponseWriter, r *http.Request) {
+	if r.ContentLength != 0 {
+		w.Header().Set("Connection", "close")
+	}
 }
 
 type requesterKey struct{}

@@ -41,7 +41,7 @@ func NewClient(path string) *Client {
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) {
 			err = fmt.Errorf("%s: %w", path, ErrNoDaemon)
 		}
-		return conn, err
+		return told(ctx, conn), err
 	}
 	// A job cannot be sent twice, so it is not sent over a connection that the
 	// daemon may be about to close. A new one costs next to nothing here.
@@ -52,7 +52,10 @@ func NewClient(path string) *Client {
 // for the holder of its owner's token. A node prints both on its console.
 func NewNodeClient(base, token string) *Client {
 	return &Client{base: strings.TrimSuffix(base, "/"), token: token, http: &http.Client{
-		Transport: &http.Transport{DialContext: (&net.Dialer{Timeout: nodeTime}).DialContext, DisableKeepAlives: true},
+		Transport: &http.Transport{DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			conn, err := (&net.Dialer{Timeout: nodeTime}).DialContext(ctx, network, address)
+			return told(ctx, conn), err
+		}, DisableKeepAlives: true},
 		// A node sends nobody elsewhere, least of all with a token.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
@@ -164,7 +167,8 @@ func (c *Client) Logs(ctx context.Context, lines int) (l Lines, err error) {
 
 // Execute sends an offer and returns what came of it. Output goes to the
 // offer's Stdout and Stderr, or into Done where they are nil, and is never more
-// than the job may write. Nothing of the answer is verified: that is for who knows which node was asked (Done.Verify).
+// than the job may write; its Input is sent until the module has ended. Nothing
+// of the answer is verified: that is for who knows which node was asked (Done.Verify).
 func (c *Client) Execute(ctx context.Context, o job.Offer) (job.Done, error) {
 	var done job.Done
 	var stdout, stderr bytes.Buffer
@@ -174,8 +178,12 @@ func (c *Client) Execute(ctx context.Context, o job.Offer) (job.Done, error) {
 	if o.Stderr == nil {
 		o.Stderr = &stderr
 	}
+	if o.Input != nil {
+		defer o.Input.Sum() // nothing more of it is read
+	}
 	body, kind := formOf(o)
 	defer body.Close()
+	ctx = context.WithValue(ctx, endKey{}, func() { body.Close() })
 	resp, err := c.ask(ctx, http.MethodPost, "/v1/jobs", kind, streamType, body)
 	if err != nil {
 		return done, err
@@ -197,6 +205,10 @@ func (c *Client) Execute(ctx context.Context, o job.Offer) (job.Done, error) {
 			_, err = o.Stdout.Write(e.Data)
 		case "stderr":
 			_, err = o.Stderr.Write(e.Data)
+		case "ended":
+			if o.Input != nil {
+				done.Input = o.Input.Sum()
+			}
 		case "error":
 			if e.Problem == nil {
 				return done, errors.New("reading the daemon's answer: an error that says nothing")
@@ -223,6 +235,10 @@ func (c *Client) Execute(ctx context.Context, o job.Offer) (job.Done, error) {
 // formOf is an offer as a request's body, written while it is read.
 func formOf(o job.Offer) (body io.ReadCloser, kind string) {
 	reader, writer := io.Pipe()
+	stdin := io.Reader(o.Input)
+	if o.Input == nil {
+		stdin = bytes.NewReader(o.Stdin)
+	}
 	w := multipart.NewWriter(writer)
 	go func() {
 		err := func() error {
@@ -231,7 +247,7 @@ func formOf(o job.Offer) (body io.ReadCloser, kind string) {
 				from io.Reader
 			}{
 				{"job", bytes.NewReader(o.Spec.File())}, {"offer_nonce", bytes.NewReader([]byte(o.Nonce))},
-				{"module", bytes.NewReader(o.Module)}, {"stdin", bytes.NewReader(o.Stdin)},
+				{"module", bytes.NewReader(o.Module)}, {"stdin", stdin},
 			} {
 				to, err := w.CreateFormFile(part.name, part.name)
 				if err == nil {

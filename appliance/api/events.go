@@ -43,6 +43,7 @@ type events struct {
 
 	mu    sync.Mutex
 	begin bool
+	runs  bool
 	end   bool
 }
 
@@ -76,6 +77,28 @@ func (e *events) write(line []byte) error {
 		e.broken(err)
 	}
 	return err
+}
+
+// running says that the module runs.
+func (e *events) running() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.runs = true
+	_ = e.write([]byte(isRunning)) // as in ended
+}
+
+const isRunning = `{"event":"running"}` + "\n"
+
+// still says that the module still runs, if it has not read all of the input.
+func (e *events) still(in *input) {
+	if in.read() {
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.runs && !e.end {
+		_ = e.write([]byte(isRunning)) // as in ended
+	}
 }
 
 // ended says, once, that the module has ended.
@@ -160,6 +183,13 @@ func (i *input) Read(p []byte) (int, error) {
 		i.broken(i.err)
 	}
 	return n, io.EOF
+}
+
+// read says whether all of it has been read.
+func (i *input) read() bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.over
 }
 
 // Sum says that the module has ended, reads the rest that the requester still

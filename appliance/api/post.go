@@ -37,6 +37,7 @@ func (c Config) post(w http.ResponseWriter, r *http.Request) {
 		refuse(w, err)
 		return
 	}
+	w.Header().Del("Connection")
 	// A job may take longer than any limit the server sets for a request, and
 	// so may the input that a person types.
 	body.over = true
@@ -104,10 +105,11 @@ func stream(w http.ResponseWriter, r *http.Request, control *http.ResponseContro
 		_ = control.EnableFullDuplex()
 		in = newInput(r.Body, request.form, request.streamed, control, events.ended, cancel)
 		o.Input = in
+		go watch(ctx, func() { events.still(in) }, func() { cancel(context.Canceled) })
 	}
 	done, err := place.Execute(ctx, o, runs.Watch{
 		Accepted: func(runID, jobID string) { events.send(event{Event: "accepted", RunID: runID, JobID: jobID}) },
-		Running:  func() { events.send(event{Event: "running"}) },
+		Running:  events.running,
 		Ended:    func() { events.ended() },
 	})
 	if in != nil && in.problem() != nil {

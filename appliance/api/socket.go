@@ -110,21 +110,21 @@ func (s *socket) Addr() net.Addr { return &net.UnixAddr{Name: s.path, Net: "unix
 
 type peerKey struct{}
 
-// Peer is the ConnContext of an http.Server: it puts the uid of whoever is at
-// the other end of a unix socket, as the kernel knows it, into the context of
-// its requests.
+// Peer is the ConnContext of an http.Server: it puts into the context of its
+// requests the connection they come by, and the uid of whoever is at the other
+// end of a unix socket, as the kernel knows it.
 func Peer(ctx context.Context, conn net.Conn) context.Context {
-	c, ok := conn.(*net.UnixConn)
+	raw, ok := rawConn(conn)
 	if !ok {
 		return ctx
 	}
-	raw, err := c.SyscallConn()
-	if err != nil {
+	ctx = context.WithValue(ctx, connKey{}, raw)
+	if _, ok := conn.(*net.UnixConn); !ok {
 		return ctx
 	}
 	var peer *syscall.Ucred
 	var refused error
-	err = raw.Control(func(fd uintptr) {
+	err := raw.Control(func(fd uintptr) {
 		peer, refused = syscall.GetsockoptUcred(int(fd), syscall.SOL_SOCKET, syscall.SO_PEERCRED)
 	})
 	if errors.Join(err, refused) != nil {

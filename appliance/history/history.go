@@ -13,6 +13,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"phase/appliance/jobspec"
@@ -98,6 +99,7 @@ type History struct {
 	db     *bbolt.DB
 	limits Limits
 	writer *writer
+	broken atomic.Bool // the file was damaged since it was opened
 
 	mu     sync.Mutex
 	next   uint64            // number of the next run
@@ -169,6 +171,9 @@ func (h *History) open(path string, options *bbolt.Options) (err error) {
 	if h.db, err = bbolt.Open(path, 0o600, options); err != nil {
 		return err
 	}
+	if err = check(h.db, file); err != nil {
+		return err
+	}
 	return h.db.Update(func(tx *bbolt.Tx) error {
 		for _, name := range buckets {
 			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
@@ -216,6 +221,9 @@ func (h *History) Close() error {
 	if !h.writer.close() {
 		return nil
 	}
+	if h.broken.Load() {
+		return nil // and kept from the library, which may wait for itself
+	}
 	if err := h.db.Close(); err != nil {
 		return fmt.Errorf("closing the history: %w", err)
 	}
@@ -228,7 +236,7 @@ func (h *History) Begin(e Entry, nonce []byte) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	_, seen := h.nonces[string(nonce)]
-	err := h.db.View(func(tx *bbolt.Tx) error {
+	err := h.view(func(tx *bbolt.Tx) error {
 		seen = seen || tx.Bucket(bucketNonces).Get(nonce) != nil
 		return nil
 	})
@@ -285,7 +293,7 @@ func (h *History) Get(runID string) (Entry, error) {
 	}
 	h.mu.Unlock()
 	var e Entry
-	err := h.db.View(func(tx *bbolt.Tx) error {
+	err := h.view(func(tx *bbolt.Tx) error {
 		key := tx.Bucket(bucketIDs).Get([]byte(runID))
 		if key == nil {
 			return ErrUnknown
@@ -313,7 +321,7 @@ func (h *History) List(before string, limit int) (list []Run, more bool, err err
 	}
 	h.mu.Unlock()
 	slices.SortFunc(running, func(a, b live) int { return int(int64(b.number - a.number)) })
-	err = h.db.View(func(tx *bbolt.Tx) error {
+	err = h.view(func(tx *bbolt.Tx) error {
 		if before != "" {
 			key := tx.Bucket(bucketIDs).Get([]byte(before))
 			if key == nil {

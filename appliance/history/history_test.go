@@ -16,7 +16,7 @@ import (
 
 var wide = Limits{Runs: 1000, Bytes: 16 << 20, Nonces: 1000}
 
-func open(t *testing.T, path string, l Limits) *History {
+func open(t testing.TB, path string, l Limits) *History {
 	t.Helper()
 	h, err := Open(path, l)
 	if err != nil {
@@ -25,7 +25,7 @@ func open(t *testing.T, path string, l Limits) *History {
 	return h
 }
 
-func shut(t *testing.T, h *History) {
+func shut(t testing.TB, h *History) {
 	t.Helper()
 	if err := h.Close(); err != nil {
 		t.Error(err)
@@ -49,7 +49,7 @@ func done(e Entry) Entry {
 	return e
 }
 
-func finish(t *testing.T, h *History, n int) {
+func finish(t testing.TB, h *History, n int) {
 	t.Helper()
 	if err := h.Begin(entry(n), nonce(n)); err != nil {
 		t.Fatal(err)

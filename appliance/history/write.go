@@ -131,7 +131,7 @@ func (w *writer) flush() {
 		return
 	}
 	count, size, seen := w.runs, w.bytes, w.nonces
-	err := w.of.db.Update(func(tx *bbolt.Tx) error {
+	err := w.of.update(func(tx *bbolt.Tx) error {
 		for _, c := range batch {
 			if err := w.store(tx, c); err != nil {
 				return err

@@ -67,8 +67,8 @@ type Offer struct {
 // Input is a job's standard input that is still being sent.
 type Input interface {
 	io.Reader
-	// Sum ends the input and returns the SHA-256 of all of it, read or not. It
-	// is called once, when the module has ended.
+	// Sum ends the input and returns the SHA-256 of all of it that counts, which
+	// is at least what was read. It is called when the module has ended.
 	Sum() [sha256.Size]byte
 }
 
@@ -77,7 +77,8 @@ type Done struct {
 	Result
 	JobID, RunID   string
 	Stdout, Stderr []byte
-	Receipt        []byte // the envelope
+	Input          [sha256.Size]byte // SHA-256 of what went in of the offer's Input, where it has one
+	Receipt        []byte            // the envelope
 }
 
 // Runner runs offers and signs what they did. How many run at once, and which
@@ -176,11 +177,12 @@ func (r *Runner) run(ctx context.Context, o Offer) (Done, error) {
 	if done.RunID == "" {
 		done.RunID = NewRunID()
 	}
+	done.Input = input.Sum()
 	limits := receipt.Limits{
 		CPUCores: want.CPUCores, MemoryMB: want.MemoryMB,
 		TimeoutSeconds: o.Spec.Timeout().Seconds(), OutputBytes: o.Spec.OutputBytes(),
 	}
-	done.Receipt, err = Attest(r.identity, done.RunID, o.Spec, o.Nonce, limits, result, Sums{input.Sum(), stdout.sum(), stderr.sum()})
+	done.Receipt, err = Attest(r.identity, done.RunID, o.Spec, o.Nonce, limits, result, Sums{done.Input, stdout.sum(), stderr.sum()})
 	return done, err
 }
 

@@ -23,6 +23,13 @@ func (d Done) Verify(o Offer, pin receipt.Pin) error {
 			return err
 		}
 	}
+	stdin := d.Input
+	if o.Input == nil {
+		stdin = sha256.Sum256(o.Stdin)
+	}
+	if err := s.CheckStdin(stdin); err != nil {
+		return err
+	}
 	p := s.Predicate
 	if p.RunID != d.RunID || p.JobID != d.JobID || p.Outcome != d.Outcome || p.ExitCode != d.ExitCode {
 		return errors.New("checking the receipt: it is not of the run that was answered")

@@ -25,6 +25,7 @@ func TestVerifyRefusesAnotherRun(t *testing.T) {
 		"exit code":    func(d *Done, _ *Offer, _ *receipt.Pin) { d.ExitCode = 1 },
 		"outcome":      func(d *Done, _ *Offer, _ *receipt.Pin) { d.Outcome = jobspec.Trapped },
 		"run":          func(d *Done, _ *Offer, _ *receipt.Pin) { d.RunID = NewRunID() },
+		"input":        func(_ *Done, o *Offer, _ *receipt.Pin) { o.Stdin = []byte("x") },
 		"nonce":        func(_ *Done, o *Offer, _ *receipt.Pin) { o.Nonce = NewNonce() },
 		"job": func(_ *Done, o *Offer, _ *receipt.Pin) {
 			o.Spec = offer(t, assembled{memory: pages(1)}.bytes(), nil).Spec

@@ -45,6 +45,14 @@ func (s Statement) CheckNonce(nonce string) error {
 	return nil
 }
 
+// CheckStdin refuses a receipt of another input than the one whose SHA-256 this is.
+func (s Statement) CheckStdin(sum [sha256.Size]byte) error {
+	if got := hex.EncodeToString(sum[:]); got != s.Predicate.StdinSHA256 {
+		return fmt.Errorf("the receipt is of another input: stdin_sha256 is %s, that of what was sent is %s", s.Predicate.StdinSHA256, got)
+	}
+	return nil
+}
+
 // CheckStdout refuses output whose SHA-256 is not the one the receipt signs.
 func (s Statement) CheckStdout(sum [sha256.Size]byte) error { return s.checkOutput(0, sum) }
 

@@ -115,7 +115,7 @@ func prepare(ctx context.Context, module []byte, pages uint32, c *code) (program
 	if _, err := r.InstantiateModule(ctx, wasi, wazero.NewModuleConfig()); err != nil {
 		return program{}, fmt.Errorf("preparing WASI: %w", err)
 	}
-	compiled, err := r.CompileModule(ctx, joined(module))
+	compiled, err := r.CompileModule(ctx, joined(unnamed(module)))
 	if c.missed {
 		return program{}, ErrStale
 	}

@@ -29,7 +29,7 @@ func command(t *testing.T, stdin string, args ...string) (stdout string, err err
 func user(t *testing.T) (dir string) {
 	t.Helper()
 	dir = t.TempDir()
-	for _, name := range []string{"XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_RUNTIME_DIR"} {
+	for _, name := range []string{"XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR"} {
 		t.Setenv(name, filepath.Join(dir, name))
 	}
 	was := effectiveUser
@@ -61,6 +61,9 @@ func TestExecuteJobAndWhatTheDaemonKnows(t *testing.T) {
 		return object.RunID
 	}
 	check("without a daemon")
+	if kept, err := filepath.Glob(filepath.Join(dir, "XDG_CACHE_HOME", "phase", "modules", "*")); len(kept) != 1 {
+		t.Errorf("compiled code is kept in %v, %v; want one file", kept, err)
+	}
 	for _, args := range [][]string{{"jobs"}, {"logs"}} {
 		if _, err := command(t, "", args...); !errors.Is(err, api.ErrNoDaemon) {
 			t.Errorf("%v without a daemon: %v", args, err)

@@ -32,11 +32,16 @@ type executeCmd struct {
 }
 
 func (c *executeCmd) run(ctx context.Context, stdin io.Reader, stdout io.Writer) error {
-	offer, err := c.offer(stdin)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	offer, err := c.offer(ctx, stdin, cancel)
 	if err != nil {
 		return err
 	}
 	done, pin, err := c.execute(ctx, offer)
+	if in, ok := offer.Input.(*incoming); ok && in.stop() != nil {
+		return in.stop() // the job was ended for it
+	}
 	if err != nil {
 		return err
 	}
@@ -57,25 +62,30 @@ func (c *executeCmd) run(ctx context.Context, stdin io.Reader, stdout io.Writer)
 	return nil
 }
 
-// offer turns the command line into an offer, reading module and input.
-func (c *executeCmd) offer(stdin io.Reader) (job.Offer, error) {
+// offer turns the command line into an offer, reading the module, and the input
+// as far as it is there. Broken is called when
+// the rest of it cannot be read.
+func (c *executeCmd) offer(ctx context.Context, stdin io.Reader, broken func()) (job.Offer, error) {
 	task, err := (&runCmd{Memory: c.Memory, Timeout: c.Timeout, Env: c.Env, Command: c.Command}).task()
 	if err != nil {
 		return job.Offer{}, err
 	}
 	o := job.Offer{Module: task.Module, Nonce: job.NewNonce()}
 	if w, ok := stdin.(io.Writer); !ok || !ui.IsTerminal(w) {
-		if o.Stdin, err = io.ReadAll(io.LimitReader(stdin, api.MaxStdin+1)); err != nil {
-			return job.Offer{}, fmt.Errorf("reading standard input: %w", err)
+		in := newIncoming(stdin, broken)
+		if o.Stdin, err = in.ahead(ctx); err != nil {
+			return job.Offer{}, err
 		}
-		if len(o.Stdin) > api.MaxStdin {
-			return job.Offer{}, fmt.Errorf("reading standard input: it is larger than %d MiB, the most a job may have", api.MaxStdin>>20)
+		if o.Stdin == nil {
+			o.Input = in
 		}
 	}
 	wanted := jobspec.Default(o.Module)
 	wanted.CPUCores, wanted.MemoryMB, wanted.Args = c.CPU, c.Memory, task.Args[1:]
 	wanted.TimeoutSeconds = int(math.Ceil(time.Duration(c.Timeout).Seconds()))
-	wanted.StdinHash = jobspec.Hash(o.Stdin)
+	if o.Input == nil {
+		wanted.StdinHash = jobspec.Hash(o.Stdin)
+	}
 	if len(c.Env) > 0 {
 		wanted.Env = map[string]string{}
 	}
@@ -110,6 +120,13 @@ func (c *executeCmd) execute(ctx context.Context, o job.Offer) (job.Done, receip
 	if err != nil {
 		return job.Done{}, receipt.Pin{}, err
 	}
-	done, err := job.NewRunner(id).Execute(ctx, o)
+	pool, leave, err := poolHere()
+	if err != nil {
+		return job.Done{}, receipt.Pin{}, err
+	}
+	defer leave()
+	runner := job.NewRunner(id)
+	runner.Pool = pool
+	done, err := runner.Execute(ctx, o)
 	return done, receipt.Pin{PeerID: id.PeerID(), Key: id.Public()}, err
 }

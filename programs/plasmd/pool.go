@@ -9,26 +9,36 @@ import (
 	"phase/appliance/job"
 )
 
-// runHere runs a task without a daemon. Compiled modules are kept for the next
-// run where there is a place for them: /var/cache/phase or $XDG_CACHE_HOME/phase,
-// authenticated by a key beside the identity. Without one every run compiles,
-// and nothing else is different.
+// runHere runs a task without a daemon.
 func runHere(ctx context.Context, t job.Task) (job.Result, error) {
-	kept, err := keptHere()
-	if err != nil {
-		return job.Run(ctx, t)
-	}
-	cache, err := job.OpenCache(kept)
-	if err != nil {
-		return job.Run(ctx, t)
-	}
-	defer cache.Close()
-	pool, err := job.NewPool(job.PoolConfig{Cache: cache})
+	pool, leave, err := poolHere()
 	if err != nil {
 		return job.Result{}, err
 	}
-	defer pool.Leave()
+	defer leave()
 	return pool.Run(ctx, t)
+}
+
+// poolHere makes the pool of one command. Compiled modules are kept for the
+// next where there is a place for them: /var/cache/phase or
+// $XDG_CACHE_HOME/phase, authenticated by a key beside the identity. Without one
+// every command compiles, and nothing else is different.
+func poolHere() (pool *job.Pool, leave func(), err error) {
+	var config job.PoolConfig
+	closeCache := func() {}
+	if kept, err := keptHere(); err == nil {
+		if cache, err := job.OpenCache(kept); err == nil {
+			config.Cache, closeCache = cache, cache.Close
+		}
+	}
+	if pool, err = job.NewPool(config); err != nil {
+		closeCache()
+		return nil, nil, err
+	}
+	return pool, func() {
+		pool.Leave()
+		closeCache()
+	}, nil
 }
 
 func keptHere() (job.Kept, error) {

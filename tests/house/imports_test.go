@@ -63,7 +63,7 @@ var owners = map[string][]string{
 	"github.com/bytecodealliance/wasmtime-go":       {"tests/benchwasmtime"},
 	"github.com/gokrazy/kernel":                     {"kernel"},
 	"gvisor.dev/gvisor":                             {"qemu"},
-	"golang.org/x/sys":                              {"appliance/history", "appliance/linux", "appliance/sandbox", "appliance/link", "appliance/nearby", "appliance/control", "appliance/kexec", "appliance/trial", "init", "images", "qemu"},
+	"golang.org/x/sys":                              {"appliance/api", "appliance/history", "appliance/linux", "appliance/sandbox", "appliance/link", "appliance/nearby", "appliance/control", "appliance/kexec", "appliance/trial", "init", "images", "qemu"},
 	"github.com/google/go-cmp":                      {},
 }
 
