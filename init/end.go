@@ -70,15 +70,14 @@ func (n *node) end(e ending) {
 	select {}
 }
 
-// rest writes the last that is to be kept, and brings the disks to rest.
+// rest writes the last that is to be kept, and brings the disk to rest. Of its
+// partitions one alone is ever written to.
 func (n *node) rest() {
 	n.trialLasted()
-	unix.Sync()
-	for _, dir := range []string{permDir, bootDir} {
-		if err := linux.Unmount(dir); err != nil {
-			n.say("%v", err)
-		}
+	if err := linux.Unmount(permDir); err != nil {
+		n.say("%v", err)
 	}
+	unix.Sync() // what somebody still holds open is not unmounted yet
 }
 
 // within says whether f ended in time. One that did not goes on: a call to a

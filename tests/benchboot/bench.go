@@ -160,12 +160,17 @@ func (b *bench) bootOurs(ctx context.Context, r *round) error {
 	if err != nil {
 		return err
 	}
-	r.jump, r.jumpKernel = again.Host.Sub(jump.Host), again.Kernel
-	_, leave, err := n.Line(ctx, jump, lineLeave)
+	_, stopping, err := n.Line(ctx, jump, lineStopping)
 	if err != nil {
 		return err
 	}
-	r.unpack = clockZero(n.Console.Events()[leave.Index+1:again.Index+1]) - leave.After
+	_, leave, err := n.Line(ctx, stopping, lineLeave)
+	if err != nil {
+		return err
+	}
+	r.jump, r.jumpKernel = again.Host.Sub(stopping.Host), again.Kernel
+	r.stop = leave.Host.Sub(stopping.Host)
+	r.between = clockZero(n.Console.Events()[leave.Index+1:again.Index+1]) - leave.After
 	return nil
 }
 
