@@ -142,12 +142,19 @@ func open(ctx context.Context, name string, want release.Artifact, source Source
 	if digest != want.SHA256 {
 		return refuse(trust.Digest, "%s is %s, the manifest says %s", name, digest, want.SHA256)
 	}
-	if !content.Intact() {
-		content.Close()
-		return nil, fmt.Errorf("hashing its %s: %w", name, ErrChanged)
+	b := &Blob{content: content, size: want.Size, digest: digest}
+	for range looks {
+		if content.Intact() || b.rehash(ctx) {
+			return b, nil
+		}
 	}
-	return &Blob{content: content, size: want.Size, digest: digest}, nil
+	content.Close()
+	return nil, fmt.Errorf("hashing its %s: %w", name, ErrChanged)
 }
+
+// looks is how often a file that is changed while it is hashed is hashed again:
+// somebody may be making a link to it, or still be writing it.
+const looks = 3
 
 // hash is the SHA-256 of the first size bytes of a content.
 func hash(ctx context.Context, content Content, size int64) (release.Digest, error) {

@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -172,5 +173,41 @@ func TestNoLongerInTheFolder(t *testing.T) {
 				t.Error("the file put back is not the one that is served")
 			}
 		})
+	}
+}
+
+// A link made to a file while it is hashed, as whoever lays releases out side
+// by side does, is no change of it; what is written to it meanwhile is one.
+func TestChangedWhileHashed(t *testing.T) {
+	signer := storetest.NewSigner(t)
+	r := signer.Release(t, "stable", "x86_64", 1, storetest.Sizes)
+	path := filepath.Join(t.TempDir(), "kernel")
+	opened := func(change func() error) store.Source {
+		return func() (store.Content, error) {
+			if err := os.WriteFile(path, r.Bytes["kernel"], 0o644); err != nil {
+				return nil, err
+			}
+			content, err := store.File(path)()
+			// The clock of inodes ticks some times a second.
+			for err == nil && content.Intact() {
+				err = change()
+			}
+			return content, err
+		}
+	}
+	links := 0
+	for name, c := range map[string]struct {
+		change func() error
+		code   trust.Code
+	}{
+		"a link": {func() error { links++; return os.Link(path, fmt.Sprintf("%s-%d", path, links)) }, ""},
+		"a byte": {func() error { return os.WriteFile(path, append(r.Bytes["kernel"][1:], 0), 0o644) }, trust.Digest},
+	} {
+		from := sources(r)
+		from["kernel"] = opened(c.change)
+		err := store.New().Add(t.Context(), r.Verified, from)
+		if code := trust.CodeOf(err); code != c.code || c.code == "" && err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
