@@ -13,6 +13,7 @@ import (
 
 	"phase/appliance/linux"
 	"phase/appliance/segments"
+	"phase/appliance/trust"
 )
 
 // pinnedKernel is the x86_64 kernel that images are built with.
@@ -118,6 +119,41 @@ func TestUnpackWherePlenty(t *testing.T) {
 		}
 		if len(asked) != 0 {
 			t.Errorf("services were asked to %q for it", asked)
+		}
+	}
+}
+
+// The kernel's own bound, half of the memory, is said in words and not by it.
+func TestHalfOfTheMemory(t *testing.T) {
+	kernel := pinnedKernel(t)
+	artifacts := contents()
+	artifacts["kernel"] = make([]byte, kernel.Size)
+	if _, err := kernel.File.ReadAt(artifacts["kernel"], 0); err != nil {
+		t.Fatal(err)
+	}
+	memory, err := segments.KernelMemory(io.NewSectionReader(kernel.File, 0, kernel.Size))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, enough := range []bool{true, false} {
+		k := &loader{}
+		var asked []string
+		o := machine(k, &asked)
+		s, err := Stage(t.Context(), sign(t, artifacts, nil), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fill(t, s, artifacts)
+		total := 2 * (memory + s.layout.Size())
+		if !enough {
+			total--
+		}
+		s.options.Memory = func() (linux.Memory, error) { return linux.Memory{Total: total, Available: 2 << 30}, nil }
+		switch err := s.Load(t.Context()); {
+		case enough && err != nil:
+			t.Error(err)
+		case !enough && (trust.CodeOf(err) != trust.Busy || !strings.Contains(err.Error(), "half") || len(asked) != 0 || k.kernel != nil):
+			t.Errorf("with less: %v, asked %q", err, asked)
 		}
 	}
 }

@@ -277,9 +277,9 @@ func TestPause(t *testing.T) {
 		fill(t, s, artifacts)
 		s.options.Memory = func() (linux.Memory, error) {
 			if enough && len(asked) > 0 {
-				return linux.Memory{Available: 1 << 30}, nil
+				return linux.Memory{Total: 4 << 30, Available: 1 << 30}, nil
 			}
-			return linux.Memory{Available: 1 << 20}, nil
+			return linux.Memory{Total: 4 << 30, Available: 1 << 20}, nil
 		}
 		err = s.Load(t.Context())
 		if got := strings.Join(asked, " "); enough && (err != nil || got != "pause") || !enough && (trust.CodeOf(err) != trust.Busy || got != "pause resume") {
@@ -293,7 +293,7 @@ func TestPause(t *testing.T) {
 			continue
 		}
 		asked = nil
-		s.options.Memory = func() (linux.Memory, error) { return linux.Memory{Available: int64(len(asked)) << 30}, nil }
+		s.options.Memory = func() (linux.Memory, error) { return linux.Memory{Total: 4 << 30, Available: int64(len(asked)) << 30}, nil }
 		k.Fail = map[string]error{"load": errors.New("no")}
 		if err := s.Load(t.Context()); err == nil || strings.Join(asked, " ") != "pause resume" {
 			t.Errorf("a load that fails: %v, asked to %q", err, asked)
@@ -343,7 +343,7 @@ func TestPauseForComfort(t *testing.T) {
 		}
 		fill(t, s, artifacts)
 		s.options.Memory = func() (linux.Memory, error) {
-			return linux.Memory{Available: NeedOf(s.sizes).Load + spare}, nil
+			return linux.Memory{Total: 4 << 30, Available: NeedOf(s.sizes).Load + spare}, nil
 		}
 		if err := s.Load(t.Context()); err != nil || strings.Join(asked, " ") != want {
 			t.Errorf("%d bytes more than the load needs: %v, asked to %q, want %q", spare, err, asked, want)

@@ -12,6 +12,7 @@ import (
 	"phase/appliance/linux"
 	"phase/appliance/release"
 	"phase/appliance/trust"
+	"phase/appliance/ui"
 
 	"golang.org/x/sys/unix"
 )
@@ -134,8 +135,17 @@ func (s *Staging) makeRoom(ctx context.Context) error {
 		}
 	}
 	memory, err := s.options.Memory()
-	if err != nil || memory.Available >= need+comfort {
+	if err != nil {
 		return err
+	}
+	// kexec_load gives no more than half of the memory, and says EINVAL.
+	what := fmt.Sprintf("loading version %d", s.release.Manifest().Version)
+	if taken := s.sizes.Kernel + s.sizes.Initrd; taken > memory.Total/2 {
+		return trust.Refuse(trust.Busy, "%s takes %s and a kernel gives at most half of the machine's memory for it, here %s; it is not loaded; give the machine more memory",
+			what, ui.Bytes(taken), ui.Bytes(memory.Total/2))
+	}
+	if memory.Available >= need+comfort {
+		return nil
 	}
 	if err := s.options.Pause(ctx); err != nil {
 		return fmt.Errorf("freeing memory: %w", err)
@@ -144,5 +154,5 @@ func (s *Staging) makeRoom(ctx context.Context) error {
 	if memory, err = s.options.Memory(); err != nil {
 		return err
 	}
-	return room(fmt.Sprintf("loading version %d", s.release.Manifest().Version), need, memory.Available, "it is not loaded; give the machine more memory")
+	return room(what, need, memory.Available, "it is not loaded; give the machine more memory")
 }

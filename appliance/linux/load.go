@@ -101,6 +101,8 @@ func kexecLoad(p segments.Plan) error {
 		hint = "; only root may load a kernel"
 	case errors.Is(errno, unix.ENOMEM):
 		hint = "; there is not enough memory"
+	case errors.Is(errno, unix.EINVAL):
+		hint = "; it would take more than half of the memory, or a part of it cannot lie where it should"
 	case errors.Is(errno, unix.EADDRNOTAVAIL):
 		hint = "; the memory it was to lie in is not there"
 	case errors.Is(errno, unix.ENOSYS):
