@@ -293,7 +293,9 @@ func TestPause(t *testing.T) {
 			continue
 		}
 		asked = nil
-		s.options.Memory = func() (linux.Memory, error) { return linux.Memory{Total: 4 << 30, Available: int64(len(asked)) << 30}, nil }
+		s.options.Memory = func() (linux.Memory, error) {
+			return linux.Memory{Total: 4 << 30, Available: int64(len(asked)) << 30}, nil
+		}
 		k.Fail = map[string]error{"load": errors.New("no")}
 		if err := s.Load(t.Context()); err == nil || strings.Join(asked, " ") != "pause resume" {
 			t.Errorf("a load that fails: %v, asked to %q", err, asked)
