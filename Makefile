@@ -35,7 +35,7 @@ deps: ## Install the Debian packages that building and testing need
 include images/images.mk
 include qemu/qemu.mk
 include examples/examples.mk
-include appliance/job/job.mk
+include appliance/compute/scheduler/job.mk
 include sdk/php/php.mk
 
 check: ## Format, vet, staticcheck, tidy, import table, both architectures, clean tree
@@ -44,7 +44,7 @@ check: ## Format, vet, staticcheck, tidy, import table, both architectures, clea
 	GOARCH=arm64 go vet ./...
 	go tool staticcheck ./...
 	go mod tidy -diff
-	go test -count=1 ./tests/house
+	go test -count=1 ./tests/architecture
 	GOARCH=amd64 go build -o /dev/null ./programs/phase
 	GOARCH=arm64 go build -o /dev/null ./programs/phase
 	@dirty=$$(git status --porcelain) || exit 1; [ -z "$$dirty" ] || { echo "the tree is not clean:"; echo "$$dirty"; exit 1; }

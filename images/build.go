@@ -10,8 +10,8 @@ import (
 	"strings"
 	"time"
 
-	"phase/appliance/program"
-	"phase/appliance/ui"
+	"phase/appliance/base/program"
+	"phase/appliance/base/ui"
 )
 
 // releaseFlags say which release; what is not said follows from the commit.

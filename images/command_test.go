@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"phase/appliance/trust"
+	"phase/appliance/release/trust"
 )
 
 func TestTheCommandLine(t *testing.T) {

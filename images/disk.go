@@ -9,10 +9,10 @@ import (
 	"os"
 	"strings"
 
-	"phase/appliance/boot"
-	"phase/appliance/release"
-	"phase/images/fat"
-	"phase/images/gpt"
+	"phase/appliance/machine/disk/fat"
+	"phase/appliance/machine/disk/gpt"
+	"phase/appliance/machine/settings"
+	"phase/appliance/release/manifest"
 )
 
 // Partitions of a disk. There is no third: gokrazy keeps a second root there,
@@ -44,7 +44,7 @@ func (s Spec) disk(_ context.Context, r Result, path string) error {
 	if err != nil {
 		return err
 	}
-	rootfs := r.Folder + "/" + release.FileName("rootfs")
+	rootfs := r.Folder + "/" + manifest.FileName("rootfs")
 	perm := s.Pieces.path(piecePerm)
 	at := int64(mebi)
 	place := func(number int, name string, kind gpt.ID, size int64) gpt.Partition {
@@ -92,7 +92,7 @@ func (s Spec) bootFiles(r Result, partUUID string) ([]fat.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	kernelName := release.FileName("kernel")
+	kernelName := manifest.FileName("kernel")
 	started := kernelName
 	if k.Compressed {
 		started = bootImage
@@ -102,7 +102,7 @@ func (s Spec) bootFiles(r Result, partUUID string) ([]fat.File, error) {
 	copy(padded, cmdline)
 	onDisk := []struct{ name, file string }{
 		{kernelName, r.Folder + "/" + kernelName},
-		{release.FileName("initramfs"), r.Folder + "/" + release.FileName("initramfs")},
+		{manifest.FileName("initramfs"), r.Folder + "/" + manifest.FileName("initramfs")},
 		{efiNames[k.Arch], s.Pieces.path(pieceEFI)},
 	}
 	if k.Compressed {
@@ -120,7 +120,7 @@ func (s Spec) bootFiles(r Result, partUUID string) ([]fat.File, error) {
 		inMemory(bootCmdline, padded), inMemory(bootEntry, []byte(entry)),
 		// Nothing to choose from: no menu, no waiting.
 		inMemory("loader/loader.conf", []byte("timeout 0\neditor no\n")),
-		inMemory(bootConf, conf), inMemory(release.ManifestFile, r.Envelope)), nil
+		inMemory(bootConf, conf), inMemory(manifest.ManifestFile, r.Envelope)), nil
 }
 
 func inMemory(path string, data []byte) fat.File {
@@ -170,7 +170,7 @@ func (s Spec) writeLoader(f *os.File, part gpt.Partition) error {
 	sector := func(name string) uint32 {
 		return uint32((part.Offset() + where[name].Offset) / gpt.SectorSize)
 	}
-	binary.LittleEndian.PutUint32(loader[432:], sector(release.FileName("kernel")))
+	binary.LittleEndian.PutUint32(loader[432:], sector(manifest.FileName("kernel")))
 	binary.LittleEndian.PutUint32(loader[436:], sector(bootCmdline))
 	_, err = f.WriteAt(loader, 0)
 	return err
@@ -225,9 +225,9 @@ func copySparse(to *os.File, part gpt.Partition, file string) error {
 // Conf renders phase.conf: settings as on the kernel command line, one a line,
 // in a file that always has the same size, so that a flashed stick's settings
 // can be replaced where they lie. It refuses what the machine would report.
-func Conf(settings []string) ([]byte, error) {
+func Conf(lines []string) ([]byte, error) {
 	text := "# Settings of this machine, one a line, as on the kernel command line:\n# phase.mode=local\n"
-	for _, s := range settings {
+	for _, s := range lines {
 		if strings.ContainsAny(s, "\r\n") {
 			return nil, fmt.Errorf("setting %q has more than one line", s)
 		}
@@ -236,7 +236,7 @@ func Conf(settings []string) ([]byte, error) {
 	if len(text) > confBytes {
 		return nil, fmt.Errorf("the settings need %d bytes, phase.conf has %d", len(text), confBytes)
 	}
-	if _, problems := boot.Parse("", text); len(problems) > 0 {
+	if _, problems := settings.Parse("", text); len(problems) > 0 {
 		return nil, fmt.Errorf("phase.conf: %s", problems[0])
 	}
 	return []byte(text + strings.Repeat("\n", confBytes-len(text))), nil

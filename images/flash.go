@@ -9,8 +9,8 @@ import (
 	"io"
 	"slices"
 
-	"phase/appliance/ui"
-	"phase/images/gpt"
+	"phase/appliance/base/ui"
+	"phase/appliance/machine/disk/gpt"
 )
 
 // Flashing is an image on its way to a disk of some size, with identifiers of

@@ -11,7 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"phase/appliance/program"
+	"phase/appliance/base/program"
 )
 
 func runImages(args ...string) (stdout, stderr string, code int) {

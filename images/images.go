@@ -17,8 +17,8 @@ import (
 	"path/filepath"
 	"time"
 
-	"phase/appliance/release"
-	"phase/images/gpt"
+	"phase/appliance/machine/disk/gpt"
+	"phase/appliance/release/manifest"
 )
 
 // Lifetime is how long a release is taken from the network unless told otherwise.
@@ -50,10 +50,10 @@ type Spec struct {
 
 // Result is what was made.
 type Result struct {
-	Manifest release.Manifest
-	Envelope []byte         // manifest.json
-	Digest   release.Digest // of its payload
-	Folder   string         // with the manifest and the artifacts
+	Manifest manifest.Manifest
+	Envelope []byte          // manifest.json
+	Digest   manifest.Digest // of its payload
+	Folder   string          // with the manifest and the artifacts
 	DiskID   gpt.ID
 }
 

@@ -10,12 +10,12 @@ import (
 	"strings"
 	"time"
 
-	"phase/appliance/envelope"
-	"phase/appliance/release"
-	"phase/appliance/trust"
-	"phase/appliance/ui"
-	"phase/images/fat"
-	"phase/images/gpt"
+	"phase/appliance/base/envelope"
+	"phase/appliance/base/ui"
+	"phase/appliance/machine/disk/fat"
+	"phase/appliance/machine/disk/gpt"
+	"phase/appliance/release/manifest"
+	"phase/appliance/release/trust"
 )
 
 // Image is a disk as Phase lays it out, opened for reading.
@@ -79,7 +79,7 @@ func (i *Image) read(name string) ([]byte, error) {
 }
 
 // artifact is where an artifact of the release on the disk lies.
-func (i *Image) artifact(name string, a release.Artifact) (*io.SectionReader, error) {
+func (i *Image) artifact(name string, a manifest.Artifact) (*io.SectionReader, error) {
 	if name == "rootfs" {
 		p, err := i.Partition(partRoot)
 		if err == nil && p.Size() < a.Size {
@@ -87,9 +87,9 @@ func (i *Image) artifact(name string, a release.Artifact) (*io.SectionReader, er
 		}
 		return io.NewSectionReader(i.from, p.Offset(), a.Size), err
 	}
-	at, ok := i.Files[release.FileName(name)]
+	at, ok := i.Files[manifest.FileName(name)]
 	if !ok {
-		return nil, fmt.Errorf("the boot partition has no %s", release.FileName(name))
+		return nil, fmt.Errorf("the boot partition has no %s", manifest.FileName(name))
 	}
 	return io.NewSectionReader(i.from, at.Offset, at.Size), nil
 }
@@ -108,7 +108,7 @@ type Report struct {
 	Arch       string          `json:"arch"`
 	Created    time.Time       `json:"created"`
 	Expires    time.Time       `json:"expires"`
-	Digest     release.Digest  `json:"digest"`
+	Digest     manifest.Digest `json:"digest"`
 	Verified   *bool           `json:"verified"` // null: no root to verify with
 	Artifacts  []ArtifactInfo  `json:"artifacts"`
 	Problems   []string        `json:"problems"`
@@ -131,10 +131,10 @@ type FileInfo struct {
 
 // ArtifactInfo says whether an artifact is on the disk as it was signed.
 type ArtifactInfo struct {
-	Name   string         `json:"name"`
-	Size   int64          `json:"size"`
-	SHA256 release.Digest `json:"sha256"`
-	OK     bool           `json:"ok"`
+	Name   string          `json:"name"`
+	Size   int64           `json:"size"`
+	SHA256 manifest.Digest `json:"sha256"`
+	OK     bool            `json:"ok"`
 }
 
 // Inspect reads all of the release on a disk. root may be empty: then nobody's
@@ -171,7 +171,7 @@ func Inspect(from io.ReaderAt, root []byte) (Report, error) {
 func (r *Report) problem(err error) { r.Problems = append(r.Problems, ui.Clean(err.Error())) }
 
 func (r *Report) release(i *Image, root []byte) error {
-	data, err := i.read(release.ManifestFile)
+	data, err := i.read(manifest.ManifestFile)
 	if err != nil {
 		return err
 	}
@@ -179,12 +179,12 @@ func (r *Report) release(i *Image, root []byte) error {
 	if err != nil {
 		return fmt.Errorf("reading the manifest: %w", err)
 	}
-	m, err := release.Parse(env.Payload)
+	m, err := manifest.Parse(env.Payload)
 	if err != nil {
 		return fmt.Errorf("reading the manifest: %w", err)
 	}
 	r.Version, r.Name, r.Channel, r.Arch = m.Version, m.Name, m.Channel, m.Arch
-	r.Created, r.Expires, r.Digest = m.Created, m.Expires, release.Sum(env.Payload)
+	r.Created, r.Expires, r.Digest = m.Created, m.Expires, manifest.Sum(env.Payload)
 	if len(root) > 0 {
 		trusted, err := trust.ParseRoot(root)
 		if err != nil {
@@ -197,9 +197,9 @@ func (r *Report) release(i *Image, root []byte) error {
 			r.problem(fmt.Errorf("verifying the manifest: %w", err))
 		}
 	}
-	for _, name := range release.Required {
+	for _, name := range manifest.Required {
 		a := m.Artifacts[name]
-		is := release.Artifact{}
+		is := manifest.Artifact{}
 		content, err := i.artifact(name, a)
 		if err == nil {
 			is, err = measureFrom(content)

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"phase/images/gpt"
+	"phase/appliance/machine/disk/gpt"
 )
 
 // A stick flashed again with --keep stays the same stick: what is on its

@@ -10,8 +10,8 @@ import (
 	"path/filepath"
 	"time"
 
-	"phase/appliance/envelope"
-	"phase/appliance/trust"
+	"phase/appliance/base/envelope"
+	"phase/appliance/release/trust"
 )
 
 // Keys are those at hand. The root's can stay offline: a build needs only the

@@ -11,8 +11,8 @@ import (
 	"sync"
 	"testing"
 
-	"phase/appliance/envelope"
-	"phase/appliance/trust"
+	"phase/appliance/base/envelope"
+	"phase/appliance/release/trust"
 )
 
 func TestMakeKeys(t *testing.T) {

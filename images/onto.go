@@ -11,9 +11,9 @@ import (
 	"path/filepath"
 	"strings"
 
-	"phase/appliance/program"
-	"phase/appliance/ui"
-	"phase/images/gpt"
+	"phase/appliance/base/program"
+	"phase/appliance/base/ui"
+	"phase/appliance/machine/disk/gpt"
 )
 
 type flashCommand struct {

@@ -13,7 +13,7 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
-	"phase/images/gpt"
+	"phase/appliance/machine/disk/gpt"
 	"phase/kernel"
 )
 

@@ -7,9 +7,9 @@ import (
 	"os"
 	"path/filepath"
 
-	"phase/appliance/envelope"
-	"phase/appliance/release"
-	"phase/appliance/trust"
+	"phase/appliance/base/envelope"
+	"phase/appliance/release/manifest"
+	"phase/appliance/release/trust"
 )
 
 // release signs the manifest and lays the release out as a provider serves it.
@@ -17,9 +17,9 @@ import (
 func (s Spec) release(rootfs string) (Result, error) {
 	k := s.Pieces.Kernel
 	files := map[string]string{"kernel": s.Pieces.artifactKernel(), "initramfs": s.Pieces.path(pieceInitramfs), "rootfs": rootfs}
-	m := release.Manifest{
+	m := manifest.Manifest{
 		Version: s.Version, Name: s.Name, Channel: s.Channel, Arch: k.Arch, Created: s.Created, Expires: s.Expires,
-		Cmdline: k.Cmdline(), Artifacts: map[string]release.Artifact{},
+		Cmdline: k.Cmdline(), Artifacts: map[string]manifest.Artifact{},
 	}
 	for name, file := range files {
 		a, err := measure(file)
@@ -37,7 +37,7 @@ func (s Spec) release(rootfs string) (Result, error) {
 }
 
 // Sign makes the envelope of a manifest and refuses one that the root refuses.
-func Sign(m release.Manifest, root []byte, keys Keys) (trust.Verified, error) {
+func Sign(m manifest.Manifest, root []byte, keys Keys) (trust.Verified, error) {
 	r, err := trust.ParseRoot(root)
 	if err != nil {
 		return trust.Verified{}, fmt.Errorf("reading the root: %w", err)
@@ -46,7 +46,7 @@ func Sign(m release.Manifest, root []byte, keys Keys) (trust.Verified, error) {
 	if err != nil {
 		return trust.Verified{}, err
 	}
-	signed, err := envelope.Sign(release.PayloadType, payload, keys.Release...)
+	signed, err := envelope.Sign(manifest.PayloadType, payload, keys.Release...)
 	if err != nil {
 		return trust.Verified{}, fmt.Errorf("signing the manifest: %w", err)
 	}
@@ -57,16 +57,16 @@ func Sign(m release.Manifest, root []byte, keys Keys) (trust.Verified, error) {
 	return v, nil
 }
 
-func measure(file string) (release.Artifact, error) {
+func measure(file string) (manifest.Artifact, error) {
 	f, err := os.Open(file)
 	if err != nil {
-		return release.Artifact{}, err
+		return manifest.Artifact{}, err
 	}
 	defer f.Close()
 	return measureFrom(f)
 }
 
-func measureFrom(r io.Reader) (a release.Artifact, err error) {
+func measureFrom(r io.Reader) (a manifest.Artifact, err error) {
 	hash := sha256.New()
 	a.Size, err = io.Copy(hash, r)
 	copy(a.SHA256[:], hash.Sum(nil))

@@ -7,8 +7,8 @@ import (
 	"path/filepath"
 	"time"
 
-	"phase/appliance/release"
-	"phase/appliance/trust"
+	"phase/appliance/release/manifest"
+	"phase/appliance/release/trust"
 )
 
 // signFlags are releaseFlags, where what is not said stays as it was.
@@ -93,7 +93,7 @@ func openRelease(dir string, root []byte, arch string) (v trust.Verified, files 
 	if err != nil {
 		return v, nil, fmt.Errorf("reading the root: %w", err)
 	}
-	data, err := os.ReadFile(filepath.Join(dir, release.ManifestFile))
+	data, err := os.ReadFile(filepath.Join(dir, manifest.ManifestFile))
 	if err != nil {
 		return v, nil, err
 	}
@@ -102,7 +102,7 @@ func openRelease(dir string, root []byte, arch string) (v trust.Verified, files 
 	}
 	files = map[string]string{}
 	for name, artifact := range v.Manifest().Artifacts {
-		files[name] = filepath.Join(dir, release.FileName(name))
+		files[name] = filepath.Join(dir, manifest.FileName(name))
 		is, err := measure(files[name])
 		if err != nil {
 			return v, nil, err
@@ -123,7 +123,7 @@ func layOut(dir string, v trust.Verified, root []byte, files map[string]string) 
 	m := v.Manifest()
 	folder := filepath.Join(dir, m.Channel, m.Arch)
 	for name, file := range files {
-		if err := copyFile(file, filepath.Join(folder, release.FileName(name))); err != nil {
+		if err := copyFile(file, filepath.Join(folder, manifest.FileName(name))); err != nil {
 			return err
 		}
 	}
@@ -131,5 +131,5 @@ func layOut(dir string, v trust.Verified, root []byte, files map[string]string) 
 		return err
 	}
 	// Last, so that whoever serves the folder meanwhile has the artifacts.
-	return replaceWith(filepath.Join(folder, release.ManifestFile), v.Envelope())
+	return replaceWith(filepath.Join(folder, manifest.ManifestFile), v.Envelope())
 }

@@ -8,8 +8,8 @@ import (
 	"os"
 	"path/filepath"
 
-	"phase/appliance/release"
-	"phase/appliance/ui"
+	"phase/appliance/base/ui"
+	"phase/appliance/release/manifest"
 )
 
 // Limits on sizes, in bytes: what a node is worth netbooting for, the smallest
@@ -29,10 +29,10 @@ type Weight struct {
 
 // Weigh says what a release of one arch and its images weigh. An image not made
 // is not listed.
-func Weigh(out string, m release.Manifest) []Weight {
+func Weigh(out string, m manifest.Manifest) []Weight {
 	var all []Weight
 	var payload int64
-	for _, name := range release.Required {
+	for _, name := range manifest.Required {
 		size := m.Artifacts[name].Size
 		payload += size
 		all = append(all, Weight{What: name, Bytes: size})

@@ -8,7 +8,7 @@ import (
 	"syscall"
 	"time"
 
-	"phase/appliance/linux"
+	"phase/appliance/machine/linux"
 
 	"golang.org/x/sys/unix"
 )

@@ -9,15 +9,15 @@ import (
 	"testing"
 	"time"
 
-	"phase/appliance/boot"
-	"phase/appliance/control"
-	"phase/appliance/linux"
-	"phase/appliance/release"
-	"phase/appliance/trial"
+	"phase/appliance/machine/control"
+	"phase/appliance/machine/linux"
+	"phase/appliance/machine/settings"
+	"phase/appliance/release/manifest"
+	"phase/appliance/release/trial"
 )
 
 func TestTable(t *testing.T) {
-	find := func(o boot.Options, data, name string) []string {
+	find := func(o settings.Options, data, name string) []string {
 		for _, s := range table(o, data, "") {
 			if s.Name == name {
 				if root := s.UID == 0; root == (name == "plasmd") {
@@ -29,12 +29,12 @@ func TestTable(t *testing.T) {
 		t.Fatalf("no %s", name)
 		return nil
 	}
-	o := boot.Default()
+	o := settings.Default()
 	args := find(o, dataDir, "plasmd")
 	if s := strings.Join(args, " "); !strings.Contains(s, "--http [::]:8080") || !strings.Contains(s, "--data "+dataDir) {
 		t.Errorf("plasmd %s", s)
 	}
-	o.Mode = boot.Private
+	o.Mode = settings.Private
 	// Private: nobody else can reach it, and nothing of it stays.
 	if s := strings.Join(find(o, "", "plasmd"), " "); !strings.Contains(s, "--http 127.0.0.1:8080") || !strings.Contains(s, "--data "+bootData) {
 		t.Errorf("plasmd in private %s", s)
@@ -138,7 +138,7 @@ func node0(k linux.Kernel) *node {
 }
 
 func TestKexecRequest(t *testing.T) {
-	digest := release.Sum([]byte("x")).String()
+	digest := manifest.Sum([]byte("x")).String()
 	ask := func(n *node, r control.Request) (control.Response, bool) {
 		answer, after := n.handle(control.Peer{}, r)
 		return answer, after != nil
@@ -163,7 +163,7 @@ func TestKexecRequest(t *testing.T) {
 	dir := t.TempDir()
 	up := func() time.Duration { return time.Minute }
 	for _, b := range []string{"one", "two"} {
-		if err := trial.InFolder(dir, trial.Boot{ID: b, Up: up}).Begin(release.Sum([]byte("x"))); err != nil {
+		if err := trial.InFolder(dir, trial.Boot{ID: b, Up: up}).Begin(manifest.Sum([]byte("x"))); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -10,7 +10,7 @@ import (
 	"fmt"
 	"os"
 
-	"phase/appliance/linux"
+	"phase/appliance/machine/linux"
 )
 
 // step is one thing done on the way up. A step that fails has its problem

@@ -6,13 +6,13 @@ import (
 	"sync"
 	"time"
 
-	"phase/appliance/boot"
-	"phase/appliance/linux"
-	"phase/appliance/state"
-	"phase/appliance/strictjson"
-	"phase/appliance/supervise"
-	"phase/appliance/trial"
-	"phase/appliance/trust"
+	"phase/appliance/base/statefile"
+	"phase/appliance/base/strictjson"
+	"phase/appliance/machine/linux"
+	"phase/appliance/machine/settings"
+	"phase/appliance/machine/supervise"
+	"phase/appliance/release/trial"
+	"phase/appliance/release/trust"
 )
 
 // Where things are on a node.
@@ -40,7 +40,7 @@ type node struct {
 	services supervise.Set
 	limits   limits
 
-	options  boot.Options
+	options  settings.Options
 	disk     *linux.Partition // the root partition of the boot disk
 	carried  bool             // this boot came from a jump
 	release  trust.Verified   // zero when nothing verified is held
@@ -51,7 +51,7 @@ type node struct {
 	plasmdGroup string
 
 	mu      sync.Mutex
-	boot    state.Boot
+	boot    statefile.Boot
 	written bool // boot.json is there and follows what changes
 	ending  bool
 	good    bool // the release on trial came up
@@ -60,7 +60,7 @@ type node struct {
 
 func newNode() *node {
 	n := &node{kernel: linux.Running{}, started: time.Now(), journal: trial.InMemory()}
-	n.boot = state.Boot{Problems: []string{}, OptionsUnknown: []string{}, BootedFrom: state.FromStub, Watchdog: "none"}
+	n.boot = statefile.Boot{Problems: []string{}, OptionsUnknown: []string{}, BootedFrom: statefile.FromStub, Watchdog: "none"}
 	n.services.Line = n.serviceLine
 	return n
 }
@@ -120,7 +120,7 @@ func (n *node) writeLocked() error {
 	if !n.written {
 		return nil
 	}
-	return state.Write(runDir, state.BootFile, n.boot)
+	return statefile.Write(runDir, statefile.BootFile, n.boot)
 }
 
 // makeDir makes a folder with exactly that owner and mode.

@@ -5,10 +5,10 @@ import (
 	"fmt"
 	"time"
 
-	"phase/appliance/control"
-	"phase/appliance/linux"
-	"phase/appliance/release"
-	"phase/appliance/trust"
+	"phase/appliance/machine/control"
+	"phase/appliance/machine/linux"
+	"phase/appliance/release/manifest"
+	"phase/appliance/release/trust"
 )
 
 // pauseTime is how long services may be paused: whoever paused them may have
@@ -64,7 +64,7 @@ func (n *node) handle(_ control.Peer, r control.Request) (control.Response, func
 // allowJump counts the try of a release. Nobody jumps without a loaded kernel,
 // into a release that was tried too often, or uncounted.
 func (n *node) allowJump(digest string) error {
-	d, err := release.ParseDigest(digest)
+	d, err := manifest.ParseDigest(digest)
 	if err != nil {
 		return fmt.Errorf("which release is on trial must be said: %w", err)
 	}

@@ -8,10 +8,10 @@ import (
 	"sync"
 	"time"
 
-	"phase/appliance/boot"
-	"phase/appliance/linux"
-	"phase/appliance/state"
-	"phase/appliance/supervise"
+	"phase/appliance/base/statefile"
+	"phase/appliance/machine/linux"
+	"phase/appliance/machine/settings"
+	"phase/appliance/machine/supervise"
 )
 
 const phase = "/user/phase" // the one binary
@@ -21,9 +21,9 @@ var environment = []string{"PATH=/user", "HOME=/run/phase", "TMPDIR=/tmp"}
 // table lists the services of a node, for the options of this boot, in the order
 // they are started in. data is plasmd's folder, or empty where nothing is kept;
 // group is plasmd's control group, or empty where there is none.
-func table(o boot.Options, data, group string) []supervise.Service {
+func table(o settings.Options, data, group string) []supervise.Service {
 	listen := "[::]:8080"
-	if o.Mode == boot.Private {
+	if o.Mode == settings.Private {
 		listen = "127.0.0.1:8080"
 	}
 	if data == "" {
@@ -46,7 +46,7 @@ const turn = 3 * time.Second
 // started says whether a service is as far as the others wait for.
 var started = map[string]func() bool{
 	"plasmd": func() bool { return listens(plasmdAt) },
-	"net":    func() bool { return exists(filepath.Join(runDir, state.NetFile)) },
+	"net":    func() bool { return exists(filepath.Join(runDir, statefile.NetFile)) },
 }
 
 // startServices starts the first service and, beside the rest of the boot, the

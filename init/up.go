@@ -9,12 +9,12 @@ import (
 	"syscall"
 	"time"
 
-	"phase/appliance/boot"
-	"phase/appliance/link/nic"
-	"phase/appliance/linux"
-	"phase/appliance/release"
-	"phase/appliance/state"
-	"phase/appliance/trust"
+	"phase/appliance/base/statefile"
+	"phase/appliance/machine/link/nic"
+	"phase/appliance/machine/linux"
+	"phase/appliance/machine/settings"
+	"phase/appliance/release/manifest"
+	"phase/appliance/release/trust"
 
 	"golang.org/x/sys/unix"
 )
@@ -55,9 +55,9 @@ const diskWait = 6 * time.Second
 // findDisk finds the boot disk and mounts its boot partition. A machine that
 // came up from RAM may have none.
 func (n *node) findDisk() error {
-	_, err := os.Stat(filepath.Join(releaseDir, release.ManifestFile))
+	_, err := os.Stat(filepath.Join(releaseDir, manifest.ManifestFile))
 	if n.carried = err == nil; n.carried {
-		n.boot.BootedFrom = state.FromKexec
+		n.boot.BootedFrom = statefile.FromKexec
 	}
 	root, err := linux.RootPartition()
 	if errors.Is(err, linux.ErrNoDisk) {
@@ -85,7 +85,7 @@ func (n *node) stubDisk() (linux.Partition, error) {
 	if err != nil {
 		return linux.Partition{}, err
 	}
-	options, _ := boot.Parse(string(cmdline), "") // problems are reported by readSettings
+	options, _ := settings.Parse(string(cmdline), "") // problems are reported by readSettings
 	if options.Disk == "" {
 		return linux.Partition{}, linux.ErrNoDisk
 	}
@@ -109,7 +109,7 @@ func (n *node) readSettings() error {
 	if errors.Is(err, os.ErrNotExist) {
 		err = nil
 	}
-	options, problems := boot.Parse(string(cmdline), string(conf))
+	options, problems := settings.Parse(string(cmdline), string(conf))
 	n.options = options
 	for _, p := range problems {
 		if p.Word != "" {
@@ -124,7 +124,7 @@ func (n *node) readSettings() error {
 // its bytes are. That a release is held gives it no trust: whoever serves it
 // verifies it again, bytes and all.
 func (n *node) findRelease() error {
-	dir, rootfs := bootDir, filepath.Join(releaseDir, release.FileName("rootfs"))
+	dir, rootfs := bootDir, filepath.Join(releaseDir, manifest.FileName("rootfs"))
 	if n.carried {
 		dir = releaseDir
 	} else {
@@ -145,19 +145,19 @@ func (n *node) findRelease() error {
 	if err != nil {
 		return fmt.Errorf("%s: %w; nothing can be verified", rootFile, err)
 	}
-	manifest := filepath.Join(dir, release.ManifestFile)
-	data, err := readCapped(manifest, 1<<20)
+	file := filepath.Join(dir, manifest.ManifestFile)
+	data, err := readCapped(file, 1<<20)
 	if err != nil {
 		return fmt.Errorf("%w; nothing is held", err)
 	}
-	verified, err := root.VerifyHeld(data, trust.Any, release.RunningArch())
+	verified, err := root.VerifyHeld(data, trust.Any, manifest.RunningArch())
 	if err != nil {
-		return fmt.Errorf("%s: %w; nothing is held", manifest, err)
+		return fmt.Errorf("%s: %w; nothing is held", file, err)
 	}
 	n.release = verified
-	n.boot.Held = &state.Held{Manifest: manifest, Artifacts: map[string]string{
-		"kernel":    filepath.Join(dir, release.FileName("kernel")),
-		"initramfs": filepath.Join(dir, release.FileName("initramfs")),
+	n.boot.Held = &statefile.Held{Manifest: file, Artifacts: map[string]string{
+		"kernel":    filepath.Join(dir, manifest.FileName("kernel")),
+		"initramfs": filepath.Join(dir, manifest.FileName("initramfs")),
 		"rootfs":    rootfs,
 	}}
 	return nil
@@ -254,10 +254,10 @@ func (n *node) growPerm() error {
 // they stay down until net has given them another hardware address.
 func (n *node) raiseInterfaces() error {
 	o := n.options
-	if o.Mode == boot.Private {
+	if o.Mode == settings.Private {
 		return nil
 	}
-	return nic.Raise(nic.Options{OnLink: o.Mode == boot.Local, Static6: !o.IP.DHCP() && o.IP.Address.Addr().Is6()})
+	return nic.Raise(nic.Options{OnLink: o.Mode == settings.Local, Static6: !o.IP.DHCP() && o.IP.Address.Addr().Is6()})
 }
 
 func (n *node) openWatchdog() (err error) {

@@ -2,7 +2,7 @@
 package main
 
 import (
-	"phase/appliance/program"
+	"phase/appliance/base/program"
 	"phase/images"
 )
 

@@ -12,7 +12,7 @@ import (
 	"strings"
 	"time"
 
-	"phase/appliance/linux"
+	"phase/appliance/machine/linux"
 
 	"golang.org/x/sys/unix"
 )

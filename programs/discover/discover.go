@@ -18,13 +18,13 @@ import (
 	"sync"
 	"time"
 
-	"phase/appliance/fetch"
-	"phase/appliance/nearby"
-	"phase/appliance/program"
-	"phase/appliance/release"
-	"phase/appliance/strictjson"
-	"phase/appliance/trust"
-	"phase/appliance/ui"
+	"phase/appliance/base/program"
+	"phase/appliance/base/strictjson"
+	"phase/appliance/base/ui"
+	"phase/appliance/network/lan"
+	"phase/appliance/release/fetch"
+	"phase/appliance/release/manifest"
+	"phase/appliance/release/trust"
 )
 
 const about = "List the nodes on the local network and the releases they offer, verified, newest first."
@@ -100,12 +100,12 @@ func Run(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writ
 
 func (c *commandLine) check() (err error) {
 	if c.Channel != trust.Any {
-		if c.Channel, err = release.ParseChannel(c.Channel); err != nil {
+		if c.Channel, err = manifest.ParseChannel(c.Channel); err != nil {
 			return program.Usagef("--channel: %w", err)
 		}
 	}
 	if c.Arch != trust.Any {
-		if c.Arch, err = release.ParseArch(c.Arch); err != nil {
+		if c.Arch, err = manifest.ParseArch(c.Arch); err != nil {
 			return program.Usagef("--arch: %w", err)
 		}
 	}
@@ -139,14 +139,14 @@ func (c *commandLine) look(ctx context.Context, root trust.Root) ([]Node, error)
 	defer cancel()
 	looking, stop := context.WithTimeout(ctx, c.Timeout)
 	defer stop()
-	o := nearby.BrowseOptions{Log: slog.Default()}
+	o := lan.BrowseOptions{Log: slog.Default()}
 	if c.Channel != trust.Any {
 		o.Channel = c.Channel
 	}
 	if c.Arch != trust.Any {
 		o.Arch = c.Arch
 	}
-	found, err := nearby.Browse(looking, o)
+	found, err := lan.Browse(looking, o)
 	if err != nil {
 		return nil, err
 	}
@@ -159,7 +159,7 @@ func (c *commandLine) look(ctx context.Context, root trust.Root) ([]Node, error)
 
 // gather asks whoever is found until all have answered or ctx ends; stop ends
 // the looking when there is more than can be asked.
-func gather(ctx context.Context, root trust.Root, found <-chan nearby.Found, stop func()) []Node {
+func gather(ctx context.Context, root trust.Root, found <-chan lan.Found, stop func()) []Node {
 	client := fetch.NewClient()
 	defer client.CloseIdleConnections()
 	var mu sync.Mutex
@@ -226,12 +226,12 @@ func gather(ctx context.Context, root trust.Root, found <-chan nearby.Found, sto
 }
 
 // ask takes the first of a node's addresses that answers.
-func ask(ctx context.Context, client *http.Client, root trust.Root, f nearby.Found) (Node, error) {
-	channel, err := release.ParseChannel(f.Channel)
+func ask(ctx context.Context, client *http.Client, root trust.Root, f lan.Found) (Node, error) {
+	channel, err := manifest.ParseChannel(f.Channel)
 	if err != nil {
 		return Node{}, trust.Refuse(trust.Channel, "it announces %v", err)
 	}
-	arch, err := release.ParseArch(f.Arch)
+	arch, err := manifest.ParseArch(f.Arch)
 	if err != nil {
 		return Node{}, trust.Refuse(trust.Arch, "it announces %v", err)
 	}

@@ -20,12 +20,12 @@ import (
 
 	"github.com/vishvananda/netlink"
 
-	"phase/appliance/envelope"
-	"phase/appliance/link/netlab"
-	"phase/appliance/nearby"
-	"phase/appliance/program"
-	"phase/appliance/release"
-	"phase/appliance/trust"
+	"phase/appliance/base/envelope"
+	"phase/appliance/base/program"
+	"phase/appliance/network/lan"
+	"phase/appliance/release/manifest"
+	"phase/appliance/release/trust"
+	"phase/tests/netlab"
 )
 
 func TestMain(m *testing.M) { netlab.Main(m, nil) }
@@ -69,16 +69,16 @@ func writeRoot(t *testing.T, key ed25519.PrivateKey) string {
 	return path
 }
 
-func manifest(t *testing.T, key ed25519.PrivateKey, version uint64) []byte {
+func signed(t *testing.T, key ed25519.PrivateKey, version uint64) []byte {
 	t.Helper()
-	artifact := release.Artifact{Size: 1, SHA256: release.Sum([]byte{0})}
-	payload, err := release.Manifest{Version: version, Name: "test", Channel: "stable", Arch: "x86_64",
+	artifact := manifest.Artifact{Size: 1, SHA256: manifest.Sum([]byte{0})}
+	payload, err := manifest.Manifest{Version: version, Name: "test", Channel: "stable", Arch: "x86_64",
 		Created: time.Now().Add(-time.Minute), Expires: time.Now().Add(time.Hour), Cmdline: "quiet",
-		Artifacts: map[string]release.Artifact{"kernel": artifact, "initramfs": artifact, "rootfs": artifact}}.Payload()
+		Artifacts: map[string]manifest.Artifact{"kernel": artifact, "initramfs": artifact, "rootfs": artifact}}.Payload()
 	if err != nil {
 		t.Fatal(err)
 	}
-	data, err := envelope.Sign(release.PayloadType, payload, key)
+	data, err := envelope.Sign(manifest.PayloadType, payload, key)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,9 +95,9 @@ func serveNode(t *testing.T, name string, version uint64, handler http.Handler) 
 	server := &http.Server{Handler: handler}
 	go server.Serve(listener)
 	t.Cleanup(func() { server.Close() })
-	_, err = nearby.Announce(t.Context(), nearby.Config{Name: name, Peer: "12D3KooW" + name,
+	_, err = lan.Announce(t.Context(), lan.Config{Name: name, Peer: "12D3KooW" + name,
 		Port:      uint16(listener.Addr().(*net.TCPAddr).Port),
-		Instances: []nearby.Instance{{Channel: "stable", Arch: "x86_64", Version: version}}})
+		Instances: []lan.Instance{{Channel: "stable", Arch: "x86_64", Version: version}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,12 +120,12 @@ func TestListsVerifiedNewestFirst(t *testing.T) {
 	raiseLoopback(t)
 	key, stranger := newKey(t), newKey(t)
 	root := writeRoot(t, key)
-	serveNode(t, "phase-00000001", 42, give(manifest(t, key, 42)))
-	serveNode(t, "phase-00000002", 43, give(manifest(t, key, 43)))
-	serveNode(t, "phase-0bad0001", 1000, give(manifest(t, stranger, 1000)))
+	serveNode(t, "phase-00000001", 42, give(signed(t, key, 42)))
+	serveNode(t, "phase-00000002", 43, give(signed(t, key, 43)))
+	serveNode(t, "phase-0bad0001", 1000, give(signed(t, stranger, 1000)))
 	serveNode(t, "phase-0bad0002", 1001, give([]byte("{}")))
 	// The announcement lies about the version: what is signed counts.
-	serveNode(t, "phase-0bad0003", 2000, give(manifest(t, key, 41)))
+	serveNode(t, "phase-0bad0003", 2000, give(signed(t, key, 41)))
 	silent := make(chan struct{})
 	defer close(silent)
 	serveNode(t, "phase-0bad0004", 3000, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-silent }))
@@ -157,7 +157,7 @@ func TestNobody(t *testing.T) {
 	}
 	raiseLoopback(t)
 	root := writeRoot(t, newKey(t))
-	serveNode(t, "phase-0bad0001", 1000, give(manifest(t, newKey(t), 1000)))
+	serveNode(t, "phase-0bad0001", 1000, give(signed(t, newKey(t), 1000)))
 	for _, args := range [][]string{{"--json"}, {}} {
 		var stdout, stderr bytes.Buffer
 		err := Run(t.Context(), append(args, "--root", root, "--timeout", "1s"), nil, &stdout, &stderr)
@@ -211,17 +211,17 @@ func holdUp(t *testing.T, announcements int, source func(i int) netip.Addr) {
 		}
 	}))
 	defer silent.Close()
-	h := give(manifest(t, key, 42))
+	h := give(signed(t, key, 42))
 	honest := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		once()
 		h.ServeHTTP(w, r)
 	}))
 	defer honest.Close()
-	found := make(chan nearby.Found)
+	found := make(chan lan.Found)
 	go func() {
 		defer close(found)
 		announce := func(url string, source netip.Addr, version uint64) {
-			found <- nearby.Found{Instance: "phase-" + source.String(), Channel: "stable", Arch: "x86_64", Version: version, Interface: "eth0",
+			found <- lan.Found{Instance: "phase-" + source.String(), Channel: "stable", Arch: "x86_64", Version: version, Interface: "eth0",
 				Source: source, URLs: []string{url}}
 		}
 		for i := range announcements {

@@ -19,14 +19,14 @@ import (
 	"syscall"
 	"time"
 
-	"phase/appliance/envelope"
-	"phase/appliance/fetch"
-	"phase/appliance/nearby"
-	"phase/appliance/program"
-	"phase/appliance/release"
-	"phase/appliance/strictjson"
-	"phase/appliance/trust"
-	"phase/appliance/ui"
+	"phase/appliance/base/envelope"
+	"phase/appliance/base/program"
+	"phase/appliance/base/strictjson"
+	"phase/appliance/base/ui"
+	"phase/appliance/network/lan"
+	"phase/appliance/release/fetch"
+	"phase/appliance/release/manifest"
+	"phase/appliance/release/trust"
 )
 
 const about = "Download a release, verify it, and keep it in a folder."
@@ -110,13 +110,13 @@ func Run(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writ
 
 func (c *commandLine) check() error {
 	var err error
-	if c.Channel, err = release.ParseChannel(c.Channel); err != nil {
+	if c.Channel, err = manifest.ParseChannel(c.Channel); err != nil {
 		return program.Usagef("--channel: %w", err)
 	}
 	if c.Arch == "" {
-		c.Arch = release.RunningArch()
+		c.Arch = manifest.RunningArch()
 	}
-	if c.Arch, err = release.ParseArch(c.Arch); err != nil {
+	if c.Arch, err = manifest.ParseArch(c.Arch); err != nil {
 		return program.Usagef("--arch: %w", err)
 	}
 	for _, p := range c.Provider {
@@ -125,7 +125,7 @@ func (c *commandLine) check() error {
 		}
 	}
 	for i, name := range c.Artifact {
-		known, ok := release.ArtifactName(name)
+		known, ok := manifest.ArtifactName(name)
 		if !ok {
 			return program.Usagef("--artifact %.70q is no artifact's name", name)
 		}
@@ -175,7 +175,7 @@ func (c *commandLine) fetch(ctx context.Context, a *answer, stderr io.Writer) er
 
 // look finds providers on the local network.
 func (c *commandLine) look(ctx context.Context) ([]string, error) {
-	found, err := nearby.Find(ctx, nearby.BrowseOptions{Channel: c.Channel, Arch: c.Arch, Log: slog.Default()}, lookTime)
+	found, err := lan.Find(ctx, lan.BrowseOptions{Channel: c.Channel, Arch: c.Arch, Log: slog.Default()}, lookTime)
 	if err != nil {
 		return nil, err
 	}
@@ -191,7 +191,7 @@ const maxAsked = 2048
 
 // inTurns lists the addresses to ask: one of each sender, then a second of each,
 // and so on, so that whoever announces much comes before nobody.
-func inTurns(found []nearby.Found) (urls []string) {
+func inTurns(found []lan.Found) (urls []string) {
 	var senders []string
 	bySender := map[string][]string{}
 	known := map[string]bool{}
@@ -230,7 +230,7 @@ func inTurns(found []nearby.Found) (urls []string) {
 // may take it back to an older one. It is not valid when there is none, or none
 // that the root vouches for.
 func (c *commandLine) floor(root trust.Root) (trust.Verified, error) {
-	data, err := readDocument(filepath.Join(c.Output, c.Channel, c.Arch, release.ManifestFile))
+	data, err := readDocument(filepath.Join(c.Output, c.Channel, c.Arch, manifest.ManifestFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return trust.Verified{}, nil
 	}
@@ -306,7 +306,7 @@ func (c *commandLine) bring(ctx context.Context, best trust.Verified, sources []
 	}
 	names := c.Artifact
 	if len(names) == 0 {
-		names = release.Required
+		names = manifest.Required
 	}
 	unlock, err := lock(a.Folder)
 	if err != nil {
@@ -328,9 +328,9 @@ func (c *commandLine) bring(ctx context.Context, best trust.Verified, sources []
 		if !held {
 			missing = append(missing, name)
 		}
-		a.Files = append(a.Files, release.FileName(name))
+		a.Files = append(a.Files, manifest.FileName(name))
 	}
-	a.Files = append(a.Files, release.ManifestFile)
+	a.Files = append(a.Files, manifest.ManifestFile)
 	if len(missing) > 0 {
 		bar := ui.Progress(stderr, "fetching "+strings.Join(missing, ", "), total(m, missing))
 		report, err := fetch.Release(ctx, best, sources, dst, fetch.Options{
@@ -354,7 +354,7 @@ func (c *commandLine) bring(ctx context.Context, best trust.Verified, sources []
 	return dst.commit(best.Envelope())
 }
 
-func total(m release.Manifest, names []string) (n int64) {
+func total(m manifest.Manifest, names []string) (n int64) {
 	for _, name := range names {
 		n += m.Artifacts[name].Size
 	}

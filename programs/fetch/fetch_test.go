@@ -16,13 +16,13 @@ import (
 	"syscall"
 	"testing"
 
-	"phase/appliance/nearby"
-	"phase/appliance/program"
-	"phase/appliance/provide"
-	"phase/appliance/release"
-	"phase/appliance/store"
-	"phase/appliance/store/storetest"
-	"phase/appliance/trust"
+	"phase/appliance/base/program"
+	"phase/appliance/network/lan"
+	"phase/appliance/release/manifest"
+	"phase/appliance/release/provide"
+	"phase/appliance/release/store"
+	"phase/appliance/release/trust"
+	"phase/tests/storetest"
 )
 
 // provider serves a release and counts the bytes it sends.
@@ -78,7 +78,7 @@ func checkFolder(t *testing.T, dir string, signer *storetest.Signer, r storetest
 	}
 	defer root.Close()
 	s := store.New()
-	if problems := store.NewFolder(s, root, signer.Root).Scan(t.Context(), release.Channels, release.Arches); len(problems) > 0 {
+	if problems := store.NewFolder(s, root, signer.Root).Scan(t.Context(), manifest.Channels, manifest.Arches); len(problems) > 0 {
 		t.Errorf("the folder cannot be served: %v", problems)
 	}
 	m := r.Manifest()
@@ -324,14 +324,14 @@ func TestFetchOntoAFullDisk(t *testing.T) {
 // TestInTurns: of those announced, each sender has its turn before any has its
 // second, and nobody can fill the list.
 func TestInTurns(t *testing.T) {
-	of := func(source string, urls ...string) nearby.Found {
-		return nearby.Found{Interface: "eth0", Source: netip.MustParseAddr(source), URLs: urls}
+	of := func(source string, urls ...string) lan.Found {
+		return lan.Found{Interface: "eth0", Source: netip.MustParseAddr(source), URLs: urls}
 	}
-	got := inTurns([]nearby.Found{of("192.0.2.66", "a", "b"), of("192.0.2.66", "b", "c"), of("192.0.2.1", "d", "a", "e"), of("192.0.2.2", "f")})
+	got := inTurns([]lan.Found{of("192.0.2.66", "a", "b"), of("192.0.2.66", "b", "c"), of("192.0.2.1", "d", "a", "e"), of("192.0.2.2", "f")})
 	if want := "[a d f b c e]"; fmt.Sprint(got) != want {
 		t.Errorf("%v, want %s", got, want)
 	}
-	var found []nearby.Found
+	var found []lan.Found
 	for i := range 5000 {
 		found = append(found, of("192.0.2.66", fmt.Sprint("x", i), fmt.Sprint("y", i)))
 	}

@@ -13,9 +13,9 @@ import (
 	"strconv"
 	"syscall"
 
-	"phase/appliance/fetch"
-	"phase/appliance/release"
-	"phase/appliance/trust"
+	"phase/appliance/release/fetch"
+	"phase/appliance/release/manifest"
+	"phase/appliance/release/trust"
 )
 
 // folder is a destination of files: each artifact grows in NAME.part and gets
@@ -33,8 +33,8 @@ type part struct {
 }
 
 // holds says whether the folder has an artifact already, whole and right.
-func (f *folder) holds(ctx context.Context, name string, want release.Artifact) (bool, error) {
-	file, err := os.Open(filepath.Join(f.dir, release.FileName(name)))
+func (f *folder) holds(ctx context.Context, name string, want manifest.Artifact) (bool, error) {
+	file, err := os.Open(filepath.Join(f.dir, manifest.FileName(name)))
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
@@ -57,12 +57,12 @@ func (f *folder) holds(ctx context.Context, name string, want release.Artifact) 
 			return false, fmt.Errorf("looking at what is there: %w", err)
 		}
 	}
-	return release.Digest(sum.Sum(nil)) == want.SHA256, nil
+	return manifest.Digest(sum.Sum(nil)) == want.SHA256, nil
 }
 
 // Region opens NAME.part, and keeps what an earlier run left in it.
 func (f *folder) Region(name string, size int64) (fetch.Region, error) {
-	target := filepath.Join(f.dir, release.FileName(name))
+	target := filepath.Join(f.dir, manifest.FileName(name))
 	file, err := os.OpenFile(target+".part", os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
 		return nil, err
@@ -109,8 +109,8 @@ func prefix(file *os.File, size int64) (int64, error) {
 // replaced there is none: a manifest beside files it does not describe would
 // be a lie.
 func (f *folder) commit(envelope []byte) error {
-	manifest := filepath.Join(f.dir, release.ManifestFile)
-	if old, err := os.ReadFile(manifest); err == nil && bytes.Equal(old, envelope) && len(f.parts) == 0 {
+	file := filepath.Join(f.dir, manifest.ManifestFile)
+	if old, err := os.ReadFile(file); err == nil && bytes.Equal(old, envelope) && len(f.parts) == 0 {
 		return nil
 	}
 	// Whoever serves the folder meanwhile should not wait for the disk.
@@ -119,7 +119,7 @@ func (f *folder) commit(envelope []byte) error {
 			return fmt.Errorf("keeping %s: %w", filepath.Base(p.name), err)
 		}
 	}
-	if err := os.Remove(manifest); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("taking the old manifest away: %w", err)
 	}
 	for _, p := range f.parts {
@@ -127,7 +127,7 @@ func (f *folder) commit(envelope []byte) error {
 			return fmt.Errorf("keeping %s: %w", filepath.Base(p.name), err)
 		}
 	}
-	return writeFile(manifest, envelope)
+	return writeFile(file, envelope)
 }
 
 func (f *folder) close() {

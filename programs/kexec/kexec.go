@@ -1,4 +1,4 @@
-// Package kexec is the command line of appliance/kexec: it takes a release from
+// Package kexec is the command line of appliance/release/kexec: it takes a release from
 // a folder, verifies it, loads it and has init jump into it.
 package kexec
 
@@ -11,13 +11,13 @@ import (
 	"os"
 	"strings"
 
-	"phase/appliance/kexec"
-	"phase/appliance/linux"
-	"phase/appliance/program"
-	"phase/appliance/release"
-	"phase/appliance/strictjson"
-	"phase/appliance/trust"
-	"phase/appliance/ui"
+	"phase/appliance/base/program"
+	"phase/appliance/base/strictjson"
+	"phase/appliance/base/ui"
+	"phase/appliance/machine/linux"
+	"phase/appliance/release/kexec"
+	"phase/appliance/release/manifest"
+	"phase/appliance/release/trust"
 )
 
 const about = "Verify a release from a folder, load it and jump into it."
@@ -88,10 +88,10 @@ type candidate struct {
 func choose(store *os.Root, root trust.Root, version uint64) (candidate, error) {
 	var best candidate
 	var problems []error
-	arch := release.RunningArch()
-	for _, channel := range release.Channels {
+	arch := manifest.RunningArch()
+	for _, channel := range manifest.Channels {
 		dir := channel + "/" + arch
-		data, err := readFile(store, dir+"/"+release.ManifestFile)
+		data, err := readFile(store, dir+"/"+manifest.ManifestFile)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
@@ -215,7 +215,7 @@ func stage(ctx context.Context, stderr io.Writer, c candidate, o kexec.Options) 
 }
 
 func copyInto(ctx context.Context, staging *kexec.Staging, dir *os.Root, name string, size int64, bar *ui.Bar) error {
-	f, err := dir.Open(release.FileName(name))
+	f, err := dir.Open(manifest.FileName(name))
 	if err != nil {
 		return err
 	}

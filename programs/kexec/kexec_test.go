@@ -11,9 +11,9 @@ import (
 	"testing"
 	"time"
 
-	"phase/appliance/program"
-	"phase/appliance/release"
-	"phase/appliance/trust"
+	"phase/appliance/base/program"
+	"phase/appliance/release/manifest"
+	"phase/appliance/release/trust"
 )
 
 var at = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -42,15 +42,15 @@ func folder(t *testing.T, versions map[string]uint64, signer ed25519.PrivateKey)
 		Roles: map[string]trust.RoleSpec{trust.RoleRoot: public(key(1)), trust.RoleRelease: public(key(2))}}, key(1)))
 	write(t, root, data)
 	for channel, version := range versions {
-		m := release.Manifest{Version: version, Name: "test", Channel: channel, Arch: release.RunningArch(), Created: at, Expires: at.AddDate(0, 6, 0),
-			Cmdline: "panic=10", Artifacts: map[string]release.Artifact{}}
+		m := manifest.Manifest{Version: version, Name: "test", Channel: channel, Arch: manifest.RunningArch(), Created: at, Expires: at.AddDate(0, 6, 0),
+			Cmdline: "panic=10", Artifacts: map[string]manifest.Artifact{}}
 		place := filepath.Join(dir, channel, m.Arch)
-		for _, name := range release.Required {
+		for _, name := range manifest.Required {
 			content := []byte("the " + name + " of " + channel)
-			m.Artifacts[name] = release.Artifact{Size: int64(len(content)), SHA256: release.Sum(content)}
-			write(t, filepath.Join(place, release.FileName(name)), content)
+			m.Artifacts[name] = manifest.Artifact{Size: int64(len(content)), SHA256: manifest.Sum(content)}
+			write(t, filepath.Join(place, manifest.FileName(name)), content)
 		}
-		write(t, filepath.Join(place, release.ManifestFile), must[[]byte](t)(trust.SignRelease(m, signer)))
+		write(t, filepath.Join(place, manifest.ManifestFile), must[[]byte](t)(trust.SignRelease(m, signer)))
 	}
 	return root, dir
 }
@@ -92,7 +92,7 @@ func TestRefuses(t *testing.T) {
 	_, forged := folder(t, map[string]uint64{"stable": 99}, key(3))
 	_, changed := folder(t, map[string]uint64{"stable": 42}, key(2))
 	_, short := folder(t, map[string]uint64{"stable": 42}, key(2))
-	rootfs := filepath.Join("stable", release.RunningArch(), "rootfs.squashfs")
+	rootfs := filepath.Join("stable", manifest.RunningArch(), "rootfs.squashfs")
 	write(t, filepath.Join(changed, rootfs), []byte("the rootfs of nobody??"[:len("the rootfs of stable")]))
 	write(t, filepath.Join(short, rootfs), []byte("the"))
 	for _, c := range []struct {

@@ -11,11 +11,11 @@ import (
 	"io/fs"
 	"log/slog"
 
-	"phase/appliance/boot"
-	"phase/appliance/link"
-	"phase/appliance/program"
-	"phase/appliance/state"
-	"phase/appliance/strictjson"
+	"phase/appliance/base/program"
+	"phase/appliance/base/statefile"
+	"phase/appliance/base/strictjson"
+	"phase/appliance/machine/link"
+	"phase/appliance/machine/settings"
 )
 
 const about = "Bring the machine's wired interfaces up and keep them so (the machine's own service; needs root)."
@@ -46,26 +46,26 @@ func Run(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writ
 
 // readBoot reads how to behave. There is no default for a machine that does
 // not know its mode: a guess could put a private node's name on the wire.
-func readBoot(dir string) (boot.Options, error) {
-	var b state.Boot
-	if err := state.Read(dir, state.BootFile, &b); err != nil {
+func readBoot(dir string) (settings.Options, error) {
+	var b statefile.Boot
+	if err := statefile.Read(dir, statefile.BootFile, &b); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
-			return boot.Options{}, fmt.Errorf("%w; init writes it at boot: name its folder with --state", err)
+			return settings.Options{}, fmt.Errorf("%w; init writes it at boot: name its folder with --state", err)
 		}
-		return boot.Options{}, err
+		return settings.Options{}, err
 	}
-	var options boot.Options
+	var options settings.Options
 	if err := strictjson.Unmarshal(b.Options, &options, strictjson.RejectUnknown); err != nil {
-		return options, fmt.Errorf("reading the options in %s: %w", state.BootFile, err)
+		return options, fmt.Errorf("reading the options in %s: %w", statefile.BootFile, err)
 	}
 	return options, nil
 }
 
 // linkOptions is what a mode means on the wire, formats §7.
-func linkOptions(b boot.Options, name string) link.Options {
+func linkOptions(b settings.Options, name string) link.Options {
 	o := link.Options{
-		OnLink:    b.Mode == boot.Local,
-		Anonymous: b.Mode == boot.Private,
+		OnLink:    b.Mode == settings.Local,
+		Anonymous: b.Mode == settings.Private,
 		HostName:  name,
 	}
 	if !b.IP.DHCP() {
@@ -90,15 +90,15 @@ func (r *reporter) report(s link.Status) {
 		}
 	}
 	r.known = now
-	if err := state.Write(r.dir, state.NetFile, netState(s)); err != nil {
+	if err := statefile.Write(r.dir, statefile.NetFile, netState(s)); err != nil {
 		r.log.Error("the state of the network is not told", "err", err)
 	}
 }
 
-func netState(s link.Status) state.Net {
-	n := state.Net{Interfaces: []state.Interface{}, Problems: append([]string{}, s.Problems...)}
+func netState(s link.Status) statefile.Net {
+	n := statefile.Net{Interfaces: []statefile.Interface{}, Problems: append([]string{}, s.Problems...)}
 	for _, i := range s.Interfaces {
-		out := state.Interface{Name: i.Name, MAC: i.MAC, Up: i.Up, Addresses: []string{}, Method: string(i.Method)}
+		out := statefile.Interface{Name: i.Name, MAC: i.MAC, Up: i.Up, Addresses: []string{}, Method: string(i.Method)}
 		for _, a := range i.Addresses {
 			out.Addresses = append(out.Addresses, a.String())
 		}

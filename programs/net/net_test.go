@@ -13,11 +13,11 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"phase/appliance/boot"
-	"phase/appliance/link"
-	"phase/appliance/link/netlab"
-	"phase/appliance/state"
-	"phase/appliance/strictjson"
+	"phase/appliance/base/statefile"
+	"phase/appliance/base/strictjson"
+	"phase/appliance/machine/link"
+	"phase/appliance/machine/settings"
+	"phase/tests/netlab"
 )
 
 func TestMain(m *testing.M) {
@@ -44,8 +44,8 @@ func netRole(ctx context.Context, args []byte, say func(any)) error {
 			if _, err := unix.Read(events, buf); err != nil && err != unix.EINTR {
 				return
 			}
-			var n state.Net
-			if err := state.Read(dir, state.NetFile, &n); err == nil {
+			var n statefile.Net
+			if err := statefile.Read(dir, statefile.NetFile, &n); err == nil {
 				say(n)
 			}
 		}
@@ -53,31 +53,31 @@ func netRole(ctx context.Context, args []byte, say func(any)) error {
 	return Run(ctx, []string{"--state", dir, "--resolv", filepath.Join(dir, "resolv.conf"), "--name", "phase-1a2b3c4d"}, nil, os.Stdout, os.Stderr)
 }
 
-func writeBoot(t *testing.T, dir string, o boot.Options) {
+func writeBoot(t *testing.T, dir string, o settings.Options) {
 	t.Helper()
 	raw, err := strictjson.Marshal(o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := state.Write(dir, state.BootFile, state.Boot{Mode: string(o.Mode), Options: raw}); err != nil {
+	if err := statefile.Write(dir, statefile.BootFile, statefile.Boot{Mode: string(o.Mode), Options: raw}); err != nil {
 		t.Fatal(err)
 	}
 }
 
 func TestModes(t *testing.T) {
-	static := boot.IP{Address: netip.MustParsePrefix("192.0.2.7/24"), Gateway: netip.MustParseAddr("192.0.2.1")}
+	static := settings.IP{Address: netip.MustParsePrefix("192.0.2.7/24"), Gateway: netip.MustParseAddr("192.0.2.1")}
 	for name, c := range map[string]struct {
-		change func(*boot.Options)
+		change func(*settings.Options)
 		want   link.Options
 	}{
-		"internet": {func(o *boot.Options) {}, link.Options{HostName: "n"}},
-		"local":    {func(o *boot.Options) { o.Mode = boot.Local }, link.Options{HostName: "n", OnLink: true}},
-		"private":  {func(o *boot.Options) { o.Mode = boot.Private }, link.Options{HostName: "n", Anonymous: true}},
-		"static": {func(o *boot.Options) { o.IP = static },
+		"internet": {func(o *settings.Options) {}, link.Options{HostName: "n"}},
+		"local":    {func(o *settings.Options) { o.Mode = settings.Local }, link.Options{HostName: "n", OnLink: true}},
+		"private":  {func(o *settings.Options) { o.Mode = settings.Private }, link.Options{HostName: "n", Anonymous: true}},
+		"static": {func(o *settings.Options) { o.IP = static },
 			link.Options{HostName: "n", Static: &link.Static{Address: static.Address, Gateway: static.Gateway}}},
 	} {
 		dir := t.TempDir()
-		o := boot.Default()
+		o := settings.Default()
 		c.change(&o)
 		writeBoot(t, dir, o)
 		read, err := readBoot(dir)
@@ -100,13 +100,13 @@ func TestRefusesToGuess(t *testing.T) {
 	} {
 		dir := t.TempDir()
 		if text != "" {
-			if err := os.WriteFile(filepath.Join(dir, state.BootFile), []byte(text), 0o644); err != nil {
+			if err := os.WriteFile(filepath.Join(dir, statefile.BootFile), []byte(text), 0o644); err != nil {
 				t.Fatal(err)
 			}
 		}
 		var stdout, stderr bytes.Buffer
 		err := Run(t.Context(), []string{"--state", dir}, nil, &stdout, &stderr)
-		if err == nil || !strings.Contains(err.Error(), state.BootFile) {
+		if err == nil || !strings.Contains(err.Error(), statefile.BootFile) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -117,13 +117,13 @@ func TestTellsTheOtherPrograms(t *testing.T) {
 		return
 	}
 	dir := t.TempDir()
-	o := boot.Default()
-	o.IP = boot.IP{Address: netip.MustParsePrefix("192.0.2.7/24"), Gateway: netip.MustParseAddr("192.0.2.1"), DNS: []netip.Addr{netip.MustParseAddr("192.0.2.53")}}
+	o := settings.Default()
+	o.IP = settings.IP{Address: netip.MustParsePrefix("192.0.2.7/24"), Gateway: netip.MustParseAddr("192.0.2.1"), DNS: []netip.Addr{netip.MustParseAddr("192.0.2.53")}}
 	writeBoot(t, dir, o)
 	s := netlab.NewSegment(t, "sw")
 	n := netlab.Start(t, "node", "net", dir)
 	cable := s.Plug(t, n, "eth0")
-	netlab.Wait(t, n, "net.json with the static address", func(s state.Net) bool {
+	netlab.Wait(t, n, "net.json with the static address", func(s statefile.Net) bool {
 		return len(s.Interfaces) == 1 && s.Interfaces[0].Method == "static" && s.Interfaces[0].MAC == cable.MAC &&
 			strings.Contains(strings.Join(s.Interfaces[0].Addresses, " "), "192.0.2.7/24")
 	})

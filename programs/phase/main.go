@@ -11,7 +11,7 @@ import (
 	"slices"
 	"strings"
 
-	"phase/appliance/program"
+	"phase/appliance/base/program"
 )
 
 func main() { os.Exit(dispatch(os.Args, os.Stdout, os.Stderr)) }

@@ -1,7 +1,7 @@
 package main
 
 import (
-	"phase/appliance/program"
+	"phase/appliance/base/program"
 	"phase/programs/discover"
 	"phase/programs/fetch"
 	"phase/programs/kexec"

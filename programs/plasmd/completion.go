@@ -3,7 +3,7 @@ package plasmd
 import (
 	"io"
 
-	"phase/appliance/program"
+	"phase/appliance/base/program"
 )
 
 // completionCmd prints a shell's completion.

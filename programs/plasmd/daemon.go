@@ -10,15 +10,15 @@ import (
 	"runtime"
 	"time"
 
-	"phase/appliance/api"
-	"phase/appliance/config"
-	"phase/appliance/history"
-	"phase/appliance/job"
-	"phase/appliance/jobspec"
-	"phase/appliance/linux"
-	"phase/appliance/program"
-	"phase/appliance/release"
-	"phase/appliance/runs"
+	"phase/appliance/base/program"
+	"phase/appliance/compute/history"
+	"phase/appliance/compute/job"
+	"phase/appliance/compute/runs"
+	"phase/appliance/compute/scheduler"
+	"phase/appliance/daemon/api"
+	"phase/appliance/daemon/config"
+	"phase/appliance/machine/linux"
+	"phase/appliance/release/manifest"
 )
 
 // What holds without a configuration. The limits of memory come from the machine.
@@ -58,10 +58,10 @@ func limits(c config.Jobs) (runs.Limits, error) {
 	}
 	return runs.Limits{
 		Cores:        int(or(c.Cores, int64(cores))),
-		MemoryMB:     int(or(c.MemoryMB, max(memory.Total>>20, jobspec.DefaultMemoryMB))),
+		MemoryMB:     int(or(c.MemoryMB, max(memory.Total>>20, job.DefaultMemoryMB))),
 		Queue:        int(or(c.Queue, defaultQueue)),
 		PerRequester: int(or(c.PerRequester, defaultPerRequester)),
-		TimeoutSec:   int(or(c.TimeoutSeconds, jobspec.MaxTimeoutSeconds)),
+		TimeoutSec:   int(or(c.TimeoutSeconds, job.MaxTimeoutSeconds)),
 		OutputBytes:  or(c.OutputMB, defaultOutputMB) << 20,
 		HeldBytes:    max(minHeld, memory.Total/4),
 	}, nil
@@ -106,13 +106,13 @@ func (c startCmd) compute(s *server, conf config.Config, log *api.Log) (end func
 	if err != nil {
 		return nil, errors.Join(err, h.Close())
 	}
-	runner := job.NewRunner(s.id)
+	runner := scheduler.NewRunner(s.id)
 	runner.Pool, s.sandbox, s.warm = pool, walls(pool), pool.Warm
 	s.runs = runs.New(runner, h, bounds, time.Now)
 	s.drain = time.Duration(or(conf.DrainSeconds, int64(defaultDrain/time.Second))) * time.Second
 	s.api = api.Config{
 		Runs: s.runs, History: h, Log: log,
-		Name: s.id.Name(), PeerID: s.id.PeerID(), Version: program.Version, Arch: release.RunningArch(),
+		Name: s.id.Name(), PeerID: s.id.PeerID(), Version: program.Version, Arch: manifest.RunningArch(),
 	}
 	return func() error {
 		pool.Close()

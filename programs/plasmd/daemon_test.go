@@ -16,12 +16,12 @@ import (
 	"syscall"
 	"testing"
 
-	"phase/appliance/api"
-	"phase/appliance/history"
-	"phase/appliance/identity"
-	"phase/appliance/job"
-	"phase/appliance/jobspec"
-	"phase/appliance/receipt"
+	"phase/appliance/base/identity"
+	"phase/appliance/compute/history"
+	"phase/appliance/compute/job"
+	"phase/appliance/compute/receipt"
+	"phase/appliance/compute/scheduler"
+	"phase/appliance/daemon/api"
 )
 
 // leastModule does nothing.
@@ -88,15 +88,15 @@ func (p *process) pin(t *testing.T) receipt.Pin {
 	return receipt.Pin{PeerID: node.PeerID, Key: key}
 }
 
-func smallOffer(t *testing.T, module []byte) job.Offer {
+func smallOffer(t *testing.T, module []byte) scheduler.Offer {
 	t.Helper()
-	j := jobspec.Default(module)
+	j := job.Default(module)
 	j.MemoryMB = 1
-	spec, err := jobspec.New(j)
+	spec, err := job.New(j)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return job.Offer{Spec: spec, Module: module, Nonce: job.NewNonce()}
+	return scheduler.Offer{Spec: spec, Module: module, Nonce: scheduler.NewNonce()}
 }
 
 // The daemon is killed in the middle: every receipt that was handed out is
@@ -104,8 +104,8 @@ func smallOffer(t *testing.T, module []byte) job.Offer {
 func TestKilledInTheMiddle(t *testing.T) {
 	dir := t.TempDir()
 	type handed struct {
-		offer job.Offer
-		done  job.Done
+		offer scheduler.Offer
+		done  scheduler.Done
 	}
 	var mu sync.Mutex
 	var all []handed
@@ -184,7 +184,7 @@ func TestKilledInTheMiddle(t *testing.T) {
 		t.Errorf("%d receipts were handed out; runs are %v", len(all), states)
 	}
 	var refused *api.Refused
-	if _, err := p.client.Execute(t.Context(), all[0].offer); !errors.As(err, &refused) || refused.Code != string(job.InvalidRequest) {
+	if _, err := p.client.Execute(t.Context(), all[0].offer); !errors.As(err, &refused) || refused.Code != string(scheduler.InvalidRequest) {
 		t.Errorf("an offer of before: %v", err)
 	}
 }
@@ -289,7 +289,7 @@ func TestDrain(t *testing.T) {
 	pin := p.pin(t)
 	o := smallOffer(t, loopModule)
 	ended := make(chan error, 1)
-	var done job.Done
+	var done scheduler.Done
 	go func() {
 		var err error
 		done, err = p.client.Execute(context.Background(), o)
@@ -306,7 +306,7 @@ func TestDrain(t *testing.T) {
 	if err := <-ended; err != nil {
 		t.Fatal(err)
 	}
-	if err := done.Verify(o, pin); err != nil || done.Outcome != jobspec.Cancelled {
+	if err := done.Verify(o, pin); err != nil || done.Outcome != job.Cancelled {
 		t.Errorf("%+v, %v", done, err)
 	}
 	if _, err := os.Stat(p.socket); !errors.Is(err, os.ErrNotExist) {

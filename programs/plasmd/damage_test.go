@@ -10,8 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"phase/appliance/program"
-	"phase/appliance/store/storetest"
+	"phase/appliance/base/program"
+	"phase/tests/storetest"
 )
 
 // /health and /status tell how the folder is, and go on to tell when it has

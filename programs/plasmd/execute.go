@@ -10,12 +10,12 @@ import (
 	"strings"
 	"time"
 
-	"phase/appliance/api"
-	"phase/appliance/identity"
-	"phase/appliance/job"
-	"phase/appliance/jobspec"
-	"phase/appliance/receipt"
-	"phase/appliance/ui"
+	"phase/appliance/base/identity"
+	"phase/appliance/base/ui"
+	"phase/appliance/compute/job"
+	"phase/appliance/compute/receipt"
+	"phase/appliance/compute/scheduler"
+	"phase/appliance/daemon/api"
 )
 
 // executeCmd runs a module as a job: with the limits of one, and a receipt that
@@ -65,26 +65,26 @@ func (c *executeCmd) run(ctx context.Context, stdin io.Reader, stdout io.Writer)
 // offer turns the command line into an offer, reading the module, and the input
 // as far as it is there. Broken is called when
 // the rest of it cannot be read.
-func (c *executeCmd) offer(ctx context.Context, stdin io.Reader, broken func()) (job.Offer, error) {
+func (c *executeCmd) offer(ctx context.Context, stdin io.Reader, broken func()) (scheduler.Offer, error) {
 	task, err := (&runCmd{Memory: c.Memory, Timeout: c.Timeout, Env: c.Env, Command: c.Command}).task()
 	if err != nil {
-		return job.Offer{}, err
+		return scheduler.Offer{}, err
 	}
-	o := job.Offer{Module: task.Module, Nonce: job.NewNonce()}
+	o := scheduler.Offer{Module: task.Module, Nonce: scheduler.NewNonce()}
 	if w, ok := stdin.(io.Writer); !ok || !ui.IsTerminal(w) {
 		in := newIncoming(stdin, broken)
 		if o.Stdin, err = in.ahead(ctx); err != nil {
-			return job.Offer{}, err
+			return scheduler.Offer{}, err
 		}
 		if o.Stdin == nil {
 			o.Input = in
 		}
 	}
-	wanted := jobspec.Default(o.Module)
+	wanted := job.Default(o.Module)
 	wanted.CPUCores, wanted.MemoryMB, wanted.Args = c.CPU, c.Memory, task.Args[1:]
 	wanted.TimeoutSeconds = int(math.Ceil(time.Duration(c.Timeout).Seconds()))
 	if o.Input == nil {
-		wanted.StdinHash = jobspec.Hash(o.Stdin)
+		wanted.StdinHash = job.Hash(o.Stdin)
 	}
 	if len(c.Env) > 0 {
 		wanted.Env = map[string]string{}
@@ -93,39 +93,39 @@ func (c *executeCmd) offer(ctx context.Context, stdin io.Reader, broken func()) 
 		name, value, _ := strings.Cut(v, "=")
 		wanted.Env[name] = value
 	}
-	o.Spec, err = jobspec.New(wanted)
+	o.Spec, err = job.New(wanted)
 	return o, err
 }
 
 // execute sends the offer to the daemon, or runs it in this process when there
 // is none. The pin is the node that was asked.
-func (c *executeCmd) execute(ctx context.Context, o job.Offer) (job.Done, receipt.Pin, error) {
+func (c *executeCmd) execute(ctx context.Context, o scheduler.Offer) (scheduler.Done, receipt.Pin, error) {
 	client, err := c.client()
 	if err != nil {
-		return job.Done{}, receipt.Pin{}, err
+		return scheduler.Done{}, receipt.Pin{}, err
 	}
 	node, err := client.Node(ctx)
 	if err == nil {
 		key, err := identity.ParsePeerID(node.PeerID)
 		if err != nil {
-			return job.Done{}, receipt.Pin{}, fmt.Errorf("asking the daemon: %w", err)
+			return scheduler.Done{}, receipt.Pin{}, fmt.Errorf("asking the daemon: %w", err)
 		}
 		done, err := client.Execute(ctx, o)
 		return done, receipt.Pin{PeerID: node.PeerID, Key: key}, err
 	}
 	if c.Socket != "" || !errors.Is(err, api.ErrNoDaemon) {
-		return job.Done{}, receipt.Pin{}, err
+		return scheduler.Done{}, receipt.Pin{}, err
 	}
 	id, err := laptopIdentity()
 	if err != nil {
-		return job.Done{}, receipt.Pin{}, err
+		return scheduler.Done{}, receipt.Pin{}, err
 	}
 	pool, leave, err := poolHere()
 	if err != nil {
-		return job.Done{}, receipt.Pin{}, err
+		return scheduler.Done{}, receipt.Pin{}, err
 	}
 	defer leave()
-	runner := job.NewRunner(id)
+	runner := scheduler.NewRunner(id)
 	runner.Pool = pool
 	done, err := runner.Execute(ctx, o)
 	return done, receipt.Pin{PeerID: id.PeerID(), Key: id.Public()}, err

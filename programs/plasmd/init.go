@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"io"
 
-	"phase/appliance/config"
+	"phase/appliance/daemon/config"
 )
 
 // initCmd writes a configuration.

@@ -10,7 +10,7 @@ import (
 	"sync"
 	"time"
 
-	"phase/appliance/api"
+	"phase/appliance/daemon/api"
 )
 
 // incoming is standard input on its way into a job. What is there at once is

@@ -12,10 +12,10 @@ import (
 	"testing"
 	"time"
 
-	"phase/appliance/api"
-	"phase/appliance/history"
-	"phase/appliance/jobspec"
-	"phase/appliance/receipt"
+	"phase/appliance/compute/history"
+	"phase/appliance/compute/job"
+	"phase/appliance/compute/receipt"
+	"phase/appliance/daemon/api"
 )
 
 // executed runs execute-job with an input and returns what it did.
@@ -31,9 +31,9 @@ func executed(ctx context.Context, stdin io.Reader, args ...string) (answered, e
 
 // answered is what is looked at of an answer.
 type answered struct {
-	RunID   string          `json:"run_id"`
-	Outcome jobspec.Outcome `json:"outcome"`
-	Stdout  string          `json:"stdout"`
+	RunID   string      `json:"run_id"`
+	Outcome job.Outcome `json:"outcome"`
+	Stdout  string      `json:"stdout"`
 	Receipt struct {
 		Payload []byte `json:"payload"`
 	} `json:"receipt"`
@@ -71,7 +71,7 @@ func TestInputThatNeverEnds(t *testing.T) {
 	t.Cleanup(func() { never.Close(); silent.Close() })
 	check := func(t *testing.T) {
 		for name, stdin := range map[string]io.Reader{"silent": silent, "endless": endless{}} {
-			for module, want := range map[string]jobspec.Outcome{least: jobspec.Exited, loop: jobspec.Timeout} {
+			for module, want := range map[string]job.Outcome{least: job.Exited, loop: job.Timeout} {
 				a, err := executed(t.Context(), stdin, "--memory", "1", "--timeout", "1", module)
 				if err != nil || a.Outcome != want {
 					t.Errorf("%s, %s: %q, %v; want %s", name, filepath.Base(module), a.Outcome, err, want)
@@ -132,14 +132,14 @@ func TestInputAtOnceAndLater(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		spec, err := jobspec.Parse(detail.Job)
+		spec, err := job.Parse(detail.Job)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return spec.Job().StdinHash
 	}
 	once, err := executed(t.Context(), strings.NewReader("read by nobody"), least)
-	if want := jobspec.Hash([]byte("read by nobody")); err != nil || once.input(t) != want || named(once) != want {
+	if want := job.Hash([]byte("read by nobody")); err != nil || once.input(t) != want || named(once) != want {
 		t.Errorf("at once: the receipt says %s, the job %s, %v; want %s", once.input(t), named(once), err, want)
 	}
 	// running waits until a job is.
@@ -153,7 +153,7 @@ func TestInputAtOnceAndLater(t *testing.T) {
 		}
 	}
 	later, err := executed(t.Context(), &parts{[]string{"one ", "two"}, running}, hello)
-	if want := jobspec.Hash([]byte("one two")); err != nil || later.Stdout != "owt eno" || later.input(t) != want || named(later) != "" {
+	if want := job.Hash([]byte("one two")); err != nil || later.Stdout != "owt eno" || later.input(t) != want || named(later) != "" {
 		t.Errorf("later: %q, the receipt says %s, the job %q, %v; want %s", later.Stdout, later.input(t), named(later), err, want)
 	}
 	broken := errors.New("the disk is gone")

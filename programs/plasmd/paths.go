@@ -6,7 +6,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"phase/appliance/identity"
+	"phase/appliance/base/identity"
 )
 
 // Where things are on a laptop or a server: one set of folders for root, and

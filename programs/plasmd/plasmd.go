@@ -10,7 +10,7 @@ import (
 	"fmt"
 	"io"
 
-	"phase/appliance/program"
+	"phase/appliance/base/program"
 )
 
 const about = "Serve releases, run jobs, sign receipts."

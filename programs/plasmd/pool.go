@@ -6,14 +6,14 @@ import (
 	"path/filepath"
 	"sync"
 
-	"phase/appliance/job"
+	"phase/appliance/compute/scheduler"
 )
 
 // runHere runs a task without a daemon.
-func runHere(ctx context.Context, t job.Task) (job.Result, error) {
+func runHere(ctx context.Context, t scheduler.Task) (scheduler.Result, error) {
 	pool, leave, err := poolHere()
 	if err != nil {
-		return job.Result{}, err
+		return scheduler.Result{}, err
 	}
 	defer leave()
 	return pool.Run(ctx, t)
@@ -23,15 +23,15 @@ func runHere(ctx context.Context, t job.Task) (job.Result, error) {
 // next where there is a place for them: /var/cache/phase or
 // $XDG_CACHE_HOME/phase, authenticated by a key beside the identity. Without one
 // every command compiles, and nothing else is different.
-func poolHere() (pool *job.Pool, leave func(), err error) {
-	var config job.PoolConfig
+func poolHere() (pool *scheduler.Pool, leave func(), err error) {
+	var config scheduler.PoolConfig
 	closeCache := func() {}
 	if kept, err := keptHere(); err == nil {
-		if cache, err := job.OpenCache(kept); err == nil {
+		if cache, err := scheduler.OpenCache(kept); err == nil {
 			config.Cache, closeCache = cache, cache.Close
 		}
 	}
-	if pool, err = job.NewPool(config); err != nil {
+	if pool, err = scheduler.NewPool(config); err != nil {
 		closeCache()
 		return nil, nil, err
 	}
@@ -41,35 +41,35 @@ func poolHere() (pool *job.Pool, leave func(), err error) {
 	}, nil
 }
 
-func keptHere() (job.Kept, error) {
+func keptHere() (scheduler.Kept, error) {
 	keys, err := dataDir()
 	if err != nil {
-		return job.Kept{}, err
+		return scheduler.Kept{}, err
 	}
 	cache := "/var/cache/phase"
 	if effectiveUser() != 0 {
 		if cache, err = xdg("XDG_CACHE_HOME", ".cache"); err != nil {
-			return job.Kept{}, err
+			return scheduler.Kept{}, err
 		}
 	}
-	return job.Kept{Keys: keys, Cache: filepath.Join(cache, "modules")}, os.MkdirAll(keys, 0o700)
+	return scheduler.Kept{Keys: keys, Cache: filepath.Join(cache, "modules")}, os.MkdirAll(keys, 0o700)
 }
 
 // pool is where the node's jobs run. Compiled modules are kept beside the
 // identity, which whoever can write that folder has already; without one they
 // are kept in memory.
-func (c startCmd) pool(s *server) (*job.Pool, error) {
-	pool, err := job.OpenPool(job.Kept{Keys: c.Data})
+func (c startCmd) pool(s *server) (*scheduler.Pool, error) {
+	pool, err := scheduler.OpenPool(scheduler.Kept{Keys: c.Data})
 	if err != nil && c.Data != "" {
 		s.problem(err)
-		pool, err = job.OpenPool(job.Kept{})
+		pool, err = scheduler.OpenPool(scheduler.Kept{})
 	}
 	return pool, err
 }
 
 // walls asks a worker, once and not before somebody wants to know, which walls
 // stand around it.
-func walls(pool *job.Pool) func() []string {
+func walls(pool *scheduler.Pool) func() []string {
 	return sync.OnceValue(func() []string {
 		names, err := pool.Walls(context.Background())
 		if err != nil {

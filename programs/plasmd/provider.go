@@ -14,11 +14,11 @@ import (
 	"unicode/utf16"
 	"unicode/utf8"
 
-	"phase/appliance/fetch"
-	"phase/appliance/program"
-	"phase/appliance/status"
-	"phase/appliance/strictjson"
-	"phase/appliance/ui"
+	"phase/appliance/base/program"
+	"phase/appliance/base/strictjson"
+	"phase/appliance/base/ui"
+	"phase/appliance/daemon/status"
+	"phase/appliance/release/fetch"
 )
 
 type providerCmd struct {

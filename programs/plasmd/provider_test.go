@@ -12,10 +12,10 @@ import (
 	"testing"
 	"unicode"
 
-	"phase/appliance/program"
-	"phase/appliance/status"
-	"phase/appliance/strictjson"
-	"phase/appliance/ui"
+	"phase/appliance/base/program"
+	"phase/appliance/base/strictjson"
+	"phase/appliance/base/ui"
+	"phase/appliance/daemon/status"
 )
 
 func obeyed(r rune) bool { return r != '\n' && r != ' ' && !unicode.IsPrint(r) }

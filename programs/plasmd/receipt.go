@@ -10,13 +10,13 @@ import (
 	"io/fs"
 	"os"
 
-	"phase/appliance/envelope"
-	"phase/appliance/identity"
-	"phase/appliance/jobspec"
-	"phase/appliance/program"
-	"phase/appliance/receipt"
-	"phase/appliance/strictjson"
-	"phase/appliance/ui"
+	"phase/appliance/base/envelope"
+	"phase/appliance/base/identity"
+	"phase/appliance/base/program"
+	"phase/appliance/base/strictjson"
+	"phase/appliance/base/ui"
+	"phase/appliance/compute/job"
+	"phase/appliance/compute/receipt"
 )
 
 // receiptCmd holds the commands about receipts.
@@ -98,7 +98,7 @@ func (c *receiptVerifyCmd) check(stdin io.Reader, pin receipt.Pin) (receipt.Stat
 		if err != nil {
 			return receipt.Statement{}, err
 		}
-		spec, err := jobspec.Parse(file)
+		spec, err := job.Parse(file)
 		if err != nil {
 			return receipt.Statement{}, err
 		}

@@ -7,7 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"phase/appliance/job"
+	"phase/appliance/compute/scheduler"
 )
 
 // receiptFile is where a receipt is going to be. It is opened before the run,
@@ -36,7 +36,7 @@ func openReceipt(path string) (*receiptFile, error) {
 	if real, err := filepath.EvalSymlinks(path); err == nil {
 		path = real
 	}
-	name := filepath.Join(filepath.Dir(path), ".receipt-"+job.NewRunID())
+	name := filepath.Join(filepath.Dir(path), ".receipt-"+scheduler.NewRunID())
 	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
 		return nil, wrap(err)

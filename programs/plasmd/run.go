@@ -17,12 +17,12 @@ import (
 	"syscall"
 	"time"
 
-	"phase/appliance/job"
-	"phase/appliance/jobspec"
-	"phase/appliance/program"
-	"phase/appliance/receipt"
-	"phase/appliance/ui"
-	"phase/appliance/wasm"
+	"phase/appliance/base/program"
+	"phase/appliance/base/ui"
+	"phase/appliance/compute/job"
+	"phase/appliance/compute/receipt"
+	"phase/appliance/compute/scheduler"
+	"phase/appliance/compute/wasm"
 )
 
 // workerName is the first argument that makes plasmd a worker process. It is
@@ -31,7 +31,7 @@ const workerName = "worker"
 
 // runWorker is the life of a worker process.
 func runWorker(ctx context.Context) error {
-	if code := job.Worker(ctx); code != 0 {
+	if code := scheduler.Worker(ctx); code != 0 {
 		return program.Exit{Code: code}
 	}
 	return nil
@@ -56,7 +56,7 @@ func (l *limit) UnmarshalText(text []byte) error {
 	if seconds, number := strconv.ParseFloat(string(text), 64); number == nil {
 		d, err = time.Duration(seconds*float64(time.Second)), nil
 	}
-	if err != nil || d < time.Millisecond || d > jobspec.MaxTimeoutSeconds*time.Second {
+	if err != nil || d < time.Millisecond || d > job.MaxTimeoutSeconds*time.Second {
 		return fmt.Errorf("%.40q is not a time from 1ms to 1h, like 90s or 5m", text)
 	}
 	*l = limit(d)
@@ -69,7 +69,7 @@ func (c *runCmd) run(ctx context.Context, stdin io.Reader, stdout, stderr io.Wri
 		return err
 	}
 	task.Stdin, task.Stdout, task.Stderr = stdin, stdout, stderr
-	var result job.Result
+	var result scheduler.Result
 	if c.Receipt == "" {
 		result, err = runHere(ctx, task)
 	} else {
@@ -80,7 +80,7 @@ func (c *runCmd) run(ctx context.Context, stdin io.Reader, stdout, stderr io.Wri
 	}
 	// Standard error is the module's, byte for byte; only a person at a
 	// terminal is told why it ended.
-	if result.Outcome != jobspec.Exited && ui.IsTerminal(stderr) {
+	if result.Outcome != job.Exited && ui.IsTerminal(stderr) {
 		fmt.Fprintf(stderr, "plasmd: %s: %s %s\n", ui.Clean(c.Command[0]), result.Outcome, result.Detail)
 	}
 	if result.ExitCode == 0 {
@@ -90,17 +90,17 @@ func (c *runCmd) run(ctx context.Context, stdin io.Reader, stdout, stderr io.Wri
 }
 
 // task turns the command line into a task, reading the module.
-func (c *runCmd) task() (job.Task, error) {
-	t := job.Task{MemoryMB: c.Memory, Timeout: time.Duration(c.Timeout), Cores: jobspec.DefaultCPUCores, Env: c.Env}
+func (c *runCmd) task() (scheduler.Task, error) {
+	t := scheduler.Task{MemoryMB: c.Memory, Timeout: time.Duration(c.Timeout), Cores: job.DefaultCPUCores, Env: c.Env}
 	for _, v := range c.Env {
 		if name, _, ok := strings.Cut(v, "="); !ok || name == "" {
-			return job.Task{}, program.Usagef("--env %.80q is not NAME=VALUE", v)
+			return scheduler.Task{}, program.Usagef("--env %.80q is not NAME=VALUE", v)
 		}
 	}
 	for _, text := range c.Dir {
 		folder, err := parseFolder(text)
 		if err != nil {
-			return job.Task{}, err
+			return scheduler.Task{}, err
 		}
 		t.Folders = append(t.Folders, folder)
 	}
@@ -109,20 +109,20 @@ func (c *runCmd) task() (job.Task, error) {
 		c.Command = c.Command[1:]
 	}
 	if len(c.Command) == 0 {
-		return job.Task{}, program.Usagef("the module is missing")
+		return scheduler.Task{}, program.Usagef("the module is missing")
 	}
 	name := c.Command[0]
 	if strings.HasPrefix(name, "-") && !ended {
-		return job.Task{}, program.Usagef("unknown flag %.80s; a module of that name is ./%.80s", ui.Clean(name), ui.Clean(name))
+		return scheduler.Task{}, program.Usagef("unknown flag %.80s; a module of that name is ./%.80s", ui.Clean(name), ui.Clean(name))
 	}
 	t.Args = append([]string{filepath.Base(name)}, c.Command[1:]...)
 	f, err := os.Open(name)
 	if err != nil {
-		return job.Task{}, fmt.Errorf("reading the module: %w", err)
+		return scheduler.Task{}, fmt.Errorf("reading the module: %w", err)
 	}
 	defer f.Close()
 	if t.Module, err = io.ReadAll(io.LimitReader(f, wasm.MaxModule+1)); err != nil {
-		return job.Task{}, fmt.Errorf("reading the module: %w", err)
+		return scheduler.Task{}, fmt.Errorf("reading the module: %w", err)
 	}
 	return t, nil
 }
@@ -130,9 +130,9 @@ func (c *runCmd) task() (job.Task, error) {
 // parseFolder reads HOST[:GUEST[:ro]]; an empty GUEST is HOST, but for "." it is
 // "/": a module's own folder is that, and not all languages' libraries find
 // their way from a relative one.
-func parseFolder(text string) (job.Folder, error) {
+func parseFolder(text string) (scheduler.Folder, error) {
 	parts := strings.Split(text, ":")
-	f := job.Folder{Host: parts[0], Guest: parts[0]}
+	f := scheduler.Folder{Host: parts[0], Guest: parts[0]}
 	if len(parts) > 1 && parts[1] != "" {
 		f.Guest = parts[1]
 	} else if filepath.Clean(f.Host) == "." {
@@ -140,7 +140,7 @@ func parseFolder(text string) (job.Folder, error) {
 	}
 	f.ReadOnly = len(parts) == 3 && parts[2] == "ro"
 	if f.Host == "" || len(parts) > 3 || len(parts) == 3 && !f.ReadOnly {
-		return job.Folder{}, program.Usagef("--dir %.200q is not HOST[:GUEST[:ro]]", text)
+		return scheduler.Folder{}, program.Usagef("--dir %.200q is not HOST[:GUEST[:ro]]", text)
 	}
 	return f, nil
 }
@@ -148,25 +148,25 @@ func parseFolder(text string) (job.Folder, error) {
 // attested runs the task and writes the receipt of what went in and out of it.
 // A run is no offer, so the nonce is its own; the limits are those applied, and
 // the job file the receipt speaks of has its time in whole seconds.
-func (c *runCmd) attested(ctx context.Context, t job.Task) (job.Result, error) {
+func (c *runCmd) attested(ctx context.Context, t scheduler.Task) (scheduler.Result, error) {
 	id, err := laptopIdentity()
 	if err != nil {
-		return job.Result{}, err
+		return scheduler.Result{}, err
 	}
-	wanted := jobspec.Default(t.Module)
+	wanted := job.Default(t.Module)
 	wanted.MemoryMB, wanted.Args, wanted.Env = t.MemoryMB, t.Args[1:], map[string]string{}
 	wanted.TimeoutSeconds = int(math.Ceil(t.Timeout.Seconds()))
 	for _, v := range t.Env {
 		name, value, _ := strings.Cut(v, "=")
 		wanted.Env[name] = value
 	}
-	spec, err := jobspec.New(wanted)
+	spec, err := job.New(wanted)
 	if err != nil {
-		return job.Result{}, err
+		return scheduler.Result{}, err
 	}
 	place, err := openReceipt(c.Receipt)
 	if err != nil {
-		return job.Result{}, err
+		return scheduler.Result{}, err
 	}
 	defer place.drop()
 	in, out, errs := newSummed(), newSummed(), newSummed()
@@ -179,12 +179,12 @@ func (c *runCmd) attested(ctx context.Context, t job.Task) (job.Result, error) {
 	defer signal.Stop(gone)
 	result, err := runHere(ctx, t)
 	if err != nil {
-		return job.Result{}, err
+		return scheduler.Result{}, err
 	}
 	limits := receipt.Limits{CPUCores: t.Cores, MemoryMB: t.MemoryMB, TimeoutSeconds: t.Timeout.Seconds()}
-	signed, err := job.Attest(id, job.NewRunID(), spec, job.NewNonce(), limits, result, job.Sums{Stdin: in.sum(), Stdout: out.sum(), Stderr: errs.sum()})
+	signed, err := scheduler.Attest(id, scheduler.NewRunID(), spec, scheduler.NewNonce(), limits, result, scheduler.Sums{Stdin: in.sum(), Stdout: out.sum(), Stderr: errs.sum()})
 	if err != nil {
-		return job.Result{}, err
+		return scheduler.Result{}, err
 	}
 	return result, errors.Join(place.put(append(signed, '\n')), stdout.err, stderr.err)
 }

@@ -14,10 +14,10 @@ import (
 	"syscall"
 	"testing"
 
-	"phase/appliance/envelope"
-	"phase/appliance/identity"
-	"phase/appliance/job"
-	"phase/appliance/program"
+	"phase/appliance/base/envelope"
+	"phase/appliance/base/identity"
+	"phase/appliance/base/program"
+	"phase/appliance/compute/scheduler"
 )
 
 // A run starts this binary again as its worker; TestMain makes it plasmd then.
@@ -312,7 +312,7 @@ func TestCancelledRun(t *testing.T) {
 }
 
 func TestParseFolder(t *testing.T) {
-	for text, want := range map[string]job.Folder{
+	for text, want := range map[string]scheduler.Folder{
 		"/data":       {Host: "/data", Guest: "/data"},
 		"data":        {Host: "data", Guest: "data"},
 		"data:/in":    {Host: "data", Guest: "/in"},

@@ -12,11 +12,11 @@ import (
 	"strings"
 	"time"
 
-	"phase/appliance/envelope"
-	"phase/appliance/identity"
-	"phase/appliance/program"
-	"phase/appliance/release"
-	"phase/appliance/store"
+	"phase/appliance/base/envelope"
+	"phase/appliance/base/identity"
+	"phase/appliance/base/program"
+	"phase/appliance/release/manifest"
+	"phase/appliance/release/store"
 )
 
 // rescan is how often a folder served is looked at for changes.
@@ -37,16 +37,16 @@ type serveCmd struct {
 }
 
 func (c serveCmd) run(ctx context.Context, log io.Writer) error {
-	channels, arches := release.Channels, release.Arches
+	channels, arches := manifest.Channels, manifest.Arches
 	if c.Channel != "" {
-		channel, err := release.ParseChannel(c.Channel)
+		channel, err := manifest.ParseChannel(c.Channel)
 		if err != nil {
 			return program.Usagef("--channel: %w", err)
 		}
 		channels = []string{channel}
 	}
 	if c.Arch != "" {
-		arch, err := release.ParseArch(c.Arch)
+		arch, err := manifest.ParseArch(c.Arch)
 		if err != nil {
 			return program.Usagef("--arch: %w", err)
 		}
@@ -103,7 +103,7 @@ func (c serveCmd) rootPath() (string, error) {
 // first is the channel and arch for /manifest.json: stable before the others,
 // this machine's arch before the other, what is there before what is not.
 func first(folder *os.Root, channels, arches []string) (channel, arch string) {
-	own := release.RunningArch()
+	own := manifest.RunningArch()
 	ordered := append([]string{}, arches...)
 	for i, a := range ordered {
 		if a == own {
@@ -112,7 +112,7 @@ func first(folder *os.Root, channels, arches []string) (channel, arch string) {
 	}
 	for _, channel := range channels {
 		for _, arch := range ordered {
-			if _, err := folder.Stat(filepath.Join(channel, arch, release.ManifestFile)); err == nil {
+			if _, err := folder.Stat(filepath.Join(channel, arch, manifest.ManifestFile)); err == nil {
 				return channel, arch
 			}
 		}

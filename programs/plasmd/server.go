@@ -14,17 +14,17 @@ import (
 	"syscall"
 	"time"
 
-	"phase/appliance/api"
-	"phase/appliance/identity"
-	"phase/appliance/nearby"
-	"phase/appliance/program"
-	"phase/appliance/provide"
-	"phase/appliance/release"
-	"phase/appliance/runs"
-	"phase/appliance/status"
-	"phase/appliance/store"
-	"phase/appliance/trust"
-	"phase/appliance/ui"
+	"phase/appliance/base/identity"
+	"phase/appliance/base/program"
+	"phase/appliance/base/ui"
+	"phase/appliance/compute/runs"
+	"phase/appliance/daemon/api"
+	"phase/appliance/daemon/status"
+	"phase/appliance/network/lan"
+	"phase/appliance/release/manifest"
+	"phase/appliance/release/provide"
+	"phase/appliance/release/store"
+	"phase/appliance/release/trust"
 )
 
 const (
@@ -150,16 +150,16 @@ func (s *server) hold(ctx context.Context, port uint16) {
 	if background != nil {
 		tasks.Go(func() { background(ctx) })
 	}
-	var announcer *nearby.Announcer
+	var announcer *lan.Announcer
 	if s.announce {
-		announcer, err = nearby.Announce(ctx, nearby.Config{
+		announcer, err = lan.Announce(ctx, lan.Config{
 			Name: s.id.Name(), Port: port, Peer: s.id.PeerID(), Log: slog.Default(),
 		})
 		if err != nil {
 			s.problem(fmt.Errorf("announcing on the network: %w", err))
 		}
 	}
-	told := map[release.Digest]bool{}
+	told := map[manifest.Digest]bool{}
 	for {
 		changed := s.store.Changed()
 		s.tell(told)
@@ -184,7 +184,7 @@ func (s *server) hold(ctx context.Context, port uint16) {
 }
 
 // tell prints the releases held that have not been printed.
-func (s *server) tell(told map[release.Digest]bool) {
+func (s *server) tell(told map[manifest.Digest]bool) {
 	for _, r := range s.store.Releases() {
 		if !told[r.Digest()] {
 			told[r.Digest()] = true
@@ -196,8 +196,8 @@ func (s *server) tell(told map[release.Digest]bool) {
 
 // instances are the newest of each channel and arch, the one at /manifest.json
 // first.
-func (s *server) instances() []nearby.Instance {
-	var list []nearby.Instance
+func (s *server) instances() []lan.Instance {
+	var list []lan.Instance
 	add := func(r store.Release) {
 		m := r.Manifest()
 		for _, i := range list {
@@ -205,7 +205,7 @@ func (s *server) instances() []nearby.Instance {
 				return
 			}
 		}
-		list = append(list, nearby.Instance{Channel: m.Channel, Arch: m.Arch, Version: m.Version})
+		list = append(list, lan.Instance{Channel: m.Channel, Arch: m.Arch, Version: m.Version})
 	}
 	if r, ok := s.store.Newest(s.channel, s.arch); ok {
 		add(r)

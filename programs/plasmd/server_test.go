@@ -14,10 +14,10 @@ import (
 	"sync"
 	"testing"
 
-	"phase/appliance/program"
-	"phase/appliance/release"
-	"phase/appliance/state"
-	"phase/appliance/store/storetest"
+	"phase/appliance/base/program"
+	"phase/appliance/base/statefile"
+	"phase/appliance/release/manifest"
+	"phase/tests/storetest"
 )
 
 // console is what a program prints, to be waited for.
@@ -211,11 +211,11 @@ func held(t *testing.T, signer *storetest.Signer, r storetest.Release, mode stri
 	signer.Write(t, dir, r)
 	m := r.Manifest()
 	at := filepath.Join(dir, m.Channel, m.Arch)
-	boot := state.Boot{Mode: mode, BootedFrom: state.FromStub, Held: &state.Held{Manifest: filepath.Join(at, "manifest.json"), Artifacts: map[string]string{}}}
+	boot := statefile.Boot{Mode: mode, BootedFrom: statefile.FromStub, Held: &statefile.Held{Manifest: filepath.Join(at, "manifest.json"), Artifacts: map[string]string{}}}
 	for name := range r.Bytes {
-		boot.Held.Artifacts[name] = filepath.Join(at, release.FileName(name))
+		boot.Held.Artifacts[name] = filepath.Join(at, manifest.FileName(name))
 	}
-	if err := state.Write(dir, state.BootFile, boot); err != nil {
+	if err := statefile.Write(dir, statefile.BootFile, boot); err != nil {
 		t.Fatal(err)
 	}
 	return []string{"start", "--http", "127.0.0.1:0", "--state", dir, "--root", filepath.Join(dir, "root", "1.json"), "--socket", filepath.Join(dir, socketName), "--data", filepath.Join(dir, "data")}, at

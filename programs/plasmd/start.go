@@ -16,14 +16,14 @@ import (
 	"strings"
 	"time"
 
-	"phase/appliance/api"
-	"phase/appliance/config"
-	"phase/appliance/identity"
-	"phase/appliance/program"
-	"phase/appliance/release"
-	"phase/appliance/state"
-	"phase/appliance/store"
-	"phase/appliance/trust"
+	"phase/appliance/base/identity"
+	"phase/appliance/base/program"
+	"phase/appliance/base/statefile"
+	"phase/appliance/daemon/api"
+	"phase/appliance/daemon/config"
+	"phase/appliance/release/manifest"
+	"phase/appliance/release/store"
+	"phase/appliance/release/trust"
 )
 
 // startCmd is the daemon. Init on a node says with flags what a configuration
@@ -53,9 +53,9 @@ func (c startCmd) run(ctx context.Context, log io.Writer) error {
 	}
 	kept := api.NewLog(log, time.Now)
 	slog.SetDefault(slog.New(program.NewHandler(kept)))
-	s := &server{log: kept, address: c.HTTP, stateDir: c.State, announce: c.HTTP != "", channel: "stable", arch: release.RunningArch()}
-	var boot state.Boot
-	err = state.Read(c.State, state.BootFile, &boot)
+	s := &server{log: kept, address: c.HTTP, stateDir: c.State, announce: c.HTTP != "", channel: "stable", arch: manifest.RunningArch()}
+	var boot statefile.Boot
+	err = statefile.Read(c.State, statefile.BootFile, &boot)
 	node := !errors.Is(err, fs.ErrNotExist) // else a laptop or a server
 	if node && err != nil {
 		s.problem(err)
@@ -151,7 +151,7 @@ type heldRelease struct {
 
 // held verifies the manifest of the release the node booted from; nil when it
 // booted from none. Its artifacts are hashed later.
-func (c startCmd) held(s *server, where *state.Held) (*heldRelease, error) {
+func (c startCmd) held(s *server, where *statefile.Held) (*heldRelease, error) {
 	if where == nil {
 		return nil, nil
 	}

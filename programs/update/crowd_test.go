@@ -21,13 +21,13 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
-	"phase/appliance/fetch"
-	"phase/appliance/link/netlab"
-	"phase/appliance/nearby"
-	"phase/appliance/release"
-	"phase/appliance/state"
-	"phase/appliance/trust"
-	"phase/appliance/update"
+	"phase/appliance/base/statefile"
+	"phase/appliance/network/lan"
+	"phase/appliance/release/fetch"
+	"phase/appliance/release/manifest"
+	"phase/appliance/release/trust"
+	"phase/appliance/release/update"
+	"phase/tests/netlab"
 )
 
 func TestMain(m *testing.M) {
@@ -200,8 +200,8 @@ func honestRole(ctx context.Context, args []byte, say func(any)) error {
 		return err
 	}
 	go http.Serve(listener, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write(a.Manifest) }))
-	announcer, err := nearby.Announce(ctx, nearby.Config{Name: "phase-1a2b3c4d", Port: 8080, Peer: "12D3KooWhonest",
-		Instances: []nearby.Instance{{Channel: "stable", Arch: "x86_64", Version: a.Version}}})
+	announcer, err := lan.Announce(ctx, lan.Config{Name: "phase-1a2b3c4d", Port: 8080, Peer: "12D3KooWhonest",
+		Instances: []lan.Instance{{Channel: "stable", Arch: "x86_64", Version: a.Version}}})
 	if err != nil {
 		return err
 	}
@@ -234,7 +234,7 @@ func nodeRole(ctx context.Context, args []byte, say func(any)) error {
 	if err := netlink.AddrAdd(l, &netlink.Addr{IPNet: &net.IPNet{IP: net.IPv4(10, 9, 0, 2), Mask: net.CIDRMask(16, 32)}}); err != nil {
 		return err
 	}
-	found, err := nearby.Browse(ctx, nearby.BrowseOptions{Channel: "stable", Arch: "x86_64", SkipOwn: true, Again: heardAgain})
+	found, err := lan.Browse(ctx, lan.BrowseOptions{Channel: "stable", Arch: "x86_64", SkipOwn: true, Again: heardAgain})
 	if err != nil {
 		return err
 	}
@@ -244,7 +244,7 @@ func nodeRole(ctx context.Context, args []byte, say func(any)) error {
 	var asked atomic.Int64
 	return update.Updater{
 		Root: root, Running: running, Channel: "stable", Arch: "x86_64",
-		Failed: func(release.Digest) bool { return false },
+		Failed: func(manifest.Digest) bool { return false },
 		Now:    time.Now,
 		Ask: func(ctx context.Context, url, channel, arch string) ([]byte, error) {
 			if asked.Add(1) == crowdAsked {
@@ -258,7 +258,7 @@ func nodeRole(ctx context.Context, args []byte, say func(any)) error {
 			return nil, nil, errors.New("this is as far as the test goes")
 		},
 		Jump:   func(context.Context, trust.Verified) error { return nil },
-		Report: func(state.Update) {},
+		Report: func(statefile.Update) {},
 	}.Run(ctx, heard)
 }
 
@@ -313,10 +313,10 @@ func signer(t *testing.T) (root []byte, sign func(version uint64) []byte) {
 		t.Fatal(err)
 	}
 	return root, func(version uint64) []byte {
-		a := release.Artifact{Size: 4, SHA256: release.Sum([]byte("data"))}
-		data, err := trust.SignRelease(release.Manifest{Version: version, Name: "test", Channel: "stable", Arch: "x86_64",
+		a := manifest.Artifact{Size: 4, SHA256: manifest.Sum([]byte("data"))}
+		data, err := trust.SignRelease(manifest.Manifest{Version: version, Name: "test", Channel: "stable", Arch: "x86_64",
 			Created: time.Now().Add(-time.Hour), Expires: time.Now().Add(time.Hour), Cmdline: "quiet",
-			Artifacts: map[string]release.Artifact{"kernel": a, "initramfs": a, "rootfs": a}}, releaseKey)
+			Artifacts: map[string]manifest.Artifact{"kernel": a, "initramfs": a, "rootfs": a}}, releaseKey)
 		if err != nil {
 			t.Fatal(err)
 		}

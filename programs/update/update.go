@@ -11,17 +11,17 @@ import (
 	"os"
 	"time"
 
-	"phase/appliance/boot"
-	"phase/appliance/fetch"
-	"phase/appliance/kexec"
-	"phase/appliance/nearby"
-	"phase/appliance/program"
-	"phase/appliance/release"
-	"phase/appliance/state"
-	"phase/appliance/strictjson"
-	"phase/appliance/trial"
-	"phase/appliance/trust"
-	"phase/appliance/update"
+	"phase/appliance/base/program"
+	"phase/appliance/base/statefile"
+	"phase/appliance/base/strictjson"
+	"phase/appliance/machine/settings"
+	"phase/appliance/network/lan"
+	"phase/appliance/release/fetch"
+	"phase/appliance/release/kexec"
+	"phase/appliance/release/manifest"
+	"phase/appliance/release/trial"
+	"phase/appliance/release/trust"
+	"phase/appliance/release/update"
 )
 
 const about = "Look for newer releases, verify them and jump into the newest (the machine's own service; needs root)."
@@ -53,8 +53,8 @@ func Run(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writ
 		return err
 	}
 	heard := make(chan update.Announcement)
-	if n.options.Mode != boot.Private { // which asks nobody it was not told of
-		found, err := nearby.Browse(ctx, nearby.BrowseOptions{Channel: n.updater.Channel, Arch: n.updater.Arch, SkipOwn: true, Again: heardAgain})
+	if n.options.Mode != settings.Private { // which asks nobody it was not told of
+		found, err := lan.Browse(ctx, lan.BrowseOptions{Channel: n.updater.Channel, Arch: n.updater.Arch, SkipOwn: true, Again: heardAgain})
 		if err != nil {
 			return err
 		}
@@ -69,19 +69,19 @@ func Run(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writ
 
 // node is this machine as the updater needs it.
 type node struct {
-	options boot.Options
+	options settings.Options
 	updater update.Updater
 	staging *kexec.Staging // what an interrupted download left
 }
 
 func (c commandLine) node() (*node, error) {
-	var b state.Boot
-	if err := state.Read(c.State, state.BootFile, &b); err != nil {
+	var b statefile.Boot
+	if err := statefile.Read(c.State, statefile.BootFile, &b); err != nil {
 		return nil, err
 	}
 	n := &node{}
 	if err := strictjson.Unmarshal(b.Options, &n.options, strictjson.RejectUnknown); err != nil {
-		return nil, fmt.Errorf("reading the options in %s: %w", state.BootFile, err)
+		return nil, fmt.Errorf("reading the options in %s: %w", statefile.BootFile, err)
 	}
 	data, err := os.ReadFile(c.Root)
 	if err != nil {
@@ -94,18 +94,18 @@ func (c commandLine) node() (*node, error) {
 	if b.Held == nil {
 		return nil, fmt.Errorf("this node does not know which release it runs, so it cannot tell newer from older")
 	}
-	manifest, err := os.ReadFile(b.Held.Manifest)
+	data, err = os.ReadFile(b.Held.Manifest)
 	if err != nil {
 		return nil, fmt.Errorf("reading the running release's manifest: %w", err)
 	}
-	running, err := root.VerifyHeld(manifest, "", trust.Any)
+	running, err := root.VerifyHeld(data, "", trust.Any)
 	if err != nil {
 		return nil, fmt.Errorf("the running release's manifest: %w", err)
 	}
 	client := fetch.NewClient()
 	w := &witnesses{
-		client: client, health: c.Daemon + "/health", private: n.options.Mode == boot.Private, trial: b.Trial,
-		manifest: "/" + n.options.Channel + "/" + running.Manifest().Arch + "/" + release.ManifestFile,
+		client: client, health: c.Daemon + "/health", private: n.options.Mode == settings.Private, trial: b.Trial,
+		manifest: "/" + n.options.Channel + "/" + running.Manifest().Arch + "/" + manifest.ManifestFile,
 	}
 	n.updater = update.Updater{
 		Root: root, Running: running,
@@ -113,7 +113,7 @@ func (c commandLine) node() (*node, error) {
 		Providers: n.options.Provider,
 		// Where the journal is, is asked each time: init mounts the firmware's
 		// variables beside the services.
-		Failed: func(d release.Digest) bool { return trial.Here().Failed(d) },
+		Failed: func(d manifest.Digest) bool { return trial.Here().Failed(d) },
 		Now:    func() time.Time { return trust.Now(time.Now(), running.Manifest().Created) },
 		Ask: func(ctx context.Context, url, channel, arch string) ([]byte, error) {
 			data, err := fetch.Manifest(ctx, client, url, channel, arch)
@@ -137,8 +137,8 @@ func (c commandLine) node() (*node, error) {
 			w.begin(ctx, v.Digest())
 			return kexec.Jump(ctx, v)
 		},
-		Report: func(u state.Update) {
-			if err := state.Write(c.State, state.UpdateFile, u); err != nil {
+		Report: func(u statefile.Update) {
+			if err := statefile.Write(c.State, statefile.UpdateFile, u); err != nil {
 				slog.Error(err.Error())
 			}
 		},
@@ -184,12 +184,12 @@ func (n *node) fetch(ctx context.Context, stateDir string, v trust.Verified, pro
 // off shows that nothing is looked for, and why, and stays: a service that
 // ended would be started again.
 func (c commandLine) off(ctx context.Context, why error) error {
-	u := state.Update{State: "off", History: []state.Attempt{}}
+	u := statefile.Update{State: "off", History: []statefile.Attempt{}}
 	if why != nil {
-		u.Last = &state.Attempt{At: time.Now(), Result: "failed", Code: string(trust.CodeOf(why)), Reason: why.Error()}
+		u.Last = &statefile.Attempt{At: time.Now(), Result: "failed", Code: string(trust.CodeOf(why)), Reason: why.Error()}
 	}
 	// Shown before it is said: whoever reads the line finds it in /status.
-	if err := state.Write(c.State, state.UpdateFile, u); err != nil {
+	if err := statefile.Write(c.State, statefile.UpdateFile, u); err != nil {
 		return err
 	}
 	if why != nil {
@@ -225,7 +225,7 @@ func answered(ctx context.Context, url string) error {
 const heardAgain = time.Minute
 
 // announcements passes on what is heard nearby.
-func announcements(ctx context.Context, found <-chan nearby.Found, heard chan<- update.Announcement) {
+func announcements(ctx context.Context, found <-chan lan.Found, heard chan<- update.Announcement) {
 	for f := range found {
 		a := update.Announcement{
 			// Whoever speaks is told apart by where it speaks from, so that a

@@ -8,13 +8,13 @@ import (
 	"io"
 	"os"
 
-	"phase/appliance/release"
-	"phase/appliance/trust"
+	"phase/appliance/release/manifest"
+	"phase/appliance/release/trust"
 )
 
 // checkArtifact holds a file against what the manifest says of an artifact.
 // The error is the context's alone; all else is the check's answer.
-func checkArtifact(ctx context.Context, m release.Manifest, f file) (trust.Check, error) {
+func checkArtifact(ctx context.Context, m manifest.Manifest, f file) (trust.Check, error) {
 	check := trust.Check{Name: "artifact " + f.artifact}
 	digest, size, err := hash(ctx, m, f)
 	if ctx.Err() != nil {
@@ -32,23 +32,23 @@ func checkArtifact(ctx context.Context, m release.Manifest, f file) (trust.Check
 	return check, nil
 }
 
-func hash(ctx context.Context, m release.Manifest, f file) (release.Digest, int64, error) {
+func hash(ctx context.Context, m manifest.Manifest, f file) (manifest.Digest, int64, error) {
 	want, ok := m.Artifacts[f.artifact]
 	if !ok {
-		return release.Digest{}, 0, trust.Refuse(trust.Digest, "the manifest names no artifact %q, so nobody vouches for %s", f.artifact, f.path)
+		return manifest.Digest{}, 0, trust.Refuse(trust.Digest, "the manifest names no artifact %q, so nobody vouches for %s", f.artifact, f.path)
 	}
 	in, err := os.Open(f.path)
 	if err != nil {
-		return release.Digest{}, 0, err
+		return manifest.Digest{}, 0, err
 	}
 	defer in.Close()
 	sum := sha256.New()
 	// One byte more than signed is enough to know; a device has no end.
 	size, err := io.Copy(sum, contextReader{ctx, io.LimitReader(in, want.Size+1)})
 	if err != nil {
-		return release.Digest{}, size, err
+		return manifest.Digest{}, size, err
 	}
-	digest := release.Digest(sum.Sum(nil))
+	digest := manifest.Digest(sum.Sum(nil))
 	switch {
 	case size > want.Size:
 		return digest, size, trust.Refuse(trust.Size, "%s has more than the %d bytes signed", f.path, want.Size)

@@ -12,12 +12,12 @@ import (
 	"strings"
 	"time"
 
-	"phase/appliance/envelope"
-	"phase/appliance/program"
-	"phase/appliance/release"
-	"phase/appliance/strictjson"
-	"phase/appliance/trust"
-	"phase/appliance/ui"
+	"phase/appliance/base/envelope"
+	"phase/appliance/base/program"
+	"phase/appliance/base/strictjson"
+	"phase/appliance/base/ui"
+	"phase/appliance/release/manifest"
+	"phase/appliance/release/trust"
 )
 
 const about = "Check a release manifest, and files, against the root of trust."
@@ -81,12 +81,12 @@ func (c commandLine) policy(clock time.Time) (trust.Policy, []file, error) {
 	p := trust.Policy{Channel: trust.Any, Arch: trust.Any, Floor: c.Floor, Now: clock}
 	var err error
 	if c.Channel != trust.Any {
-		if p.Channel, err = release.ParseChannel(c.Channel); err != nil {
+		if p.Channel, err = manifest.ParseChannel(c.Channel); err != nil {
 			return p, nil, program.Usagef("--channel: %w", err)
 		}
 	}
 	if c.Arch != trust.Any {
-		if p.Arch, err = release.ParseArch(c.Arch); err != nil {
+		if p.Arch, err = manifest.ParseArch(c.Arch); err != nil {
 			return p, nil, program.Usagef("--arch: %w", err)
 		}
 	}
@@ -101,7 +101,7 @@ func (c commandLine) policy(clock time.Time) (trust.Policy, []file, error) {
 		if !ok || name == "" || path == "" {
 			return p, nil, program.Usagef("--artifact %q is not NAME=FILE", text)
 		}
-		if artifact, ok := release.ArtifactName(name); ok {
+		if artifact, ok := manifest.ArtifactName(name); ok {
 			name = artifact // vmlinuz is the kernel
 		}
 		files = append(files, file{name, path})

@@ -13,9 +13,9 @@ import (
 	"testing"
 	"time"
 
-	"phase/appliance/program"
-	"phase/appliance/release"
-	"phase/appliance/trust"
+	"phase/appliance/base/program"
+	"phase/appliance/release/manifest"
+	"phase/appliance/release/trust"
 )
 
 const now = "2026-06-01T12:00:00Z"
@@ -36,16 +36,16 @@ func folder(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := release.Manifest{Version: 42, Name: "n", Channel: "stable", Arch: "arm64", Created: time.Date(2026, 5, 1, 0, 0, 0, 0, time.UTC),
-		Expires: time.Date(2026, 10, 28, 0, 0, 0, 0, time.UTC), Artifacts: map[string]release.Artifact{}}
+	m := manifest.Manifest{Version: 42, Name: "n", Channel: "stable", Arch: "arm64", Created: time.Date(2026, 5, 1, 0, 0, 0, 0, time.UTC),
+		Expires: time.Date(2026, 10, 28, 0, 0, 0, 0, time.UTC), Artifacts: map[string]manifest.Artifact{}}
 	write := func(name string, data []byte) {
 		if err := os.WriteFile(filepath.Join(dir, name), data, 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for _, name := range release.Required {
+	for _, name := range manifest.Required {
 		data := []byte("bytes of " + name)
-		m.Artifacts[name] = release.Artifact{Size: int64(len(data)), SHA256: release.Sum(data)}
+		m.Artifacts[name] = manifest.Artifact{Size: int64(len(data)), SHA256: manifest.Sum(data)}
 		write(name, data)
 	}
 	good, err := trust.SignRelease(m, key("release"))

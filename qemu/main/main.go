@@ -3,6 +3,6 @@
 // no way out to the internet.
 package main
 
-import "phase/appliance/program"
+import "phase/appliance/base/program"
 
 func main() { program.Main("qemu", run) }

@@ -9,7 +9,7 @@ import (
 	"os"
 	"strconv"
 
-	"phase/appliance/program"
+	"phase/appliance/base/program"
 	"phase/qemu"
 )
 

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"phase/appliance/program"
+	"phase/appliance/base/program"
 	"phase/qemu"
 )
 

@@ -4,6 +4,6 @@
 // It prints medians and ratios and judges nothing.
 package main
 
-import "phase/appliance/program"
+import "phase/appliance/base/program"
 
 func main() { program.Main("benchboot", run) }

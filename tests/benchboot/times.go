@@ -6,7 +6,7 @@ import (
 	"slices"
 	"time"
 
-	"phase/appliance/ui"
+	"phase/appliance/base/ui"
 	"phase/qemu"
 )
 

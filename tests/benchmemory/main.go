@@ -5,6 +5,6 @@
 // it ought to refuse in words.
 package main
 
-import "phase/appliance/program"
+import "phase/appliance/base/program"
 
 func main() { program.Main("benchmemory", run) }

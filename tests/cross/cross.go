@@ -10,11 +10,11 @@ import (
 	"slices"
 	"time"
 
-	"phase/appliance/identity"
-	"phase/appliance/jobspec"
-	"phase/appliance/program"
-	"phase/appliance/receipt"
-	"phase/appliance/ui"
+	"phase/appliance/base/identity"
+	"phase/appliance/base/program"
+	"phase/appliance/base/ui"
+	"phase/appliance/compute/job"
+	"phase/appliance/compute/receipt"
 	"phase/qemu"
 	"phase/tests/lab"
 )
@@ -75,7 +75,7 @@ func run(ctx context.Context, args []string, _ io.Reader, stdout, _ io.Writer) e
 		for _, arch := range arches {
 			ctx, cancel := context.WithTimeout(ctx, patience)
 			defer cancel()
-			answer, err := nodes[arch].Job(ctx, ids[arch].Token, module, j.input, func(want *jobspec.Job) {
+			answer, err := nodes[arch].Job(ctx, ids[arch].Token, module, j.input, func(want *job.Job) {
 				want.Args, want.Env, want.TimeoutSeconds = j.args, j.env, int(patience.Seconds())
 			})
 			if err != nil {
@@ -138,8 +138,8 @@ func signed(a lab.Answer, peer string) (digest string, took time.Duration, err e
 	if err := statement.CheckStdout(sha256.Sum256(a.Stdout)); err != nil {
 		return "", 0, err
 	}
-	if p := statement.Predicate; p.Outcome != jobspec.Exited || p.ExitCode != 0 {
+	if p := statement.Predicate; p.Outcome != job.Exited || p.ExitCode != 0 {
 		return "", 0, fmt.Errorf("it ended as %s with exit code %d: %s", p.Outcome, p.ExitCode, a.Stderr)
 	}
-	return jobspec.Hash(a.Stdout), time.Duration(statement.Predicate.WallTimeMS) * time.Millisecond, nil
+	return job.Hash(a.Stdout), time.Duration(statement.Predicate.WallTimeMS) * time.Millisecond, nil
 }

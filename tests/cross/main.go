@@ -2,6 +2,6 @@
 // shows that they return the same bytes, by the digests both nodes signed.
 package main
 
-import "phase/appliance/program"
+import "phase/appliance/base/program"
 
 func main() { program.Main("cross", run) }

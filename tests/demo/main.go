@@ -3,6 +3,6 @@
 // thing that did not happen.
 package main
 
-import "phase/appliance/program"
+import "phase/appliance/base/program"
 
 func main() { program.Main("demo", run) }

@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"phase/appliance/ui"
+	"phase/appliance/base/ui"
 	"phase/qemu"
 	"phase/tests/lab"
 )

@@ -6,7 +6,7 @@ import (
 	"io"
 	"time"
 
-	"phase/appliance/ui"
+	"phase/appliance/base/ui"
 )
 
 // teller prints the story: a line a step as it happens, a table at the end.

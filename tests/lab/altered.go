@@ -6,7 +6,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"phase/appliance/release"
+	"phase/appliance/release/manifest"
 	"phase/images"
 )
 
@@ -19,12 +19,12 @@ func (l *Lab) Altered(r Release, version uint64, artifact string, content []byte
 		return Release{}, err
 	}
 	m := r.Manifest
-	m.Version, m.Name, m.Artifacts = version, fmt.Sprintf("test %d, bad %s", version, artifact), map[string]release.Artifact{}
+	m.Version, m.Name, m.Artifacts = version, fmt.Sprintf("test %d, bad %s", version, artifact), map[string]manifest.Artifact{}
 	var errs []error
 	for name, a := range r.Manifest.Artifacts {
-		to := filepath.Join(dir, release.FileName(name))
+		to := filepath.Join(dir, manifest.FileName(name))
 		if name == artifact {
-			a = release.Artifact{Size: int64(len(content)), SHA256: release.Sum(content)}
+			a = manifest.Artifact{Size: int64(len(content)), SHA256: manifest.Sum(content)}
 			errs = append(errs, os.WriteFile(to, content, 0o644))
 		} else {
 			errs = append(errs, os.Link(r.File(name), to))
@@ -33,7 +33,7 @@ func (l *Lab) Altered(r Release, version uint64, artifact string, content []byte
 	}
 	v, err := images.Sign(m, l.Root, l.Keys)
 	if err == nil {
-		err = os.WriteFile(filepath.Join(dir, release.ManifestFile), v.Envelope(), 0o644)
+		err = os.WriteFile(filepath.Join(dir, manifest.ManifestFile), v.Envelope(), 0o644)
 	}
 	if err := errors.Join(append(errs, err)...); err != nil {
 		return Release{}, fmt.Errorf("making version %d: %w", version, err)

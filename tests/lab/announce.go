@@ -10,7 +10,7 @@ import (
 
 	"github.com/miekg/dns"
 
-	"phase/appliance/nearby"
+	"phase/appliance/network/lan"
 	"phase/qemu"
 )
 
@@ -33,7 +33,7 @@ var groups = []string{"[ff02::fb]:5353", "224.0.0.251:5353"}
 func (a Announcement) Packet(life uint32) ([]byte, error) {
 	const flush = 1 << 15
 	label := escape(a.Name)
-	full, host := label+"."+nearby.Service, label+".local."
+	full, host := label+"."+lan.Service, label+".local."
 	header := func(name string, kind, class uint16) dns.RR_Header {
 		return dns.RR_Header{Name: name, Rrtype: kind, Class: class, Ttl: life}
 	}
@@ -46,7 +46,7 @@ func (a Announcement) Packet(life uint32) ([]byte, error) {
 	}
 	m := &dns.Msg{MsgHdr: dns.MsgHdr{Response: true, Authoritative: true}, Compress: true}
 	m.Answer = []dns.RR{
-		&dns.PTR{Hdr: header(nearby.Service, dns.TypePTR, dns.ClassINET), Ptr: full},
+		&dns.PTR{Hdr: header(lan.Service, dns.TypePTR, dns.ClassINET), Ptr: full},
 		&dns.SRV{Hdr: header(full, dns.TypeSRV, dns.ClassINET|flush), Port: a.Port, Target: host},
 		&dns.TXT{Hdr: header(full, dns.TypeTXT, dns.ClassINET|flush), Txt: text},
 	}
@@ -121,7 +121,7 @@ func speak(h *qemu.Host, packets ...[]byte) (*speaker, error) {
 
 func asksForProviders(m dns.Msg) bool {
 	for _, q := range m.Question {
-		if strings.HasSuffix(dns.CanonicalName(q.Name), nearby.Service) {
+		if strings.HasSuffix(dns.CanonicalName(q.Name), lan.Service) {
 			return true
 		}
 	}

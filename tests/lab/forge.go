@@ -3,20 +3,20 @@ package lab
 import (
 	"fmt"
 
-	"phase/appliance/envelope"
-	"phase/appliance/release"
+	"phase/appliance/base/envelope"
+	"phase/appliance/release/manifest"
 	"phase/images"
 )
 
 // Seal signs any bytes as if they were a manifest, with the lab's release keys:
 // what those who hold the keys can do, by mistake or by force.
 func (l *Lab) Seal(payload []byte) ([]byte, error) {
-	return envelope.Sign(release.PayloadType, payload, l.Keys.Release...)
+	return envelope.Sign(manifest.PayloadType, payload, l.Keys.Release...)
 }
 
 // Signed is a release's manifest, changed and signed again. Its artifacts are
 // those of r; nothing is laid out.
-func (l *Lab) Signed(r Release, change func(*release.Manifest)) (Release, error) {
+func (l *Lab) Signed(r Release, change func(*manifest.Manifest)) (Release, error) {
 	m := r.Manifest
 	change(&m)
 	payload, err := m.Payload()
@@ -27,5 +27,5 @@ func (l *Lab) Signed(r Release, change func(*release.Manifest)) (Release, error)
 	if err != nil {
 		return Release{}, err
 	}
-	return Release{Result: images.Result{Manifest: m, Envelope: sealed, Digest: release.Sum(payload), Folder: r.Folder}, Root: l.Root}, nil
+	return Release{Result: images.Result{Manifest: m, Envelope: sealed, Digest: manifest.Sum(payload), Folder: r.Folder}, Root: l.Root}, nil
 }

@@ -9,7 +9,7 @@ import (
 	"mime/multipart"
 	"net/http"
 
-	"phase/appliance/jobspec"
+	"phase/appliance/compute/job"
 )
 
 // Answer is what a node returned for a job.
@@ -25,13 +25,13 @@ type Answer struct {
 
 // Job has the node run a module with input, as the holder of token, within the
 // default limits but for what change says.
-func (n *Node) Job(ctx context.Context, token string, module []byte, input string, change ...func(*jobspec.Job)) (Answer, error) {
+func (n *Node) Job(ctx context.Context, token string, module []byte, input string, change ...func(*job.Job)) (Answer, error) {
 	var a Answer
-	wanted := jobspec.Default(module)
+	wanted := job.Default(module)
 	for _, c := range change {
 		c(&wanted)
 	}
-	spec, err := jobspec.New(wanted)
+	spec, err := job.New(wanted)
 	if err != nil {
 		return a, err
 	}

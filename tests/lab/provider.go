@@ -7,9 +7,9 @@ import (
 	"net/http"
 	"time"
 
-	"phase/appliance/provide"
-	"phase/appliance/store"
-	"phase/appliance/trust"
+	"phase/appliance/release/provide"
+	"phase/appliance/release/store"
+	"phase/appliance/release/trust"
 	"phase/qemu"
 )
 

@@ -7,8 +7,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"phase/appliance/machine/disk/gpt"
 	"phase/images"
-	"phase/images/gpt"
 )
 
 // Stick flashes a release onto a disk of size bytes, as a person would onto a

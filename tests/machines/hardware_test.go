@@ -12,8 +12,8 @@ import (
 	"strings"
 	"testing"
 
-	"phase/images/fat"
-	"phase/images/gpt"
+	"phase/appliance/machine/disk/fat"
+	"phase/appliance/machine/disk/gpt"
 	"phase/qemu"
 	"phase/tests/lab"
 )

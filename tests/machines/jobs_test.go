@@ -11,9 +11,9 @@ import (
 	"strings"
 	"testing"
 
-	"phase/appliance/identity"
-	"phase/appliance/jobspec"
-	"phase/appliance/receipt"
+	"phase/appliance/base/identity"
+	"phase/appliance/compute/job"
+	"phase/appliance/compute/receipt"
 	"phase/qemu"
 	"phase/tests/lab"
 )
@@ -115,8 +115,8 @@ func TestJobs(t *testing.T) {
 type work struct {
 	name, input string
 	module      []byte
-	change      func(*jobspec.Job)
-	outcome     jobspec.Outcome
+	change      func(*job.Job)
+	outcome     job.Outcome
 	code        int
 	stdout      func(string) bool
 }
@@ -133,8 +133,8 @@ func jobs(t *testing.T) []work {
 		missing(t, err)
 	}
 	is := func(text string) func(string) bool { return func(out string) bool { return out == text } }
-	small := func(change func(*jobspec.Job)) func(*jobspec.Job) {
-		return func(j *jobspec.Job) {
+	small := func(change func(*job.Job)) func(*job.Job) {
+		return func(j *job.Job) {
 			j.MemoryMB, j.TimeoutSeconds = 16, enough
 			if change != nil {
 				change(j)
@@ -143,11 +143,11 @@ func jobs(t *testing.T) []work {
 	}
 	limit := int64(1 << 20)
 	all := []work{
-		{"hello", "esahP olleh", hello, func(j *jobspec.Job) { j.TimeoutSeconds = enough }, jobspec.Exited, 0, is("hello Phase")},
-		{"reaching for files and sockets", "", []byte(reaching), small(nil), jobspec.Exited, badf + badf, is("")},
-		{"spinner", "", []byte(spinner), small(func(j *jobspec.Job) { j.TimeoutSeconds = 1 }), jobspec.Timeout, 124, is("")},
-		{"hog", "", []byte(hog), small(nil), jobspec.Memory, 137, is("")},
-		{"flood", "", []byte(flood), small(func(j *jobspec.Job) { j.OutputBytes = &limit }), jobspec.Output, 141,
+		{"hello", "esahP olleh", hello, func(j *job.Job) { j.TimeoutSeconds = enough }, job.Exited, 0, is("hello Phase")},
+		{"reaching for files and sockets", "", []byte(reaching), small(nil), job.Exited, badf + badf, is("")},
+		{"spinner", "", []byte(spinner), small(func(j *job.Job) { j.TimeoutSeconds = 1 }), job.Timeout, 124, is("")},
+		{"hog", "", []byte(hog), small(nil), job.Memory, 137, is("")},
+		{"flood", "", []byte(flood), small(func(j *job.Job) { j.OutputBytes = &limit }), job.Output, 141,
 			func(out string) bool { return int64(len(out)) == limit }},
 	}
 	if os.Getenv("PHASE_TIER") != "all" {
@@ -155,14 +155,14 @@ func jobs(t *testing.T) []work {
 	}
 	// A module of Go, which an emulated machine compiles for half a minute.
 	steps := []string{"read /etc/passwd", "read /perm/phase/plasmd/identity.pem", "ls /", "write /tmp/x y", "read /proc/self/environ", "dial"}
-	return append(all, work{"files by their names", "", probe(t), func(j *jobspec.Job) { j.Args, j.TimeoutSeconds = append([]string{"steps"}, steps...), enough }, jobspec.Exited, 0,
+	return append(all, work{"files by their names", "", probe(t), func(j *job.Job) { j.Args, j.TimeoutSeconds = append([]string{"steps"}, steps...), enough }, job.Exited, 0,
 		func(out string) bool { return strings.Count(out, "refused: ") == len(steps) }})
 }
 
 // on has a node do the work, and holds answer and receipt to what they must say.
 func (j work) on(t *testing.T, n *lab.Node, id lab.Identity) lab.Answer {
 	t.Helper()
-	var change []func(*jobspec.Job)
+	var change []func(*job.Job)
 	if j.change != nil {
 		change = append(change, j.change)
 	}
@@ -184,7 +184,7 @@ func (j work) on(t *testing.T, n *lab.Node, id lab.Identity) lab.Answer {
 	if err := s.CheckStdout(sha256.Sum256(a.Stdout)); err != nil {
 		t.Errorf("%s: %v", j.name, err)
 	}
-	if p := s.Predicate; p.Outcome != j.outcome || int(p.ExitCode) != j.code || p.ModuleHash != jobspec.Hash(j.module) || p.RunID != a.RunID {
+	if p := s.Predicate; p.Outcome != j.outcome || int(p.ExitCode) != j.code || p.ModuleHash != job.Hash(j.module) || p.RunID != a.RunID {
 		t.Errorf("%s: the receipt says %+v", j.name, p)
 	}
 	return a

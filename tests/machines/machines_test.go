@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"phase/appliance/linux"
+	"phase/appliance/machine/linux"
 	"phase/qemu"
 	"phase/tests/lab"
 )

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"phase/appliance/release"
+	"phase/appliance/release/manifest"
 	"phase/tests/lab"
 )
 
@@ -23,7 +23,7 @@ func software(t *testing.T, w *world) []hostile {
 	if err != nil {
 		t.Fatal(err)
 	}
-	forged, err := stranger.Signed(w.next, func(m *release.Manifest) { m.Version = 99 })
+	forged, err := stranger.Signed(w.next, func(m *manifest.Manifest) { m.Version = 99 })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -31,8 +31,8 @@ func software(t *testing.T, w *world) []hostile {
 	if w.Arch == arch {
 		arch = "x86_64"
 	}
-	other := w.changed(t, func(m *release.Manifest) { m.Arch, m.Version = arch, 99 })
-	channel := w.changed(t, func(m *release.Manifest) { m.Channel, m.Version = "testing", 99 })
+	other := w.changed(t, func(m *manifest.Manifest) { m.Arch, m.Version = arch, 99 })
+	channel := w.changed(t, func(m *manifest.Manifest) { m.Channel, m.Version = "testing", 99 })
 	return []hostile{
 		{"stranger", offer(forged.Envelope, nil), "signature"},
 		{"unsigned", offer(unsigned(forged.Envelope), nil), "signature|threshold"},
@@ -45,8 +45,8 @@ func software(t *testing.T, w *world) []hostile {
 // times: rollback (3), freeze (5), and two releases of one version.
 func times(t *testing.T, w *world) []hostile {
 	t.Helper()
-	old := w.changed(t, func(m *release.Manifest) { m.Version = stubVersion - 1 })
-	twin := w.changed(t, func(m *release.Manifest) { m.Version, m.Name = stubVersion, "twin" })
+	old := w.changed(t, func(m *manifest.Manifest) { m.Version = stubVersion - 1 })
+	twin := w.changed(t, func(m *manifest.Manifest) { m.Version, m.Name = stubVersion, "twin" })
 	return []hostile{
 		{"rollback", offer(old.Envelope, nil), "rollback"},
 		{"twin", offer(twin.Envelope, nil), "equivocation"},
@@ -59,7 +59,7 @@ func times(t *testing.T, w *world) []hostile {
 // expired is a release that ended before the stub was made, so that it is
 // refused whatever the clock says.
 func (w *world) expired(t *testing.T) lab.Release {
-	return w.changed(t, func(m *release.Manifest) {
+	return w.changed(t, func(m *manifest.Manifest) {
 		m.Version = 99
 		m.Expires = w.stub.Manifest.Created.Add(-time.Hour)
 		m.Created = m.Expires.Add(-24 * time.Hour)

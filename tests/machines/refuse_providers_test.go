@@ -10,7 +10,7 @@ import (
 
 	"github.com/miekg/dns"
 
-	"phase/appliance/nearby"
+	"phase/appliance/network/lan"
 	"phase/qemu"
 	"phase/tests/lab"
 )
@@ -111,8 +111,8 @@ func noise(t *testing.T, s *qemu.Segment) {
 	// Instances without number, which lead nowhere.
 	crowd := &dns.Msg{MsgHdr: dns.MsgHdr{Response: true, Authoritative: true}, Compress: true}
 	for i := range 200 {
-		name := string(rune('a'+i%26)) + strings.Repeat("x", i%40) + "." + nearby.Service
-		crowd.Answer = append(crowd.Answer, &dns.PTR{Hdr: dns.RR_Header{Name: nearby.Service, Rrtype: dns.TypePTR, Class: dns.ClassINET, Ttl: 1<<32 - 1}, Ptr: name})
+		name := string(rune('a'+i%26)) + strings.Repeat("x", i%40) + "." + lan.Service
+		crowd.Answer = append(crowd.Answer, &dns.PTR{Hdr: dns.RR_Header{Name: lan.Service, Rrtype: dns.TypePTR, Class: dns.ClassINET, Ttl: 1<<32 - 1}, Ptr: name})
 	}
 	packet, err := crowd.Pack()
 	if err != nil {

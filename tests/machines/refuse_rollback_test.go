@@ -3,7 +3,7 @@ package machines
 import (
 	"testing"
 
-	"phase/appliance/release"
+	"phase/appliance/release/manifest"
 	"phase/qemu"
 	"phase/tests/lab"
 )
@@ -12,9 +12,9 @@ import (
 // version, and one before the stub.
 func older(t *testing.T, w *world) []hostile {
 	t.Helper()
-	before := w.changed(t, func(m *release.Manifest) { m.Version = nextVersion - 1 })
-	twin := w.changed(t, func(m *release.Manifest) { m.Name = "twin" })
-	ancient := w.changed(t, func(m *release.Manifest) { m.Version = stubVersion - 1 })
+	before := w.changed(t, func(m *manifest.Manifest) { m.Version = nextVersion - 1 })
+	twin := w.changed(t, func(m *manifest.Manifest) { m.Name = "twin" })
+	ancient := w.changed(t, func(m *manifest.Manifest) { m.Version = stubVersion - 1 })
 	return []hostile{
 		{"before", offer(before.Envelope, nil), "rollback"},
 		{"twin", offer(twin.Envelope, nil), "equivocation"},

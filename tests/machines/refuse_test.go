@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"phase/appliance/release"
+	"phase/appliance/release/manifest"
 	"phase/qemu"
 	"phase/tests/lab"
 )
@@ -111,11 +111,11 @@ func stays(t *testing.T, n *lab.Node, after qemu.Event, r lab.Release) {
 
 // offer answers as a provider that has one manifest, and for artifacts with
 // what artifacts says; nil has none.
-func offer(manifest []byte, artifacts http.HandlerFunc) lab.Serve {
+func offer(data []byte, artifacts http.HandlerFunc) lab.Serve {
 	return lab.HTTP(func(w http.ResponseWriter, r *http.Request) {
 		switch {
-		case strings.HasSuffix(r.URL.Path, "/"+release.ManifestFile):
-			_, _ = w.Write(manifest)
+		case strings.HasSuffix(r.URL.Path, "/"+manifest.ManifestFile):
+			_, _ = w.Write(data)
 		case artifacts != nil:
 			artifacts(w, r)
 		default:
@@ -125,9 +125,9 @@ func offer(manifest []byte, artifacts http.HandlerFunc) lab.Serve {
 }
 
 // artifact is the name of what is asked for, by digest or by name.
-func artifact(m release.Manifest, r *http.Request) string {
+func artifact(m manifest.Manifest, r *http.Request) string {
 	for name, a := range m.Artifacts {
-		if path := r.URL.Path; strings.HasSuffix(path, "/"+a.SHA256.Hex()) || strings.HasSuffix(path, "/"+release.FileName(name)) {
+		if path := r.URL.Path; strings.HasSuffix(path, "/"+a.SHA256.Hex()) || strings.HasSuffix(path, "/"+manifest.FileName(name)) {
 			return name
 		}
 	}
@@ -135,7 +135,7 @@ func artifact(m release.Manifest, r *http.Request) string {
 }
 
 // changed signs a variant of the release that the network has.
-func (w *world) changed(t *testing.T, change func(*release.Manifest)) lab.Release {
+func (w *world) changed(t *testing.T, change func(*manifest.Manifest)) lab.Release {
 	t.Helper()
 	r, err := w.Signed(w.next, change)
 	if err != nil {

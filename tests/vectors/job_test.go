@@ -7,8 +7,8 @@ import (
 	"strings"
 	"testing"
 
-	"phase/appliance/jobspec"
-	"phase/appliance/strictjson"
+	"phase/appliance/base/strictjson"
+	"phase/appliance/compute/job"
 )
 
 // jobCase is one line of job/cases.json.
@@ -183,7 +183,7 @@ func TestMakeJobs(t *testing.T) {
 		f.add(file, []byte(v.file))
 		c := jobCase{File: file, PadTo: v.padTo, Code: v.code, Field: v.field, Why: v.why}
 		if v.code == "" {
-			spec, err := jobspec.Parse(pad([]byte(v.file), v.padTo))
+			spec, err := job.Parse(pad([]byte(v.file), v.padTo))
 			if err != nil {
 				t.Fatalf("%s: %v", file, err)
 			}
@@ -196,7 +196,7 @@ func TestMakeJobs(t *testing.T) {
 
 // jobCode is the reason of an error of jobspec.Parse.
 func jobCode(err error) (code, field string) {
-	var wrong *jobspec.FieldError
+	var wrong *job.FieldError
 	switch {
 	case err == nil:
 		return "", ""
@@ -216,7 +216,7 @@ func TestJobs(t *testing.T) {
 		codes = append(codes, c.Code)
 		t.Run(c.File, func(t *testing.T) {
 			data := pad(load(t, "job", c.File), c.PadTo)
-			spec, err := jobspec.Parse(data)
+			spec, err := job.Parse(data)
 			if code, field := jobCode(err); code != c.Code || field != c.Field {
 				t.Fatalf("%s: refused as %q %q (%v), want %q %q", c.Why, code, field, err, c.Code, c.Field)
 			}

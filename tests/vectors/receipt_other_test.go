@@ -5,8 +5,8 @@ import (
 	"encoding/base64"
 	"strings"
 
-	"phase/appliance/jobspec"
-	"phase/appliance/receipt"
+	"phase/appliance/compute/job"
+	"phase/appliance/compute/receipt"
 )
 
 // rawSignature is the worker's signature over bytes that are not PAE.
@@ -48,7 +48,7 @@ func (r *receipts) others() {
 		c.Stdout, c.Stderr = append(c.Stdout, c.Stderr...), nil
 	})
 
-	spaced, err := jobspec.Parse(append(r.spec.File(), '\n'))
+	spaced, err := job.Parse(append(r.spec.File(), '\n'))
 	if err != nil {
 		r.t.Fatal(err)
 	}

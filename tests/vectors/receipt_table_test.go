@@ -3,9 +3,9 @@ package vectors
 import (
 	"strings"
 
-	"phase/appliance/envelope"
-	"phase/appliance/jobspec"
-	"phase/appliance/receipt"
+	"phase/appliance/base/envelope"
+	"phase/appliance/compute/job"
+	"phase/appliance/compute/receipt"
 )
 
 func (r *receipts) valid() {
@@ -42,7 +42,7 @@ func (r *receipts) valid() {
 	}, "", "times of two zones that are the same")
 	r.says("good-code-largest", func(_, p object) { p["exit_code"] = uint32(1<<32 - 1) }, "", "an exit code of 32 bits")
 	r.says("good-no-time", func(_, p object) { p["wall_time_ms"] = 0 }, "", "a run of less than a millisecond")
-	for _, o := range []jobspec.Outcome{jobspec.Trapped, jobspec.Timeout, jobspec.Memory, jobspec.Output, jobspec.Cancelled} {
+	for _, o := range []job.Outcome{job.Trapped, job.Timeout, job.Memory, job.Output, job.Cancelled} {
 		r.says("good-"+string(o), func(_, p object) { p["outcome"], p["exit_code"] = o, o.ExitCode(0) }, "", "a job that ended so")
 	}
 	r.says("good-output-unlimited", func(_, p object) { p["limits"].(object)["output_bytes"] = 0 }, "", "output that was not limited was not cut")

@@ -11,11 +11,11 @@ import (
 	"testing"
 	"time"
 
-	"phase/appliance/envelope"
-	"phase/appliance/identity"
-	"phase/appliance/jobspec"
-	"phase/appliance/receipt"
-	"phase/appliance/strictjson"
+	"phase/appliance/base/envelope"
+	"phase/appliance/base/identity"
+	"phase/appliance/base/strictjson"
+	"phase/appliance/compute/job"
+	"phase/appliance/compute/receipt"
 )
 
 // receiptCase is one line of receipt/cases.json: read File as the answer of
@@ -55,17 +55,17 @@ func hexSum(text string) string {
 type object = map[string]any
 
 // statement is what node "worker" says of the job: it exited with 3.
-func statement(t *testing.T, spec jobspec.Spec) object {
+func statement(t *testing.T, spec job.Spec) object {
 	t.Helper()
 	begun := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
-	job := spec.Job()
+	asked := spec.Job()
 	out, errs := sha256.Sum256([]byte("out\x00\xff\n")), sha256.Sum256([]byte("err"))
 	s := receipt.New(receipt.Predicate{
 		JobID: spec.ID(), RunID: "000102030405060708090a0b0c0d0e0f", OfferNonce: nonce,
-		ModuleHash: job.ModuleHash, ArgsSHA256: spec.ArgsSHA256(), EnvSHA256: spec.EnvSHA256(), StdinSHA256: hexSum("in"),
-		ExitCode: 3, Outcome: jobspec.Exited, WallTimeMS: 5, Started: begun, Finished: begun.Add(5 * time.Millisecond),
+		ModuleHash: asked.ModuleHash, ArgsSHA256: spec.ArgsSHA256(), EnvSHA256: spec.EnvSHA256(), StdinSHA256: hexSum("in"),
+		ExitCode: 3, Outcome: job.Exited, WallTimeMS: 5, Started: begun, Finished: begun.Add(5 * time.Millisecond),
 		Runtime: receipt.Runtime{Name: "wazero", Version: "v1", Profile: "wasip1"},
-		Limits:  receipt.Limits{CPUCores: job.CPUCores, MemoryMB: job.MemoryMB, TimeoutSeconds: spec.Timeout().Seconds(), OutputBytes: spec.OutputBytes()},
+		Limits:  receipt.Limits{CPUCores: asked.CPUCores, MemoryMB: asked.MemoryMB, TimeoutSeconds: spec.Timeout().Seconds(), OutputBytes: spec.OutputBytes()},
 		Node:    receipt.Node{PeerID: peer("worker"), PublicKey: receipt.EncodeKey(public("worker"))},
 	}, out[:], errs[:])
 	text, err := strictjson.Marshal(s)
@@ -104,7 +104,7 @@ func sign(t *testing.T, kind, payload string, names ...string) string {
 // receipts builds the cases.
 type receipts struct {
 	folder
-	spec  jobspec.Spec
+	spec  job.Spec
 	cases []receiptCase
 }
 
@@ -147,9 +147,9 @@ func nothing(object, object) {}
 const jobOfReceipts = "job.json"
 
 func makeReceipts(t *testing.T) *receipts {
-	spec, err := jobspec.New(jobspec.Job{
-		Version: jobspec.Version, ModuleHash: someHash, CPUCores: 2, MemoryMB: 64, TimeoutSeconds: 5,
-		Args: []string{"a", "b c"}, Env: map[string]string{"K": "V"}, StdinHash: jobspec.Hash([]byte("in")),
+	spec, err := job.New(job.Job{
+		Version: job.Version, ModuleHash: someHash, CPUCores: 2, MemoryMB: 64, TimeoutSeconds: 5,
+		Args: []string{"a", "b c"}, Env: map[string]string{"K": "V"}, StdinHash: job.Hash([]byte("in")),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -175,7 +175,7 @@ func receiptCode(t *testing.T, c receiptCase, data []byte) (string, error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	spec, err := jobspec.Parse(load(t, "receipt", c.Job))
+	spec, err := job.Parse(load(t, "receipt", c.Job))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,9 +13,9 @@ import (
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
-	"phase/appliance/envelope"
-	"phase/appliance/jobspec"
-	"phase/appliance/receipt"
+	"phase/appliance/base/envelope"
+	"phase/appliance/compute/job"
+	"phase/appliance/compute/receipt"
 )
 
 const schemaDir = "../../docs/schemas"
@@ -61,10 +61,10 @@ func TestJobSchema(t *testing.T) {
 		}
 	}
 	raw := rawSchema(t, "job.schema.json")
-	sameFields(t, raw, raw, reflect.TypeFor[jobspec.Job](), "job")
+	sameFields(t, raw, raw, reflect.TypeFor[job.Job](), "job")
 	for field, most := range map[string]float64{
-		"cpu_cores": jobspec.MaxCPUCores, "memory_mb": jobspec.MaxMemoryMB,
-		"timeout_seconds": jobspec.MaxTimeoutSeconds, "output_bytes": jobspec.MaxOutputBytes,
+		"cpu_cores": job.MaxCPUCores, "memory_mb": job.MaxMemoryMB,
+		"timeout_seconds": job.MaxTimeoutSeconds, "output_bytes": job.MaxOutputBytes,
 	} {
 		p := raw["properties"].(object)[field].(object)
 		if p["minimum"] != 1.0 || p["maximum"] != most {
@@ -104,11 +104,11 @@ func TestReceiptSchema(t *testing.T) {
 	sameFields(t, raw, statement, reflect.TypeFor[receipt.Statement](), "statement")
 	outcomes := raw["$defs"].(object)["predicate"].(object)["properties"].(object)["outcome"].(object)["enum"].([]any)
 	for _, o := range outcomes {
-		if !jobspec.Outcome(o.(string)).Known() {
+		if !job.Outcome(o.(string)).Known() {
 			t.Errorf("the schema knows the outcome %q", o)
 		}
 	}
-	for _, o := range []jobspec.Outcome{jobspec.Exited, jobspec.Trapped, jobspec.Timeout, jobspec.Memory, jobspec.Output, jobspec.Cancelled} {
+	for _, o := range []job.Outcome{job.Exited, job.Trapped, job.Timeout, job.Memory, job.Output, job.Cancelled} {
 		if !slices.Contains(outcomes, any(string(o))) {
 			t.Errorf("the schema does not know the outcome %q", o)
 		}

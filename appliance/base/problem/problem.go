@@ -1,0 +1,57 @@
+// Package problem writes every error a Phase node answers over HTTP in the one
+// form of RFC 9457, application/problem+json, so that a client has a single way
+// to read what went wrong.
+package problem
+
+import (
+	"encoding/json"
+	"net/http"
+	"strconv"
+
+	"phase/appliance/base/ui"
+)
+
+// ContentType of the body.
+const ContentType = "application/problem+json"
+
+// Document is RFC 9457, section 3. Its type is "about:blank" where the status
+// says it all (section 4.2.1).
+type Document struct {
+	Type   string `json:"type"`
+	Title  string `json:"title"`
+	Status int    `json:"status"`
+	Detail string `json:"detail,omitempty"`
+	Code   string `json:"code,omitempty"`
+}
+
+// New returns the document of a status, with one word for machines in the
+// member "code", and what a person should know or do. Detail is cleaned.
+func New(status int, code, detail string) Document {
+	return Document{Type: "about:blank", Title: http.StatusText(status), Status: status, Code: code, Detail: ui.Clean(detail)}
+}
+
+// Write answers with an HTTP status and what a person should know or do. What
+// a handler had said of the thing it could not deliver (its length, digest,
+// type, validators) is taken back first. Detail is cleaned: it may quote the
+// request.
+func Write(w http.ResponseWriter, status int, detail string) { WriteCode(w, status, "", detail) }
+
+// WriteCode is Write with one word for machines in the member "code".
+func WriteCode(w http.ResponseWriter, status int, code, detail string) {
+	body, err := json.Marshal(New(status, code, detail))
+	if err != nil { // strings and a number always encode
+		panic(err)
+	}
+	body = append(body, '\n')
+	h := w.Header()
+	for _, name := range []string{"ETag", "Last-Modified", "Content-Encoding", "Accept-Ranges", "Repr-Digest", "X-Artifact-Hash"} {
+		h.Del(name)
+	}
+	h.Set("Content-Type", ContentType)
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(status)
+	// A client that went away is told nothing more.
+	_, _ = w.Write(body)
+}

@@ -1,0 +1,377 @@
+// Package history keeps the runs of a node and their receipts, so that they
+// survive a restart, a crash and kill -9. A run that has ended is on disk before
+// anybody is told of it, and a nonce is remembered together with its run, so no
+// offer gets two receipts. What is kept is bounded: the oldest runs give way.
+package history
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"phase/appliance/compute/job"
+
+	"go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
+)
+
+// File is the name of the history in a daemon's folder.
+const File = "history.db"
+
+// State is where a run stands.
+type State string
+
+// All states. Done has a receipt. Refused was admitted and did not run. Lost
+// was waiting or running when the daemon died.
+const (
+	Queued  State = "queued"
+	Running State = "running"
+	Done    State = "done"
+	Refused State = "refused"
+	Lost    State = "lost"
+)
+
+// Over says whether a run has ended.
+func (s State) Over() bool { return s != Queued && s != Running }
+
+// Run is one run. Started, Finished, ExitCode and Outcome are nil until they
+// are known.
+type Run struct {
+	RunID      string       `json:"run_id"`
+	JobID      string       `json:"job_id"`
+	ModuleHash string       `json:"module_hash"`
+	Requester  string       `json:"requester"`
+	State      State        `json:"state"`
+	Queued     time.Time    `json:"queued"`
+	Started    *time.Time   `json:"started"`
+	Finished   *time.Time   `json:"finished"`
+	ExitCode   *uint32      `json:"exit_code"`
+	Outcome    *job.Outcome `json:"outcome"`
+	Detail     string       `json:"detail"` // why it ended so; may be empty
+}
+
+// Entry is a run with its job file and its receipt, which is an envelope, or
+// nil unless the run is Done.
+type Entry struct {
+	Run
+	Job     []byte `json:"job"`
+	Receipt []byte `json:"receipt"`
+}
+
+// Limits bound what is kept: runs, bytes of runs, and nonces.
+type Limits struct {
+	Runs   int
+	Bytes  int64
+	Nonces int
+}
+
+// Errors that callers branch on.
+var (
+	ErrSeen    = errors.New("this offer has been run already")
+	ErrUnknown = errors.New("there is no such run")
+	ErrInUse   = errors.New("another plasmd uses it")
+	ErrDamaged = errors.New("the history is damaged")
+)
+
+// The buckets: runs by number, numbers by run id, numbers of runs that are not
+// over, and nonces by themselves and by number.
+var (
+	bucketRuns   = []byte("runs")
+	bucketIDs    = []byte("ids")
+	bucketOpen   = []byte("open")
+	bucketNonces = []byte("nonces")
+	bucketOrder  = []byte("nonce_order")
+	buckets      = [][]byte{bucketRuns, bucketIDs, bucketOpen, bucketNonces, bucketOrder}
+)
+
+// lockTime is how long Open waits for another process to let go.
+const lockTime = time.Second
+
+// History is safe for use by many at once.
+type History struct {
+	db     *bbolt.DB
+	limits Limits
+	writer *writer
+	broken atomic.Bool // the file was damaged since it was opened
+
+	mu     sync.Mutex
+	next   uint64            // number of the next run
+	live   map[string]*live  // runs that are not over, by id
+	nonces map[string]uint64 // of runs not yet on disk
+}
+
+// live is a run that is not over, or not yet on disk as such.
+type live struct {
+	Entry
+	number uint64
+}
+
+// Open opens the history in a file and makes it first where there is none. An
+// empty path keeps it in memory, for machines that keep nothing. Runs that were
+// not over when the last daemon ended are Lost. Errors wrap ErrInUse or
+// ErrDamaged where it is that.
+func Open(path string, limits Limits) (*History, error) {
+	// The list of free pages is written down with each change: reading it back
+	// is ours to survive when it is damaged, the library's own search is not.
+	options := &bbolt.Options{Timeout: lockTime, FreelistType: bbolt.FreelistMapType}
+	if path == "" {
+		options.OpenFile = inMemory
+		path = "history (in memory)"
+	}
+	h := &History{limits: limits, live: map[string]*live{}, nonces: map[string]uint64{}}
+	h.writer = newWriter(h)
+	err := h.open(path, options)
+	var noAccess *fs.PathError
+	switch {
+	case err == nil:
+		go h.writer.run()
+		return h, nil
+	case errors.Is(err, bolterrors.ErrTimeout):
+		err = ErrInUse
+	case !errors.As(err, &noAccess):
+		err = fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	return nil, fmt.Errorf("opening the history %s: %w", path, err)
+}
+
+// open opens the database and reads all of it once. The library panics on pages
+// that are no pages, and the kernel where the file is shorter than it says.
+func (h *History) open(path string, options *bbolt.Options) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	var file *os.File
+	opener := options.OpenFile
+	if opener == nil {
+		opener = os.OpenFile
+	}
+	options.OpenFile = func(name string, flag int, mode os.FileMode) (*os.File, error) {
+		f, err := opener(name, flag, mode)
+		file = f
+		return f, err
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%v", p)
+		}
+		if err != nil && h.db != nil {
+			err = errors.Join(err, h.db.Close())
+		}
+		if err != nil && file != nil {
+			// The library leaves it open when it panics, and mapped, which keeps
+			// the lock.
+			unlock(file)
+		}
+	}()
+	if h.db, err = bbolt.Open(path, 0o600, options); err != nil {
+		return err
+	}
+	if err = check(h.db, file); err != nil {
+		return err
+	}
+	return h.db.Update(func(tx *bbolt.Tx) error {
+		for _, name := range buckets {
+			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
+				return err
+			}
+		}
+		if err := h.writer.count(tx); err != nil {
+			return err
+		}
+		return h.takeUp(tx)
+	})
+}
+
+// takeUp numbers the next run and marks as Lost what was not over.
+func (h *History) takeUp(tx *bbolt.Tx) error {
+	runs, open := tx.Bucket(bucketRuns), tx.Bucket(bucketOpen)
+	for _, bucket := range []*bbolt.Bucket{runs, tx.Bucket(bucketOrder)} {
+		if last, _ := bucket.Cursor().Last(); last != nil {
+			h.next = max(h.next, number(last)+1)
+		}
+	}
+	var left [][]byte
+	err := open.ForEach(func(key, _ []byte) error {
+		left = append(left, slices.Clone(key))
+		return nil
+	})
+	for _, key := range left {
+		if err != nil {
+			break
+		}
+		var e Entry
+		if err = json.Unmarshal(runs.Get(key), &e); err != nil {
+			break
+		}
+		e.State, e.Detail = Lost, "the daemon ended before the job did"
+		if err = put(runs, key, e); err == nil {
+			err = open.Delete(key)
+		}
+	}
+	return err
+}
+
+// Close writes what is left to write. A second one does nothing.
+func (h *History) Close() error {
+	if !h.writer.close() {
+		return nil
+	}
+	if h.broken.Load() {
+		return nil // and kept from the library, which may wait for itself
+	}
+	if err := h.db.Close(); err != nil {
+		return fmt.Errorf("closing the history: %w", err)
+	}
+	return nil
+}
+
+// Begin records a run that was admitted, and its nonce (16 bytes). The error is
+// ErrSeen when the nonce is known. The run is on disk no later than its end.
+func (h *History) Begin(e Entry, nonce []byte) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	_, seen := h.nonces[string(nonce)]
+	err := h.view(func(tx *bbolt.Tx) error {
+		seen = seen || tx.Bucket(bucketNonces).Get(nonce) != nil
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("reading the history: %w", err)
+	}
+	if seen {
+		return ErrSeen
+	}
+	l := &live{Entry: e, number: h.next}
+	h.next++
+	h.live[e.RunID], h.nonces[string(nonce)] = l, l.number
+	h.writer.later(write{number: l.number, entry: e, nonce: slices.Clone(nonce)})
+	return nil
+}
+
+// Running records that a run has begun.
+func (h *History) Running(runID string, at time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if l, ok := h.live[runID]; ok {
+		l.State, l.Started = Running, &at
+		h.writer.later(write{number: l.number, entry: l.Entry})
+	}
+}
+
+// End records how a run ended. When it returns nil, that is on disk. When it
+// does not, the run counts as one that came to nothing: nobody may be told of a
+// receipt that is not kept.
+func (h *History) End(e Entry) error {
+	h.mu.Lock()
+	l, ok := h.live[e.RunID]
+	h.mu.Unlock()
+	if !ok {
+		return fmt.Errorf("recording the end of the run %s: %w", e.RunID, ErrUnknown)
+	}
+	if err := h.writer.now(write{number: l.number, entry: e}); err != nil {
+		e.State, e.Receipt, e.ExitCode, e.Outcome, e.Detail = Refused, nil, nil, nil, "its end could not be recorded: "+err.Error()
+		h.mu.Lock()
+		l.Entry = e
+		h.writer.later(write{number: l.number, entry: e})
+		h.mu.Unlock()
+		return fmt.Errorf("recording the end of the run %s: %w", e.RunID, err)
+	}
+	return nil
+}
+
+// Get returns one run. The error wraps ErrUnknown when there is none.
+func (h *History) Get(runID string) (Entry, error) {
+	h.mu.Lock()
+	if l, ok := h.live[runID]; ok {
+		defer h.mu.Unlock()
+		return l.Entry, nil
+	}
+	h.mu.Unlock()
+	var e Entry
+	err := h.view(func(tx *bbolt.Tx) error {
+		key := tx.Bucket(bucketIDs).Get([]byte(runID))
+		if key == nil {
+			return ErrUnknown
+		}
+		return json.Unmarshal(tx.Bucket(bucketRuns).Get(key), &e)
+	})
+	if err != nil {
+		return Entry{}, fmt.Errorf("reading the history: run %.40q: %w", runID, err)
+	}
+	return e, nil
+}
+
+// List returns at most limit runs, newest first, beginning behind the run
+// before when it is not empty; more says whether there are older ones. The
+// error wraps ErrUnknown when there is no run of that name.
+func (h *History) List(before string, limit int) (list []Run, more bool, err error) {
+	h.mu.Lock()
+	below := h.next
+	running := make([]live, 0, len(h.live))
+	for _, l := range h.live {
+		running = append(running, *l)
+	}
+	if l, ok := h.live[before]; ok {
+		below, before = l.number, ""
+	}
+	h.mu.Unlock()
+	slices.SortFunc(running, func(a, b live) int { return int(int64(b.number - a.number)) })
+	err = h.view(func(tx *bbolt.Tx) error {
+		if before != "" {
+			key := tx.Bucket(bucketIDs).Get([]byte(before))
+			if key == nil {
+				return ErrUnknown
+			}
+			below = number(key)
+		}
+		list, more, err = merge(running, tx.Bucket(bucketRuns).Cursor(), below, limit)
+		return err
+	})
+	if err != nil {
+		return nil, false, fmt.Errorf("reading the history: %w", err)
+	}
+	return list, more, nil
+}
+
+// before is the entry in front of a key, nil without one.
+func before(cursor *bbolt.Cursor, at []byte) (key, value []byte) {
+	if next, _ := cursor.Seek(at); next == nil {
+		return cursor.Last()
+	}
+	return cursor.Prev()
+}
+
+// merge takes runs of both kinds in falling order of their numbers, all below
+// one. Of a run that is in both, the live one is the newer.
+func merge(running []live, cursor *bbolt.Cursor, below uint64, limit int) (list []Run, more bool, err error) {
+	key, value := before(cursor, key(below))
+	for key != nil || len(running) > 0 {
+		if len(running) > 0 && running[0].number >= below {
+			running = running[1:]
+			continue
+		}
+		if len(list) == limit {
+			return list, true, nil
+		}
+		if len(running) > 0 && (key == nil || running[0].number >= number(key)) {
+			if key != nil && running[0].number == number(key) {
+				key, value = cursor.Prev()
+			}
+			list = append(list, running[0].Run)
+			running = running[1:]
+			continue
+		}
+		var r Run
+		if err := json.Unmarshal(value, &r); err != nil {
+			return nil, false, err
+		}
+		list = append(list, r)
+		key, value = cursor.Prev()
+	}
+	return list, false, nil
+}

@@ -1,0 +1,261 @@
+package scheduler
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"runtime"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"phase/appliance/base/identity"
+	"phase/appliance/base/strictjson"
+	"phase/appliance/compute/job"
+	"phase/appliance/compute/modulecache"
+	"phase/appliance/compute/receipt"
+	"phase/appliance/compute/wasm"
+)
+
+// Reason is why a worker rejects an offer.
+type Reason string
+
+// All reasons.
+const (
+	InsufficientResources Reason = "InsufficientResources"
+	RuntimeNotSupported   Reason = "RuntimeNotSupported"
+	QueueFull             Reason = "QueueFull"
+	InvalidRequest        Reason = "InvalidRequest"
+)
+
+// Rejection is the error of an offer that was not run. Detail names the figure
+// or the field that was wrong.
+type Rejection struct {
+	Reason Reason
+	Detail string
+}
+
+func (r *Rejection) Error() string { return fmt.Sprintf("%s: %s", r.Reason, r.Detail) }
+
+// Offer is a job with what it needs. Nonce is the offer_nonce, base64 of 16
+// bytes that the requester chose.
+type Offer struct {
+	Spec          job.Spec
+	Module, Stdin []byte
+	Nonce         string
+	// RunID names the run (NewRunID); a new one is made when it is empty.
+	RunID string
+	// Requester is who asks, in the words of whoever let him in. Nothing of one
+	// requester's runs reaches another's.
+	Requester string
+	// Input, when there is one, is read instead of Stdin, as the module reads.
+	// It cannot be held against a stdin_hash before the run, so it is refused
+	// for a job that names one.
+	Input Input
+	// Stdout and Stderr, when there, get what the module writes as it comes;
+	// Done then holds none of it.
+	Stdout, Stderr io.Writer
+}
+
+// Input is a job's standard input that is still being sent.
+type Input interface {
+	io.Reader
+	// Sum ends the input and returns the SHA-256 of all of it that counts, which
+	// is at least what was read. It is called when the module has ended.
+	Sum() [sha256.Size]byte
+}
+
+// Done is a job that ran.
+type Done struct {
+	Result
+	JobID, RunID   string
+	Stdout, Stderr []byte
+	Input          [sha256.Size]byte // SHA-256 of what went in of the offer's Input, where it has one
+	Receipt        []byte            // the envelope
+}
+
+// Runner runs offers and signs what they did. How many run at once, and which
+// have been run before, is for its caller to know.
+type Runner struct {
+	// Pool is where jobs run; nil gives each job processes of its own. It is
+	// set before the first Execute and closed by who made it.
+	Pool *Pool
+
+	identity identity.Identity
+}
+
+// NewRunner returns a runner that signs as id.
+func NewRunner(id identity.Identity) *Runner { return &Runner{identity: id} }
+
+// NewNonce returns an offer_nonce.
+func NewNonce() string {
+	nonce := make([]byte, receipt.NonceBytes)
+	rand.Read(nonce) // never fails: crypto/rand ends the program instead
+	return base64.StdEncoding.EncodeToString(nonce)
+}
+
+// Accepted is an offer whose parts belong together. Only Accept makes one.
+type Accepted struct{ offer Offer }
+
+// Accept judges an offer by itself: its nonce has the form it must have, module
+// and input are those the job names, and the module is one. The error is a
+// *Rejection.
+func Accept(o Offer) (Accepted, error) {
+	if err := receipt.CheckNonce(o.Nonce); err != nil {
+		return Accepted{}, &Rejection{InvalidRequest, err.Error()}
+	}
+	if o.Input != nil && o.Spec.Job().StdinHash != "" {
+		return Accepted{}, &Rejection{InvalidRequest, "stdin_hash: the input of a job that names its digest must be there before it runs"}
+	}
+	if err := o.Spec.AcceptHash(lately.hash(o.Module, o.Spec.Job().ModuleHash), o.Stdin); err != nil {
+		return Accepted{}, &Rejection{InvalidRequest, err.Error()}
+	}
+	switch _, err := wasm.Inspect(o.Module); {
+	case errors.Is(err, wasm.ErrComponent):
+		return Accepted{}, &Rejection{RuntimeNotSupported, err.Error()}
+	case err != nil:
+		return Accepted{}, &Rejection{InvalidRequest, err.Error()}
+	}
+	if has, wants := runtime.NumCPU(), o.Spec.Job().CPUCores; wants > has {
+		return Accepted{}, &Rejection{InsufficientResources, fmt.Sprintf("cpu_cores: %d asked for, this node has %d", wants, has)}
+	}
+	return Accepted{o}, nil
+}
+
+// Execute accepts an offer, runs it and returns what it did, with the receipt.
+// The error is a *Rejection when the offer was at fault.
+func (r *Runner) Execute(ctx context.Context, o Offer) (Done, error) {
+	accepted, err := Accept(o)
+	if err != nil {
+		return Done{}, err
+	}
+	return r.Run(ctx, accepted)
+}
+
+// Run is Execute for an offer that was accepted before.
+func (r *Runner) Run(ctx context.Context, a Accepted) (Done, error) { return r.run(ctx, a.offer) }
+
+// ProgramName is what a job's module finds as its own name, argument 0: the
+// same on every node, as the job file does not set it.
+const ProgramName = "module.wasm"
+
+func (r *Runner) run(ctx context.Context, o Offer) (Done, error) {
+	want := o.Spec.Job()
+	stdout, stderr := newOutput(o.Stdout), newOutput(o.Stderr)
+	input := o.Input
+	if input == nil {
+		input = whole{bytes.NewReader(o.Stdin), o.Stdin}
+	}
+	run := Run
+	if r.Pool != nil {
+		run = r.Pool.Run
+	}
+	digest, err := hex.DecodeString(strings.TrimPrefix(want.ModuleHash, "sha256:"))
+	if err != nil {
+		return Done{}, fmt.Errorf("reading the module's digest: %w", err) // not after accept
+	}
+	result, err := run(ctx, Task{
+		Requester: o.Requester, digest: (*modulecache.Digest)(digest),
+		Module: o.Module, Args: append([]string{ProgramName}, want.Args...), Env: Environ(want.Env),
+		MemoryMB: want.MemoryMB, Timeout: o.Spec.Timeout(), OutputBytes: o.Spec.OutputBytes(), Cores: want.CPUCores,
+		Stdin: input, Stdout: stdout, Stderr: stderr,
+	})
+	if errors.Is(err, ErrRefused) {
+		return Done{}, &Rejection{InvalidRequest, err.Error()}
+	}
+	if err != nil {
+		return Done{}, err
+	}
+	done := Done{Result: result, JobID: o.Spec.ID(), RunID: o.RunID, Stdout: stdout.kept.Bytes(), Stderr: stderr.kept.Bytes()}
+	if done.RunID == "" {
+		done.RunID = NewRunID()
+	}
+	done.Input = input.Sum()
+	limits := receipt.Limits{
+		CPUCores: want.CPUCores, MemoryMB: want.MemoryMB,
+		TimeoutSeconds: o.Spec.Timeout().Seconds(), OutputBytes: o.Spec.OutputBytes(),
+	}
+	done.Receipt, err = Attest(r.identity, done.RunID, o.Spec, o.Nonce, limits, result, Sums{done.Input, stdout.sum(), stderr.sum()})
+	return done, err
+}
+
+// Environ returns an environment as NAME=VALUE, sorted.
+func Environ(env map[string]string) []string {
+	var list []string
+	for _, name := range slices.Sorted(maps.Keys(env)) {
+		list = append(list, name+"="+env[name])
+	}
+	return list
+}
+
+// Sums are the SHA-256 of a run's streams.
+type Sums struct{ Stdin, Stdout, Stderr [sha256.Size]byte }
+
+// NewRunID returns the name of a run: 16 random bytes in hex.
+func NewRunID() string {
+	random := make([]byte, 16)
+	rand.Read(random) // never fails
+	return hex.EncodeToString(random)
+}
+
+// Attest signs the receipt of a run.
+func Attest(id identity.Identity, runID string, spec job.Spec, nonce string, limits receipt.Limits, result Result, sums Sums) ([]byte, error) {
+	pin := receipt.Pin{PeerID: id.PeerID(), Key: id.Public()}
+	name, version := wasm.Runtime()
+	statement := receipt.New(receipt.Predicate{
+		JobID: spec.ID(), RunID: runID, OfferNonce: nonce, ModuleHash: spec.Job().ModuleHash,
+		ArgsSHA256: spec.ArgsSHA256(), EnvSHA256: spec.EnvSHA256(), StdinSHA256: hex.EncodeToString(sums.Stdin[:]),
+		ExitCode: result.ExitCode, Outcome: result.Outcome,
+		WallTimeMS: result.Finished.Sub(result.Started).Milliseconds(),
+		Started:    result.Started.UTC(), Finished: result.Finished.UTC(),
+		Runtime: receipt.Runtime{Name: name, Version: version, Profile: wasm.Profile},
+		Limits:  limits,
+		Node:    receipt.Node{PeerID: pin.PeerID, PublicKey: receipt.EncodeKey(pin.Key)},
+	}, sums.Stdout[:], sums.Stderr[:])
+	return receipt.Sign(statement, pin, id.Sign)
+}
+
+// answer is the object that a job's requester gets.
+type answer struct {
+	JobID        string         `json:"job_id"`
+	RunID        string         `json:"run_id"`
+	ExitCode     uint32         `json:"exit_code"`
+	Outcome      job.Outcome    `json:"outcome"`
+	Stdout       *string        `json:"stdout"` // null when not UTF-8
+	StdoutBase64 []byte         `json:"stdout_base64"`
+	Stderr       *string        `json:"stderr"`
+	StderrBase64 []byte         `json:"stderr_base64"`
+	Receipt      strictjson.Raw `json:"receipt"`
+}
+
+// Answer returns the JSON object {job_id, run_id, exit_code, outcome, stdout,
+// stdout_base64, stderr, stderr_base64, receipt}; stdout and stderr are null
+// when they are not UTF-8.
+func (d Done) Answer() ([]byte, error) { return d.answer(strictjson.Marshal) }
+
+// AnswerIndented is Answer for people, in lines.
+func (d Done) AnswerIndented() ([]byte, error) { return d.answer(strictjson.MarshalIndent) }
+
+func (d Done) answer(marshal func(any) ([]byte, error)) ([]byte, error) {
+	text := func(b []byte) *string {
+		if !utf8.Valid(b) {
+			return nil
+		}
+		s := string(b)
+		return &s
+	}
+	data, err := marshal(answer{
+		d.JobID, d.RunID, d.ExitCode, d.Outcome, text(d.Stdout), d.Stdout, text(d.Stderr), d.Stderr, d.Receipt,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("writing the answer: %w", err)
+	}
+	return data, nil
+}

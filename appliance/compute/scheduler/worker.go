@@ -1,0 +1,214 @@
+package scheduler
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime"
+	"runtime/debug"
+	"syscall"
+
+	"phase/appliance/compute/job"
+	"phase/appliance/compute/sandbox"
+	"phase/appliance/compute/wasm"
+)
+
+// Worker is the whole life of a worker process. It returns the exit code: 0
+// when the node has told it to go, by closing the channel.
+func Worker(ctx context.Context) int {
+	// The module sees EPIPE when nobody reads its output, and decides itself.
+	signal.Ignore(syscall.SIGPIPE)
+	channel, err := sandbox.OpenChannel(os.NewFile(fdChannel, "channel"))
+	if err == nil {
+		err = (&worker{channel: channel}).serve(ctx)
+	}
+	if err != nil {
+		fmt.Fprintf(os.NewFile(fdDiagnosis, "diagnosis"), "a worker is started by plasmd, not by hand: %v\n", err)
+		return 1
+	}
+	return 0
+}
+
+// worker is the state of this process.
+type worker struct {
+	channel *sandbox.Channel
+	walls   bool
+	folders []wasm.Folder
+	machine *wasm.Machine
+	after   uint64 // bytes on the heap when it was last cleaned
+}
+
+// serve does what it is told until the channel is closed.
+func (w *worker) serve(ctx context.Context) error {
+	for {
+		text, files, err := w.channel.Receive(maxOrder, sandbox.MaxFiles)
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		var o order
+		if err := o.decode(text, len(files)); err != nil {
+			return err
+		}
+		if w.walls == (o.Do == doEnter) {
+			return errors.New("the walls are built first, and once")
+		}
+		r, code := w.do(ctx, o, files)
+		answer, err := json.Marshal(r)
+		if err != nil {
+			return fmt.Errorf("reporting: %w", err)
+		}
+		if code == nil {
+			err = w.channel.Send(answer)
+		} else {
+			err = w.channel.Send(answer, code)
+		}
+		if err != nil {
+			return fmt.Errorf("reporting: %w", err)
+		}
+		w.clean()
+	}
+}
+
+func (w *worker) do(ctx context.Context, o order, files []*os.File) (report, *os.File) {
+	switch o.Do {
+	case doEnter:
+		return w.enter(o, files), nil
+	case doCompile:
+		return compile(ctx, o, files[0])
+	default:
+		return w.run(ctx, o, files), nil
+	}
+}
+
+// enter builds the walls.
+func (w *worker) enter(o order, dirs []*os.File) report {
+	// Stopping the world waits for code that never looks up, and signals it all
+	// the while: the heap is cleaned between runs, and in them only when memory
+	// is short.
+	debug.SetGCPercent(-1)
+	var openings []sandbox.Opening
+	for i, f := range o.Folders {
+		openings = append(openings, sandbox.Opening{Dir: dirs[i], ReadOnly: f.ReadOnly})
+		w.folders = append(w.folders, wasm.Folder{Guest: string(f.Guest), Dir: dirs[i], ReadOnly: f.ReadOnly})
+	}
+	walls, err := sandbox.Enter(openings)
+	if err != nil {
+		return report{Failed: err.Error()}
+	}
+	w.walls = true
+	return report{Walls: walls}
+}
+
+// limit is called before the first byte of a module is read.
+func limit(linear uint64, moduleSize int64, cores int) error {
+	overhead := Overhead(int(moduleSize))
+	if err := sandbox.LimitData(linear + overhead); err != nil {
+		return err
+	}
+	runtime.GOMAXPROCS(min(cores, runtime.NumCPU()))
+	debug.SetMemoryLimit(int64(overhead / 2))
+	return nil
+}
+
+// compile makes the code of a module. The process that does so never runs any.
+func compile(ctx context.Context, o order, file *os.File) (report, *os.File) {
+	sealed, err := sandbox.Received(file)
+	if err != nil {
+		return report{Failed: err.Error()}, nil
+	}
+	if err := limit(0, sealed.Size(), o.Cores); err != nil {
+		return report{Failed: err.Error()}, nil
+	}
+	module, err := sealed.MapForever()
+	if err != nil {
+		return report{Failed: err.Error()}, nil
+	}
+	code, err := wasm.Compile(ctx, module)
+	if errors.Is(err, wasm.ErrMemory) {
+		return report{Outcome: job.Memory, Detail: err.Error()}, nil
+	}
+	if err != nil {
+		return report{Refused: err.Error()}, nil
+	}
+	made, err := sandbox.Seal("compiled", func(w io.Writer) error {
+		_, err := w.Write(code)
+		return err
+	})
+	if err != nil {
+		return report{Failed: err.Error()}, nil
+	}
+	return report{Outcome: job.Exited}, made.File()
+}
+
+// load prepares the module that came with the first order to run.
+func (w *worker) load(ctx context.Context, o order, files []*os.File) error {
+	var sealed [2]*sandbox.Sealed
+	for i, f := range files {
+		var err error
+		if sealed[i], err = sandbox.Received(f); err != nil {
+			return err
+		}
+	}
+	if err := limit(uint64(o.MemoryMB)<<20, sealed[0].Size(), o.Cores); err != nil {
+		return err
+	}
+	module, err := sealed[0].MapForever()
+	if err != nil {
+		return err
+	}
+	defer sealed[1].Close()
+	return sealed[1].Map(func(code []byte) error {
+		w.machine, err = wasm.Load(ctx, module, code, o.MemoryMB)
+		return err
+	})
+}
+
+// run runs the module once.
+func (w *worker) run(ctx context.Context, o order, files []*os.File) report {
+	for _, f := range files[:3] {
+		defer f.Close() // tells the node that there is no more
+	}
+	if (w.machine == nil) != (len(files) == 5) {
+		return report{Failed: "one module a worker"}
+	}
+	if w.machine == nil {
+		switch err := w.load(ctx, o, files[3:]); {
+		case errors.Is(err, wasm.ErrMemory):
+			return report{Outcome: job.Memory, Detail: err.Error()}
+		case err != nil:
+			return report{Refused: err.Error(), Stale: errors.Is(err, wasm.ErrStale)}
+		}
+	}
+	end, err := w.machine.Run(ctx, wasm.Config{
+		Args: o.Args, Env: o.Env, Folders: w.folders,
+		Stdin: files[0], Stdout: files[1], Stderr: files[2],
+	})
+	if err != nil {
+		return report{Refused: err.Error()}
+	}
+	return report{Outcome: end.Outcome, Code: end.Code, Detail: end.Detail}
+}
+
+// litter is how many bytes of the heap may be left behind by runs before it is
+// cleaned.
+const litter = 16 << 20
+
+// clean frees what runs have left, when that has become much. The node has its
+// report already.
+func (w *worker) clean() {
+	var now runtime.MemStats
+	runtime.ReadMemStats(&now)
+	if now.HeapAlloc < w.after+litter {
+		return
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&now)
+	w.after = now.HeapAlloc
+}

@@ -1,0 +1,244 @@
+package wasm
+
+import (
+	"context"
+	"crypto/rand"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/tetratelabs/wazero/api"
+	"github.com/tetratelabs/wazero/sys"
+
+	"phase/appliance/compute/sandbox"
+)
+
+// system is what one run of a module has of the world.
+type system struct {
+	args, env []string
+	begin     time.Time
+	table     []*descriptor // by number; nil where none is open
+}
+
+type systemKey struct{}
+
+func (s *system) within(ctx context.Context) context.Context {
+	return context.WithValue(ctx, systemKey{}, s)
+}
+
+func systemOf(ctx context.Context) *system { return ctx.Value(systemKey{}).(*system) }
+
+// descriptor is an open file of the module.
+type descriptor struct {
+	sandbox.File
+	given            bool // a stream or a folder of the configuration, which outlives the run
+	kind             byte // a file type
+	base, inheriting rights
+	flags            uint16
+	fixed            bool            // of a read-only folder
+	folder           *sandbox.Folder // of a directory
+	preopen          string          // the module's name of a folder of the configuration, or ""
+	list             *listing        // once a directory has been read
+}
+
+// File types of WASI.
+const (
+	unknown   = 0
+	block     = 1
+	character = 2
+	directory = 3
+	regular   = 4
+	socket    = 6
+	symbolic  = 7
+)
+
+func fileType(mode uint32) byte {
+	switch mode & syscall.S_IFMT {
+	case syscall.S_IFBLK:
+		return block
+	case syscall.S_IFCHR:
+		return character
+	case syscall.S_IFDIR:
+		return directory
+	case syscall.S_IFREG:
+		return regular
+	case syscall.S_IFSOCK:
+		return socket
+	case syscall.S_IFLNK:
+		return symbolic
+	}
+	return unknown // pipes, among others
+}
+
+// newSystem makes the system of a run: standard streams, and from 3 on folders.
+func newSystem(c Config) (*system, error) {
+	s := &system{args: c.Args, begin: time.Now()}
+	for _, v := range c.Env { // the last of a name counts
+		name, _, _ := strings.Cut(v, "=")
+		same := func(other string) bool { return strings.HasPrefix(other, name+"=") }
+		if i := slices.IndexFunc(s.env, same); i >= 0 {
+			s.env[i] = v
+		} else {
+			s.env = append(s.env, v)
+		}
+	}
+	for i, f := range []*os.File{c.Stdin, c.Stdout, c.Stderr} {
+		d := &descriptor{File: sandbox.FileOf(f), given: true}
+		may := mayWrite
+		if i == 0 {
+			may = mayRead
+		}
+		// What is not the module's own keeps its times.
+		if err := d.look(may, (ofFile|ofDirectory)&^maySetTimes); err != nil {
+			return nil, err
+		}
+		s.table = append(s.table, d)
+	}
+	for _, f := range c.Folders {
+		d := &descriptor{File: sandbox.FileOf(f.Dir), given: true, preopen: f.Guest, fixed: f.ReadOnly}
+		if err := d.look(0, ofFile|ofDirectory); err != nil {
+			return nil, err
+		}
+		d.folder = sandbox.NewFolder(d.File, f.ReadOnly)
+		// The last of a name counts here, too.
+		same := func(other *descriptor) bool { return other.preopen == f.Guest }
+		if i := slices.IndexFunc(s.table, same); i >= 0 {
+			s.table[i] = d
+		} else {
+			s.table = append(s.table, d)
+		}
+	}
+	return s, nil
+}
+
+// look finds out what the file is, and gives it the rights that such a file can
+// have, as far as passed allows. Of reading and writing it gets what may says.
+func (d *descriptor) look(may, passed rights) error {
+	stat, err := d.Stat()
+	if err != nil {
+		return err
+	}
+	d.kind = fileType(stat.Mode)
+	switch d.kind {
+	case directory:
+		d.base, d.inheriting = ofDirectory&passed, passed
+	case character:
+		// The C library takes for a terminal what cannot be sought in.
+		d.base = ofFile&passed&^(mayRead|mayWrite) | may
+		if d.IsTerminal() {
+			d.base &^= maySeek | mayTell
+		}
+	default:
+		d.base = ofFile&passed&^(mayRead|mayWrite) | may&passed
+	}
+	return nil
+}
+
+// end closes what the module has left open.
+func (s *system) end() {
+	for fd := range s.table {
+		s.close(uint32(fd))
+	}
+}
+
+// find returns an open file that has these rights.
+func (s *system) find(fd uint32, need rights) (*descriptor, errno) {
+	if uint64(fd) >= uint64(len(s.table)) || s.table[fd] == nil {
+		return nil, badf
+	}
+	d := s.table[fd]
+	if d.base&need != need {
+		return nil, notcapable
+	}
+	return d, success
+}
+
+// add gives a file the lowest free number.
+func (s *system) add(d *descriptor) uint32 {
+	for fd, taken := range s.table {
+		if taken == nil {
+			s.table[fd] = d
+			return uint32(fd)
+		}
+	}
+	s.table = append(s.table, d)
+	return uint32(len(s.table) - 1)
+}
+
+func (s *system) close(fd uint32) errno {
+	d, no := s.find(fd, 0)
+	if no != success {
+		return no
+	}
+	s.table[fd] = nil
+	if d.list != nil {
+		d.list.Close()
+	}
+	if d.given {
+		return success
+	}
+	return number(d.Close())
+}
+
+// exit ends the module. Nothing of it runs any more.
+func exit(ctx context.Context, module api.Module, params []uint64) {
+	code := uint32(params[0])
+	_ = module.CloseWithExitCode(ctx, code)
+	panic(sys.NewExitError(code))
+}
+
+func random(_ *system, c call) errno {
+	b, ok := c.Memory().Read(c.arg(0), c.arg(1))
+	if !ok {
+		return fault
+	}
+	rand.Read(b) // which does not fail
+	return success
+}
+
+// Clocks.
+const (
+	realtime  = 0
+	monotonic = 1
+)
+
+// tick is how fine the clocks are that a module sees: fine enough for programs,
+// too coarse to time what other programs leave in a processor's caches.
+const tick = time.Millisecond
+
+// now is what a clock shows, in nanoseconds.
+func (s *system) now(clock uint32) (int64, errno) {
+	switch clock {
+	case realtime:
+		return time.Now().Truncate(tick).UnixNano(), success
+	case monotonic:
+		// Never zero, which Go's runtime takes for a clock that does not work.
+		return int64(time.Since(s.begin).Truncate(tick) + tick), success
+	}
+	return 0, inval
+}
+
+func clockTime(s *system, c call) errno {
+	now, no := s.now(c.arg(0))
+	if no != success {
+		return no
+	}
+	return c.put64(2, uint64(now))
+}
+
+func clockRes(s *system, c call) errno {
+	if _, no := s.now(c.arg(0)); no != success {
+		return no
+	}
+	return c.put64(1, uint64(tick))
+}
+
+// noSocket refuses, as no descriptor is a socket that a module has opened.
+func noSocket(s *system, c call) errno {
+	if _, no := s.find(c.arg(0), 0); no != success {
+		return no
+	}
+	return notsock
+}

@@ -1,0 +1,207 @@
+// Package api is the node's own interface under /v1: who holds the owner's
+// token, or may open the unix socket, sends a job and gets its receipt, sees
+// what became of it, ends it, and reads the log. openapi.yaml beside it
+// describes every route, and a test holds the two together.
+package api
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"phase/appliance/base/problem"
+	"phase/appliance/compute/history"
+	"phase/appliance/compute/runs"
+	"phase/appliance/compute/scheduler"
+)
+
+// Config is what the interface works with.
+type Config struct {
+	Runs    *runs.Runs
+	History *history.History
+	Log     *Log // what GET /v1/logs answers
+	// Patience is how long a requester may send nothing of a job, or read
+	// nothing of its answer; 0 is 30 s.
+	Patience time.Duration
+	// Who the node is; its receipts verify against PeerID.
+	Name, PeerID, Version, Arch string
+}
+
+// minToken is the least length of a token: 16 characters of hex are 64 bits.
+const minToken = 16
+
+// NotAuthorized is the code of a request without the right to ask.
+const notAuthorized = "NotAuthorized"
+
+// Handler serves /v1 to whoever sends the token as "Authorization: Bearer
+// TOKEN". It is compared before a byte of the body is read.
+func Handler(c Config, token string) (http.Handler, error) {
+	if len(token) < minToken {
+		return nil, fmt.Errorf("serving /v1: the token must have at least %d characters", minToken)
+	}
+	want, next := sha256.Sum256([]byte(token)), c.mux()
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		atOnce(w, r)
+		scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+		got := sha256.Sum256([]byte(token))
+		if !strings.EqualFold(scheme, "Bearer") || subtle.ConstantTimeCompare(got[:], want[:]) != 1 {
+			w.Header().Set("WWW-Authenticate", `Bearer realm="phase"`)
+			problem.WriteCode(w, http.StatusUnauthorized, notAuthorized, "send the node's token as Authorization: Bearer TOKEN; the node prints it on its console")
+			return
+		}
+		next.ServeHTTP(w, as(r, "token"))
+	}), nil
+}
+
+// Socket serves /v1 to whoever could open the unix socket, whose uid the kernel
+// tells (see Peer).
+func Socket(c Config) http.Handler {
+	next := c.mux()
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		atOnce(w, r)
+		uid, ok := r.Context().Value(peerKey{}).(uint32)
+		if !ok {
+			problem.WriteCode(w, http.StatusUnauthorized, notAuthorized, "the kernel does not say who asks")
+			return
+		}
+		next.ServeHTTP(w, as(r, fmt.Sprintf("uid %d", uid)))
+	})
+}
+
+// atOnce has an answer sent when it is there, before the body has been read.
+// Else the server holds it back until more of the body has come, for which both
+// sides may wait for ever; it does not do so where the connection is closed
+// then. Who has read the body takes the header back.
+func atOnce(w http.ResponseWriter, r *http.Request) {
+	if r.ContentLength != 0 {
+		w.Header().Set("Connection", "close")
+	}
+}
+
+type requesterKey struct{}
+
+// as is the request in the name of a requester.
+func as(r *http.Request, requester string) *http.Request {
+	return r.WithContext(context.WithValue(r.Context(), requesterKey{}, requester))
+}
+
+func requester(r *http.Request) string { return r.Context().Value(requesterKey{}).(string) }
+
+// methods are the handlers of one path.
+type methods map[string]http.HandlerFunc
+
+// routes are all there are.
+func (c Config) routes() map[string]methods {
+	return map[string]methods{
+		"/v1/jobs":                 {http.MethodPost: c.post, http.MethodGet: c.list},
+		"/v1/jobs/{run_id}":        {http.MethodGet: c.get},
+		"/v1/jobs/{run_id}/cancel": {http.MethodPost: c.cancel},
+		"/v1/logs":                 {http.MethodGet: c.logs},
+		"/v1/node":                 {http.MethodGet: c.node},
+	}
+}
+
+func (c Config) mux() *http.ServeMux {
+	mux := http.NewServeMux()
+	for path, m := range c.routes() {
+		allow := slices.Sorted(maps.Keys(m))
+		if m[http.MethodGet] != nil {
+			m[http.MethodHead] = m[http.MethodGet]
+			allow = append(allow, http.MethodHead)
+		}
+		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
+			handle, ok := m[r.Method]
+			if !ok {
+				w.Header().Set("Allow", strings.Join(allow, ", "))
+				problem.Write(w, http.StatusMethodNotAllowed, path+" is for "+strings.Join(allow, ", "))
+				return
+			}
+			handle(w, r)
+		})
+	}
+	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
+		problem.Write(w, http.StatusNotFound, "there is no such route; POST /v1/jobs runs a job, GET /v1/jobs lists them")
+	})
+	return mux
+}
+
+// reply sends one JSON object.
+func reply(w http.ResponseWriter, status int, v any) {
+	body, err := json.Marshal(v)
+	if err != nil {
+		refuse(w, fmt.Errorf("writing the answer: %w", err))
+		return
+	}
+	send(w, status, append(body, '\n'))
+}
+
+func send(w http.ResponseWriter, status int, body []byte) {
+	head(w, status, len(body))
+	_, _ = w.Write(body) // a requester that has left is its own loss
+}
+
+func head(w http.ResponseWriter, status, length int) {
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Content-Length", fmt.Sprint(length))
+	h.Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+}
+
+// badRequest is an error in the request.
+type badRequest struct {
+	status int
+	detail string
+}
+
+func (b *badRequest) Error() string { return b.detail }
+
+func bad(format string, args ...any) error {
+	return &badRequest{http.StatusBadRequest, fmt.Sprintf(format, args...)}
+}
+
+// statuses are the HTTP statuses of rejections.
+var statuses = map[scheduler.Reason]int{
+	scheduler.InvalidRequest:        http.StatusUnprocessableEntity,
+	scheduler.RuntimeNotSupported:   http.StatusUnprocessableEntity,
+	scheduler.InsufficientResources: http.StatusUnprocessableEntity,
+	scheduler.QueueFull:             http.StatusServiceUnavailable,
+}
+
+// judge is the answer that an error has.
+func judge(err error) problem.Document {
+	var rejection *scheduler.Rejection
+	var request *badRequest
+	switch {
+	case errors.As(err, &rejection):
+		return problem.New(statuses[rejection.Reason], string(rejection.Reason), rejection.Detail)
+	case errors.As(err, &request):
+		return problem.New(request.status, string(scheduler.InvalidRequest), request.detail)
+	case errors.Is(err, history.ErrUnknown):
+		return problem.New(http.StatusNotFound, "", "there is no such run, or it has given way to newer ones")
+	case errors.Is(err, runs.ErrOver), errors.Is(err, runs.ErrCancelled):
+		return problem.New(http.StatusConflict, "", err.Error())
+	case errors.Is(err, context.Canceled):
+		// The requester has left; nobody reads an answer.
+		return problem.New(http.StatusConflict, "", "whoever asked has left")
+	}
+	slog.Error("api", "error", err)
+	return problem.New(http.StatusInternalServerError, "", err.Error())
+}
+
+func refuse(w http.ResponseWriter, err error) {
+	p := judge(err)
+	if p.Status == http.StatusServiceUnavailable {
+		w.Header().Set("Retry-After", "1")
+	}
+	problem.WriteCode(w, p.Status, p.Code, p.Detail)
+}

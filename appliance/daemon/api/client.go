@@ -1,0 +1,265 @@
+package api
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"mime/multipart"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"phase/appliance/base/problem"
+	"phase/appliance/base/strictjson"
+	"phase/appliance/compute/history"
+	"phase/appliance/compute/scheduler"
+)
+
+// ErrNoDaemon says that nobody listens on the socket.
+var ErrNoDaemon = errors.New("no plasmd listens there; `plasmd start` runs one")
+
+// Client asks a daemon: the one on this machine by its unix socket, or a node
+// over HTTP.
+type Client struct {
+	http  *http.Client
+	base  string // the URL before /v1
+	token string // "" on the socket
+}
+
+// NewClient returns a client of the daemon whose socket is at path.
+func NewClient(path string) *Client {
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		conn, err := (&net.Dialer{Timeout: dialTime}).DialContext(ctx, "unix", path)
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) {
+			err = fmt.Errorf("%s: %w", path, ErrNoDaemon)
+		}
+		return told(ctx, conn), err
+	}
+	// A job cannot be sent twice, so it is not sent over a connection that the
+	// daemon may be about to close. A new one costs next to nothing here.
+	return &Client{http: &http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}, base: "http://plasmd"}
+}
+
+// NewNodeClient returns a client of a node at a URL like http://192.0.2.7:8080,
+// for the holder of its owner's token. A node prints both on its console.
+func NewNodeClient(base, token string) *Client {
+	return &Client{base: strings.TrimSuffix(base, "/"), token: token, http: &http.Client{
+		Transport: &http.Transport{DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			conn, err := (&net.Dialer{Timeout: nodeTime}).DialContext(ctx, network, address)
+			return told(ctx, conn), err
+		}, DisableKeepAlives: true},
+		// A node sends nobody elsewhere, least of all with a token.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}
+}
+
+// nodeTime is how long a node has to take a connection.
+const nodeTime = 10 * time.Second
+
+// maxAnswer is the longest answer or event that is read.
+const maxAnswer = 16 << 20
+
+// ask sends a request and returns the answer, which is not an error.
+func (c *Client) ask(ctx context.Context, method, path, kind, accept string, body io.Reader) (*http.Response, error) {
+	r, err := http.NewRequestWithContext(ctx, method, c.base+path, body)
+	if err != nil {
+		return nil, fmt.Errorf("asking the daemon: %w", err)
+	}
+	if kind != "" {
+		r.Header.Set("Content-Type", kind)
+	}
+	r.Header.Set("Accept", accept)
+	if c.token != "" {
+		r.Header.Set("Authorization", "Bearer "+c.token)
+	}
+	resp, err := c.http.Do(r)
+	var noisy *url.Error
+	if errors.As(err, &noisy) {
+		err = noisy.Err // the URL is of no help
+	}
+	if err != nil {
+		return nil, fmt.Errorf("asking the daemon: %w", err)
+	}
+	if resp.StatusCode < 300 {
+		return resp, nil
+	}
+	defer resp.Body.Close()
+	var p problem.Document
+	data, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err == nil {
+		err = strictjson.Unmarshal(data, &p)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("asking the daemon: it answers %s, and not as plasmd does: %w", resp.Status, err)
+	}
+	return nil, &Refused{p}
+}
+
+// Refused is the error of a request that the daemon understood and did not do.
+type Refused struct{ problem.Document }
+
+func (r *Refused) Error() string {
+	if r.Code != "" {
+		return r.Code + ": " + r.Detail
+	}
+	return r.Detail
+}
+
+// get reads one JSON object.
+func (c *Client) get(ctx context.Context, path string, v any) error {
+	resp, err := c.ask(ctx, http.MethodGet, path, "", "application/json", nil)
+	if err != nil {
+		return err
+	}
+	return decode(resp, v)
+}
+
+func decode(resp *http.Response, v any) error {
+	defer resp.Body.Close()
+	data, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	if err == nil {
+		err = strictjson.Unmarshal(data, v, strictjson.Limit(maxAnswer))
+	}
+	if err != nil {
+		return fmt.Errorf("reading the daemon's answer: %w", err)
+	}
+	return nil
+}
+
+// Node asks who the daemon is.
+func (c *Client) Node(ctx context.Context) (n Node, err error) { return n, c.get(ctx, "/v1/node", &n) }
+
+// Jobs lists at most limit runs, newest first.
+func (c *Client) Jobs(ctx context.Context, before string, limit int) (p Page, err error) {
+	query := url.Values{"limit": {strconv.Itoa(limit)}}
+	if before != "" {
+		query.Set("before", before)
+	}
+	return p, c.get(ctx, "/v1/jobs?"+query.Encode(), &p)
+}
+
+// Job returns one run.
+func (c *Client) Job(ctx context.Context, runID string) (d Detail, err error) {
+	return d, c.get(ctx, "/v1/jobs/"+url.PathEscape(runID), &d)
+}
+
+// Cancel ends one run and returns it as it stood.
+func (c *Client) Cancel(ctx context.Context, runID string) (r history.Run, err error) {
+	resp, err := c.ask(ctx, http.MethodPost, "/v1/jobs/"+url.PathEscape(runID)+"/cancel", "", "application/json", nil)
+	if err != nil {
+		return r, err
+	}
+	return r, decode(resp, &r)
+}
+
+// Logs returns the last lines of the daemon's log.
+func (c *Client) Logs(ctx context.Context, lines int) (l Lines, err error) {
+	return l, c.get(ctx, "/v1/logs?lines="+strconv.Itoa(lines), &l)
+}
+
+// Execute sends an offer and returns what came of it. Output goes to the
+// offer's Stdout and Stderr, or into Done where they are nil, and is never more
+// than the job may write; its Input is sent until the module has ended. Nothing
+// of the answer is verified: that is for who knows which node was asked (Done.Verify).
+func (c *Client) Execute(ctx context.Context, o scheduler.Offer) (scheduler.Done, error) {
+	var done scheduler.Done
+	var stdout, stderr bytes.Buffer
+	if o.Stdout == nil {
+		o.Stdout = &stdout
+	}
+	if o.Stderr == nil {
+		o.Stderr = &stderr
+	}
+	if o.Input != nil {
+		defer o.Input.Sum() // nothing more of it is read
+	}
+	body, kind := formOf(o)
+	defer body.Close()
+	ctx = context.WithValue(ctx, endKey{}, func() { body.Close() })
+	resp, err := c.ask(ctx, http.MethodPost, "/v1/jobs", kind, streamType, body)
+	if err != nil {
+		return done, err
+	}
+	defer resp.Body.Close()
+	lines := bufio.NewScanner(resp.Body)
+	lines.Buffer(nil, maxAnswer)
+	left := o.Spec.OutputBytes()
+	for lines.Scan() {
+		var e event
+		if err := strictjson.Unmarshal(lines.Bytes(), &e, strictjson.Limit(maxAnswer)); err != nil {
+			return done, fmt.Errorf("reading the daemon's answer: %w", err)
+		}
+		if left -= int64(len(e.Data)); left < 0 {
+			return done, errors.New("reading the daemon's answer: more output than the job may write")
+		}
+		switch e.Event {
+		case "stdout":
+			_, err = o.Stdout.Write(e.Data)
+		case "stderr":
+			_, err = o.Stderr.Write(e.Data)
+		case "ended":
+			if o.Input != nil {
+				done.Input = o.Input.Sum()
+			}
+		case "error":
+			if e.Problem == nil {
+				return done, errors.New("reading the daemon's answer: an error that says nothing")
+			}
+			return done, &Refused{*e.Problem}
+		case "done":
+			if e.ExitCode == nil {
+				return done, errors.New("reading the daemon's answer: it has no exit code")
+			}
+			done.JobID, done.RunID, done.ExitCode, done.Outcome, done.Receipt = e.JobID, e.RunID, *e.ExitCode, e.Outcome, e.Receipt
+			done.Stdout, done.Stderr = stdout.Bytes(), stderr.Bytes()
+			return done, nil
+		}
+		if err != nil {
+			return done, fmt.Errorf("passing on the output: %w", err)
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return done, fmt.Errorf("reading the daemon's answer: %w", err)
+	}
+	return done, errors.New("reading the daemon's answer: it ends before the job does; the daemon was stopped")
+}
+
+// formOf is an offer as a request's body, written while it is read.
+func formOf(o scheduler.Offer) (body io.ReadCloser, kind string) {
+	reader, writer := io.Pipe()
+	stdin := io.Reader(o.Input)
+	if o.Input == nil {
+		stdin = bytes.NewReader(o.Stdin)
+	}
+	w := multipart.NewWriter(writer)
+	go func() {
+		err := func() error {
+			for _, part := range []struct {
+				name string
+				from io.Reader
+			}{
+				{"job", bytes.NewReader(o.Spec.File())}, {"offer_nonce", bytes.NewReader([]byte(o.Nonce))},
+				{"module", bytes.NewReader(o.Module)}, {"stdin", stdin},
+			} {
+				to, err := w.CreateFormFile(part.name, part.name)
+				if err == nil {
+					_, err = io.Copy(to, part.from)
+				}
+				if err != nil {
+					return err
+				}
+			}
+			return w.Close()
+		}()
+		writer.CloseWithError(err) // nil is the end of the body
+	}()
+	return reader, w.FormDataContentType()
+}

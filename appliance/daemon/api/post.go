@@ -1,0 +1,127 @@
+package api
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"mime"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"phase/appliance/compute/runs"
+)
+
+// post runs one job: multipart/form-data with the parts module and, each
+// optional, job (a job file), stdin and offer_nonce.
+func (c Config) post(w http.ResponseWriter, r *http.Request) {
+	if _, err := parameters(r); err != nil {
+		refuse(w, err)
+		return
+	}
+	place, err := c.Runs.Enter(requester(r))
+	if err != nil {
+		refuse(w, err)
+		return
+	}
+	defer place.Leave()
+	streamed := wantsStream(r)
+	control := http.NewResponseController(w)
+	body := &awaited{ReadCloser: r.Body, control: control, patience: cmp.Or(c.Patience, patience)}
+	r.Body = body
+	request, err := read(r, streamed, place)
+	if err != nil {
+		refuse(w, err)
+		return
+	}
+	w.Header().Del("Connection")
+	// A job may take longer than any limit the server sets for a request, and
+	// so may the input that a person types.
+	body.over = true
+	if err := errors.Join(control.SetReadDeadline(time.Time{}), control.SetWriteDeadline(time.Time{})); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		refuse(w, fmt.Errorf("waiting for the job: %w", err))
+		return
+	}
+	if streamed {
+		stream(w, r, control, place, request)
+		return
+	}
+	done, err := place.Execute(r.Context(), request.offer, runs.Watch{})
+	if err != nil {
+		refuse(w, err)
+		return
+	}
+	answer, err := done.Answer()
+	if err != nil {
+		refuse(w, err)
+		return
+	}
+	deliver(w, control, body.patience, answer)
+}
+
+// deliver sends the answer of a job to a requester who may have stopped to read.
+func deliver(w http.ResponseWriter, control *http.ResponseController, wait time.Duration, answer []byte) {
+	head(w, http.StatusOK, len(answer))
+	for piece := range slices.Chunk(answer, 256<<10) {
+		_ = control.SetWriteDeadline(time.Now().Add(wait)) // as in awaited
+		if _, err := w.Write(piece); err != nil {
+			return // a requester that has left is its own loss
+		}
+	}
+}
+
+// streamType is what is accepted for a streamed answer.
+const streamType = "application/x-ndjson"
+
+// wantsStream says whether the requester accepts a streamed answer by name.
+func wantsStream(r *http.Request) bool {
+	for _, line := range r.Header.Values("Accept") {
+		for _, one := range strings.Split(line, ",") {
+			kind, params, err := mime.ParseMediaType(one)
+			if err != nil || kind != streamType {
+				continue
+			}
+			q, err := strconv.ParseFloat(params["q"], 64)
+			return params["q"] == "" || err == nil && q > 0
+		}
+	}
+	return false
+}
+
+// stream runs a job and tells how it fares while it does.
+func stream(w http.ResponseWriter, r *http.Request, control *http.ResponseController, place *runs.Place, request request) {
+	ctx, cancel := context.WithCancelCause(r.Context())
+	defer cancel(nil)
+	events := &events{w: w, control: control, broken: cancel}
+	o := request.offer
+	o.Stdout, o.Stderr = output{events, "stdout"}, output{events, "stderr"}
+	var in *input
+	if request.streamed != nil {
+		// What comes in is read while what comes out is written. The error is
+		// of protocols that do that anyway.
+		_ = control.EnableFullDuplex()
+		in = newInput(r.Body, request.form, request.streamed, control, events.ended, cancel)
+		o.Input = in
+		go watch(ctx, func() { events.still(in) }, func() { cancel(context.Canceled) })
+	}
+	done, err := place.Execute(ctx, o, runs.Watch{
+		Accepted: func(runID, jobID string) { events.send(event{Event: "accepted", RunID: runID, JobID: jobID}) },
+		Running:  events.running,
+		Ended:    func() { events.ended() },
+	})
+	if in != nil && in.problem() != nil {
+		err = in.problem()
+	}
+	switch {
+	case err == nil:
+		events.send(event{Event: "done", RunID: done.RunID, JobID: done.JobID, ExitCode: &done.ExitCode, Outcome: done.Outcome, Receipt: done.Receipt})
+	case events.begun():
+		p := judge(err)
+		events.send(event{Event: "error", Problem: &p})
+	default:
+		refuse(w, err)
+	}
+}

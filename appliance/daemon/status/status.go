@@ -1,0 +1,299 @@
+// Package status says what a node is and does: a page for people, the same as
+// JSON for programs, a health check that looks at real things, and metrics. It
+// reads what the other programs of the node have written into the state folder
+// at the moment it is asked, so it has nothing of its own to go stale.
+package status
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"phase/appliance/base/problem"
+	"phase/appliance/base/statefile"
+	"phase/appliance/release/store"
+)
+
+// Config is what a Status cannot read from elsewhere.
+type Config struct {
+	// Name and PeerID of the node.
+	Name, PeerID string
+	// Program is the version of the program itself.
+	Program string
+	// Version of the release the node runs, known before its bytes are
+	// checked; 0 when it runs none.
+	Version uint64
+	// Channel and Arch of the node: those of the release it runs, or serves
+	// at /manifest.json.
+	Channel, Arch string
+	// Store is what the node holds.
+	Store *store.Store
+	// Held says whether the store holds what it should: nil when it does.
+	Held func() error
+	// Problems of the program itself, in words, may be nil.
+	Problems func() []string
+	// Sandbox names the walls around jobs that stand on this machine; nil where
+	// no jobs are run.
+	Sandbox func() []string
+	// Dir is the state folder, "" for none.
+	Dir string
+	// Now is the clock.
+	Now func() time.Time
+}
+
+// Status answers for a node. It is safe for use by many at once.
+type Status struct {
+	Config
+	started time.Time
+	metrics *metrics
+}
+
+// New returns the Status of a node that starts now.
+func New(c Config) *Status {
+	s := &Status{Config: c, started: c.Now()}
+	s.metrics = newMetrics(s)
+	return s
+}
+
+// Pages are the handlers of "/", "/health", "/status" and "/metrics", for GET
+// and HEAD.
+func (s *Status) Pages() map[string]http.Handler {
+	return map[string]http.Handler{
+		"/":        http.HandlerFunc(s.front),
+		"/health":  http.HandlerFunc(s.health),
+		"/status":  http.HandlerFunc(s.status),
+		"/metrics": s.metrics.handler(),
+	}
+}
+
+// Info is the answer of "/".
+type Info struct {
+	Name          string `json:"name"`
+	Version       uint64 `json:"version"` // of the newest release held, else of the one that runs; 0 without one
+	Channel       string `json:"channel"`
+	Arch          string `json:"arch"`
+	UptimeSeconds int64  `json:"uptime_seconds"`
+	PeerID        string `json:"peer_id"`
+}
+
+// Health is the answer of "/health": each check is "ok" or says what is wrong.
+type Health struct {
+	Status string            `json:"status"` // healthy or unhealthy
+	Checks map[string]string `json:"checks"`
+}
+
+// ReleaseInfo is one release held.
+type ReleaseInfo struct {
+	Version   uint64                  `json:"version"`
+	Digest    string                  `json:"digest"`
+	Name      string                  `json:"name"`
+	Channel   string                  `json:"channel"`
+	Arch      string                  `json:"arch"`
+	Created   time.Time               `json:"created"`
+	Expires   time.Time               `json:"expires"`
+	Artifacts map[string]ArtifactInfo `json:"artifacts"`
+}
+
+// ArtifactInfo is one artifact held.
+type ArtifactInfo struct {
+	Size   int64  `json:"size"`
+	SHA256 string `json:"sha256"`
+}
+
+// Report is the answer of "/status".
+type Report struct {
+	Info
+	Program        string                `json:"program"` // version of the program itself
+	Health         Health                `json:"health"`
+	Release        *ReleaseInfo          `json:"release"`
+	Releases       []ReleaseInfo         `json:"releases"`
+	Mode           string                `json:"mode"`
+	BootedFrom     string                `json:"booted_from"`
+	Trial          string                `json:"trial"`
+	OptionsUnknown []string              `json:"options_unknown"`
+	Problems       []string              `json:"problems"`
+	Watchdog       string                `json:"watchdog"`
+	Sandbox        []string              `json:"sandbox"`
+	Network        []statefile.Interface `json:"network"`
+	Metrics        map[string]int64      `json:"metrics"`
+	Update         statefile.Update      `json:"update"`
+}
+
+// Info says who the node is.
+func (s *Status) Info() Info {
+	version := s.Version
+	if newest, ok := s.Store.Newest(s.Channel, s.Arch); ok {
+		version = newest.Manifest().Version
+	}
+	return Info{
+		Name: s.Name, Version: version, Channel: s.Channel, Arch: s.Arch,
+		UptimeSeconds: int64(s.Now().Sub(s.started).Seconds()), PeerID: s.PeerID,
+	}
+}
+
+// Health runs the checks.
+func (s *Status) Health() Health {
+	h := Health{Status: "healthy", Checks: map[string]string{"store": "ok"}}
+	fail := func(check string, err error) {
+		h.Status, h.Checks[check] = "unhealthy", err.Error()
+	}
+	if err := s.Held(); err != nil {
+		fail("store", err)
+	}
+	for _, r := range s.Store.Releases() {
+		if name, ok := r.Intact(); !ok {
+			m := r.Manifest()
+			fail("store", fmt.Errorf("the %s of %s/%s version %d was changed where it lies", name, m.Channel, m.Arch, m.Version))
+		}
+	}
+	if s.Dir != "" {
+		h.Checks["state"] = "ok"
+		var boot statefile.Boot
+		if err := statefile.Read(s.Dir, statefile.BootFile, &boot); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			fail("state", err)
+		}
+	}
+	return h
+}
+
+// Report gathers everything.
+func (s *Status) Report() Report {
+	r := Report{
+		Info: s.Info(), Program: s.Program, Health: s.Health(), Metrics: s.metrics.sums(),
+		Watchdog: "none", Update: statefile.Update{State: "off"},
+		Releases: []ReleaseInfo{}, OptionsUnknown: []string{}, Problems: []string{}, Sandbox: []string{},
+		Network: []statefile.Interface{},
+	}
+	for _, held := range s.Store.Releases() {
+		r.Releases = append(r.Releases, releaseInfo(held))
+	}
+	if held, ok := s.Store.Newest(s.Channel, s.Arch); ok {
+		info := releaseInfo(held)
+		r.Release = &info
+	}
+	if s.Sandbox != nil {
+		r.Sandbox = append(r.Sandbox, s.Sandbox()...)
+	}
+	if s.Problems != nil {
+		r.Problems = append(r.Problems, s.Problems()...)
+	}
+	var boot statefile.Boot
+	if s.read(&r, statefile.BootFile, &boot) {
+		r.Mode, r.BootedFrom, r.Trial = boot.Mode, boot.BootedFrom, boot.Trial
+		r.OptionsUnknown = append(r.OptionsUnknown, boot.OptionsUnknown...)
+		r.Problems = append(r.Problems, boot.Problems...)
+		if boot.Watchdog != "" {
+			r.Watchdog = boot.Watchdog
+		}
+	}
+	var net statefile.Net
+	if s.read(&r, statefile.NetFile, &net) {
+		r.Network = append(r.Network, net.Interfaces...)
+		r.Problems = append(r.Problems, net.Problems...)
+	}
+	var update statefile.Update
+	if s.read(&r, statefile.UpdateFile, &update) {
+		r.Update = update
+	}
+	if r.Update.History == nil {
+		r.Update.History = []statefile.Attempt{}
+	}
+	return r
+}
+
+// read reads a state file, if its producer runs here and has written it.
+func (s *Status) read(r *Report, name string, v any) bool {
+	if s.Dir == "" {
+		return false
+	}
+	err := statefile.Read(s.Dir, name, v)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		r.Problems = append(r.Problems, err.Error())
+	}
+	return err == nil
+}
+
+func releaseInfo(held store.Release) ReleaseInfo {
+	m := held.Manifest()
+	info := ReleaseInfo{
+		Version: m.Version, Digest: held.Digest().String(), Name: m.Name, Channel: m.Channel, Arch: m.Arch,
+		Created: m.Created, Expires: m.Expires, Artifacts: map[string]ArtifactInfo{},
+	}
+	for name, a := range m.Artifacts {
+		if _, ok := held.Artifact(name); ok {
+			info.Artifacts[name] = ArtifactInfo{a.Size, a.SHA256.String()}
+		}
+	}
+	return info
+}
+
+func (s *Status) front(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Vary", "Accept")
+	if wantsHTML(r.Header.Values("Accept")) {
+		s.page(w)
+		return
+	}
+	writeJSON(w, http.StatusOK, s.Info())
+}
+
+func (s *Status) health(w http.ResponseWriter, _ *http.Request) {
+	h := s.Health()
+	code := http.StatusOK
+	if h.Status != "healthy" {
+		code = http.StatusServiceUnavailable
+	}
+	writeJSON(w, code, h)
+}
+
+func (s *Status) status(w http.ResponseWriter, _ *http.Request) {
+	writeJSON(w, http.StatusOK, s.Report())
+}
+
+func writeJSON(w http.ResponseWriter, code int, v any) {
+	body, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		problem.Write(w, http.StatusInternalServerError, err.Error())
+		return
+	}
+	body = append(body, '\n')
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(code)
+	_, _ = w.Write(body)
+}
+
+// wantsHTML says whether text/html is asked for by name and not put behind
+// JSON (RFC 9110, section 12.5.1). "*/*" alone, as curl sends it, is not.
+func wantsHTML(accept []string) bool {
+	html, other, said := 0.0, 0.0, 0 // said: how narrowly JSON was spoken of
+	json := []string{"*/*", "application/*", "application/json"}
+	for part := range strings.SplitSeq(strings.Join(accept, ","), ",") {
+		fields := strings.Split(part, ";")
+		quality := 1.0
+		for _, param := range fields[1:] {
+			name, value, _ := strings.Cut(strings.TrimSpace(param), "=")
+			if q, err := strconv.ParseFloat(strings.TrimSpace(value), 64); strings.EqualFold(strings.TrimSpace(name), "q") && err == nil {
+				quality = q
+			}
+		}
+		switch kind := strings.ToLower(strings.TrimSpace(fields[0])); {
+		case slices.Contains([]string{"text/html", "application/xhtml+xml", "text/*"}, kind):
+			html = max(html, quality)
+		case slices.Contains(json, kind):
+			// The narrower range counts: "application/json;q=0, */*" is no JSON.
+			if narrow := slices.Index(json, kind) + 1; narrow > said {
+				other, said = quality, narrow
+			}
+		}
+	}
+	return html > 0 && html >= other
+}

@@ -1,0 +1,231 @@
+package status
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"phase/appliance/base/statefile"
+	"phase/appliance/base/strictjson"
+	"phase/appliance/release/store"
+	"phase/tests/storetest"
+)
+
+type node struct {
+	*Status
+	release storetest.Release
+	dir     string
+	held    error
+	clock   time.Time
+}
+
+func start(t *testing.T) *node {
+	t.Helper()
+	signer := storetest.NewSigner(t)
+	n := &node{dir: t.TempDir(), clock: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)}
+	n.release = signer.Release(t, "stable", "arm64", 7, storetest.Sizes)
+	s := store.New()
+	sources := map[string]store.Source{}
+	for name, data := range n.release.Bytes {
+		sources[name] = store.Bytes(data)
+	}
+	if err := s.Add(t.Context(), n.release.Verified, sources); err != nil {
+		t.Fatal(err)
+	}
+	n.Status = New(Config{
+		Name: "phase-1a2b3c4d", PeerID: "12D3KooWtest", Program: "devel", Version: 7, Channel: "stable", Arch: "arm64",
+		Store: s, Held: func() error { return n.held }, Problems: func() []string { return []string{"<b>own</b>"} },
+		Sandbox: func() []string { return []string{"rlimit"} }, Dir: n.dir, Now: func() time.Time { return n.clock },
+	})
+	return n
+}
+
+func (n *node) get(t *testing.T, path string, accept ...string) *httptest.ResponseRecorder {
+	t.Helper()
+	w := httptest.NewRecorder()
+	r := httptest.NewRequest("GET", path, nil)
+	for _, a := range accept {
+		r.Header.Add("Accept", a)
+	}
+	n.Count(n.Pages()[path]).ServeHTTP(w, r)
+	return w
+}
+
+func write(t *testing.T, dir, name string, v any) {
+	t.Helper()
+	if err := statefile.Write(dir, name, v); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestFront(t *testing.T) {
+	n := start(t)
+	n.clock = n.clock.Add(90 * time.Second)
+	w := n.get(t, "/")
+	want := `{"name":"phase-1a2b3c4d","version":7,"channel":"stable","arch":"arm64","uptime_seconds":90,"peer_id":"12D3KooWtest"}`
+	var got, wanted any
+	if err := errors.Join(json.Unmarshal(w.Body.Bytes(), &got), json.Unmarshal([]byte(want), &wanted)); err != nil {
+		t.Fatal(err)
+	}
+	if a, _ := json.Marshal(got); string(a) != func() string { b, _ := json.Marshal(wanted); return string(b) }() {
+		t.Errorf("/ answered %s", w.Body)
+	}
+	if w.Header().Get("Content-Type") != "application/json" || w.Header().Get("Vary") != "Accept" {
+		t.Errorf("headers %v", w.Header())
+	}
+}
+
+func TestAccept(t *testing.T) {
+	for _, c := range []struct {
+		accept string
+		html   bool
+	}{
+		{"", false}, {"*/*", false}, {"application/json", false}, {"text/plain", false},
+		{"text/html", true}, {"TEXT/HTML", true},
+		{"text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", true},
+		{"text/html;q=0, */*", false}, {"application/json, text/html;q=0.5", false}, {"application/json;q=0.5, text/html", true},
+		{"text/html;q=0.3, */*;q=0.8", false}, {"text/html;q=0.3, application/*;q=0.8", false}, {"text/html, */*", true},
+		{"application/json;q=0.1, text/html;q=0.5, */*", true},
+	} {
+		if got := wantsHTML([]string{c.accept}); got != c.html {
+			t.Errorf("wantsHTML(%q) = %v", c.accept, got)
+		}
+	}
+}
+
+func TestPage(t *testing.T) {
+	n := start(t)
+	write(t, n.dir, statefile.BootFile, statefile.Boot{Mode: "local", BootedFrom: statefile.FromKexec, Problems: []string{"<script>alert(1)</script>"}, OptionsUnknown: []string{"phase.x=<i>"}})
+	write(t, n.dir, statefile.NetFile, statefile.Net{Interfaces: []statefile.Interface{{Name: "eth0", Up: true, Addresses: []string{"fe80::1/64"}, Method: "link-local"}}})
+	w := n.get(t, "/", "text/html")
+	body := w.Body.String()
+	for _, want := range []string{"phase-1a2b3c4d", "12D3KooWtest", "booted from kexec", "/stable/arm64/rootfs", "fe80::1/64", "&lt;b&gt;own", "&lt;script&gt;", "phase.x=&lt;i&gt;"} {
+		if !strings.Contains(body, want) {
+			t.Errorf("the page does not say %q", want)
+		}
+	}
+	if strings.Contains(body, "<script") || !strings.HasPrefix(w.Header().Get("Content-Type"), "text/html") || w.Header().Get("Content-Security-Policy") == "" {
+		t.Errorf("headers %v", w.Header())
+	}
+}
+
+func TestHealth(t *testing.T) {
+	n := start(t)
+	check := func(status int, name, said string) {
+		t.Helper()
+		w := n.get(t, "/health")
+		var h Health
+		if err := json.Unmarshal(w.Body.Bytes(), &h); err != nil {
+			t.Fatal(err)
+		}
+		if w.Code != status || (h.Status == "healthy") != (status == 200) || !strings.Contains(h.Checks[name], said) {
+			t.Errorf("%d %s, want %d and %s: %s", w.Code, w.Body, status, name, said)
+		}
+	}
+	check(200, "store", "ok")
+	n.held = errors.New("still being hashed")
+	check(503, "store", "still being hashed")
+	n.held = nil
+	if err := os.WriteFile(filepath.Join(n.dir, statefile.BootFile), []byte("{torn"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	check(503, "state", "boot.json")
+	write(t, n.dir, statefile.BootFile, statefile.Boot{Mode: "internet"})
+	check(200, "state", "ok")
+}
+
+func TestStatus(t *testing.T) {
+	n := start(t)
+	at := n.clock
+	write(t, n.dir, statefile.BootFile, statefile.Boot{Mode: "internet", BootedFrom: statefile.FromStub, OptionsUnknown: []string{"phase.x"}, Problems: []string{"no disk"}, Watchdog: "i6300esb", Trial: "sha256:00"})
+	write(t, n.dir, statefile.NetFile, statefile.Net{Problems: []string{"no carrier"}})
+	write(t, n.dir, statefile.UpdateFile, statefile.Update{State: "idle", Last: &statefile.Attempt{At: at, Provider: "http://192.0.2.1:8080", Version: 9, Result: "refused", Code: "signature", Reason: "a stranger's"}})
+	n.get(t, "/health")
+	w := n.get(t, "/status")
+	var r Report
+	if err := strictjson.Unmarshal(w.Body.Bytes(), &r, strictjson.RejectUnknown); err != nil {
+		t.Fatal(err)
+	}
+	if r.Release == nil || r.Release.Version != 7 || r.Release.Digest != n.release.Digest().String() || len(r.Releases) != 1 {
+		t.Errorf("release %+v of %d", r.Release, len(r.Releases))
+	}
+	if got := r.Releases[0].Artifacts["rootfs"]; got.Size != int64(storetest.Sizes["rootfs"]) || !strings.HasPrefix(got.SHA256, "sha256:") {
+		t.Errorf("rootfs %+v", got)
+	}
+	if r.Watchdog != "i6300esb" || r.OptionsUnknown[0] != "phase.x" || r.Mode != "internet" || r.Trial != "sha256:00" || r.Sandbox[0] != "rlimit" {
+		t.Errorf("boot %+v", r)
+	}
+	if got := strings.Join(r.Problems, "|"); got != "<b>own</b>|no disk|no carrier" {
+		t.Errorf("problems %q", got)
+	}
+	if r.Update.Last == nil || r.Update.Last.Code != "signature" || !r.Update.Last.At.Equal(at) {
+		t.Errorf("update %+v", r.Update)
+	}
+	if r.Metrics["http_requests"] != 1 || r.Metrics["http_sent_bytes"] == 0 || r.Metrics["http_requests_in_flight"] != 1 {
+		t.Errorf("metrics %v", r.Metrics)
+	}
+	// Nothing is null that a reader would want to walk through.
+	empty := New(Config{Store: store.New(), Held: func() error { return nil }, Now: time.Now})
+	w = httptest.NewRecorder()
+	empty.Pages()["/status"].ServeHTTP(w, httptest.NewRequest("GET", "/status", nil))
+	for _, want := range []string{`"releases": []`, `"release": null`, `"options_unknown": []`, `"problems": []`, `"sandbox": []`, `"watchdog": "none"`, `"state": "off"`} {
+		if !strings.Contains(w.Body.String(), want) {
+			t.Errorf("an empty node's status does not say %s:\n%s", want, w.Body)
+		}
+	}
+}
+
+func TestMetrics(t *testing.T) {
+	n := start(t)
+	n.get(t, "/")
+	broken := n.Count(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusPartialContent)
+		panic(http.ErrAbortHandler)
+	}))
+	func() {
+		defer func() { _ = recover() }()
+		broken.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil))
+	}()
+	w := n.get(t, "/metrics")
+	if w.Header().Get("Cache-Control") != "no-store" {
+		t.Errorf("headers %v", w.Header())
+	}
+	body, err := io.ReadAll(w.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		`phase_http_requests_total{code="200"} 1`, `phase_http_requests_total{code="206"} 1`,
+		`phase_release_version{arch="arm64",channel="stable"} 7`, "phase_healthy 1", "phase_uptime_seconds 0", "go_goroutines ",
+	} {
+		if !strings.Contains(string(body), want) {
+			t.Errorf("metrics do not say %s", want)
+		}
+	}
+	if !strings.HasPrefix(w.Header().Get("Content-Type"), "text/plain") {
+		t.Errorf("type %q", w.Header().Get("Content-Type"))
+	}
+}
+
+// Whatever a client accepts: a page only if it names one, and never when it
+// would rather have JSON.
+func FuzzAccept(f *testing.F) {
+	f.Add("text/html;q=0.5, application/json")
+	f.Add("*/*;q=0.8;q=2, TEXT/*")
+	f.Fuzz(func(t *testing.T, accept string) {
+		html := wantsHTML([]string{accept})
+		if low := strings.ToLower(accept); html && !strings.Contains(low, "html") && !strings.Contains(low, "text/*") {
+			t.Errorf("%q gets a page", accept)
+		}
+		if wantsHTML([]string{"application/json;q=9, application/json", accept}) && !wantsHTML([]string{accept}) {
+			t.Errorf("%q gets a page because JSON is asked for too", accept)
+		}
+	})
+}

@@ -1,0 +1,293 @@
+package link
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"time"
+
+	"phase/appliance/machine/link/nic"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// linkLocalGrace is how long a link-local address stays beside a lease that
+// came later: what others began to fetch from it may come to its end. RFC
+// 3927 §1.9 wants only one in the long run.
+const linkLocalGrace = 30 * time.Second
+
+// port is one wired interface while it exists. Its worker runs while there is
+// a carrier.
+type port struct {
+	m     *Manager
+	index int
+	name  string
+	own   hardwareAddr
+	log   *slog.Logger
+
+	// Of the manager's goroutine.
+	stop   context.CancelFunc // of the running worker, nil for none
+	ended  chan struct{}
+	static *Static // told to this interface
+	fresh  bool    // raised since the interfaces were listed
+
+	// Kept from one carrier to the next, by the worker alone.
+	lastLease, lastLinkLocal netip.Addr
+
+	mu        sync.Mutex
+	lease     *lease     // held now
+	linkLocal netip.Addr // held now
+	fixed     bool       // the static address is held now
+	trouble   string     // why it does not get on
+}
+
+// start begins to look for addresses on a carrier that has come.
+func (p *port) start(ctx context.Context) {
+	ctx, p.stop = context.WithCancel(ctx)
+	p.ended = make(chan struct{})
+	go func(ended chan struct{}) {
+		defer close(ended)
+		for gap := time.Second; ; gap = min(2*gap, 30*time.Second) {
+			err := p.work(ctx)
+			if ctx.Err() != nil {
+				return
+			}
+			p.set(func() { p.trouble = fmt.Sprintf("%s: %v", p.name, err) })
+			p.log.Warn("an interface does not get on", "err", err)
+			if !pause(ctx, gap) {
+				return
+			}
+		}
+	}(p.ended)
+}
+
+// end stops the worker and waits for it. When the whole program ends the
+// addresses stay: other programs are still serving their last requests.
+func (p *port) end(keep bool) {
+	if p.stop == nil {
+		return
+	}
+	p.stop()
+	<-p.ended
+	p.stop = nil
+	p.set(func() { p.lease, p.linkLocal, p.fixed, p.trouble = nil, netip.Addr{}, false, "" })
+	if keep {
+		return
+	}
+	if err := clear(p.index); err != nil {
+		p.log.Debug("an interface is not cleared", "err", err)
+	}
+}
+
+// set changes what the manager reports and lets it know.
+func (p *port) set(change func()) {
+	p.mu.Lock()
+	change()
+	p.mu.Unlock()
+	p.m.poke()
+}
+
+func (p *port) work(ctx context.Context) error {
+	if err := clear(p.index); err != nil {
+		return err
+	}
+	if p.static != nil {
+		if err := p.holdStatic(); err != nil {
+			return err
+		}
+		if p.static.Address.Addr().Is4() {
+			<-ctx.Done()
+			return ctx.Err()
+		}
+	}
+	return p.automatic(ctx)
+}
+
+func (p *port) holdStatic() error {
+	h := holding{address: p.static.Address}
+	if gateway := p.static.Gateway; gateway.IsValid() && !p.m.o.OnLink {
+		h.routes = []route{{netip.PrefixFrom(unspecifiedLike(gateway), 0), gateway}}
+	}
+	if err := hold(p.index, h); err != nil {
+		return err
+	}
+	p.log.Info("holds its static address", "address", h.address.String())
+	p.set(func() { p.fixed, p.trouble = true, "" })
+	if !h.address.Addr().Is4() {
+		return nil
+	}
+	// Neighbours may remember another machine under this address.
+	socket, err := openPacket(p.index, unix.ETH_P_ARP, nil)
+	if err != nil {
+		return err
+	}
+	defer socket.Close()
+	return socket.broadcast(arpAnnouncement(p.own, h.address.Addr()))
+}
+
+func unspecifiedLike(a netip.Addr) netip.Addr {
+	if a.Is4() {
+		return netip.IPv4Unspecified()
+	}
+	return netip.IPv6Unspecified()
+}
+
+// automatic asks for a lease and, at the same time, finds out which
+// link-local address is free. Whoever is first wins: a server answers long
+// before the probes are done, and without one nothing was lost by waiting.
+func (p *port) automatic(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	leases := make(chan *lease)
+	failed := make(chan error, 1)
+	client := &dhcpClient{
+		index: p.index, own: p.own, name: p.m.hostName(), minLease: p.m.minLease, log: p.log, last: p.lastLease,
+		granted: func(l *lease) {
+			select {
+			case leases <- l:
+			case <-ctx.Done():
+			}
+		},
+	}
+	var workers sync.WaitGroup
+	defer workers.Wait()
+	defer cancel()
+	workers.Go(func() {
+		if err := client.run(ctx); err != nil && ctx.Err() == nil {
+			fail(failed, fmt.Errorf("asking for an address by DHCP: %w", err))
+		}
+	})
+	startLinkLocal := func() context.CancelFunc {
+		inner, stop := context.WithCancel(ctx)
+		workers.Go(func() {
+			if err := p.runLinkLocal(inner); err != nil && inner.Err() == nil {
+				fail(failed, fmt.Errorf("claiming a link-local address: %w", err))
+			}
+		})
+		return stop
+	}
+	stopLinkLocal := startLinkLocal()
+	defer func() {
+		if stopLinkLocal != nil {
+			stopLinkLocal()
+		}
+	}()
+	var held *lease
+	var grace <-chan time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case err := <-failed:
+			return err
+		case <-grace:
+			grace = nil
+			stopLinkLocal()
+			stopLinkLocal = nil
+		case l := <-leases:
+			if held != nil && (l == nil || l.address != held.address) {
+				if err := release(p.index, held.address); err != nil {
+					return err
+				}
+			}
+			if l == nil {
+				held, grace = nil, nil
+				p.set(func() { p.lease = nil })
+				if stopLinkLocal == nil {
+					stopLinkLocal = startLinkLocal()
+				}
+				continue
+			}
+			if err := p.holdLease(l, held); err != nil {
+				return err
+			}
+			held, p.lastLease = l, l.address.Addr()
+			if stopLinkLocal != nil && grace == nil {
+				grace = time.After(p.graceFor())
+			}
+		}
+	}
+}
+
+// graceFor is no time at all for an address that is only being looked for.
+func (p *port) graceFor() time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.linkLocal.IsValid() {
+		return p.m.grace
+	}
+	return 0
+}
+
+func fail(to chan<- error, err error) {
+	select {
+	case to <- err:
+	default:
+	}
+}
+
+func (p *port) holdLease(l, before *lease) error {
+	h := holding{address: l.address, valid: l.expire}
+	if !p.m.o.OnLink {
+		h.routes = l.routes
+	}
+	if err := hold(p.index, h); err != nil {
+		return err
+	}
+	if before == nil || before.address != l.address {
+		p.log.Info("has an address by DHCP", "address", l.address.String(), "server", l.server.String())
+	}
+	p.set(func() { p.lease, p.trouble = l, "" })
+	return nil
+}
+
+func (p *port) runLinkLocal(ctx context.Context) error {
+	at := func(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, linkLocalPrefix.Bits()) }
+	claim := &linkLocal{
+		index: p.index, own: p.own, timing: rfc3927, log: p.log, last: p.lastLinkLocal,
+		assign: func(a netip.Addr) error {
+			if err := hold(p.index, holding{address: at(a)}); err != nil {
+				return err
+			}
+			p.log.Info("nobody gives addresses here: has a link-local one", "address", a.String())
+			p.lastLinkLocal = a
+			p.set(func() { p.linkLocal, p.trouble = a, "" })
+			return nil
+		},
+		drop: func(a netip.Addr) {
+			if err := release(p.index, at(a)); err != nil {
+				p.log.Warn("a link-local address is not taken away", "err", err)
+			}
+			p.set(func() { p.linkLocal = netip.Addr{} })
+		},
+	}
+	return claim.run(ctx)
+}
+
+// prepare makes an interface that is still down ready and raises it.
+func (p *port) prepare(attrs *netlink.LinkAttrs) (problems []string, err error) {
+	l := &netlink.Device{LinkAttrs: *attrs}
+	if p.m.o.Anonymous {
+		// The address can only be changed while the interface is down, and the
+		// one it was made with must not be seen on the wire.
+		if err := netlink.LinkSetDown(l); err != nil {
+			return nil, fmt.Errorf("%s: lowering it: %w", p.name, err)
+		}
+		p.own = randomHardwareAddr()
+		if err := netlink.LinkSetHardwareAddr(l, p.own[:]); err != nil {
+			return nil, fmt.Errorf("%s stays down: it cannot be given a hardware address that is not its maker's: %w", p.name, err)
+		}
+	}
+	problems, err = nic.Prepare(p.name, p.m.o.nic())
+	if err != nil {
+		return problems, err
+	}
+	if err := netlink.LinkSetUp(l); err != nil && !errors.Is(err, unix.ENODEV) {
+		return problems, fmt.Errorf("%s: raising it: %w", p.name, err)
+	}
+	return problems, nil
+}

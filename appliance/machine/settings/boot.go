@@ -1,0 +1,164 @@
+// Package settings turns the kernel command line and phase.conf, the settings
+// flashed with a stick, into typed options, and writes the command line of the
+// next kernel. It decides nothing twice: what a mode forbids is already applied
+// in the Options it returns, so that no program has to know the table of modes.
+package settings
+
+import (
+	"fmt"
+	"strings"
+
+	"phase/appliance/release/manifest"
+)
+
+// Sizes that are read. The kernels take 2048 bytes of command line on both
+// architectures (COMMAND_LINE_SIZE), one of them the terminating zero.
+const (
+	MaxNext     = manifest.MaxCmdline // bytes of a next kernel's command line
+	maxCmdline  = 4096                // bytes of a running kernel's command line that are read
+	maxConf     = 64 << 10            // bytes of phase.conf that are read
+	maxProblems = 32                  // problems that are told; the rest are counted
+	maxTold     = 100                 // bytes of a stranger's word that are repeated
+	maxList     = 32                  // providers, bootstrap peers
+)
+
+// Mode is how a node meets the world.
+type Mode string
+
+// The modes of phase.mode.
+const (
+	Internet Mode = "internet" // LAN and WAN, identity and store kept
+	Local    Mode = "local"    // on-link prefixes only
+	Private  Mode = "private"  // announces nothing, writes nothing, new identity at each boot
+)
+
+// Options is what the owner of a node asked for, with the mode's own rules
+// already applied: private turns Cache off and NoWrite on.
+type Options struct {
+	Mode      Mode     `json:"mode"`
+	Channel   string   `json:"channel"`             // stable, testing or nightly
+	Provider  []string `json:"provider,omitempty"`  // http(s) URLs without a trailing slash
+	Cache     bool     `json:"cache"`               // releases are kept on disk
+	NoWrite   bool     `json:"nowrite"`             // nothing is written to any disk
+	Bootstrap []string `json:"bootstrap,omitempty"` // multiaddrs
+	Update    bool     `json:"update"`
+	IP        IP       `json:"ip"`
+	Menu      int      `json:"menu,omitempty"` // seconds
+
+	// Trial is the digest of the manifest this boot tries, "sha256:<hex>", or
+	// empty. It and Disk are set by the jump, never by phase.conf.
+	Trial string `json:"trial,omitempty"`
+	// Disk names the boot disk of the stub that jumped here, in the words of
+	// the kernel's root= ("PARTUUID=…" or "/dev/…"), or is empty.
+	Disk string `json:"disk,omitempty"`
+
+	// Conf holds the words of phase.conf that took effect. The next kernel is
+	// given them on its command line, since it may come up without the disk.
+	Conf []string `json:"conf,omitempty"`
+}
+
+// Problem is an option that was not understood, or that does not do what its
+// words say.
+type Problem struct {
+	Word   string // as it was written, cleaned and cut
+	Detail string // what is wrong, and what holds instead
+}
+
+func (p Problem) String() string {
+	if p.Word == "" {
+		return p.Detail
+	}
+	return p.Word + ": " + p.Detail
+}
+
+// Default returns the options of an empty command line.
+func Default() Options {
+	return Options{Mode: Internet, Channel: "stable", Cache: true, Update: true, IP: IP{}}
+}
+
+// Parse reads the kernel command line and the text of phase.conf. The command
+// line wins: a key it holds (in a form that is understood) makes phase.conf's
+// lines of that key count for nothing. Parse always returns usable options;
+// what it could not use it reports. A value that is not understood never opens
+// more than was asked for: see the table in keys.go.
+func Parse(cmdline, conf string) (Options, []Problem) {
+	p := parser{options: Default()}
+	line := p.words(cmdline)
+	file := p.lines(conf)
+
+	// phase.conf is applied first and the command line over it, but a key of
+	// phase.conf must leave no trace when the command line sets it: lists
+	// would otherwise add up.
+	set := map[string]bool{}
+	for _, w := range line {
+		if p.usable(w) {
+			set[w.key] = true
+		}
+	}
+	for _, w := range file {
+		switch {
+		case internal[w.key]:
+			p.report(w, "is set by the jump itself and has no place in phase.conf")
+		case set[w.key]:
+			// Still looked at, so that a misspelt line is reported at every boot.
+			p.check(w)
+		default:
+			if p.apply(w) {
+				p.options.Conf = append(p.options.Conf, w.text)
+			}
+		}
+	}
+	for _, w := range line {
+		p.apply(w)
+	}
+	p.mode()
+	return p.options, p.told()
+}
+
+// Clean makes a stranger's word fit for a console line: one line, printable
+// ASCII, at most 100 bytes.
+func clean(s string) string {
+	cut := len(s) > maxTold
+	if cut {
+		s = s[:maxTold]
+	}
+	s = strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' {
+			return '?'
+		}
+		return r
+	}, s)
+	if cut {
+		s += "..."
+	}
+	return s
+}
+
+// told returns the problems found, at most maxProblems and a count of the rest.
+func (p *parser) told() []Problem {
+	p.problems = append(p.problems, p.noise...)
+	if len(p.problems) <= maxProblems {
+		return p.problems
+	}
+	rest := len(p.problems) - maxProblems
+	return append(p.problems[:maxProblems:maxProblems], Problem{Detail: fmt.Sprintf("%d more options are not understood", rest)})
+}
+
+// mode applies what the chosen mode forbids. The two switches only ever make a
+// mode stricter, so asking for less is reported and changes nothing.
+func (p *parser) mode() {
+	o := &p.options
+	if o.Mode != Private {
+		if o.NoWrite {
+			o.Cache = false
+		}
+		return
+	}
+	for _, laxer := range []string{"phase.cache=on", "phase.nowrite=off"} {
+		w := newWord(laxer)
+		if p.last[w.key].value == w.value {
+			p.report(w, "mode private keeps and writes nothing; the mode holds")
+		}
+	}
+	o.Cache, o.NoWrite = false, true
+}

@@ -1,0 +1,155 @@
+package settings
+
+import (
+	"fmt"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"phase/appliance/release/manifest"
+)
+
+// internal keys carry facts over a jump; only a command line may hold them.
+var internal = map[string]bool{"phase.trial": true, "phase.disk": true}
+
+// later keys are read and checked, but nothing in this release acts on them.
+// They are reported, because an option that is silently ignored is a lie.
+var later = map[string]bool{"phase.bootstrap": true, "phase.menu": true}
+
+// key reads one value into the options. It returns what is wrong with a value
+// it cannot use, after making the options as strict as any meaning that value
+// can have had.
+type key func(o *Options, value string) error
+
+var keys = map[string]key{
+	"phase.mode": func(o *Options, v string) error {
+		switch m := Mode(v); m {
+		case Internet, Local, Private:
+			o.Mode = m
+			return nil
+		}
+		// Somebody wanted to be more careful than the default and we do not
+		// know how much. Local sends nothing beyond the LAN and still lets the
+		// owner read this problem in /status, which private would not.
+		o.Mode = Local
+		return fmt.Errorf("the modes are internet, local and private; local holds")
+	},
+	"phase.channel": func(o *Options, v string) error {
+		channel, err := manifest.ParseChannel(v)
+		if err != nil {
+			o.Channel = "stable"
+			return fmt.Errorf("the channels are %s; stable holds", strings.Join(manifest.Channels, ", "))
+		}
+		o.Channel = channel
+		return nil
+	},
+	"phase.provider": func(o *Options, v string) error {
+		provider, err := parseProvider(v)
+		if err != nil {
+			return fmt.Errorf("%w; it is not asked", err)
+		}
+		if slices.Contains(o.Provider, provider) {
+			return nil
+		}
+		if len(o.Provider) == maxList {
+			return fmt.Errorf("more than %d providers; the first %d hold", maxList, maxList)
+		}
+		o.Provider = append(o.Provider, provider)
+		return nil
+	},
+	"phase.cache": func(o *Options, v string) (err error) {
+		o.Cache, err = parseSwitch(v, false)
+		return err
+	},
+	"phase.nowrite": func(o *Options, v string) (err error) {
+		o.NoWrite, err = parseSwitch(v, true)
+		return err
+	},
+	"phase.update": func(o *Options, v string) (err error) {
+		o.Update, err = parseSwitch(v, true)
+		return err
+	},
+	"phase.bootstrap": func(o *Options, v string) error {
+		for _, a := range strings.Split(v, ",") {
+			if !strings.HasPrefix(a, "/") || len(o.Bootstrap) == maxList {
+				return fmt.Errorf("want at most %d multiaddrs with a comma between them (/ip4/192.0.2.1/tcp/4001/p2p/…)", maxList)
+			}
+			o.Bootstrap = append(o.Bootstrap, a)
+		}
+		return nil
+	},
+	"phase.ip": func(o *Options, v string) error {
+		ip, err := ParseIP(v)
+		if err != nil {
+			return fmt.Errorf("%w; dhcp holds", err)
+		}
+		o.IP = ip
+		return nil
+	},
+	"phase.menu": func(o *Options, v string) error {
+		n, err := strconv.Atoi(v)
+		if err != nil || n < 0 || n > 3600 {
+			return fmt.Errorf("want a number of seconds from 0 to 3600")
+		}
+		o.Menu = n
+		return nil
+	},
+	"phase.trial": func(o *Options, v string) error {
+		if _, err := manifest.ParseDigest(v); err != nil {
+			return fmt.Errorf("want sha256: and 64 lower-case hexadecimal digits; this boot counts as no trial")
+		}
+		o.Trial = v
+		return nil
+	},
+	"phase.disk": func(o *Options, v string) error {
+		if !isDisk(v) {
+			return fmt.Errorf("want PARTUUID=… or /dev/…; no disk is used")
+		}
+		o.Disk = v
+		return nil
+	},
+}
+
+// parseProvider returns a provider's URL without what it may not have: user,
+// query, fragment, and the slash at its end.
+func parseProvider(v string) (string, error) {
+	u, err := url.Parse(v)
+	if err != nil || u.Host == "" || u.Hostname() == "" || u.Opaque != "" || (u.Scheme != "http" && u.Scheme != "https") {
+		return "", fmt.Errorf("want a URL like http://192.0.2.1:8080")
+	}
+	if u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.ForceQuery {
+		return "", fmt.Errorf("want a URL without user, query or fragment")
+	}
+	if p := u.Port(); p != "" {
+		if n, err := strconv.Atoi(p); err != nil || n < 1 || n > 65535 {
+			return "", fmt.Errorf("%q is no port", p)
+		}
+	}
+	return strings.TrimRight(u.String(), "/"), nil
+}
+
+func parseSwitch(v string, safe bool) (bool, error) {
+	switch v {
+	case "on":
+		return true, nil
+	case "off":
+		return false, nil
+	}
+	word := "off"
+	if safe {
+		word = "on"
+	}
+	return safe, fmt.Errorf("want on or off; %s holds", word)
+}
+
+// isDisk accepts the two forms of the kernel's root= that name a disk which
+// can be found again, and nothing that could climb out of /dev.
+func isDisk(v string) bool {
+	name, ok := strings.CutPrefix(v, "PARTUUID=")
+	if !ok {
+		name, ok = strings.CutPrefix(v, "/dev/")
+	}
+	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-"
+	return ok && name != "" && len(name) <= 64 && strings.Trim(name, letters) == ""
+}

@@ -1,0 +1,74 @@
+package settings
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"phase/appliance/release/manifest"
+)
+
+// NextCmdline writes the command line of the kernel that is jumped to: what its
+// manifest asks for, every phase.* and console= word of the running command
+// line, and the digest of the manifest on trial, unless it is zero. Words of
+// phase.conf that hold are passed as conf (Options.Conf); the next kernel may
+// come up without the disk they are on. The stub's root= travels as
+// phase.disk=, so that the next init finds the same disk again and no other.
+//
+// A manifest that sets what is the owner's or the node's own (phase.*, init=,
+// rdinit=, root=) is refused, and so is a line over 2047 bytes.
+func NextCmdline(wanted, running string, conf []string, trial manifest.Digest) (string, error) {
+	if err := manifest.CheckCmdline(wanted); err != nil {
+		return "", fmt.Errorf("the manifest's command line: %w", err)
+	}
+	next := split(wanted)
+	var disk string
+	add := func(w string) {
+		next = append(next, w)
+	}
+	for _, w := range slices.Concat(split(running), conf) {
+		key, value, _ := strings.Cut(w, "=")
+		switch {
+		case key == "phase.trial": // of the running release, not of the next
+		case strings.HasPrefix(key, "phase."):
+			// The last word of a key wins, so of two equal ones the first goes.
+			next = slices.DeleteFunc(next, func(have string) bool { return have == w })
+			add(w)
+		case key == "console" && !slices.Contains(next, w): // named twice it prints twice
+			add(w)
+		case key == "root" && isDisk(value):
+			disk = "phase.disk=" + value
+		}
+		if key == "phase.disk" {
+			disk = ""
+		}
+	}
+	if disk != "" {
+		add(disk)
+	}
+	if !trial.IsZero() {
+		add("phase.trial=" + trial.String())
+	}
+	for _, w := range next {
+		if strings.ContainsAny(w, "\"\n\x00") {
+			return "", fmt.Errorf("%s holds a quote, a newline or a zero byte, which no command line can carry", clean(w))
+		}
+	}
+	line := joinQuoted(next)
+	if len(line) > MaxNext {
+		return "", fmt.Errorf("the next kernel's command line is %d bytes, more than the %d a kernel takes; shorten phase.* options", len(line), MaxNext)
+	}
+	return line, nil
+}
+
+// joinQuoted writes words as one line that split reads as the same words.
+func joinQuoted(words []string) string {
+	quoted := make([]string, len(words))
+	for i, w := range words {
+		quoted[i] = w
+		if strings.ContainsAny(w, " \t") {
+			quoted[i] = `"` + w + `"`
+		}
+	}
+	return strings.Join(quoted, " ")
+}

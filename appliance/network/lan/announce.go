@@ -1,0 +1,287 @@
+package lan
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"phase/appliance/machine/link"
+)
+
+const (
+	// announceTimes unasked announcements follow each change, the gap between
+	// them doubling from one second, RFC 6762 §8.3.
+	announceTimes = 3
+	announceGap   = time.Second
+	// quiet is how long records are not multicast again on one interface,
+	// RFC 6762 §6: a flood of questions gets one answer a second.
+	quiet = time.Second
+	// maxUnicasts bounds the answers a second to one-shot questions, which
+	// come from addresses anyone can forge.
+	maxUnicasts = 10
+	// strangerEvery is how often an impostor is worth a line in the log.
+	strangerEvery = time.Minute
+)
+
+// Config is what a node says about itself.
+type Config struct {
+	// Name is host and instance name, "phase-1a2b3c4d".
+	Name string
+	// Port is the HTTP port.
+	Port uint16
+	// Peer is the node's peer id.
+	Peer string
+	// Instances are the release lines held, the running one first; empty
+	// announces nothing until SetInstances.
+	Instances []Instance
+	// Log receives what happened in words; nil is slog.Default.
+	Log *slog.Logger
+}
+
+// Announcer speaks for one node on every interface of the machine.
+type Announcer struct {
+	config    Config
+	instances chan []Instance
+	done      chan struct{}
+
+	segments   *segments
+	strangerAt time.Time
+}
+
+// Announce begins to announce and answer questions on every interface that
+// has a usable address, and goes on as interfaces and addresses change, until
+// ctx ends; then it takes everything back with goodbyes and Done is closed.
+//
+// There is no probing for the name beforehand: the name is made from the
+// node's key, so whoever else uses it is no node to make room for. Asking
+// first would hand every stranger the means to silence a node.
+func Announce(ctx context.Context, c Config) (*Announcer, error) {
+	if c.Log == nil {
+		c.Log = slog.Default()
+	}
+	c.Instances = slices.Clone(c.Instances)
+	if err := checkConfig(c); err != nil {
+		return nil, err
+	}
+	ifaces, err := watchInterfaces(ctx, c.Log)
+	if err != nil {
+		return nil, fmt.Errorf("announcing: %w", err)
+	}
+	a := &Announcer{
+		config:    c,
+		instances: make(chan []Instance),
+		done:      make(chan struct{}),
+		segments:  newSegments(c.Log),
+	}
+	go a.run(ctx, ifaces)
+	return a, nil
+}
+
+// SetInstances replaces the release lines announced; lines no longer held are
+// taken back. It refuses what cannot be announced, and does nothing after the
+// announcer has ended.
+func (a *Announcer) SetInstances(instances []Instance) error {
+	if err := checkInstances(a.config.Name, instances); err != nil {
+		return err
+	}
+	select {
+	case a.instances <- slices.Clone(instances):
+	case <-a.done:
+	}
+	return nil
+}
+
+// Done is closed when the announcer has said goodbye and let go of its sockets.
+func (a *Announcer) Done() <-chan struct{} { return a.done }
+
+func (a *Announcer) run(ctx context.Context, ifaces <-chan []link.Interface) {
+	defer close(a.done)
+	defer a.segments.close()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			a.goodbye(a.config)
+			return
+		case list, ok := <-ifaces:
+			if !ok {
+				ifaces = nil // ctx is ending, or the kernel's news are: what is open stays
+				continue
+			}
+			for _, s := range a.segments.follow(list) {
+				a.announceSoon(s)
+			}
+		case s := <-a.segments.broken:
+			a.segments.drop(s)
+		case next := <-a.instances:
+			a.change(next)
+		case p := <-a.segments.packets:
+			a.hear(p)
+		case <-timer.C:
+		}
+		timer.Reset(a.sendDue(time.Now()))
+	}
+}
+
+func (a *Announcer) announceSoon(s *station) {
+	s.announceAt, s.announceLeft = time.Now(), announceTimes
+}
+
+// change takes back what is not said any more before it says what is new.
+func (a *Announcer) change(next []Instance) {
+	old := a.config
+	a.config.Instances = next
+	kept := make(map[string]bool)
+	for i, inst := range next {
+		kept[instanceLabel(old.Name, i, inst)] = true
+	}
+	for _, s := range a.segments.stations {
+		farewell := &dns.Msg{MsgHdr: dns.MsgHdr{Response: true, Authoritative: true}, Compress: true}
+		for i, inst := range old.Instances {
+			if !kept[instanceLabel(old.Name, i, inst)] {
+				farewell.Answer = append(farewell.Answer, instanceRecords(old, i, inst, 0)...)
+			}
+		}
+		if len(farewell.Answer) > 0 {
+			a.send(s, s.group(), farewell)
+		}
+		a.announceSoon(s)
+	}
+}
+
+func (a *Announcer) goodbye(c Config) {
+	for _, s := range a.segments.stations {
+		for _, m := range announcements(c, s.iface.Addresses, 0) {
+			a.send(s, s.group(), m)
+		}
+	}
+}
+
+// sendDue sends what is due and returns how long until something else is.
+func (a *Announcer) sendDue(now time.Time) time.Duration {
+	wait := time.Hour
+	for _, s := range a.segments.stations {
+		announce := s.announceLeft > 0 && !now.Before(s.announceAt)
+		answer := !s.answerAt.IsZero() && !now.Before(s.answerAt)
+		if announce || answer {
+			for _, m := range announcements(a.config, s.iface.Addresses, ttl) {
+				a.send(s, s.group(), m)
+			}
+			s.sentAt, s.answerAt = now, time.Time{}
+		}
+		if announce {
+			s.announceLeft--
+			s.announceAt = now.Add(announceGap << (announceTimes - 1 - s.announceLeft))
+		}
+		if s.announceLeft > 0 {
+			wait = min(wait, s.announceAt.Sub(now))
+		}
+		if !s.answerAt.IsZero() {
+			wait = min(wait, s.answerAt.Sub(now))
+		}
+	}
+	return wait
+}
+
+// send writes one message. An error is not retried here: the next
+// announcement, question or change of address is.
+func (a *Announcer) send(s *station, to net.Addr, m *dns.Msg) {
+	data, err := m.Pack()
+	if err == nil {
+		_, err = s.conn.WriteTo(data, to)
+	}
+	if err != nil {
+		a.config.Log.Debug("an announcement was not sent", "interface", s.iface.Name, "err", err)
+	}
+}
+
+func (a *Announcer) hear(p packet) {
+	msg, err := parse(p.data)
+	if err != nil || p.on != a.segments.stations[p.on.key] {
+		return
+	}
+	if msg.Response {
+		a.hearOther(p, msg)
+		return
+	}
+	said := announcements(a.config, p.on.iface.Addresses, ttl)
+	if !asked(msg, said) {
+		return
+	}
+	now := time.Now()
+	if p.from.Port() != mdnsPort {
+		a.answerOneShot(now, p, msg, said)
+		return
+	}
+	// RFC 6762 §6: a shared record waits 20–120 ms, so that the answers of
+	// many nodes do not collide.
+	at := now.Add(20*time.Millisecond + rand.N(100*time.Millisecond))
+	if next := p.on.sentAt.Add(quiet); at.Before(next) {
+		at = next
+	}
+	if p.on.answerAt.IsZero() || at.Before(p.on.answerAt) {
+		p.on.answerAt = at
+	}
+}
+
+func (a *Announcer) answerOneShot(now time.Time, p packet, query *dns.Msg, said []*dns.Msg) {
+	if !onLink(p.on.iface, p.from.Addr()) {
+		return
+	}
+	if now.Sub(p.on.unicastsFrom) > time.Second {
+		p.on.unicasts, p.on.unicastsFrom = 0, now
+	}
+	if p.on.unicasts++; p.on.unicasts > maxUnicasts {
+		return
+	}
+	a.send(p.on, net.UDPAddrFromAddrPort(p.from), oneShot(query, said))
+}
+
+// hearOther notices a stranger who speaks under this node's name. Others may
+// have taken the stranger's words in our place, so ours are said again; nobody
+// of this project does, since everything heard is kept by who said it.
+func (a *Announcer) hearOther(p packet, msg *dns.Msg) {
+	if a.own(p.from.Addr()) {
+		return
+	}
+	host := a.config.Name + ".local."
+	for _, rr := range slices.Concat(msg.Answer, msg.Extra) {
+		h := rr.Header()
+		ours := strings.EqualFold(h.Name, host) ||
+			(strings.HasSuffix(strings.ToLower(h.Name), "."+Service) && strings.EqualFold(strings.TrimSuffix(strings.ToLower(h.Name), "."+Service), a.config.Name))
+		if !ours || h.Ttl == 0 {
+			continue
+		}
+		now := time.Now()
+		if now.Sub(a.strangerAt) >= strangerEvery {
+			a.strangerAt = now
+			a.config.Log.Warn("a stranger announces under this node's name",
+				"name", a.config.Name, "interface", p.on.iface.Name, "from", p.from.Addr().String())
+		}
+		if next := p.on.sentAt.Add(quiet); p.on.answerAt.IsZero() {
+			p.on.answerAt = next
+		}
+		return
+	}
+}
+
+// own says whether addr is one of this machine's: what other interfaces of
+// the node on the same segment say is no stranger's.
+func (a *Announcer) own(addr netip.Addr) bool {
+	addr = addr.WithZone("")
+	for _, s := range a.segments.stations {
+		if slices.ContainsFunc(s.iface.Addresses, func(p netip.Prefix) bool { return p.Addr() == addr }) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,351 @@
+package lan
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"phase/appliance/base/ui"
+)
+
+// Caps on what strangers can make a browser remember.
+const (
+	maxRecords   = 256  // in a message
+	maxSources   = 1024 // who are remembered; see makeRoom
+	maxInstances = 32   // of one source
+	maxHosts     = 32   // of one source
+	maxAddresses = 16   // of one host
+	// maxWeight bounds the instances and addresses of all sources together, at
+	// some hundred bytes each.
+	maxWeight = 8192
+	maxLife   = 75 * time.Minute
+)
+
+// parse reads a message, refusing what no responder sends.
+func parse(data []byte) (*dns.Msg, error) {
+	if len(data) > maxPacket {
+		return nil, fmt.Errorf("multicast DNS message of %d bytes, at most %d are read", len(data), maxPacket)
+	}
+	// The counts stand in the header: they are looked at before anything is
+	// unpacked.
+	if len(data) < 12 {
+		return nil, errors.New("multicast DNS message without a header")
+	}
+	records := 0
+	for i := 4; i < 12; i += 2 {
+		records += int(data[i])<<8 | int(data[i+1])
+	}
+	if records > maxRecords {
+		return nil, fmt.Errorf("multicast DNS message of %d records, at most %d are read", records, maxRecords)
+	}
+	msg := new(dns.Msg)
+	if err := msg.Unpack(data); err != nil {
+		return nil, fmt.Errorf("reading a multicast DNS message: %w", err)
+	}
+	if msg.Opcode != dns.OpcodeQuery || msg.Rcode != dns.RcodeSuccess {
+		return nil, errors.New("multicast DNS message with an opcode or error")
+	}
+	return msg, nil
+}
+
+// sourceKey is who said something: an address on an interface.
+type sourceKey struct {
+	index int
+	addr  netip.Addr
+}
+
+// source is all that one sender said and that still holds. Nothing of one
+// source completes or replaces anything of another.
+type source struct {
+	since     time.Time                        // first heard
+	instances map[string]*instance             // by full name, lower case
+	hosts     map[string]map[netip.Addr]expiry // by full name, lower case
+	askedAt   time.Time                        // when the missing was last asked for
+	weight    int                              // instances and addresses
+}
+
+type expiry struct {
+	at   time.Time
+	from time.Time
+}
+
+type instance struct {
+	label          string
+	pointer        expiry
+	service, text  expiry
+	target         string
+	port           uint16
+	channel, arch  string
+	version        uint64
+	peer           string
+	textUnderstood bool
+}
+
+// cache is what a browser knows. It is told the time and owns no sockets.
+type cache struct {
+	sources map[sourceKey]*source
+	weight  int // of all
+}
+
+func newCache() *cache { return &cache{sources: make(map[sourceKey]*source)} }
+
+// hear takes in an answer that came from one sender on one interface.
+func (c *cache) hear(now time.Time, index int, from netip.Addr, msg *dns.Msg) {
+	records := slices.Concat(msg.Answer, msg.Extra)
+	// A source already known may be answering for its host alone.
+	if c.sources[sourceKey{index, from.WithZone("")}] == nil && !slices.ContainsFunc(records, relevant) {
+		return
+	}
+	self := sourceKey{index, from.WithZone("")}
+	s := c.source(now, self)
+	// Records marked as the whole truth of their name and type replace what
+	// this source said before; what another said is not its to replace.
+	flushed := make(map[string]bool)
+	for _, rr := range records {
+		h := rr.Header()
+		key := dns.CanonicalName(h.Name)
+		if (h.Rrtype == dns.TypeA || h.Rrtype == dns.TypeAAAA) && h.Class&cacheFlush != 0 {
+			mark := key + dns.TypeToString[h.Rrtype]
+			if !flushed[mark] {
+				flushed[mark] = true
+				for a := range s.hosts[key] {
+					if a.Is4() == (h.Rrtype == dns.TypeA) {
+						delete(s.hosts[key], a)
+					}
+				}
+			}
+		}
+	}
+	for _, rr := range records {
+		if rr.Header().Class&^cacheFlush == dns.ClassINET {
+			s.take(now, rr)
+		}
+	}
+	if s.empty() {
+		c.drop(self)
+		return
+	}
+	c.weigh(s)
+	for c.weight > maxWeight {
+		c.makeRoom()
+	}
+}
+
+func relevant(rr dns.RR) bool {
+	name := dns.CanonicalName(rr.Header().Name)
+	return name == Service || strings.HasSuffix(name, "."+Service)
+}
+
+// source returns who speaks, new if it has not been heard before.
+func (c *cache) source(now time.Time, key sourceKey) *source {
+	s, ok := c.sources[key]
+	if !ok {
+		if len(c.sources) >= maxSources {
+			c.makeRoom()
+		}
+		s = &source{since: now, instances: make(map[string]*instance), hosts: make(map[string]map[netip.Addr]expiry)}
+		c.sources[key] = s
+	}
+	return s
+}
+
+// plenty is more than a node says of itself: release lines, and addresses.
+const plenty = 64
+
+// makeRoom forgets whoever says most, if that is more than any node says, or
+// else whoever came last: senders are easily made up, and a crowd of them may
+// push out one another, and not those who were here before. Who comes after a
+// crowd is heard all the same: what is new is told before anything else is
+// taken in, and asked for again.
+func (c *cache) makeRoom() {
+	var out sourceKey
+	var worst *source
+	for key, s := range c.sources {
+		if worst == nil || cmp.Or(cmp.Compare(max(s.weight, plenty), max(worst.weight, plenty)), s.since.Compare(worst.since)) > 0 {
+			out, worst = key, s
+		}
+	}
+	c.drop(out)
+}
+
+func (c *cache) drop(key sourceKey) {
+	if s, ok := c.sources[key]; ok {
+		c.weight -= s.weight
+		delete(c.sources, key)
+	}
+}
+
+// weigh notes how much a source has said.
+func (c *cache) weigh(s *source) {
+	c.weight -= s.weight
+	s.weight = len(s.instances)
+	for _, addrs := range s.hosts {
+		s.weight += 1 + len(addrs)
+	}
+	c.weight += s.weight
+}
+
+func (s *source) empty() bool { return len(s.instances) == 0 }
+
+func (s *source) take(now time.Time, rr dns.RR) {
+	h := rr.Header()
+	name := dns.CanonicalName(h.Name)
+	life := expiry{at: now.Add(min(time.Duration(h.Ttl)*time.Second, maxLife)), from: now}
+	switch rr := rr.(type) {
+	case *dns.PTR:
+		if name == Service {
+			if i := s.instance(rr.Ptr, h.Ttl > 0); i != nil {
+				i.pointer = life
+			}
+		}
+	case *dns.SRV:
+		if i := s.instance(h.Name, h.Ttl > 0); i != nil {
+			i.service, i.target, i.port = life, dns.CanonicalName(rr.Target), rr.Port
+		}
+	case *dns.TXT:
+		if i := s.instance(h.Name, h.Ttl > 0); i != nil {
+			i.text = life
+			i.readText(rr.Txt)
+		}
+	case *dns.A:
+		if a, ok := netip.AddrFromSlice(rr.A.To4()); ok {
+			s.address(name, a, life, h.Ttl > 0)
+		}
+	case *dns.AAAA:
+		if a, ok := netip.AddrFromSlice(rr.AAAA.To16()); ok && !a.Is4In6() {
+			s.address(name, a, life, h.Ttl > 0)
+		}
+	}
+}
+
+// instance returns the one of that name, new if add; nil when it is no
+// instance of the service or there is no room.
+func (s *source) instance(name string, add bool) *instance {
+	key := dns.CanonicalName(name)
+	label, ok := strings.CutSuffix(key, "."+Service)
+	if !ok || label == "" {
+		return nil
+	}
+	i, ok := s.instances[key]
+	if !ok && add && len(s.instances) < maxInstances {
+		i = &instance{label: cleanLabel(strings.TrimSuffix(name[:len(label)], "."))}
+		s.instances[key] = i
+	}
+	return i
+}
+
+func (s *source) address(host string, a netip.Addr, life expiry, stays bool) {
+	known, ok := s.hosts[host]
+	if !ok {
+		if !stays || len(s.hosts) >= maxHosts {
+			return
+		}
+		known = make(map[netip.Addr]expiry)
+		s.hosts[host] = known
+	}
+	if !stays {
+		delete(known, a)
+	} else if _, ok := known[a]; ok || len(known) < maxAddresses {
+		known[a] = life
+	}
+}
+
+// cleanLabel turns the presentation form of a label (\032, \.) into its text,
+// with nothing in it that could move a terminal's cursor.
+func cleanLabel(s string) string {
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] != '\\' || i+1 == len(s) {
+			b.WriteByte(s[i])
+			continue
+		}
+		if i+3 < len(s) {
+			if n, err := strconv.ParseUint(s[i+1:i+4], 10, 8); err == nil {
+				b.WriteByte(byte(n))
+				i += 3
+				continue
+			}
+		}
+		i++
+		b.WriteByte(s[i])
+	}
+	return ui.Clean(b.String())
+}
+
+// readText takes the keys of formats §5. The first of a key counts, RFC 6763
+// §6.4; http_port is not read, since SRV says the same with authority.
+func (i *instance) readText(txt []string) {
+	values := make(map[string]string)
+	for _, t := range txt {
+		key, value, _ := strings.Cut(cleanLabel(t), "=")
+		key = strings.ToLower(key)
+		if _, ok := values[key]; !ok {
+			values[key] = value
+		}
+	}
+	i.channel, i.arch, i.peer = values["channel"], values["arch"], values["peer"]
+	version, err := strconv.ParseUint(values["version"], 10, 64)
+	i.version = version
+	i.textUnderstood = err == nil && version < 1<<53 && i.channel != "" && i.arch != ""
+}
+
+// expire forgets what no longer holds and returns when the next of it ends;
+// zero when nothing is held.
+func (c *cache) expire(now time.Time) (next time.Time) {
+	consider := func(e expiry) bool {
+		if !e.at.After(now) {
+			return false
+		}
+		if next.IsZero() || e.at.Before(next) {
+			next = e.at
+		}
+		return true
+	}
+	for key, s := range c.sources {
+		for name, i := range s.instances {
+			alive := false
+			for _, e := range []*expiry{&i.pointer, &i.service, &i.text} {
+				if consider(*e) {
+					alive = true
+				} else {
+					*e = expiry{}
+				}
+			}
+			if !alive {
+				delete(s.instances, name)
+			}
+		}
+		for host, addrs := range s.hosts {
+			for a, e := range addrs {
+				if !consider(e) {
+					delete(addrs, a)
+				}
+			}
+			if len(addrs) == 0 {
+				delete(s.hosts, host)
+			}
+		}
+		if s.empty() {
+			c.drop(key)
+		} else {
+			c.weigh(s)
+		}
+	}
+	return next
+}
+
+// forget drops everything heard on an interface.
+func (c *cache) forget(index int) {
+	for key := range c.sources {
+		if key.index == index {
+			c.drop(key)
+		}
+	}
+}

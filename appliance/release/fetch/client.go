@@ -1,0 +1,214 @@
+package fetch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"path"
+	"strings"
+	"time"
+
+	"phase/appliance/base/envelope"
+	"phase/appliance/release/manifest"
+	"phase/appliance/release/trust"
+)
+
+const (
+	dialTimeout = 5 * time.Second
+	// headerTimeout runs from the request to the end of the answer's header,
+	// whether it trickles or does not come.
+	headerTimeout = 8 * time.Second
+	// headerBytes caps an answer's header, informational ones included.
+	headerBytes = 64 << 10
+	// manifestTimeout is all a provider gets to hand over a manifest.
+	manifestTimeout = 9 * time.Second
+)
+
+// NewClient returns an HTTP client for providers: no proxy, no redirects, no
+// compression, no cookies, bounded waits and headers.
+func NewClient() *http.Client {
+	dialer := &net.Dialer{Timeout: dialTimeout, KeepAlive: 5 * time.Second}
+	return &http.Client{
+		Transport: &http.Transport{
+			DialContext:            dialer.DialContext,
+			DialTLSContext:         dialTLS(dialer),
+			ResponseHeaderTimeout:  headerTimeout,
+			MaxResponseHeaderBytes: headerBytes,
+			DisableCompression:     true,
+			MaxIdleConnsPerHost:    2,
+			IdleConnTimeout:        10 * time.Second,
+			ReadBufferSize:         64 << 10,
+		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+// ParseBase reads a provider's base URL: http or https, a host (an IPv6
+// link-local one with its zone, http://[fe80::1%25eth0]:8080), perhaps a path.
+func ParseBase(text string) (*url.URL, error) {
+	u, err := url.Parse(text)
+	switch {
+	case err != nil && !strings.Contains(text, "://"):
+		return nil, fmt.Errorf("provider %.100q: an address begins with http:// or https://", text)
+	case err != nil:
+		return nil, fmt.Errorf("reading the provider's address: %w", err)
+	case u.Scheme != "http" && u.Scheme != "https":
+		return nil, fmt.Errorf("provider %.100q: an address begins with http:// or https://", text)
+	case u.Hostname() == "":
+		return nil, fmt.Errorf("provider %.100q has no host", text)
+	case u.User != nil || u.RawQuery != "" || u.Fragment != "":
+		return nil, fmt.Errorf("provider %.100q: only scheme, host, port and path are used", text)
+	}
+	return u, nil
+}
+
+// Manifest fetches the envelope of the newest release a provider has on a
+// channel for an arch. It is at most 1 MiB and comes within ten seconds, or
+// the error is a *trust.Refusal with the code "size", "slow", "busy" or
+// "unreachable". It is not verified. A nil client means one from NewClient.
+func Manifest(ctx context.Context, client *http.Client, base, channel, arch string) ([]byte, error) {
+	if client == nil {
+		client = NewClient()
+		defer client.CloseIdleConnections()
+	}
+	u, err := ParseBase(base)
+	if err != nil {
+		return nil, trust.Refuse(trust.Unreachable, "%v", err)
+	}
+	u = u.JoinPath(channel, arch, manifest.ManifestFile)
+	slow := trust.Refuse(trust.Slow, "no manifest within %v", manifestTimeout)
+	ctx, cancel := context.WithTimeoutCause(ctx, manifestTimeout, slow)
+	defer cancel()
+	req, err := newRequest(ctx, u)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return nil, failure(ctx, "asking for the manifest", err)
+	}
+	defer resp.Body.Close()
+	if err := checkStatus(resp, http.StatusOK); err != nil {
+		return nil, err
+	}
+	tooBig := trust.Refuse(trust.Size, "the manifest is over %d bytes", envelope.MaxBytes)
+	if resp.ContentLength > envelope.MaxBytes {
+		return nil, tooBig
+	}
+	data, err := readManifest(ctx, resp.Body)
+	if err != nil {
+		return nil, failure(ctx, "reading the manifest", err)
+	}
+	if len(data) > envelope.MaxBytes {
+		return nil, tooBig
+	}
+	return data, nil
+}
+
+const (
+	// usualManifest is more than a manifest takes that anybody made so far.
+	usualManifest = 64 << 10
+	// largeAtOnce bounds the memory that strangers can fill, however many are
+	// asked at once: so many answers may be larger than usual.
+	largeAtOnce = 4
+)
+
+var large = make(chan struct{}, largeAtOnce)
+
+// readManifest reads up to one byte more than a manifest may have.
+func readManifest(ctx context.Context, body io.Reader) ([]byte, error) {
+	data, err := io.ReadAll(io.LimitReader(body, usualManifest))
+	if err != nil || len(data) < usualManifest {
+		return data, err
+	}
+	select {
+	case large <- struct{}{}:
+		defer func() { <-large }()
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	rest, err := io.ReadAll(io.LimitReader(body, envelope.MaxBytes+1-usualManifest))
+	return append(data, rest...), err
+}
+
+func newRequest(ctx context.Context, u *url.URL) (*http.Request, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	if err != nil {
+		return nil, fmt.Errorf("making a request: %w", err)
+	}
+	// What is hashed is what was signed: no transformation on the way.
+	req.Header.Set("Accept-Encoding", "identity")
+	req.Header.Set("User-Agent", "phase")
+	return req, nil
+}
+
+// checkStatus turns every answer but the wanted ones into a refusal, final where
+// asking again would not help.
+func checkStatus(resp *http.Response, want ...int) error {
+	refuse := func(code trust.Code, text string) *trust.Refusal {
+		return trust.Refuse(code, "%s answered %d %s%s", resp.Request.URL.Path, resp.StatusCode, http.StatusText(resp.StatusCode), text)
+	}
+	for _, status := range want {
+		if resp.StatusCode == status {
+			if e := resp.Header.Get("Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") {
+				return final{refuse(trust.Format, ", in an encoding that was not asked for")}
+			}
+			return nil
+		}
+	}
+	switch status := resp.StatusCode; {
+	case status == http.StatusServiceUnavailable, status == http.StatusTooManyRequests:
+		return refuse(trust.Busy, "")
+	case status >= 500, status == http.StatusRequestTimeout:
+		return refuse(trust.Unreachable, "")
+	case status >= 300 && status < 400:
+		return final{refuse(trust.Unreachable, "; a redirect is not followed")}
+	}
+	return final{refuse(trust.Unreachable, "")}
+}
+
+// failure puts a transport error into the shared codes. The end of ctx has the
+// first word, with its cause.
+func failure(ctx context.Context, doing string, err error) error {
+	if ctx.Err() != nil {
+		if cause := context.Cause(ctx); cause != nil {
+			err = cause
+		}
+	}
+	var refusal *trust.Refusal
+	if errors.As(err, &refusal) {
+		return refusal
+	}
+	// net/http's own timeouts call themselves a DeadlineExceeded too; those are
+	// the provider's doing and have a code.
+	if ctx.Err() != nil && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)) {
+		return fmt.Errorf("%s: %w", doing, err)
+	}
+	var timeout net.Error
+	if errors.As(err, &timeout) && timeout.Timeout() {
+		return trust.Refuse(trust.Slow, "%s: %v", doing, inner(err))
+	}
+	return trust.Refuse(trust.Unreachable, "%s: %v", doing, inner(err))
+}
+
+// inner takes net/http's "Get \"http://…\": " off an error: the provider is
+// named beside it anyway.
+func inner(err error) error {
+	var u *url.Error
+	if errors.As(err, &u) {
+		return u.Err
+	}
+	return err
+}
+
+// blobPath and filePath are where a provider has an artifact: by digest, and
+// where a plain file server has it.
+func blobPath(d manifest.Digest) string { return path.Join("blobs", "sha256", d.Hex()) }
+
+func filePath(m manifest.Manifest, name string) string {
+	return path.Join(m.Channel, m.Arch, manifest.FileName(name))
+}

@@ -1,0 +1,199 @@
+// Package fetch brings a verified release from providers nobody trusts. Each
+// artifact is asked for by digest over HTTP, in ranges spread over all
+// providers; its bytes go straight to where they will be used and are hashed
+// there in order, while the rest still arrives. A provider that is slow, dies,
+// answers nonsense or lies costs the part it had, and the others finish: a
+// segment of an artifact is owned by one provider at a time, shrinks when an
+// idle provider takes half of what is left of it, and goes back to the pool
+// when its owner fails. When bytes of several providers together turn out
+// wrong, that artifact is fetched again from one provider at a time, so that
+// the next wrong digest has a name. Nothing more than an artifact's size is
+// ever accepted, no redirect is followed, and nothing is decompressed.
+package fetch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	"phase/appliance/release/manifest"
+	"phase/appliance/release/trust"
+)
+
+// Destination says where the bytes of each artifact go.
+type Destination interface {
+	// Region returns the place for one artifact of exactly size bytes.
+	Region(name string, size int64) (Region, error)
+}
+
+// Region is the place of one artifact. It is written at different offsets at
+// the same time, and read back to be hashed.
+type Region interface {
+	io.WriterAt
+	io.ReaderAt
+	// Have is how many bytes from the start may be there already from an
+	// earlier, interrupted fetch. They are hashed, not believed.
+	Have() int64
+}
+
+// Keeper is a Region that wants to know, when a fetch ends, how many bytes from
+// the start are worth keeping: all of them when the artifact is whole, even if
+// another one is not.
+type Keeper interface {
+	Keep(prefix int64) error
+}
+
+// Options of a Release; the zero value is what a node uses.
+type Options struct {
+	// Names are the artifacts wanted; empty means release.Required.
+	Names []string
+	// Progress, if set, is called with the bytes in place and the bytes
+	// wanted, over all artifacts, often: it must not block. done falls when
+	// bytes turn out wrong.
+	Progress func(done, total int64)
+	// Client makes the requests; nil means one from NewClient.
+	Client *http.Client
+	// Floor is the rate in bytes a second below which a provider is dropped,
+	// 0 means DefaultFloor.
+	Floor int64
+	// Patience is how long a provider may stay below Floor; 0 means
+	// DefaultPatience.
+	Patience time.Duration
+
+	pause time.Duration // before the second try, doubling; 0 means firstPause
+}
+
+const (
+	// DefaultFloor is far below any network a release is worth fetching over
+	// (40 MiB would take 40 minutes) and far above a trickle.
+	DefaultFloor = 16 << 10
+	// DefaultPatience keeps a stalled provider's cost below ten seconds.
+	DefaultPatience = 8 * time.Second
+)
+
+// Report says what came from where.
+type Report struct {
+	// Bytes received, and those of an earlier fetch that turned out right.
+	Bytes, Resumed int64
+	// Providers in the order they were given.
+	Providers []ProviderReport
+}
+
+// ProviderReport is one provider's share.
+type ProviderReport struct {
+	URL   string
+	Bytes int64
+	// Dropped is why nothing more was asked of it; nil if it was good to the
+	// end.
+	Dropped *trust.Refusal
+}
+
+// Release fetches the artifacts of v. When it returns nil, every byte of every
+// artifact wanted is in its region and has the digest the manifest names. When
+// no provider is left, the error is a *trust.Refusal: "digest" when somebody
+// lied, "size", "slow", "busy", or "unreachable"; the Report tells it for each.
+// An error of the destination (a full disk) is returned as it is.
+func Release(ctx context.Context, v trust.Verified, providers []string, dst Destination, opts Options) (Report, error) {
+	if !v.Valid() {
+		return Report{}, trust.Refuse(trust.Signature, "only a verified release can be fetched")
+	}
+	m := v.Manifest()
+	if len(opts.Names) == 0 {
+		opts.Names = manifest.Required
+	}
+	if opts.Client == nil {
+		opts.Client = NewClient()
+		defer opts.Client.CloseIdleConnections()
+	}
+	if opts.Floor == 0 {
+		opts.Floor = DefaultFloor
+	}
+	if opts.Patience == 0 {
+		opts.Patience = DefaultPatience
+	}
+	if opts.pause == 0 {
+		opts.pause = firstPause
+	}
+
+	p := newPool(opts.Progress)
+	// The smallest first: a provider that lies about everything is found out
+	// where it costs least.
+	names := slices.Clone(opts.Names)
+	slices.SortFunc(names, func(a, b string) int {
+		return int(m.Artifacts[a].Size - m.Artifacts[b].Size)
+	})
+	for _, name := range slices.Compact(names) {
+		want, ok := m.Artifacts[name]
+		if !ok {
+			return Report{}, fmt.Errorf("version %d has no artifact %q; it has %q", m.Version, name, slices.Sorted(maps.Keys(m.Artifacts)))
+		}
+		region, err := dst.Region(name, want.Size)
+		if err != nil {
+			return Report{}, fmt.Errorf("making room for the %s: %w", name, err)
+		}
+		p.add(newArtifact(name, want, region))
+	}
+	for _, base := range providers {
+		p.providers = append(p.providers, newProvider(base, m, opts))
+	}
+	err := p.run(ctx)
+	return p.report(), errors.Join(err, p.keep())
+}
+
+// run hashes and fetches until everything is there or nobody is left to ask.
+func (p *pool) run(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	p.fail = cancel
+	// Those who wait for the pool are woken when the context ends, and now and
+	// then to compare their own pace with others'.
+	context.AfterFunc(ctx, p.wake)
+	var tasks sync.WaitGroup
+	tasks.Go(func() {
+		tick := time.NewTicker(compareEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+				p.wake()
+			}
+		}
+	})
+	for _, a := range p.artifacts {
+		tasks.Go(func() { p.hash(ctx, a) })
+	}
+	for _, who := range p.providers {
+		tasks.Go(func() { p.work(ctx, who) })
+	}
+	err := p.wait(ctx)
+	cancel(nil)
+	tasks.Wait()
+	return err
+}
+
+// work is one provider's life: take a segment, fetch it, give it back.
+func (p *pool) work(ctx context.Context, who *provider) {
+	for {
+		request, cancel := context.WithCancelCause(ctx)
+		s := p.take(ctx, who, cancel)
+		if s == nil {
+			cancel(nil)
+			return
+		}
+		err := p.stream(request, cancel, who, s)
+		cancel(nil)
+		if pause := p.give(ctx, s, err); pause > 0 {
+			select {
+			case <-ctx.Done():
+			case <-time.After(pause):
+			}
+		}
+	}
+}

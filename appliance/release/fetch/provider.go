@@ -1,0 +1,261 @@
+package fetch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"phase/appliance/release/manifest"
+	"phase/appliance/release/trust"
+)
+
+// provider is one source of bytes. The pool's lock guards bytes, busy,
+// failures, benched and dropped; the rest belongs to its one worker.
+type provider struct {
+	url      string
+	base     *url.URL
+	manifest manifest.Manifest
+	opts     Options
+	byFile   bool // it has no /blobs/, it is a plain file server
+
+	bytes    int64
+	busy     time.Duration
+	failures int
+	whole    bool // it does not know ranges
+	benched  bool // too slow to be asked while others are left
+	dropped  *trust.Refusal
+}
+
+func newProvider(base string, m manifest.Manifest, opts Options) *provider {
+	p := &provider{url: base, manifest: m, opts: opts}
+	u, err := ParseBase(base)
+	if err != nil {
+		p.drop(trust.Refuse(trust.Unreachable, "%v", err))
+	}
+	p.base = u
+	return p
+}
+
+func (p *provider) drop(why *trust.Refusal) {
+	if p.dropped == nil {
+		p.dropped = why
+	}
+}
+
+// pace is bytes a second over all it has done, 0 while nothing is known.
+func (p *provider) pace() float64 {
+	if p.bytes < progressWorth || p.busy == 0 {
+		return 0
+	}
+	return float64(p.bytes) / p.busy.Seconds()
+}
+
+// final is a refusal after which a provider is not asked again: waiting will
+// not make its answer right.
+type final struct{ *trust.Refusal }
+
+func (f final) Unwrap() error { return f.Refusal }
+
+// destinationError is an error of the place the bytes go to: no provider's
+// fault, and no provider can help.
+type destinationError struct{ error }
+
+// watch ends a request that stays below the floor rate for too long. It counts
+// in quanta of what the floor lets through in the time of patience, so that
+// waiting to connect, waiting for a header and trickling are all the same.
+type watch struct {
+	timer    *time.Timer
+	patience time.Duration
+	quantum  int64
+	got      int64
+}
+
+func newWatch(opts Options, cancel context.CancelCauseFunc) *watch {
+	slow := final{trust.Refuse(trust.Slow, "under %d bytes a second for %v", opts.Floor, opts.Patience)}
+	return &watch{
+		timer:    time.AfterFunc(opts.Patience, func() { cancel(slow) }),
+		patience: opts.Patience,
+		quantum:  max(1, int64(float64(opts.Floor)*opts.Patience.Seconds())),
+	}
+}
+
+func (w *watch) count(n int) {
+	if w.got += int64(n); w.got >= w.quantum {
+		w.got = 0
+		w.timer.Reset(w.patience)
+	}
+}
+
+// stream fetches one segment, as far as it goes.
+func (p *pool) stream(ctx context.Context, cancel context.CancelCauseFunc, who *provider, s *segment) error {
+	watch := newWatch(who.opts, cancel)
+	defer watch.timer.Stop()
+	pos, end := p.span(s)
+	resp, err := who.ask(ctx, s.artifact, pos, end)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode == http.StatusOK && pos > 0 {
+		// It sends everything: what is there already is read past.
+		p.mu.Lock()
+		who.whole = true
+		p.mu.Unlock()
+	}
+	body := resp.Body
+	skip := int64(0)
+	if resp.StatusCode == http.StatusOK {
+		skip = pos
+	}
+	buf := make([]byte, 128<<10)
+	for {
+		pos, end := p.span(s)
+		if pos == end {
+			return nil
+		}
+		want := min(int64(len(buf)), end-pos)
+		if skip > 0 {
+			want = min(int64(len(buf)), skip)
+		}
+		n, err := body.Read(buf[:want])
+		watch.count(n)
+		if skip > 0 {
+			skip -= int64(n)
+		} else if n > 0 {
+			began := time.Now()
+			if err := p.write(s, buf[:n]); err != nil {
+				return err
+			}
+			if time.Since(began) > who.opts.Patience/8 {
+				watch.timer.Reset(who.opts.Patience) // a slow disk is not the provider's fault
+			}
+		}
+		if err == io.EOF {
+			if pos, end := p.span(s); pos < end {
+				return trust.Refuse(trust.Unreachable, "it ended the %s at byte %d of %d", s.artifact.name, pos, s.artifact.want.Size)
+			}
+			return nil
+		}
+		if err != nil {
+			return answer(ctx, "reading the "+s.artifact.name, err)
+		}
+	}
+}
+
+// write puts bytes in place, no more than the segment still wants.
+func (p *pool) write(s *segment, data []byte) error {
+	pos, n := p.claim(s, len(data))
+	if n == 0 {
+		return nil
+	}
+	if _, err := s.artifact.region.WriteAt(data[:n], pos); err != nil {
+		return destinationError{fmt.Errorf("writing the %s: %w", s.artifact.name, err)}
+	}
+	p.advance(s, n)
+	return nil
+}
+
+// answer keeps what ended ctx on purpose apart from what the network did.
+func answer(ctx context.Context, doing string, err error) error {
+	if cause := context.Cause(ctx); cause != nil {
+		var last final
+		if errors.Is(cause, errOvertaken) || errors.As(cause, &last) {
+			return cause
+		}
+	}
+	return failure(ctx, doing, err)
+}
+
+// ask requests bytes [pos,end) of an artifact and checks the answer's header.
+// The body of a 200 begins at byte 0, that of a 206 at pos.
+func (p *provider) ask(ctx context.Context, a *artifact, pos, end int64) (*http.Response, error) {
+	for {
+		where := blobPath(a.want.SHA256)
+		if p.byFile {
+			where = filePath(p.manifest, a.name)
+		}
+		req, err := newRequest(ctx, p.base.JoinPath(where))
+		if err != nil {
+			return nil, err
+		}
+		part := pos > 0 || end < a.want.Size
+		if part {
+			req.Header.Set("Range", fmt.Sprintf("bytes=%d-%d", pos, end-1))
+		}
+		resp, err := p.opts.Client.Do(req)
+		if err != nil {
+			return nil, answer(ctx, "asking for the "+a.name, err)
+		}
+		if resp.StatusCode == http.StatusNotFound && !p.byFile {
+			resp.Body.Close()
+			p.byFile = true
+			continue
+		}
+		if err := checkAnswer(resp, a, part, pos, end); err != nil {
+			resp.Body.Close()
+			return nil, err
+		}
+		return resp, nil
+	}
+}
+
+// checkAnswer holds an answer's header against what was asked and signed.
+func checkAnswer(resp *http.Response, a *artifact, part bool, pos, end int64) error {
+	if resp.StatusCode == http.StatusRequestedRangeNotSatisfiable {
+		return final{trust.Refuse(trust.Size, "it says its %s has no byte %d of %d", a.name, pos, a.want.Size)}
+	}
+	want := []int{http.StatusOK}
+	if part {
+		want = append(want, http.StatusPartialContent)
+	}
+	if err := checkStatus(resp, want...); err != nil {
+		return err
+	}
+	length := a.want.Size
+	if resp.StatusCode == http.StatusPartialContent {
+		first, last, total, ok := contentRange(resp.Header.Get("Content-Range"))
+		if !ok || first != pos || last >= end {
+			return final{trust.Refuse(trust.Format, "it was asked for bytes %d-%d of the %s and sent %q", pos, end-1, a.name, resp.Header.Get("Content-Range"))}
+		}
+		if total >= 0 && total != a.want.Size {
+			return final{trust.Refuse(trust.Size, "its %s has %d bytes, the manifest says %d", a.name, total, a.want.Size)}
+		}
+		length = last - first + 1
+	}
+	if resp.ContentLength >= 0 && resp.ContentLength != length {
+		return final{trust.Refuse(trust.Size, "its %s comes as %d bytes, the manifest says %d", a.name, resp.ContentLength, length)}
+	}
+	return nil
+}
+
+// contentRange reads "bytes first-last/total" (RFC 9110, 14.4); total is -1
+// for "*".
+func contentRange(text string) (first, last, total int64, ok bool) {
+	unit, rest, _ := strings.Cut(text, " ")
+	span, size, found := strings.Cut(rest, "/")
+	from, to, dash := strings.Cut(span, "-")
+	if !strings.EqualFold(unit, "bytes") || !found || !dash {
+		return 0, 0, 0, false
+	}
+	first, ok1 := digits(from)
+	last, ok2 := digits(to)
+	total, ok3 := int64(-1), true
+	if size != "*" {
+		total, ok3 = digits(size)
+	}
+	return first, last, total, ok1 && ok2 && ok3 && first <= last && (total < 0 || last < total)
+}
+
+func digits(text string) (int64, bool) {
+	if text == "" || strings.Trim(text, "0123456789") != "" {
+		return 0, false
+	}
+	n, err := strconv.ParseInt(text, 10, 64)
+	return n, err == nil
+}

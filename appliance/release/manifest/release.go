@@ -1,0 +1,135 @@
+// Package manifest knows what a manifest says: which version of which channel
+// for which arch, its command line, and the artifacts it consists of, each by
+// size and SHA-256. It reads the payload of a signed envelope and writes one;
+// whether a manifest is to be believed is trust's question, so nothing but
+// trust should call Parse on what came from outside.
+package manifest
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"phase/appliance/base/strictjson"
+)
+
+const (
+	// PayloadType is the DSSE payload type of a manifest.
+	PayloadType = "application/vnd.phase.release.v1+json"
+	// MaxVersion is 2^53-1, the largest integer JSON carries exactly.
+	MaxVersion = strictjson.MaxInteger
+	// MaxArtifacts is how many artifacts one manifest may name.
+	MaxArtifacts = 64
+	// MaxArtifactSize is the largest artifact, in bytes: 1 GiB.
+	MaxArtifactSize = 1 << 30
+	maxName         = 128
+)
+
+// Artifact is one file of a release.
+type Artifact struct {
+	// Size in bytes, exactly.
+	Size int64
+	// SHA256 of those bytes.
+	SHA256 Digest
+}
+
+// Manifest describes one release.
+type Manifest struct {
+	// Version is monotonic per channel and arch, 1 to MaxVersion.
+	Version uint64
+	// Name is for people, "2026.11.23".
+	Name string
+	// Channel is stable, testing or nightly.
+	Channel string
+	// Arch is x86_64 or arm64.
+	Arch string
+	// Created also raises the clock's floor; Expires ends the acceptance from
+	// the network. Both UTC.
+	Created, Expires time.Time
+	// Cmdline is the new kernel's command line before the running one's
+	// phase.* and console= are added.
+	Cmdline string
+	// Artifacts by name; kernel, initramfs and rootfs are always there.
+	Artifacts map[string]Artifact
+}
+
+// Fields are pointers where absence must be told from a zero value.
+type wire struct {
+	Version   uint64                  `json:"version"`
+	Name      string                  `json:"name"`
+	Channel   string                  `json:"channel"`
+	Arch      string                  `json:"arch"`
+	Created   *time.Time              `json:"created"`
+	Expires   *time.Time              `json:"expires"`
+	Cmdline   *string                 `json:"cmdline"`
+	Artifacts map[string]wireArtifact `json:"artifacts"`
+}
+
+type wireArtifact struct {
+	Size   *int64 `json:"size"`
+	SHA256 string `json:"sha256"`
+}
+
+// Parse reads the payload of a release envelope. Unknown fields are ignored;
+// every field of the format must be there and within its bounds.
+func Parse(payload []byte) (Manifest, error) {
+	m, err := parse(payload)
+	if err != nil {
+		return Manifest{}, fmt.Errorf("reading the manifest: %w", err)
+	}
+	return m, nil
+}
+
+func parse(payload []byte) (Manifest, error) {
+	var w wire
+	if err := strictjson.Unmarshal(payload, &w); err != nil {
+		return Manifest{}, err
+	}
+	if w.Created == nil || w.Expires == nil || w.Cmdline == nil {
+		return Manifest{}, errors.New("created, expires and cmdline must be there")
+	}
+	m := Manifest{
+		Version: w.Version, Name: w.Name, Channel: w.Channel, Arch: w.Arch,
+		Created: w.Created.UTC(), Expires: w.Expires.UTC(), Cmdline: *w.Cmdline,
+		Artifacts: make(map[string]Artifact, len(w.Artifacts)),
+	}
+	if len(w.Artifacts) > MaxArtifacts {
+		return Manifest{}, fmt.Errorf("%d artifacts, at most %d", len(w.Artifacts), MaxArtifacts)
+	}
+	for _, name := range slices.Sorted(maps.Keys(w.Artifacts)) {
+		a := w.Artifacts[name]
+		if a.Size == nil {
+			return Manifest{}, fmt.Errorf("artifact %.64q: size must be there", name)
+		}
+		digest, err := parseHex(a.SHA256)
+		if err != nil {
+			return Manifest{}, fmt.Errorf("artifact %.64q: %w", name, err)
+		}
+		m.Artifacts[name] = Artifact{Size: *a.Size, SHA256: digest}
+	}
+	return m, m.check()
+}
+
+// Payload is the manifest as the JSON that gets signed; the same manifest
+// gives the same bytes. What Parse would refuse is not written.
+func (m Manifest) Payload() ([]byte, error) {
+	if err := m.check(); err != nil {
+		return nil, fmt.Errorf("writing a manifest: %w", err)
+	}
+	created, expires := m.Created.UTC(), m.Expires.UTC()
+	w := wire{
+		Version: m.Version, Name: m.Name, Channel: m.Channel, Arch: m.Arch,
+		Created: &created, Expires: &expires, Cmdline: &m.Cmdline,
+		Artifacts: make(map[string]wireArtifact, len(m.Artifacts)),
+	}
+	for name, a := range m.Artifacts {
+		w.Artifacts[name] = wireArtifact{Size: &a.Size, SHA256: a.SHA256.Hex()}
+	}
+	payload, err := strictjson.Marshal(w)
+	if err != nil {
+		return nil, fmt.Errorf("writing a manifest: %w", err)
+	}
+	return payload, nil
+}

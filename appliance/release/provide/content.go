@@ -1,0 +1,167 @@
+package provide
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"phase/appliance/base/problem"
+	"phase/appliance/release/manifest"
+)
+
+// content is one representation: bytes whose digest is known.
+//
+// net/http's ServeContent is not used. It answers 416 where RFC 9110 wants the
+// header ignored (another unit) or clamped (a last position beyond int64),
+// gives ranges to HEAD, does not know "Bytes=", makes an empty 206 of
+// "bytes=-0", and writes its errors as plain text.
+type content struct {
+	io.ReaderAt
+	size   int64
+	digest manifest.Digest
+	mime   string
+	cache  string
+}
+
+// tag is the strong validator. There is no Last-Modified: a date could not
+// tell two releases of one second apart, and the digest can.
+func (c *content) tag() string { return `"` + c.digest.String() + `"` }
+
+// ServeHTTP answers GET and HEAD in the order of RFC 9110, section 13.2.2.
+func (c *content) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	h.Set("ETag", c.tag())
+	h.Set("Cache-Control", c.cache)
+	if list := r.Header.Values("If-Match"); len(list) > 0 && !matches(strings.Join(list, ","), c.tag(), false) {
+		problem.Write(w, http.StatusPreconditionFailed, "it is "+c.tag()+" now")
+		return
+	}
+	if list := r.Header.Values("If-None-Match"); len(list) > 0 && matches(strings.Join(list, ","), c.tag(), true) {
+		w.WriteHeader(http.StatusNotModified)
+		return
+	}
+	h.Set("Accept-Ranges", "bytes")
+	h.Set("X-Artifact-Hash", c.digest.String())
+	h.Set("Repr-Digest", "sha-256=:"+base64.StdEncoding.EncodeToString(c.digest[:])+":")
+	h.Set("X-Content-Type-Options", "nosniff")
+
+	spans, ranged := c.ranges(r)
+	switch {
+	case !ranged:
+		h.Set("Content-Type", c.mime)
+		h.Set("Content-Length", strconv.FormatInt(c.size, 10))
+		w.WriteHeader(http.StatusOK)
+		if r.Method != http.MethodHead {
+			c.send(w, span{0, c.size - 1})
+		}
+	case len(spans) == 0:
+		h.Set("Content-Range", fmt.Sprintf("bytes */%d", c.size))
+		problem.Write(w, http.StatusRequestedRangeNotSatisfiable, fmt.Sprintf("it has %d bytes", c.size))
+	case len(spans) == 1:
+		h.Set("Content-Type", c.mime)
+		h.Set("Content-Range", c.contentRange(spans[0]))
+		h.Set("Content-Length", strconv.FormatInt(spans[0].length(), 10))
+		w.WriteHeader(http.StatusPartialContent)
+		c.send(w, spans[0])
+	default:
+		c.sendParts(w, spans)
+	}
+}
+
+// ranges are the parts asked for. Range is for GET alone (section 14.2) and
+// holds only if If-Range names this very representation.
+func (c *content) ranges(r *http.Request) ([]span, bool) {
+	header := r.Header.Values("Range")
+	if r.Method != http.MethodGet || len(header) != 1 {
+		return nil, false
+	}
+	if condition := r.Header.Values("If-Range"); len(condition) > 0 {
+		// One strong tag, not a list; a date cannot match where there is no
+		// Last-Modified.
+		if len(condition) != 1 || strings.Trim(condition[0], " \t") != c.tag() {
+			return nil, false
+		}
+	}
+	return parseRange(strings.Trim(header[0], " \t"), c.size)
+}
+
+func (c *content) contentRange(s span) string {
+	return fmt.Sprintf("bytes %d-%d/%d", s.first, s.last, c.size)
+}
+
+// sendParts answers several ranges as multipart/byteranges (section 14.6).
+func (c *content) sendParts(w http.ResponseWriter, spans []span) {
+	boundary := rand.Text()
+	end := "\r\n--" + boundary + "--\r\n"
+	length := int64(len(end))
+	heads := make([]string, len(spans))
+	for i, s := range spans {
+		heads[i] = "--" + boundary + "\r\nContent-Type: " + c.mime + "\r\nContent-Range: " + c.contentRange(s) + "\r\n\r\n"
+		if i > 0 {
+			heads[i] = "\r\n" + heads[i]
+		}
+		length += int64(len(heads[i])) + s.length()
+	}
+	w.Header().Set("Content-Type", "multipart/byteranges; boundary="+boundary)
+	w.Header().Set("Content-Length", strconv.FormatInt(length, 10))
+	w.WriteHeader(http.StatusPartialContent)
+	for i, s := range spans {
+		if _, err := io.WriteString(w, heads[i]); err != nil {
+			panic(http.ErrAbortHandler)
+		}
+		c.send(w, s)
+	}
+	// If this does not arrive, neither does the end of the body.
+	_, _ = io.WriteString(w, end)
+}
+
+const (
+	sendChunk = 128 << 10
+	// sendStall is how long a client may take over one chunk: a reader below
+	// about 4 KiB a second only holds a connection others could use.
+	sendStall = 30 * time.Second
+)
+
+var chunks = sync.Pool{New: func() any { b := make([]byte, sendChunk); return &b }}
+
+// send writes a part. The header is out already, so whatever goes wrong, bytes
+// changed under us above all, can only be told by breaking the connection off.
+func (c *content) send(w http.ResponseWriter, s span) {
+	buf := chunks.Get().(*[]byte)
+	defer chunks.Put(buf)
+	control := http.NewResponseController(w)
+	for off := s.first; off <= s.last; {
+		part := (*buf)[:min(sendChunk, s.last-off+1)]
+		n, err := c.ReadAt(part, off)
+		if n < len(part) && err != nil || n == 0 {
+			panic(http.ErrAbortHandler)
+		}
+		setDeadline(control.SetWriteDeadline, sendStall)
+		if _, err := w.Write(part[:n]); err != nil {
+			panic(http.ErrAbortHandler)
+		}
+		off += int64(n)
+	}
+}
+
+// bodyPatience is how long a body that nobody wants may still come in.
+const bodyPatience = time.Second
+
+// setDeadline bounds the next step of a connection, or with 0 frees it from
+// bounds. A response that is not on a connection, as in a test, knows none.
+func setDeadline(set func(time.Time) error, after time.Duration) {
+	var at time.Time
+	if after > 0 {
+		at = time.Now().Add(after)
+	}
+	if err := set(at); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		panic(http.ErrAbortHandler)
+	}
+}

@@ -1,0 +1,199 @@
+// Package provide is the HTTP side of a provider: an http.Handler over a store
+// that gives out manifests exactly as they were signed, artifacts by digest or
+// by channel, arch and name, and root documents, with ranges, conditions and
+// errors as RFC 9110 and RFC 9457 have them. A request is only ever looked up
+// among what the store has hashed beforehand: no path of a request reaches a
+// file system, and no request makes the node hash.
+package provide
+
+import (
+	"net/http"
+	"strconv"
+	"strings"
+
+	"phase/appliance/base/problem"
+	"phase/appliance/release/manifest"
+	"phase/appliance/release/store"
+	"phase/appliance/release/witness"
+)
+
+// Config is what a handler serves.
+type Config struct {
+	Store *store.Store
+	// Channel and Arch of the release at /manifest.json.
+	Channel, Arch string
+	// Loading, if set, says that the store is still being filled: what is not
+	// found meanwhile is answered 503 with Retry-After, not 404.
+	Loading func() bool
+	// Pages are answered by their own handlers, by path ("/", "/health"), for
+	// GET and HEAD.
+	Pages map[string]http.Handler
+	// V1, if set, answers everything under /v1, whatever the method.
+	V1 http.Handler
+}
+
+// Handler answers the routes of a provider. Words that no channel may be
+// called (blobs, root, v1) lead elsewhere.
+func Handler(c Config) http.Handler { return &handler{Config: c} }
+
+type handler struct {
+	Config
+	trials witness.Book
+}
+
+func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	path := r.URL.Path // decoded: an encoded slash or dot is one here too
+	control := http.NewResponseController(w)
+	if h.V1 != nil && (path == "/v1" || strings.HasPrefix(path, "/v1/")) {
+		// Its answers may take as long as a job; the deadline of an earlier
+		// request on this connection is not theirs.
+		setDeadline(control.SetWriteDeadline, 0)
+		h.V1.ServeHTTP(w, r)
+		return
+	}
+	setDeadline(control.SetWriteDeadline, sendStall)
+	if r.ContentLength != 0 {
+		// Nothing here reads a body. The server would wait for one in order
+		// to use the connection again.
+		w.Header().Set("Connection", "close")
+		setDeadline(control.SetReadDeadline, bodyPatience)
+	}
+	answer := h.find(path)
+	if strings.Contains(strings.ToLower(r.URL.EscapedPath()), "%2f") {
+		answer = nil // a slash that does not separate is in no name
+	}
+	if answer == nil && (h.Loading != nil && h.Loading() || h.Store.Looking()) && plausible(path) {
+		w.Header().Set("Retry-After", "1")
+		problem.Write(w, http.StatusServiceUnavailable, "the releases held are still being hashed")
+		return
+	}
+	if answer == nil {
+		problem.Write(w, http.StatusNotFound, "nothing is served at "+path)
+		return
+	}
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		w.Header().Set("Allow", "GET, HEAD")
+		problem.Write(w, http.StatusMethodNotAllowed, r.Method+" is not for "+path)
+		return
+	}
+	if strings.HasSuffix(path, "/"+manifest.ManifestFile) {
+		h.trials.Answer(w, r, h.holds)
+	}
+	answer.ServeHTTP(w, r)
+}
+
+// holds says whether a release, by the digest of its payload, is served here.
+func (h *handler) holds(d manifest.Digest) bool {
+	for _, r := range h.Store.Releases() {
+		if r.Digest() == d {
+			return true
+		}
+	}
+	return false
+}
+
+// find returns what answers a decoded path, nil when nothing does.
+func (h *handler) find(path string) http.Handler {
+	if page, ok := h.Pages[path]; ok {
+		return page
+	}
+	parts := strings.Split(strings.TrimPrefix(path, "/"), "/")
+	switch {
+	case path == "/"+manifest.ManifestFile:
+		return h.manifest(h.Channel, h.Arch)
+	case len(parts) == 2 && parts[0] == "root":
+		return h.rootDocument(parts[1])
+	case len(parts) == 3 && parts[0] == "blobs" && parts[1] == "sha256":
+		return h.blob(parts[2])
+	case len(parts) == 3:
+		return h.file(parts[0], parts[1], parts[2])
+	}
+	return nil
+}
+
+// plausible says whether a path could name something held.
+func plausible(path string) bool {
+	parts := strings.Split(strings.TrimPrefix(path, "/"), "/")
+	if len(parts) == 3 && parts[0] == "blobs" {
+		_, err := manifest.ParseDigest("sha256:" + parts[2])
+		return parts[1] == "sha256" && err == nil
+	}
+	if len(parts) == 3 {
+		_, channel := manifest.ParseChannel(parts[0])
+		_, arch := manifest.ParseArch(parts[1])
+		return channel == nil && arch == nil
+	}
+	return path == "/"+manifest.ManifestFile
+}
+
+func (h *handler) file(channel, arch, file string) http.Handler {
+	channel, err := manifest.ParseChannel(channel)
+	if err != nil {
+		return nil
+	}
+	if arch, err = manifest.ParseArch(arch); err != nil {
+		return nil
+	}
+	if file == manifest.ManifestFile {
+		return h.manifest(channel, arch)
+	}
+	name, ok := manifest.ArtifactName(file)
+	if !ok {
+		return nil
+	}
+	r, ok := h.Store.Newest(channel, arch)
+	if !ok {
+		return nil
+	}
+	b, ok := r.Artifact(name)
+	if !ok || !b.Intact() {
+		return nil
+	}
+	// The same path is another artifact after an update.
+	return artifact(b, "no-cache")
+}
+
+func (h *handler) manifest(channel, arch string) http.Handler {
+	r, ok := h.Store.Newest(channel, arch)
+	if !ok {
+		return nil
+	}
+	return document(r.Envelope())
+}
+
+func (h *handler) rootDocument(file string) http.Handler {
+	number, ok := strings.CutSuffix(file, ".json")
+	n, err := strconv.ParseUint(number, 10, 64)
+	if !ok || err != nil || strconv.FormatUint(n, 10) != number {
+		return nil
+	}
+	root, ok := h.Store.Root(n)
+	if !ok {
+		return nil
+	}
+	return document(root)
+}
+
+func (h *handler) blob(hex string) http.Handler {
+	digest, err := manifest.ParseDigest("sha256:" + hex)
+	if err != nil {
+		return nil
+	}
+	b, ok := h.Store.Blob(digest)
+	if !ok {
+		return nil
+	}
+	// A digest names the same bytes for ever (RFC 8246).
+	return artifact(b, "public, max-age=31536000, immutable")
+}
+
+func artifact(b *store.Blob, cache string) http.Handler {
+	return &content{ReaderAt: b, size: b.Size(), digest: b.Digest(), mime: "application/octet-stream", cache: cache}
+}
+
+func document(d store.Document) http.Handler {
+	return &content{
+		ReaderAt: strings.NewReader(d.Data), size: int64(len(d.Data)), digest: d.Digest,
+		mime: "application/json", cache: "no-cache",
+	}
+}

@@ -1,0 +1,11 @@
+package store
+
+import "phase/appliance/release/manifest"
+
+// LookedAt says that the file of a blob was looked at as it is now.
+func (s *Store) LookedAt(d manifest.Digest) bool {
+	b := s.blobs[d]
+	now, err := b.content.(*file).look()
+	last := b.looked.Load()
+	return err == nil && last != nil && last.Ctim == now.Ctim && !b.looking.Load()
+}

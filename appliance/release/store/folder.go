@@ -1,0 +1,251 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"phase/appliance/base/envelope"
+	"phase/appliance/release/manifest"
+	"phase/appliance/release/trust"
+)
+
+// Problem is one thing in a folder that is not served, and why.
+type Problem struct {
+	// Path below the folder.
+	Path string
+	Err  error
+	// Held says that what was there before is still held: it is served from
+	// files that are open, and no other program could serve it from the folder.
+	Held bool
+}
+
+func (p Problem) String() string { return p.Path + ": " + p.Err.Error() }
+
+// Folder fills a store from a folder of releases,
+// <dir>/<channel>/<arch>/{manifest.json,vmlinuz,initramfs.img,rootfs.squashfs}
+// and <dir>/root/<n>.json, which is what the images command writes and fetch
+// downloads into. A Folder is used by one goroutine.
+type Folder struct {
+	dir   *os.Root
+	root  trust.Root
+	store *Store
+	slots map[string]*slot
+}
+
+// slot is what was last seen at <channel>/<arch>.
+type slot struct {
+	stamp   string
+	held    manifest.Digest // zero: nothing
+	problem error
+	gone    bool // its manifest was not there at the last look
+}
+
+// NewFolder prepares to fill s from dir with what verifies under root. Nothing
+// is read before Scan.
+func NewFolder(s *Store, dir *os.Root, root trust.Root) *Folder {
+	f := &Folder{dir: dir, root: root, store: s, slots: map[string]*slot{}}
+	return f
+}
+
+// Scan brings the store up to date with the folder and returns what is wrong
+// in it; what has not changed since the last Scan is not hashed again. A
+// release whose files were replaced by others stays held until its successor
+// is whole, one whose bytes were changed in place does not. Only channels and
+// arches that want names are looked at, all of them where it is empty.
+func (f *Folder) Scan(ctx context.Context, channels, arches []string) []Problem {
+	problems := f.scanRoots()
+	for _, channel := range channels {
+		for _, arch := range arches {
+			where := path.Join(channel, arch)
+			if err := f.scanSlot(ctx, where, channel, arch); err != nil {
+				problems = append(problems, Problem{where, err, !f.slots[where].held.IsZero()})
+			}
+		}
+	}
+	return problems
+}
+
+// Watch scans every interval until ctx ends, and reports what is wrong each
+// time, an empty list when nothing is.
+func (f *Folder) Watch(ctx context.Context, interval time.Duration, channels, arches []string, report func([]Problem)) {
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if problems := f.Scan(ctx, channels, arches); ctx.Err() == nil {
+			report(problems)
+		}
+	}
+}
+
+func (f *Folder) scanSlot(ctx context.Context, where, channel, arch string) error {
+	s := f.slots[where]
+	if s == nil {
+		s = &slot{}
+		f.slots[where] = s
+	}
+	if !s.held.IsZero() {
+		f.dropChanged(ctx, s)
+	}
+	stamp := f.stamp(where)
+	if stamp == "" {
+		// Whoever replaces a release takes its manifest away first: what is held
+		// goes when it is still not there at the next look.
+		if s.held.IsZero() || s.gone {
+			f.store.Remove(s.held)
+			*s = slot{}
+		}
+		s.gone = !s.held.IsZero()
+		return nil
+	}
+	s.gone = false
+	if stamp == s.stamp {
+		return s.problem
+	}
+	held, err := f.load(ctx, where, channel, arch, s.held)
+	if ctx.Err() != nil {
+		return err // cut short: nothing was learned
+	}
+	if err == nil {
+		s.held = held
+	}
+	// What changed while it was being read is looked at again next time.
+	if f.stamp(where) == stamp {
+		s.stamp = stamp
+	}
+	s.problem = err
+	return err
+}
+
+// dropChanged stops listing a release whose bytes were changed in place.
+func (f *Folder) dropChanged(ctx context.Context, s *slot) {
+	for _, r := range f.store.Releases() {
+		if r.Digest() == s.held && !r.rehash(ctx) && ctx.Err() == nil {
+			f.store.Remove(s.held)
+			*s = slot{}
+		}
+	}
+}
+
+// load verifies and adds the release in one slot, in the place of old.
+func (f *Folder) load(ctx context.Context, where, channel, arch string, old manifest.Digest) (manifest.Digest, error) {
+	data, err := readFile(f.dir, path.Join(where, manifest.ManifestFile))
+	if err != nil {
+		return manifest.Digest{}, err
+	}
+	v, err := f.root.VerifyHeld(data, channel, arch)
+	if err != nil {
+		return manifest.Digest{}, err
+	}
+	sources := map[string]Source{}
+	for name := range v.Manifest().Artifacts {
+		file := path.Join(where, manifest.FileName(name))
+		if _, err := f.dir.Stat(file); err == nil || slices.Contains(manifest.Required, name) {
+			sources[name] = FileIn(f.dir, file)
+		}
+	}
+	if old == v.Digest() {
+		old = manifest.Digest{}
+	}
+	return v.Digest(), f.store.Replace(ctx, old, v, sources)
+}
+
+// stamp sums up the files of a slot such that a change of any of them shows;
+// "" when there is no manifest.
+func (f *Folder) stamp(where string) string {
+	if _, err := f.dir.Stat(path.Join(where, manifest.ManifestFile)); errors.Is(err, fs.ErrNotExist) {
+		return ""
+	}
+	d, err := f.dir.Open(where)
+	if err != nil {
+		return err.Error()
+	}
+	defer d.Close()
+	names, err := d.Readdirnames(4 * manifest.MaxArtifacts)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return err.Error()
+	}
+	slices.Sort(names)
+	var b strings.Builder
+	for _, name := range names {
+		info, err := f.dir.Stat(path.Join(where, name))
+		if err != nil {
+			fmt.Fprintf(&b, "%s %v\n", name, err)
+			continue
+		}
+		var st syscall.Stat_t
+		if sys, ok := info.Sys().(*syscall.Stat_t); ok {
+			st = *sys
+		}
+		fmt.Fprintf(&b, "%s %d %d %d %d\n", name, info.Size(), info.ModTime().UnixNano(), st.Ctim.Nano(), st.Ino)
+	}
+	return b.String()
+}
+
+// scanRoots offers every root document in the folder that is self-consistent.
+func (f *Folder) scanRoots() []Problem {
+	f.store.AddRoot(f.root)
+	d, err := f.dir.Open("root")
+	if err != nil {
+		return nil // a folder need not carry roots
+	}
+	defer d.Close()
+	names, _ := d.Readdirnames(1024)
+	slices.Sort(names)
+	var problems []Problem
+	for _, name := range names {
+		number, ok := strings.CutSuffix(name, ".json")
+		n, err := strconv.ParseUint(number, 10, 64)
+		if !ok || err != nil || n == f.root.Version() {
+			continue
+		}
+		where := path.Join("root", name)
+		data, err := readFile(f.dir, where)
+		if err != nil {
+			problems = append(problems, Problem{Path: where, Err: err})
+			continue
+		}
+		r, err := trust.ParseRoot(data)
+		if err == nil && r.Version() != n {
+			err = fmt.Errorf("it is version %d; rename it", r.Version())
+		}
+		if err != nil {
+			problems = append(problems, Problem{Path: where, Err: err})
+			continue
+		}
+		f.store.AddRoot(r)
+	}
+	return problems
+}
+
+// readFile reads a signed document, which is at most envelope.MaxBytes long.
+func readFile(root *os.Root, name string) ([]byte, error) {
+	file, err := openFile(func(flag int) (*os.File, error) { return root.OpenFile(name, flag, 0) })
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	size, _ := file.Size()
+	if size > envelope.MaxBytes {
+		return nil, trust.Refuse(trust.Size, "%d bytes, at most %d", size, envelope.MaxBytes)
+	}
+	data := make([]byte, size)
+	if _, err := file.ReadAt(data, 0); err != nil && !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("reading %s: %w", name, err)
+	}
+	return data, nil
+}

@@ -1,0 +1,268 @@
+// Package trial counts how often a release was jumped into and whether it came
+// up, so that one which dies is not tried for ever. A try is written down before
+// the jump and crossed out by the release itself once it is healthy and has
+// lasted a while, or is ended by its owner; whoever
+// finds an open try after a restart knows that it did not, though not why: a
+// power cut looks the same, so the later tries wait until the machine has been
+// up for a while, and then there are no more (Wait). The journal is a
+// file on disk, or where there is no disk an EFI variable, or else the memory of
+// this boot alone; a machine without either asks the providers of a release,
+// which count for it (package witness).
+package trial
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"time"
+
+	"phase/appliance/base/strictjson"
+	"phase/appliance/release/manifest"
+)
+
+// waits is how long a machine must have been up before it jumps into a release,
+// by how often it did so before without the release coming up. The second try is
+// there because the first may have met a power cut. Cuts come in rows, so two
+// prove little; a machine that has then been up for an hour has steady power,
+// and what dies under it once more does so by itself. A try of a kernel that hangs may
+// cost its owner a walk to the machine, so they are few.
+var waits = [...]time.Duration{0, 0, time.Hour, 24 * time.Hour}
+
+// goodTries are tries more, without a wait, for a release that came up on this
+// machine before: it is jumped into at every power-on, and whoever pulls the
+// plug day after day must not lose it. The loop of one that comes up and dies
+// takes minutes each time, and still comes to an end.
+const goodTries = 48
+
+// Wait says how long a machine must have been up to jump into a release that was
+// tried so often and did not come up since; good says that it did once. Without
+// again there are no more tries.
+func Wait(tries int, good bool) (up time.Duration, again bool) {
+	if good {
+		tries = max(0, tries-goodTries)
+	}
+	if tries >= len(waits) {
+		return 0, false
+	}
+	return waits[tries], true
+}
+
+const (
+	// maxTries is what a journal may say; a later release may count further.
+	maxTries = 1000
+	// maxRecords bounds the journal; an EFI variable has little room. The
+	// oldest record goes first.
+	maxRecords = 8
+	maxBytes   = 4096
+	maxBoot    = 64
+)
+
+// Record is what is known of one release.
+type Record struct {
+	Digest manifest.Digest `json:"digest"` // of its manifest
+	Tries  int             `json:"tries"`  // jumps since it last lasted
+	Good   bool            `json:"good"`   // it came up once
+	Up     bool            `json:"up"`     // it came up after the last jump
+	Boot   string          `json:"boot"`   // the boot that jumped last
+}
+
+// Next says in words when the release may be tried again.
+func (r Record) Next() string {
+	switch up, again := Wait(r.Tries, r.Good); {
+	case !again:
+		return "it is not tried again"
+	case up > 0:
+		return fmt.Sprintf("it is tried again only once this machine has been up for %d h", up/time.Hour)
+	}
+	return "it may be tried once more"
+}
+
+// Fate says in words what became of the release.
+func (r Record) Fate() string {
+	if r.Up {
+		return fmt.Sprintf("was started %d times, came up, and did not last", r.Tries)
+	}
+	return "was started and did not come up"
+}
+
+// Boot is the running boot.
+type Boot struct {
+	ID string               // apart from every other
+	Up func() time.Duration // since it began
+}
+
+// place is where the bytes of a journal are kept.
+type place interface {
+	read() ([]byte, error) // nil without an error when nothing was written yet
+	write(data []byte) error
+	name() string
+}
+
+// Journal holds the records of a machine. It is used by one process at a time:
+// init writes it, update reads it.
+type Journal struct {
+	place place
+	boot  Boot
+}
+
+// Where says where the journal is: "disk", "efi", or "memory" when a restart
+// forgets it.
+func (j Journal) Where() string { return j.place.name() }
+
+// Begin counts a try of the release before the jump. When it has been tried
+// too often, or the try cannot be written down, the error says so and there
+// must be no jump. One boot jumps once, so it counts once however often a jump
+// is attempted.
+func (j Journal) Begin(d manifest.Digest) error {
+	records, err := j.Records()
+	if err != nil {
+		return err
+	}
+	r := Record{Digest: d}
+	if i := find(records, d); i >= 0 {
+		r = records[i]
+		records = slices.Delete(records, i, i+1)
+	}
+	if j.counted(r) {
+		return nil
+	}
+	if !j.may(r) {
+		return fmt.Errorf("release %s %s (%d tries); %s", d, r.Fate(), r.Tries, r.Next())
+	}
+	r.Tries++
+	r.Boot, r.Up = j.boot.ID, false
+	return j.save(append(records, r))
+}
+
+// Good notes that a release came up. Its tries are crossed out by Lasted: one
+// that dies soon after would otherwise be jumped into for ever.
+func (j Journal) Good(d manifest.Digest) error {
+	return j.change(d, func(r *Record) { r.Good, r.Up = true, true })
+}
+
+// Lasted crosses out the tries of a release that came up, and has run for a
+// while or is ended on purpose.
+func (j Journal) Lasted(d manifest.Digest) error {
+	return j.change(d, func(r *Record) { r.Good, r.Up, r.Tries, r.Boot = true, true, 0, "" })
+}
+
+// change changes the record of a release, and writes only what is new.
+func (j Journal) change(d manifest.Digest, f func(*Record)) error {
+	records, err := j.Records()
+	if err != nil {
+		return err
+	}
+	r := Record{Digest: d}
+	if i := find(records, d); i >= 0 {
+		r = records[i]
+		records = slices.Delete(records, i, i+1)
+	}
+	before := r
+	if f(&r); r == before {
+		return nil
+	}
+	return j.save(append(records, r))
+}
+
+// counted says whether this boot has counted its try of a release already.
+func (j Journal) counted(r Record) bool {
+	return r.Tries > 0 && j.boot.ID != "" && r.Boot == j.boot.ID
+}
+
+// may says whether this boot may try a release now.
+func (j Journal) may(r Record) bool {
+	up, again := Wait(r.Tries, r.Good)
+	return again && (up == 0 || j.boot.Up() >= up)
+}
+
+// Failed says whether the release was tried as often as it may be by now. A
+// journal that cannot be read has seen nothing: Begin will refuse by itself.
+func (j Journal) Failed(d manifest.Digest) bool {
+	records, err := j.Records()
+	if err != nil {
+		return false
+	}
+	i := find(records, d)
+	return i >= 0 && !j.counted(records[i]) && !j.may(records[i])
+}
+
+// Open returns the releases that were jumped into and did not come up since, or
+// came up so often without lasting that they are held back now; the latest first.
+func (j Journal) Open() ([]Record, error) {
+	records, err := j.Records()
+	if err != nil {
+		return nil, err
+	}
+	records = slices.DeleteFunc(records, func(r Record) bool {
+		up, again := Wait(r.Tries, r.Good)
+		return r.Tries == 0 || r.Up && again && up == 0
+	})
+	slices.Reverse(records)
+	return records, nil
+}
+
+// Records returns all there are, oldest first.
+func (j Journal) Records() ([]Record, error) {
+	data, err := j.place.read()
+	if err != nil {
+		return nil, fmt.Errorf("reading the journal of trials: %w", err)
+	}
+	if len(data) == 0 {
+		return nil, nil
+	}
+	records, err := parse(data)
+	if err != nil {
+		return nil, fmt.Errorf("reading the journal of trials: %w", err)
+	}
+	return records, nil
+}
+
+func (j Journal) save(records []Record) error {
+	data, err := format(records)
+	if err != nil {
+		return err
+	}
+	if err := j.place.write(data); err != nil {
+		return fmt.Errorf("writing the journal of trials: %w", err)
+	}
+	return nil
+}
+
+// Reset begins the journal anew. A torn or foreign journal would otherwise
+// stop every update; what it forgets costs one more try of a bad release.
+func (j Journal) Reset() error { return j.save(nil) }
+
+func find(records []Record, d manifest.Digest) int {
+	return slices.IndexFunc(records, func(r Record) bool { return r.Digest == d })
+}
+
+type document struct {
+	Trials []Record `json:"trials"`
+}
+
+func format(records []Record) ([]byte, error) {
+	if extra := len(records) - maxRecords; extra > 0 {
+		records = records[extra:]
+	}
+	return strictjson.Marshal(document{Trials: records})
+}
+
+// parse reads what format wrote: at most 4 KiB and 8 records, no release twice.
+func parse(data []byte) ([]Record, error) {
+	var d document
+	if err := strictjson.Unmarshal(bytes.TrimRight(data, " \x00"), &d, strictjson.Limit(maxBytes)); err != nil {
+		return nil, err
+	}
+	if len(d.Trials) > maxRecords {
+		return nil, fmt.Errorf("%d records, at most %d", len(d.Trials), maxRecords)
+	}
+	for i, r := range d.Trials {
+		if r.Tries < 0 || r.Tries > maxTries || len(r.Boot) > maxBoot {
+			return nil, fmt.Errorf("release %s: %d tries, boot %.40q", r.Digest, r.Tries, r.Boot)
+		}
+		if find(d.Trials, r.Digest) != i {
+			return nil, fmt.Errorf("release %s is there twice", r.Digest)
+		}
+	}
+	return d.Trials, nil
+}

@@ -1,0 +1,267 @@
+package trust
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"phase/appliance/base/envelope"
+	"phase/appliance/base/strictjson"
+	"phase/appliance/release/manifest"
+)
+
+const (
+	// RootType is the DSSE payload type of a root.
+	RootType = "application/vnd.phase.root.v1+json"
+	// RoleRoot may sign roots, RoleRelease releases of every channel that has
+	// no role of its own, "release/" and the channel.
+	RoleRoot    = "root"
+	RoleRelease = "release"
+	// MaxKeys is how many keys a root may name; a signature costs up to one
+	// verification a key.
+	MaxKeys  = 32
+	maxRoles = 32
+)
+
+// Root says whose signatures count. Only ParseRoot makes one; the zero Root
+// trusts nobody.
+//
+// Version 1 is built in. Later versions are to be reached link by link, each
+// signed by its forerunner too; until that walk is there, the root given is
+// the root used, and no other is ever taken from the network.
+type Root struct {
+	version uint64
+	expires time.Time
+	keys    map[string]ed25519.PublicKey
+	roles   map[string]role
+	raw     []byte
+}
+
+type role struct {
+	keyIDs    []string
+	threshold int
+}
+
+type wireRoot struct {
+	Version uint64              `json:"version"`
+	Expires *time.Time          `json:"expires"`
+	Keys    []wireKey           `json:"keys"`
+	Roles   map[string]wireRole `json:"roles"`
+}
+
+type wireKey struct {
+	KeyID     string `json:"keyid"`
+	PublicKey string `json:"public_key"`
+}
+
+type wireRole struct {
+	KeyIDs    []string `json:"keyids"`
+	Threshold int      `json:"threshold"`
+}
+
+// ParseRoot reads a root envelope that the threshold of its own role root has
+// signed. That shows it is whole, not that it is ours: the caller must have it
+// from a place it trusts. Its expiry is judged by Verify. Errors are *Refusal.
+func ParseRoot(data []byte) (Root, error) {
+	env, refusal := open(data, RootType)
+	if refusal != nil {
+		return Root{}, refusal
+	}
+	root, err := parseRoot(env.Payload)
+	if err != nil {
+		return Root{}, Refuse(Format, "reading the root: %v", err)
+	}
+	if refusal := root.satisfied(RoleRoot, env.SignedBy(root.keys)); refusal != nil {
+		return Root{}, refusal
+	}
+	root.raw = env.Raw()
+	return root, nil
+}
+
+func parseRoot(payload []byte) (Root, error) {
+	var w wireRoot
+	if err := strictjson.Unmarshal(payload, &w); err != nil {
+		return Root{}, err
+	}
+	if w.Version < 1 { // the upper bound is strictjson's
+		return Root{}, errors.New("version must be at least 1")
+	}
+	if w.Expires == nil {
+		return Root{}, errors.New("expires must be there")
+	}
+	if len(w.Keys) > MaxKeys || len(w.Roles) > maxRoles {
+		return Root{}, fmt.Errorf("at most %d keys and %d roles", MaxKeys, maxRoles)
+	}
+	root := Root{version: w.Version, expires: w.Expires.UTC(), keys: map[string]ed25519.PublicKey{}, roles: map[string]role{}}
+	for _, k := range w.Keys {
+		key, err := strictjson.Base64(k.PublicKey)
+		if err != nil || len(key) != ed25519.PublicKeySize {
+			return Root{}, fmt.Errorf("key %.16q is not the base64 of %d bytes", k.KeyID, ed25519.PublicKeySize)
+		}
+		// The id is computed, never believed: otherwise one key under two ids
+		// would count twice.
+		if k.KeyID != envelope.KeyID(key) {
+			return Root{}, fmt.Errorf("key %.16q has another id than its bytes give", k.KeyID)
+		}
+		if root.keys[k.KeyID] != nil {
+			return Root{}, fmt.Errorf("key %.16q comes twice", k.KeyID)
+		}
+		root.keys[k.KeyID] = key
+	}
+	for _, name := range slices.Sorted(maps.Keys(w.Roles)) {
+		r := w.Roles[name]
+		if err := checkRole(r, root.keys); err != nil {
+			return Root{}, fmt.Errorf("role %.32q: %w", name, err)
+		}
+		root.roles[name] = role{keyIDs: r.KeyIDs, threshold: r.Threshold}
+	}
+	for _, name := range []string{RoleRoot, RoleRelease} {
+		if _, ok := root.roles[name]; !ok {
+			return Root{}, fmt.Errorf("role %q must be there", name)
+		}
+	}
+	return root, nil
+}
+
+func checkRole(r wireRole, keys map[string]ed25519.PublicKey) error {
+	seen := map[string]bool{}
+	for _, id := range r.KeyIDs {
+		if keys[id] == nil {
+			return fmt.Errorf("key %.16q is not among the keys", id)
+		}
+		if seen[id] {
+			return fmt.Errorf("key %.16q comes twice", id)
+		}
+		seen[id] = true
+	}
+	if r.Threshold < 1 || r.Threshold > len(r.KeyIDs) {
+		return fmt.Errorf("threshold %d is not 1 to its %d keys", r.Threshold, len(r.KeyIDs))
+	}
+	return nil
+}
+
+// open reads an envelope of the given type, with the codes of its refusals.
+func open(data []byte, payloadType string) (envelope.Envelope, *Refusal) {
+	env, err := envelope.Parse(data)
+	switch {
+	case errors.Is(err, strictjson.ErrSize):
+		return env, Refuse(Size, "%v", err)
+	case err != nil:
+		return env, Refuse(Format, "%v", err)
+	case env.PayloadType != payloadType:
+		return env, Refuse(Format, "the envelope holds %.80q, not %q", env.PayloadType, payloadType)
+	}
+	return env, nil
+}
+
+// satisfied asks whether those who signed are enough for a role.
+func (r Root) satisfied(name string, signers []string) *Refusal {
+	role := r.roles[name]
+	n := 0
+	for _, id := range role.keyIDs {
+		if slices.Contains(signers, id) {
+			n++
+		}
+	}
+	switch {
+	case n == 0:
+		return Refuse(Signature, "no key of role %q has signed", name)
+	case role.threshold < 1 || n < role.threshold:
+		return Refuse(Threshold, "%d of role %q have signed, %d must", n, name, role.threshold)
+	}
+	return nil
+}
+
+// releaseRole is the role whose word counts for a channel.
+func (r Root) releaseRole(channel string) string {
+	if _, ok := r.roles[RoleRelease+"/"+channel]; ok {
+		return RoleRelease + "/" + channel
+	}
+	return RoleRelease
+}
+
+// releaseRoles are the roles whose word counts for some channel.
+func (r Root) releaseRoles() []string {
+	roles := []string{RoleRelease}
+	for _, channel := range manifest.Channels {
+		if name := r.releaseRole(channel); name != RoleRelease {
+			roles = append(roles, name)
+		}
+	}
+	return roles
+}
+
+// Version of the root, from 1.
+func (r Root) Version() uint64 { return r.version }
+
+// Expires is when the root stops being good for accepting anything new, UTC.
+func (r Root) Expires() time.Time { return r.expires }
+
+// Raw returns a copy of the envelope that ParseRoot read.
+func (r Root) Raw() []byte { return bytes.Clone(r.raw) }
+
+// Role returns the key ids of a role and how many of them must sign; nil and 0
+// when the root has no such role.
+func (r Root) Role(name string) (keyIDs []string, threshold int) {
+	return slices.Clone(r.roles[name].keyIDs), r.roles[name].threshold
+}
+
+// RootSpec is a root to be made.
+type RootSpec struct {
+	Version uint64
+	Expires time.Time
+	// Roles by name: RoleRoot, RoleRelease, and "release/" with a channel.
+	Roles map[string]RoleSpec
+}
+
+// RoleSpec is a role of a root to be made.
+type RoleSpec struct {
+	Keys      []ed25519.PublicKey
+	Threshold int
+}
+
+// SignRoot makes the envelope of a root, signed by the given keys, and refuses
+// one that ParseRoot would refuse, or in which a key of role root may sign
+// releases too: a stolen release key must never be able to change the root.
+func SignRoot(spec RootSpec, keys ...ed25519.PrivateKey) ([]byte, error) {
+	expires := spec.Expires.UTC()
+	w := wireRoot{Version: spec.Version, Expires: &expires, Roles: map[string]wireRole{}}
+	ids := map[string]ed25519.PublicKey{}
+	offline := map[string]bool{}
+	for _, key := range spec.Roles[RoleRoot].Keys {
+		offline[envelope.KeyID(key)] = true
+	}
+	for _, name := range slices.Sorted(maps.Keys(spec.Roles)) {
+		r := wireRole{Threshold: spec.Roles[name].Threshold}
+		for _, key := range spec.Roles[name].Keys {
+			id := envelope.KeyID(key)
+			if offline[id] && strings.HasPrefix(name, RoleRelease) {
+				return nil, fmt.Errorf("making a root: key %.16s is in role %q and in role %q; give each its own", id, RoleRoot, name)
+			}
+			ids[id] = key
+			r.KeyIDs = append(r.KeyIDs, id)
+		}
+		w.Roles[name] = r
+	}
+	for _, id := range slices.Sorted(maps.Keys(ids)) {
+		w.Keys = append(w.Keys, wireKey{KeyID: id, PublicKey: base64.StdEncoding.EncodeToString(ids[id])})
+	}
+	payload, err := strictjson.Marshal(w)
+	if err != nil {
+		return nil, fmt.Errorf("making a root: %w", err)
+	}
+	data, err := envelope.Sign(RootType, payload, keys...)
+	if err != nil {
+		return nil, fmt.Errorf("making a root: %w", err)
+	}
+	if _, err := ParseRoot(data); err != nil {
+		return nil, fmt.Errorf("making a root: %w", err)
+	}
+	return data, nil
+}

@@ -1,0 +1,42 @@
+package update
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"phase/appliance/release/manifest"
+	"phase/appliance/release/trust"
+)
+
+// TestTried: what a provider has counted keeps its own release away, and no
+// older one is asked about.
+func TestTried(t *testing.T) {
+	h := newHouse(t, 1)
+	running := h.held(t, 10, "running")
+	var asked []uint64
+	l := &loop{Updater: Updater{
+		Root: h.root, Running: running, Channel: "stable", Arch: "x86_64", Now: func() time.Time { return day },
+		Failed: func(manifest.Digest) bool { return false },
+		Tried: func(_ context.Context, url string, v trust.Verified) error {
+			asked = append(asked, v.Manifest().Version)
+			if url == "http://counted" {
+				return trust.Refuse(trust.FailedBefore, "twice")
+			}
+			return nil
+		},
+	}}
+	next := h.sign(t, 11, "next")
+	if _, err := l.verify(t.Context(), "http://counted", next); trust.CodeOf(err) != trust.FailedBefore {
+		t.Errorf("counted twice, and taken: %v", err)
+	}
+	if offer, err := l.verify(t.Context(), "http://other", next); err != nil || offer.Provider != "http://other" {
+		t.Errorf("another provider's word kept it away: %v", err)
+	}
+	if _, err := l.verify(t.Context(), "http://counted", running.Envelope()); err != nil {
+		t.Errorf("the running release: %v", err)
+	}
+	if len(asked) != 2 {
+		t.Errorf("asked about versions %v", asked)
+	}
+}

@@ -1,0 +1,107 @@
+// Package storetest makes what tests of the HTTP side need: a root with keys of
+// its own, and small releases signed by them, with their bytes.
+package storetest
+
+import (
+	"crypto/ed25519"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"phase/appliance/release/manifest"
+	"phase/appliance/release/trust"
+)
+
+// Signer signs releases that its Root vouches for.
+type Signer struct {
+	Root trust.Root
+	key  ed25519.PrivateKey
+}
+
+// NewSigner makes a root of version 1 with one root key and one release key.
+func NewSigner(t testing.TB) *Signer {
+	t.Helper()
+	rootPublic, rootKey, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	public, key, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := trust.SignRoot(trust.RootSpec{
+		Version: 1, Expires: time.Now().AddDate(1, 0, 0),
+		Roles: map[string]trust.RoleSpec{
+			trust.RoleRoot:    {Keys: []ed25519.PublicKey{rootPublic}, Threshold: 1},
+			trust.RoleRelease: {Keys: []ed25519.PublicKey{public}, Threshold: 1},
+		},
+	}, rootKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	root, err := trust.ParseRoot(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &Signer{Root: root, key: key}
+}
+
+// Release is a signed release and the bytes of its artifacts.
+type Release struct {
+	trust.Verified
+	Bytes map[string][]byte
+}
+
+// Sizes of the artifacts of a release whose size does not matter.
+var Sizes = map[string]int{"kernel": 70_001, "initramfs": 3_001, "rootfs": 300_007}
+
+// Release makes a release of random bytes, the same for the same version.
+func (s *Signer) Release(t testing.TB, channel, arch string, version uint64, sizes map[string]int) Release {
+	t.Helper()
+	r := Release{Bytes: map[string][]byte{}}
+	m := manifest.Manifest{
+		Version: version, Name: "test", Channel: channel, Arch: arch,
+		Created: time.Now(), Expires: time.Now().AddDate(0, 6, 0), Cmdline: "quiet",
+		Artifacts: map[string]manifest.Artifact{},
+	}
+	for name, size := range sizes {
+		data := make([]byte, size)
+		var seed [32]byte
+		copy(seed[:], name)
+		seed[31] = byte(version)
+		_, _ = rand.NewChaCha8(seed).Read(data) // it never fails
+		r.Bytes[name] = data
+		m.Artifacts[name] = manifest.Artifact{Size: int64(size), SHA256: manifest.Sum(data)}
+	}
+	envelope, err := trust.SignRelease(m, s.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Verified, err = s.Root.VerifyHeld(envelope, channel, arch); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// Write lays a release out in a folder as `plasmd serve` reads it, and the root
+// beside it.
+func (s *Signer) Write(t testing.TB, dir string, r Release) {
+	t.Helper()
+	m := r.Manifest()
+	at := filepath.Join(dir, m.Channel, m.Arch)
+	files := map[string][]byte{filepath.Join(dir, "root", "1.json"): s.Root.Raw()}
+	for name, data := range r.Bytes {
+		files[filepath.Join(at, manifest.FileName(name))] = data
+	}
+	files[filepath.Join(at, manifest.ManifestFile)] = r.Envelope()
+	for path, data := range files {
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, data, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
