@@ -6,9 +6,9 @@ import (
 	"io"
 	"strings"
 
+	"phase/appliance/base/names"
 	"phase/appliance/base/program"
 	"phase/appliance/base/strictjson"
-	"phase/appliance/release/manifest"
 )
 
 // Run is the images program.
@@ -56,7 +56,7 @@ func (o output) json(v any) error {
 // parseArch reads --arch; one that does not exist is a command line that
 // cannot be used.
 func parseArch(text string) (string, error) {
-	arch, err := manifest.ParseArch(text)
+	arch, err := names.ParseArch(text)
 	if err != nil {
 		return "", program.Usagef("--arch: %w", err)
 	}
@@ -64,7 +64,7 @@ func parseArch(text string) (string, error) {
 }
 
 func parseChannel(flag, text string) (string, error) {
-	channel, err := manifest.ParseChannel(text)
+	channel, err := names.ParseChannel(text)
 	if err != nil {
 		return "", program.Usagef("%s: %w", flag, err)
 	}

@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"phase/appliance/base/names"
 	"phase/appliance/machine/disk/gpt"
 	"phase/appliance/release/manifest"
 )
@@ -51,9 +52,9 @@ type Spec struct {
 // Result is what was made.
 type Result struct {
 	Manifest manifest.Manifest
-	Envelope []byte          // manifest.json
-	Digest   manifest.Digest // of its payload
-	Folder   string          // with the manifest and the artifacts
+	Envelope []byte       // manifest.json
+	Digest   names.Digest // of its payload
+	Folder   string       // with the manifest and the artifacts
 	DiskID   gpt.ID
 }
 

@@ -12,8 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"phase/appliance/base/names"
 	"phase/appliance/machine/disk/gpt"
-	"phase/appliance/release/manifest"
 	"phase/kernel"
 )
 
@@ -124,7 +124,7 @@ func assemble(t testing.TB, s Spec) Result {
 
 func TestOtherToolsFindNothingWrong(t *testing.T) {
 	need(t, "sgdisk", "fsck.fat", "e2fsck", "qemu-img", "unsquashfs")
-	for _, arch := range manifest.Arches {
+	for _, arch := range names.Arches {
 		t.Run(arch, func(t *testing.T) {
 			out := t.TempDir()
 			s := spec(t, handmade(t, arch), out)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"phase/appliance/base/envelope"
+	"phase/appliance/base/names"
 	"phase/appliance/base/ui"
 	"phase/appliance/machine/disk/fat"
 	"phase/appliance/machine/disk/gpt"
@@ -108,7 +109,7 @@ type Report struct {
 	Arch       string          `json:"arch"`
 	Created    time.Time       `json:"created"`
 	Expires    time.Time       `json:"expires"`
-	Digest     manifest.Digest `json:"digest"`
+	Digest     names.Digest    `json:"digest"`
 	Verified   *bool           `json:"verified"` // null: no root to verify with
 	Artifacts  []ArtifactInfo  `json:"artifacts"`
 	Problems   []string        `json:"problems"`
@@ -131,10 +132,10 @@ type FileInfo struct {
 
 // ArtifactInfo says whether an artifact is on the disk as it was signed.
 type ArtifactInfo struct {
-	Name   string          `json:"name"`
-	Size   int64           `json:"size"`
-	SHA256 manifest.Digest `json:"sha256"`
-	OK     bool            `json:"ok"`
+	Name   string       `json:"name"`
+	Size   int64        `json:"size"`
+	SHA256 names.Digest `json:"sha256"`
+	OK     bool         `json:"ok"`
 }
 
 // Inspect reads all of the release on a disk. root may be empty: then nobody's
@@ -184,7 +185,7 @@ func (r *Report) release(i *Image, root []byte) error {
 		return fmt.Errorf("reading the manifest: %w", err)
 	}
 	r.Version, r.Name, r.Channel, r.Arch = m.Version, m.Name, m.Channel, m.Arch
-	r.Created, r.Expires, r.Digest = m.Created, m.Expires, manifest.Sum(env.Payload)
+	r.Created, r.Expires, r.Digest = m.Created, m.Expires, names.Sum(env.Payload)
 	if len(root) > 0 {
 		trusted, err := trust.ParseRoot(root)
 		if err != nil {

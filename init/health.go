@@ -9,8 +9,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"phase/appliance/base/names"
 	"phase/appliance/machine/linux"
-	"phase/appliance/release/manifest"
 	"phase/appliance/release/trial"
 )
 
@@ -143,7 +143,7 @@ func (n *node) trialGood() {
 	} else if ended {
 		n.say("the guard of this trial has ended")
 	}
-	d, err := manifest.ParseDigest(n.options.Trial)
+	d, err := names.ParseDigest(n.options.Trial)
 	if err == nil {
 		err = trial.Here().Good(d)
 	}
@@ -166,7 +166,7 @@ func (n *node) trialLasted() {
 	if !good {
 		return
 	}
-	d, err := manifest.ParseDigest(n.options.Trial)
+	d, err := names.ParseDigest(n.options.Trial)
 	if err == nil {
 		err = trial.Here().Lasted(d)
 	}

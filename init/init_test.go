@@ -9,10 +9,10 @@ import (
 	"testing"
 	"time"
 
+	"phase/appliance/base/names"
 	"phase/appliance/machine/control"
 	"phase/appliance/machine/linux"
 	"phase/appliance/machine/settings"
-	"phase/appliance/release/manifest"
 	"phase/appliance/release/trial"
 )
 
@@ -138,7 +138,7 @@ func node0(k linux.Kernel) *node {
 }
 
 func TestKexecRequest(t *testing.T) {
-	digest := manifest.Sum([]byte("x")).String()
+	digest := names.Sum([]byte("x")).String()
 	ask := func(n *node, r control.Request) (control.Response, bool) {
 		answer, after := n.handle(control.Peer{}, r)
 		return answer, after != nil
@@ -163,7 +163,7 @@ func TestKexecRequest(t *testing.T) {
 	dir := t.TempDir()
 	up := func() time.Duration { return time.Minute }
 	for _, b := range []string{"one", "two"} {
-		if err := trial.InFolder(dir, trial.Boot{ID: b, Up: up}).Begin(manifest.Sum([]byte("x"))); err != nil {
+		if err := trial.InFolder(dir, trial.Boot{ID: b, Up: up}).Begin(names.Sum([]byte("x"))); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -5,10 +5,10 @@ import (
 	"fmt"
 	"time"
 
+	"phase/appliance/base/names"
+	"phase/appliance/base/refusal"
 	"phase/appliance/machine/control"
 	"phase/appliance/machine/linux"
-	"phase/appliance/release/manifest"
-	"phase/appliance/release/trust"
 )
 
 // pauseTime is how long services may be paused: whoever paused them may have
@@ -30,7 +30,7 @@ func (n *node) listen() error {
 // handle answers one request. Who may ask was checked before.
 func (n *node) handle(_ control.Peer, r control.Request) (control.Response, func()) {
 	refuse := func(err error) (control.Response, func()) {
-		return control.Response{Error: err.Error(), Code: string(trust.CodeOf(err))}, nil
+		return control.Response{Error: err.Error(), Code: string(refusal.CodeOf(err))}, nil
 	}
 	finish := func(e ending) (control.Response, func()) {
 		return control.Response{OK: true}, func() { n.guard(step{"ending", func(n *node) error { n.end(e); return nil }}) }
@@ -64,7 +64,7 @@ func (n *node) handle(_ control.Peer, r control.Request) (control.Response, func
 // allowJump counts the try of a release. Nobody jumps without a loaded kernel,
 // into a release that was tried too often, or uncounted.
 func (n *node) allowJump(digest string) error {
-	d, err := manifest.ParseDigest(digest)
+	d, err := names.ParseDigest(digest)
 	if err != nil {
 		return fmt.Errorf("which release is on trial must be said: %w", err)
 	}
@@ -78,7 +78,7 @@ func (n *node) allowJump(digest string) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.journal.Failed(d) {
-		return trust.Refuse(trust.FailedBefore, "release %s was tried and did not come up", d)
+		return refusal.New(refusal.FailedBefore, "release %s was tried and did not come up", d)
 	}
 	if err := n.journal.Begin(d); err != nil {
 		return err

@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	"phase/appliance/base/names"
 	"phase/appliance/base/statefile"
 	"phase/appliance/machine/link/nic"
 	"phase/appliance/machine/linux"
@@ -150,7 +151,7 @@ func (n *node) findRelease() error {
 	if err != nil {
 		return fmt.Errorf("%w; nothing is held", err)
 	}
-	verified, err := root.VerifyHeld(data, trust.Any, manifest.RunningArch())
+	verified, err := root.VerifyHeld(data, trust.Any, names.RunningArch())
 	if err != nil {
 		return fmt.Errorf("%s: %w; nothing is held", file, err)
 	}

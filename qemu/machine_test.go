@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// guest is a kernel and an initramfs with testdata/init.
+// guest is a kernel and an initramfs with tests/guests/init.
 type guest struct{ kernel, initrd, cmdline string }
 
 var (
@@ -69,7 +69,7 @@ func buildGuest(arch string) (guest, error) {
 		return guest{}, fmt.Errorf("finding the kernel: %w", err)
 	}
 	init := filepath.Join(guestDir, "init-"+arch)
-	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", init, "./testdata/init")
+	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", init, "phase/tests/guests/init")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+goarch)
 	if out, err := build.CombinedOutput(); err != nil {
 		return guest{}, fmt.Errorf("building the test's init: %w: %s", err, out)

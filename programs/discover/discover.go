@@ -18,12 +18,13 @@ import (
 	"sync"
 	"time"
 
+	"phase/appliance/base/names"
 	"phase/appliance/base/program"
+	"phase/appliance/base/refusal"
 	"phase/appliance/base/strictjson"
 	"phase/appliance/base/ui"
 	"phase/appliance/network/lan"
 	"phase/appliance/release/fetch"
-	"phase/appliance/release/manifest"
 	"phase/appliance/release/trust"
 )
 
@@ -100,12 +101,12 @@ func Run(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writ
 
 func (c *commandLine) check() (err error) {
 	if c.Channel != trust.Any {
-		if c.Channel, err = manifest.ParseChannel(c.Channel); err != nil {
+		if c.Channel, err = names.ParseChannel(c.Channel); err != nil {
 			return program.Usagef("--channel: %w", err)
 		}
 	}
 	if c.Arch != trust.Any {
-		if c.Arch, err = manifest.ParseArch(c.Arch); err != nil {
+		if c.Arch, err = names.ParseArch(c.Arch); err != nil {
 			return program.Usagef("--arch: %w", err)
 		}
 	}
@@ -204,7 +205,7 @@ func gather(ctx context.Context, root trust.Root, found <-chan lan.Found, stop f
 			n, err := ask(one, client, root, f)
 			if err != nil {
 				slog.Warn("left out", "node", f.Instance, "interface", f.Interface, "source", f.Source.String(),
-					"code", string(trust.CodeOf(err)), "reason", err.Error())
+					"code", string(refusal.CodeOf(err)), "reason", err.Error())
 				return
 			}
 			mu.Lock()
@@ -227,13 +228,13 @@ func gather(ctx context.Context, root trust.Root, found <-chan lan.Found, stop f
 
 // ask takes the first of a node's addresses that answers.
 func ask(ctx context.Context, client *http.Client, root trust.Root, f lan.Found) (Node, error) {
-	channel, err := manifest.ParseChannel(f.Channel)
+	channel, err := names.ParseChannel(f.Channel)
 	if err != nil {
-		return Node{}, trust.Refuse(trust.Channel, "it announces %v", err)
+		return Node{}, refusal.New(refusal.Channel, "it announces %v", err)
 	}
-	arch, err := manifest.ParseArch(f.Arch)
+	arch, err := names.ParseArch(f.Arch)
 	if err != nil {
-		return Node{}, trust.Refuse(trust.Arch, "it announces %v", err)
+		return Node{}, refusal.New(refusal.Arch, "it announces %v", err)
 	}
 	var last error
 	for _, base := range f.URLs {

@@ -21,6 +21,7 @@ import (
 	"github.com/vishvananda/netlink"
 
 	"phase/appliance/base/envelope"
+	"phase/appliance/base/names"
 	"phase/appliance/base/program"
 	"phase/appliance/network/lan"
 	"phase/appliance/release/manifest"
@@ -71,7 +72,7 @@ func writeRoot(t *testing.T, key ed25519.PrivateKey) string {
 
 func signed(t *testing.T, key ed25519.PrivateKey, version uint64) []byte {
 	t.Helper()
-	artifact := manifest.Artifact{Size: 1, SHA256: manifest.Sum([]byte{0})}
+	artifact := manifest.Artifact{Size: 1, SHA256: names.Sum([]byte{0})}
 	payload, err := manifest.Manifest{Version: version, Name: "test", Channel: "stable", Arch: "x86_64",
 		Created: time.Now().Add(-time.Minute), Expires: time.Now().Add(time.Hour), Cmdline: "quiet",
 		Artifacts: map[string]manifest.Artifact{"kernel": artifact, "initramfs": artifact, "rootfs": artifact}}.Payload()

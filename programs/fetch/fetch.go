@@ -20,7 +20,9 @@ import (
 	"time"
 
 	"phase/appliance/base/envelope"
+	"phase/appliance/base/names"
 	"phase/appliance/base/program"
+	"phase/appliance/base/refusal"
 	"phase/appliance/base/strictjson"
 	"phase/appliance/base/ui"
 	"phase/appliance/network/lan"
@@ -48,26 +50,26 @@ type commandLine struct {
 
 // answer is what is printed.
 type answer struct {
-	OK        bool       `json:"ok"`
-	Code      trust.Code `json:"code"`
-	Reason    string     `json:"reason"`
-	Channel   string     `json:"channel"`
-	Arch      string     `json:"arch"`
-	Version   uint64     `json:"version"`
-	Digest    string     `json:"digest"`
-	Folder    string     `json:"folder"`
-	Files     []string   `json:"files"`
-	Bytes     int64      `json:"bytes"`
-	Resumed   int64      `json:"resumed"`
-	Providers []provider `json:"providers"`
+	OK        bool         `json:"ok"`
+	Code      refusal.Code `json:"code"`
+	Reason    string       `json:"reason"`
+	Channel   string       `json:"channel"`
+	Arch      string       `json:"arch"`
+	Version   uint64       `json:"version"`
+	Digest    string       `json:"digest"`
+	Folder    string       `json:"folder"`
+	Files     []string     `json:"files"`
+	Bytes     int64        `json:"bytes"`
+	Resumed   int64        `json:"resumed"`
+	Providers []provider   `json:"providers"`
 }
 
 // provider is what became of one provider asked.
 type provider struct {
-	URL    string     `json:"url"`
-	Bytes  int64      `json:"bytes"`
-	Code   trust.Code `json:"code"`
-	Reason string     `json:"reason"`
+	URL    string       `json:"url"`
+	Bytes  int64        `json:"bytes"`
+	Code   refusal.Code `json:"code"`
+	Reason string       `json:"reason"`
 }
 
 // Run is the program. It ends with 0 when the release, or the artifacts asked
@@ -85,10 +87,10 @@ func Run(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writ
 	a.OK = err == nil
 	if c.JSON {
 		if err != nil {
-			a.Code, a.Reason = trust.CodeOf(err), ui.Clean(err.Error())
+			a.Code, a.Reason = refusal.CodeOf(err), ui.Clean(err.Error())
 		}
 		if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-			a.Code = trust.Busy // no room
+			a.Code = refusal.Busy // no room
 		}
 		data, encoding := strictjson.MarshalIndent(a)
 		if encoding != nil {
@@ -110,13 +112,13 @@ func Run(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writ
 
 func (c *commandLine) check() error {
 	var err error
-	if c.Channel, err = manifest.ParseChannel(c.Channel); err != nil {
+	if c.Channel, err = names.ParseChannel(c.Channel); err != nil {
 		return program.Usagef("--channel: %w", err)
 	}
 	if c.Arch == "" {
-		c.Arch = manifest.RunningArch()
+		c.Arch = names.RunningArch()
 	}
-	if c.Arch, err = manifest.ParseArch(c.Arch); err != nil {
+	if c.Arch, err = names.ParseArch(c.Arch); err != nil {
 		return program.Usagef("--arch: %w", err)
 	}
 	for _, p := range c.Provider {
@@ -158,7 +160,7 @@ func (c *commandLine) fetch(ctx context.Context, a *answer, stderr io.Writer) er
 	}
 	best, sources, err := c.choose(ctx, root, floor, providers, a)
 	if err != nil {
-		if code := trust.CodeOf(err); floor.Valid() && (code == trust.Rollback || code == trust.Equivocation) {
+		if code := refusal.CodeOf(err); floor.Valid() && (code == refusal.Rollback || code == refusal.Equivocation) {
 			err = fmt.Errorf("%w; %s holds version %d, so choose another folder for that one", err, c.Output, floor.Manifest().Version)
 		}
 		return err
@@ -181,7 +183,7 @@ func (c *commandLine) look(ctx context.Context) ([]string, error) {
 	}
 	urls := inTurns(found)
 	if len(urls) == 0 {
-		return nil, trust.Refuse(trust.Unreachable, "nobody on the network offers %s/%s; name a provider with --provider URL", c.Channel, c.Arch)
+		return nil, refusal.New(refusal.Unreachable, "nobody on the network offers %s/%s; name a provider with --provider URL", c.Channel, c.Arch)
 	}
 	return urls, nil
 }
@@ -257,7 +259,7 @@ func (c *commandLine) choose(ctx context.Context, root trust.Root, floor trust.V
 	for _, o := range offers {
 		if o.Err != nil {
 			slog.Warn("refused", "provider", o.URL, "reason", o.Err.Error())
-			a.Providers = append(a.Providers, provider{URL: o.URL, Code: trust.CodeOf(o.Err), Reason: ui.Clean(o.Err.Error())})
+			a.Providers = append(a.Providers, provider{URL: o.URL, Code: refusal.CodeOf(o.Err), Reason: ui.Clean(o.Err.Error())})
 			refused = append(refused, fmt.Errorf("%s: %w", o.URL, o.Err))
 			continue
 		}
@@ -289,8 +291,8 @@ func (c *commandLine) choose(ctx context.Context, root trust.Root, floor trust.V
 // of them has says more than that another could not be asked.
 func telling(refused []error) error {
 	for _, err := range refused {
-		switch trust.CodeOf(err) {
-		case trust.Unreachable, trust.Slow, trust.Busy:
+		switch refusal.CodeOf(err) {
+		case refusal.Unreachable, refusal.Slow, refusal.Busy:
 		default:
 			return err
 		}

@@ -16,12 +16,12 @@ import (
 	"syscall"
 	"testing"
 
+	"phase/appliance/base/names"
 	"phase/appliance/base/program"
+	"phase/appliance/base/refusal"
 	"phase/appliance/network/lan"
-	"phase/appliance/release/manifest"
 	"phase/appliance/release/provide"
 	"phase/appliance/release/store"
-	"phase/appliance/release/trust"
 	"phase/tests/storetest"
 )
 
@@ -78,7 +78,7 @@ func checkFolder(t *testing.T, dir string, signer *storetest.Signer, r storetest
 	}
 	defer root.Close()
 	s := store.New()
-	if problems := store.NewFolder(s, root, signer.Root).Scan(t.Context(), manifest.Channels, manifest.Arches); len(problems) > 0 {
+	if problems := store.NewFolder(s, root, signer.Root).Scan(t.Context(), names.Channels, names.Arches); len(problems) > 0 {
 		t.Errorf("the folder cannot be served: %v", problems)
 	}
 	m := r.Manifest()
@@ -298,7 +298,7 @@ func TestFetchEndsWithTheTellingRefusal(t *testing.T) {
 	signer, stranger := storetest.NewSigner(t), storetest.NewSigner(t)
 	url, _ := serve(t, stranger, stranger.Release(t, "stable", "arm64", 9, storetest.Sizes))
 	a, err := fetched(t, "--root", writeRoot(t, signer), "-A", "arm64", "-o", t.TempDir(), "-p", "http://127.0.0.1:1", "-p", url)
-	if a.Code != trust.Signature || len(a.Providers) != 2 {
+	if a.Code != refusal.Signature || len(a.Providers) != 2 {
 		t.Errorf("it ended with %v and %+v", err, a.Providers)
 	}
 }
@@ -313,7 +313,7 @@ func TestFetchOntoAFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	a, err := fetched(t, "--root", writeRoot(t, signer), "-A", "arm64", "-o", dir, "-p", url)
-	if a.Code != trust.Busy || !errors.Is(err, syscall.ENOSPC) {
+	if a.Code != refusal.Busy || !errors.Is(err, syscall.ENOSPC) {
 		t.Errorf("it ended with %v, code %q", err, a.Code)
 	}
 	if _, err := os.Stat(filepath.Join(at, "manifest.json")); err == nil {

@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"syscall"
 
+	"phase/appliance/base/names"
+	"phase/appliance/base/refusal"
 	"phase/appliance/release/fetch"
 	"phase/appliance/release/manifest"
 	"phase/appliance/release/trust"
@@ -57,7 +59,7 @@ func (f *folder) holds(ctx context.Context, name string, want manifest.Artifact)
 			return false, fmt.Errorf("looking at what is there: %w", err)
 		}
 	}
-	return manifest.Digest(sum.Sum(nil)) == want.SHA256, nil
+	return names.Digest(sum.Sum(nil)) == want.SHA256, nil
 }
 
 // Region opens NAME.part, and keeps what an earlier run left in it.
@@ -203,7 +205,7 @@ func lock(dir string) (unlock func() error, err error) {
 	// A file system that knows no locks is used without.
 	if err := syscall.Flock(int(d.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); errors.Is(err, syscall.EWOULDBLOCK) {
 		d.Close()
-		return nil, trust.Refuse(trust.Busy, "another fetch is at work in %s; wait for its end, or choose another folder", dir)
+		return nil, refusal.New(refusal.Busy, "another fetch is at work in %s; wait for its end, or choose another folder", dir)
 	}
 	return d.Close, nil
 }

@@ -11,7 +11,9 @@ import (
 	"os"
 	"strings"
 
+	"phase/appliance/base/names"
 	"phase/appliance/base/program"
+	"phase/appliance/base/refusal"
 	"phase/appliance/base/strictjson"
 	"phase/appliance/base/ui"
 	"phase/appliance/machine/linux"
@@ -88,8 +90,8 @@ type candidate struct {
 func choose(store *os.Root, root trust.Root, version uint64) (candidate, error) {
 	var best candidate
 	var problems []error
-	arch := manifest.RunningArch()
-	for _, channel := range manifest.Channels {
+	arch := names.RunningArch()
+	for _, channel := range names.Channels {
 		dir := channel + "/" + arch
 		data, err := readFile(store, dir+"/"+manifest.ManifestFile)
 		if errors.Is(err, fs.ErrNotExist) {
@@ -225,7 +227,7 @@ func copyInto(ctx context.Context, staging *kexec.Staging, dir *os.Root, name st
 		return err
 	}
 	if info.Size() != size {
-		return trust.Refuse(trust.Size, "the file has %d bytes, signed are %d", info.Size(), size)
+		return refusal.New(refusal.Size, "the file has %d bytes, signed are %d", info.Size(), size)
 	}
 	region, err := staging.Region(name, size)
 	if err != nil {

@@ -11,7 +11,9 @@ import (
 	"testing"
 	"time"
 
+	"phase/appliance/base/names"
 	"phase/appliance/base/program"
+	"phase/appliance/base/refusal"
 	"phase/appliance/release/manifest"
 	"phase/appliance/release/trust"
 )
@@ -42,12 +44,12 @@ func folder(t *testing.T, versions map[string]uint64, signer ed25519.PrivateKey)
 		Roles: map[string]trust.RoleSpec{trust.RoleRoot: public(key(1)), trust.RoleRelease: public(key(2))}}, key(1)))
 	write(t, root, data)
 	for channel, version := range versions {
-		m := manifest.Manifest{Version: version, Name: "test", Channel: channel, Arch: manifest.RunningArch(), Created: at, Expires: at.AddDate(0, 6, 0),
+		m := manifest.Manifest{Version: version, Name: "test", Channel: channel, Arch: names.RunningArch(), Created: at, Expires: at.AddDate(0, 6, 0),
 			Cmdline: "panic=10", Artifacts: map[string]manifest.Artifact{}}
 		place := filepath.Join(dir, channel, m.Arch)
 		for _, name := range manifest.Required {
 			content := []byte("the " + name + " of " + channel)
-			m.Artifacts[name] = manifest.Artifact{Size: int64(len(content)), SHA256: manifest.Sum(content)}
+			m.Artifacts[name] = manifest.Artifact{Size: int64(len(content)), SHA256: names.Sum(content)}
 			write(t, filepath.Join(place, manifest.FileName(name)), content)
 		}
 		write(t, filepath.Join(place, manifest.ManifestFile), must[[]byte](t)(trust.SignRelease(m, signer)))
@@ -92,24 +94,24 @@ func TestRefuses(t *testing.T) {
 	_, forged := folder(t, map[string]uint64{"stable": 99}, key(3))
 	_, changed := folder(t, map[string]uint64{"stable": 42}, key(2))
 	_, short := folder(t, map[string]uint64{"stable": 42}, key(2))
-	rootfs := filepath.Join("stable", manifest.RunningArch(), "rootfs.squashfs")
+	rootfs := filepath.Join("stable", names.RunningArch(), "rootfs.squashfs")
 	write(t, filepath.Join(changed, rootfs), []byte("the rootfs of nobody??"[:len("the rootfs of stable")]))
 	write(t, filepath.Join(short, rootfs), []byte("the"))
 	for _, c := range []struct {
 		name  string
 		args  []string
-		code  trust.Code
+		code  refusal.Code
 		words string
 	}{
 		{"no such version", []string{"--store", dir, "--release", "7", "--dry-run"}, "", "no version 7"},
 		{"empty folder", []string{"--store", t.TempDir(), "--dry-run"}, "", "fetch one"},
-		{"signed by a stranger", []string{"--store", forged, "--dry-run"}, trust.Signature, ""},
-		{"other bytes", []string{"--store", changed, "--dry-run"}, trust.Digest, "rootfs"},
-		{"too few bytes", []string{"--store", short, "--dry-run"}, trust.Size, "rootfs"},
+		{"signed by a stranger", []string{"--store", forged, "--dry-run"}, refusal.Signature, ""},
+		{"other bytes", []string{"--store", changed, "--dry-run"}, refusal.Digest, "rootfs"},
+		{"too few bytes", []string{"--store", short, "--dry-run"}, refusal.Size, "rootfs"},
 		{"no node", []string{"--store", dir}, "", "--dry-run"},
 	} {
 		out, err := run(t, append(c.args, "--root", root, "--state", filepath.Join(t.TempDir(), "none"))...)
-		if err == nil || trust.CodeOf(err) != c.code || !strings.Contains(err.Error(), c.words) || out != "" {
+		if err == nil || refusal.CodeOf(err) != c.code || !strings.Contains(err.Error(), c.words) || out != "" {
 			t.Errorf("%s: %q, %v", c.name, out, err)
 		}
 	}

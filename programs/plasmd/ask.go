@@ -10,11 +10,11 @@ import (
 	"strconv"
 	"time"
 
+	"phase/appliance/base/names"
 	"phase/appliance/base/program"
 	"phase/appliance/base/ui"
 	"phase/appliance/compute/history"
 	"phase/appliance/daemon/api"
-	"phase/appliance/release/manifest"
 )
 
 // asking is what all commands that ask the running daemon have.
@@ -153,7 +153,7 @@ type versions struct {
 }
 
 func (c versionCmd) run(ctx context.Context, stdout io.Writer) error {
-	v := versions{Name: "plasmd", Version: program.Version, Go: runtime.Version(), OS: runtime.GOOS, Arch: manifest.RunningArch()}
+	v := versions{Name: "plasmd", Version: program.Version, Go: runtime.Version(), OS: runtime.GOOS, Arch: names.RunningArch()}
 	if client, err := c.client(); err == nil {
 		node, err := client.Node(ctx)
 		switch {

@@ -12,9 +12,9 @@ import (
 	"strings"
 	"testing"
 
+	"phase/appliance/base/names"
 	"phase/appliance/base/program"
 	"phase/appliance/daemon/api"
-	"phase/appliance/release/manifest"
 )
 
 // command runs plasmd with the user's folders in dir.
@@ -72,7 +72,7 @@ func TestExecuteJobAndWhatTheDaemonKnows(t *testing.T) {
 	if text, err := command(t, "", "version"); err != nil || strings.Contains(text, "daemon") {
 		t.Errorf("version without a daemon: %q, %v", text, err)
 	}
-	if text, err := command(t, "", "version", "--json"); err != nil || !strings.Contains(text, `"arch": "`+manifest.RunningArch()+`"`) {
+	if text, err := command(t, "", "version", "--json"); err != nil || !strings.Contains(text, `"arch": "`+names.RunningArch()+`"`) {
 		t.Errorf("version --json without a daemon: %q, %v", text, err)
 	}
 	c, stop := run(t, "start", "--state", dir)

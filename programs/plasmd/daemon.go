@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"time"
 
+	"phase/appliance/base/names"
 	"phase/appliance/base/program"
 	"phase/appliance/compute/history"
 	"phase/appliance/compute/job"
@@ -18,7 +19,6 @@ import (
 	"phase/appliance/daemon/api"
 	"phase/appliance/daemon/config"
 	"phase/appliance/machine/linux"
-	"phase/appliance/release/manifest"
 )
 
 // What holds without a configuration. The limits of memory come from the machine.
@@ -112,7 +112,7 @@ func (c startCmd) compute(s *server, conf config.Config, log *api.Log) (end func
 	s.drain = time.Duration(or(conf.DrainSeconds, int64(defaultDrain/time.Second))) * time.Second
 	s.api = api.Config{
 		Runs: s.runs, History: h, Log: log,
-		Name: s.id.Name(), PeerID: s.id.PeerID(), Version: program.Version, Arch: manifest.RunningArch(),
+		Name: s.id.Name(), PeerID: s.id.PeerID(), Version: program.Version, Arch: names.RunningArch(),
 	}
 	return func() error {
 		pool.Close()

@@ -14,6 +14,7 @@ import (
 
 	"phase/appliance/base/envelope"
 	"phase/appliance/base/identity"
+	"phase/appliance/base/names"
 	"phase/appliance/base/program"
 	"phase/appliance/release/manifest"
 	"phase/appliance/release/store"
@@ -37,16 +38,16 @@ type serveCmd struct {
 }
 
 func (c serveCmd) run(ctx context.Context, log io.Writer) error {
-	channels, arches := manifest.Channels, manifest.Arches
+	channels, arches := names.Channels, names.Arches
 	if c.Channel != "" {
-		channel, err := manifest.ParseChannel(c.Channel)
+		channel, err := names.ParseChannel(c.Channel)
 		if err != nil {
 			return program.Usagef("--channel: %w", err)
 		}
 		channels = []string{channel}
 	}
 	if c.Arch != "" {
-		arch, err := manifest.ParseArch(c.Arch)
+		arch, err := names.ParseArch(c.Arch)
 		if err != nil {
 			return program.Usagef("--arch: %w", err)
 		}
@@ -103,7 +104,7 @@ func (c serveCmd) rootPath() (string, error) {
 // first is the channel and arch for /manifest.json: stable before the others,
 // this machine's arch before the other, what is there before what is not.
 func first(folder *os.Root, channels, arches []string) (channel, arch string) {
-	own := manifest.RunningArch()
+	own := names.RunningArch()
 	ordered := append([]string{}, arches...)
 	for i, a := range ordered {
 		if a == own {

@@ -15,13 +15,13 @@ import (
 	"time"
 
 	"phase/appliance/base/identity"
+	"phase/appliance/base/names"
 	"phase/appliance/base/program"
 	"phase/appliance/base/ui"
 	"phase/appliance/compute/runs"
 	"phase/appliance/daemon/api"
 	"phase/appliance/daemon/status"
 	"phase/appliance/network/lan"
-	"phase/appliance/release/manifest"
 	"phase/appliance/release/provide"
 	"phase/appliance/release/store"
 	"phase/appliance/release/trust"
@@ -159,7 +159,7 @@ func (s *server) hold(ctx context.Context, port uint16) {
 			s.problem(fmt.Errorf("announcing on the network: %w", err))
 		}
 	}
-	told := map[manifest.Digest]bool{}
+	told := map[names.Digest]bool{}
 	for {
 		changed := s.store.Changed()
 		s.tell(told)
@@ -184,7 +184,7 @@ func (s *server) hold(ctx context.Context, port uint16) {
 }
 
 // tell prints the releases held that have not been printed.
-func (s *server) tell(told map[manifest.Digest]bool) {
+func (s *server) tell(told map[names.Digest]bool) {
 	for _, r := range s.store.Releases() {
 		if !told[r.Digest()] {
 			told[r.Digest()] = true

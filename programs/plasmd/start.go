@@ -17,11 +17,11 @@ import (
 	"time"
 
 	"phase/appliance/base/identity"
+	"phase/appliance/base/names"
 	"phase/appliance/base/program"
 	"phase/appliance/base/statefile"
 	"phase/appliance/daemon/api"
 	"phase/appliance/daemon/config"
-	"phase/appliance/release/manifest"
 	"phase/appliance/release/store"
 	"phase/appliance/release/trust"
 )
@@ -53,7 +53,7 @@ func (c startCmd) run(ctx context.Context, log io.Writer) error {
 	}
 	kept := api.NewLog(log, time.Now)
 	slog.SetDefault(slog.New(program.NewHandler(kept)))
-	s := &server{log: kept, address: c.HTTP, stateDir: c.State, announce: c.HTTP != "", channel: "stable", arch: manifest.RunningArch()}
+	s := &server{log: kept, address: c.HTTP, stateDir: c.State, announce: c.HTTP != "", channel: "stable", arch: names.RunningArch()}
 	var boot statefile.Boot
 	err = statefile.Read(c.State, statefile.BootFile, &boot)
 	node := !errors.Is(err, fs.ErrNotExist) // else a laptop or a server

@@ -21,6 +21,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"phase/appliance/base/names"
 	"phase/appliance/base/statefile"
 	"phase/appliance/network/lan"
 	"phase/appliance/release/fetch"
@@ -244,7 +245,7 @@ func nodeRole(ctx context.Context, args []byte, say func(any)) error {
 	var asked atomic.Int64
 	return update.Updater{
 		Root: root, Running: running, Channel: "stable", Arch: "x86_64",
-		Failed: func(manifest.Digest) bool { return false },
+		Failed: func(names.Digest) bool { return false },
 		Now:    time.Now,
 		Ask: func(ctx context.Context, url, channel, arch string) ([]byte, error) {
 			if asked.Add(1) == crowdAsked {
@@ -313,7 +314,7 @@ func signer(t *testing.T) (root []byte, sign func(version uint64) []byte) {
 		t.Fatal(err)
 	}
 	return root, func(version uint64) []byte {
-		a := manifest.Artifact{Size: 4, SHA256: manifest.Sum([]byte("data"))}
+		a := manifest.Artifact{Size: 4, SHA256: names.Sum([]byte("data"))}
 		data, err := trust.SignRelease(manifest.Manifest{Version: version, Name: "test", Channel: "stable", Arch: "x86_64",
 			Created: time.Now().Add(-time.Hour), Expires: time.Now().Add(time.Hour), Cmdline: "quiet",
 			Artifacts: map[string]manifest.Artifact{"kernel": a, "initramfs": a, "rootfs": a}}, releaseKey)

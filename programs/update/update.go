@@ -11,7 +11,9 @@ import (
 	"os"
 	"time"
 
+	"phase/appliance/base/names"
 	"phase/appliance/base/program"
+	"phase/appliance/base/refusal"
 	"phase/appliance/base/statefile"
 	"phase/appliance/base/strictjson"
 	"phase/appliance/machine/settings"
@@ -113,7 +115,7 @@ func (c commandLine) node() (*node, error) {
 		Providers: n.options.Provider,
 		// Where the journal is, is asked each time: init mounts the firmware's
 		// variables beside the services.
-		Failed: func(d manifest.Digest) bool { return trial.Here().Failed(d) },
+		Failed: func(d names.Digest) bool { return trial.Here().Failed(d) },
 		Now:    func() time.Time { return trust.Now(time.Now(), running.Manifest().Created) },
 		Ask: func(ctx context.Context, url, channel, arch string) ([]byte, error) {
 			data, err := fetch.Manifest(ctx, client, url, channel, arch)
@@ -186,7 +188,7 @@ func (n *node) fetch(ctx context.Context, stateDir string, v trust.Verified, pro
 func (c commandLine) off(ctx context.Context, why error) error {
 	u := statefile.Update{State: "off", History: []statefile.Attempt{}}
 	if why != nil {
-		u.Last = &statefile.Attempt{At: time.Now(), Result: "failed", Code: string(trust.CodeOf(why)), Reason: why.Error()}
+		u.Last = &statefile.Attempt{At: time.Now(), Result: "failed", Code: string(refusal.CodeOf(why)), Reason: why.Error()}
 	}
 	// Shown before it is said: whoever reads the line finds it in /status.
 	if err := statefile.Write(c.State, statefile.UpdateFile, u); err != nil {

@@ -10,7 +10,8 @@ import (
 	"sync"
 	"time"
 
-	"phase/appliance/release/manifest"
+	"phase/appliance/base/names"
+	"phase/appliance/base/refusal"
 	"phase/appliance/release/trial"
 	"phase/appliance/release/trust"
 	"phase/appliance/release/witness"
@@ -27,8 +28,8 @@ type witnesses struct {
 	trial    string // digest of the release on trial, which this node runs; or empty
 
 	mu     sync.Mutex
-	offers map[manifest.Digest][]string // who offered it and counts
-	told   map[string]bool              // providers that know that the trial went well
+	offers map[names.Digest][]string // who offered it and counts
+	told   map[string]bool           // providers that know that the trial went well
 }
 
 // needed says whether this machine forgets its trials at a restart.
@@ -46,12 +47,12 @@ func (w *witnesses) tried(ctx context.Context, url string, v trust.Verified) err
 		return nil
 	}
 	if up, again := trial.Wait(tries, false); !again || trial.Up() < up {
-		return trust.Refuse(trust.FailedBefore, "version %d was tried on this machine %d times and did not come up, as this provider has counted", v.Manifest().Version, tries)
+		return refusal.New(refusal.FailedBefore, "version %d was tried on this machine %d times and did not come up, as this provider has counted", v.Manifest().Version, tries)
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.offers == nil {
-		w.offers = map[manifest.Digest][]string{}
+		w.offers = map[names.Digest][]string{}
 	}
 	if have := w.offers[v.Digest()]; !slices.Contains(have, url) {
 		w.offers[v.Digest()] = append(have, url)
@@ -60,7 +61,7 @@ func (w *witnesses) tried(ctx context.Context, url string, v trust.Verified) err
 }
 
 // begin tells everyone who offered a release that it is about to be tried.
-func (w *witnesses) begin(ctx context.Context, d manifest.Digest) {
+func (w *witnesses) begin(ctx context.Context, d names.Digest) {
 	if !w.needed() {
 		return
 	}
@@ -86,7 +87,7 @@ const goodTime = 10 * time.Minute
 // good tells a provider, once, that the release on trial came up: as soon as
 // this node calls itself healthy.
 func (w *witnesses) good(ctx context.Context, url string) {
-	d, err := manifest.ParseDigest(w.trial)
+	d, err := names.ParseDigest(w.trial)
 	if err != nil || !w.needed() {
 		return
 	}
@@ -130,7 +131,7 @@ func (w *witnesses) healthy(ctx context.Context) bool {
 }
 
 // tell waits for a provider no longer than an answer without a body may take.
-func (w *witnesses) tell(ctx context.Context, url string, d manifest.Digest, word witness.Word) (int, error) {
+func (w *witnesses) tell(ctx context.Context, url string, d names.Digest, word witness.Word) (int, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	return witness.Tell(ctx, w.client, strings.TrimSuffix(url, "/")+w.manifest, d, word)

@@ -8,6 +8,8 @@ import (
 	"io"
 	"os"
 
+	"phase/appliance/base/names"
+	"phase/appliance/base/refusal"
 	"phase/appliance/release/manifest"
 	"phase/appliance/release/trust"
 )
@@ -20,42 +22,42 @@ func checkArtifact(ctx context.Context, m manifest.Manifest, f file) (trust.Chec
 	if ctx.Err() != nil {
 		return check, ctx.Err()
 	}
-	var refusal *trust.Refusal
+	var refused *refusal.Refusal
 	switch {
 	case err == nil:
 		check.OK, check.Detail = true, fmt.Sprintf("%d bytes, %s", size, digest)
-	case errors.As(err, &refusal):
-		check.Code, check.Detail = refusal.Code, refusal.Detail
+	case errors.As(err, &refused):
+		check.Code, check.Detail = refused.Code, refused.Detail
 	default:
-		check.Code, check.Detail = trust.Unreachable, trust.Refuse(trust.Unreachable, "%v", err).Detail
+		check.Code, check.Detail = refusal.Unreachable, refusal.New(refusal.Unreachable, "%v", err).Detail
 	}
 	return check, nil
 }
 
-func hash(ctx context.Context, m manifest.Manifest, f file) (manifest.Digest, int64, error) {
+func hash(ctx context.Context, m manifest.Manifest, f file) (names.Digest, int64, error) {
 	want, ok := m.Artifacts[f.artifact]
 	if !ok {
-		return manifest.Digest{}, 0, trust.Refuse(trust.Digest, "the manifest names no artifact %q, so nobody vouches for %s", f.artifact, f.path)
+		return names.Digest{}, 0, refusal.New(refusal.Digest, "the manifest names no artifact %q, so nobody vouches for %s", f.artifact, f.path)
 	}
 	in, err := os.Open(f.path)
 	if err != nil {
-		return manifest.Digest{}, 0, err
+		return names.Digest{}, 0, err
 	}
 	defer in.Close()
 	sum := sha256.New()
 	// One byte more than signed is enough to know; a device has no end.
 	size, err := io.Copy(sum, contextReader{ctx, io.LimitReader(in, want.Size+1)})
 	if err != nil {
-		return manifest.Digest{}, size, err
+		return names.Digest{}, size, err
 	}
-	digest := manifest.Digest(sum.Sum(nil))
+	digest := names.Digest(sum.Sum(nil))
 	switch {
 	case size > want.Size:
-		return digest, size, trust.Refuse(trust.Size, "%s has more than the %d bytes signed", f.path, want.Size)
+		return digest, size, refusal.New(refusal.Size, "%s has more than the %d bytes signed", f.path, want.Size)
 	case size < want.Size:
-		return digest, size, trust.Refuse(trust.Size, "%s has %d bytes, signed are %d", f.path, size, want.Size)
+		return digest, size, refusal.New(refusal.Size, "%s has %d bytes, signed are %d", f.path, size, want.Size)
 	case digest != want.SHA256:
-		return digest, size, trust.Refuse(trust.Digest, "%s is %s, signed is %s", f.path, digest, want.SHA256)
+		return digest, size, refusal.New(refusal.Digest, "%s is %s, signed is %s", f.path, digest, want.SHA256)
 	}
 	return digest, size, nil
 }

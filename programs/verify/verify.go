@@ -13,7 +13,9 @@ import (
 	"time"
 
 	"phase/appliance/base/envelope"
+	"phase/appliance/base/names"
 	"phase/appliance/base/program"
+	"phase/appliance/base/refusal"
 	"phase/appliance/base/strictjson"
 	"phase/appliance/base/ui"
 	"phase/appliance/release/manifest"
@@ -81,12 +83,12 @@ func (c commandLine) policy(clock time.Time) (trust.Policy, []file, error) {
 	p := trust.Policy{Channel: trust.Any, Arch: trust.Any, Floor: c.Floor, Now: clock}
 	var err error
 	if c.Channel != trust.Any {
-		if p.Channel, err = manifest.ParseChannel(c.Channel); err != nil {
+		if p.Channel, err = names.ParseChannel(c.Channel); err != nil {
 			return p, nil, program.Usagef("--channel: %w", err)
 		}
 	}
 	if c.Arch != trust.Any {
-		if p.Arch, err = manifest.ParseArch(c.Arch); err != nil {
+		if p.Arch, err = names.ParseArch(c.Arch); err != nil {
 			return p, nil, program.Usagef("--arch: %w", err)
 		}
 	}
@@ -115,11 +117,11 @@ func examine(ctx context.Context, data, rootData []byte, p trust.Policy, files [
 	var a answer
 	root, err := trust.ParseRoot(rootData)
 	if err != nil {
-		var refusal *trust.Refusal
-		if !errors.As(err, &refusal) {
+		var refused *refusal.Refusal
+		if !errors.As(err, &refused) {
 			return a, err
 		}
-		a.Checks = []trust.Check{{Name: "root", Code: refusal.Code, Detail: refusal.Detail}}
+		a.Checks = []trust.Check{{Name: "root", Code: refused.Code, Detail: refused.Detail}}
 		return a, nil
 	}
 	a.Checks = root.Check(data, p)

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"phase/appliance/base/names"
 	"phase/appliance/base/program"
 	"phase/appliance/release/manifest"
 	"phase/appliance/release/trust"
@@ -45,7 +46,7 @@ func folder(t *testing.T) string {
 	}
 	for _, name := range manifest.Required {
 		data := []byte("bytes of " + name)
-		m.Artifacts[name] = manifest.Artifact{Size: int64(len(data)), SHA256: manifest.Sum(data)}
+		m.Artifacts[name] = manifest.Artifact{Size: int64(len(data)), SHA256: names.Sum(data)}
 		write(name, data)
 	}
 	good, err := trust.SignRelease(m, key("release"))

@@ -18,7 +18,7 @@ import (
 	"strings"
 	"testing"
 
-	"phase/appliance/release/trust"
+	"phase/appliance/base/refusal"
 )
 
 var update = flag.Bool("update", false, "write the table of packages into appliance/README.md")
@@ -340,7 +340,7 @@ func TestWords(t *testing.T) {
 		}
 	}
 	codes := text(t, "docs/trust.md")
-	for _, code := range trust.Codes {
+	for _, code := range refusal.Codes {
 		if !strings.Contains(codes, "| `"+string(code)+"` |") {
 			t.Errorf("docs/trust.md does not explain the code %s", code)
 		}

@@ -8,9 +8,9 @@ import (
 	"path/filepath"
 	"time"
 
+	"phase/appliance/base/names"
 	"phase/appliance/base/program"
 	"phase/appliance/base/ui"
-	"phase/appliance/release/manifest"
 	"phase/qemu"
 	"phase/tests/lab"
 )
@@ -48,7 +48,7 @@ func run(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writ
 	if _, err := program.Parse("benchboot", "Time how a machine comes up, beside gokrazy's hello.", &line, args, stdout, stderr); err != nil {
 		return err
 	}
-	arch, err := manifest.ParseArch(line.Arch)
+	arch, err := names.ParseArch(line.Arch)
 	if err != nil {
 		return err
 	}

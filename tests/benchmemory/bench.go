@@ -10,9 +10,9 @@ import (
 	"strings"
 	"time"
 
+	"phase/appliance/base/names"
 	"phase/appliance/base/program"
 	"phase/appliance/base/ui"
-	"phase/appliance/release/manifest"
 	"phase/qemu"
 	"phase/tests/lab"
 )
@@ -56,7 +56,7 @@ func run(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writ
 	if _, err := program.Parse("benchmemory", "Find the least memory in which the loop works.", &line, args, stdout, stderr); err != nil {
 		return err
 	}
-	arch, err := manifest.ParseArch(line.Arch)
+	arch, err := names.ParseArch(line.Arch)
 	if err != nil {
 		return err
 	}

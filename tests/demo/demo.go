@@ -7,9 +7,9 @@ import (
 	"path/filepath"
 	"time"
 
+	"phase/appliance/base/names"
 	"phase/appliance/base/program"
 	"phase/appliance/base/ui"
-	"phase/appliance/release/manifest"
 	"phase/qemu"
 	"phase/tests/lab"
 )
@@ -72,7 +72,7 @@ func run(ctx context.Context, args []string, _ io.Reader, stdout, _ io.Writer) e
 	if _, err := program.Parse("demo", "Watch machines boot from each other.", &line, args, stdout, stdout); err != nil {
 		return err
 	}
-	arch, err := manifest.ParseArch(line.Arch)
+	arch, err := names.ParseArch(line.Arch)
 	if err != nil {
 		return err
 	}

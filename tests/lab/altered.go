@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"phase/appliance/base/names"
 	"phase/appliance/release/manifest"
 	"phase/images"
 )
@@ -24,7 +25,7 @@ func (l *Lab) Altered(r Release, version uint64, artifact string, content []byte
 	for name, a := range r.Manifest.Artifacts {
 		to := filepath.Join(dir, manifest.FileName(name))
 		if name == artifact {
-			a = manifest.Artifact{Size: int64(len(content)), SHA256: manifest.Sum(content)}
+			a = manifest.Artifact{Size: int64(len(content)), SHA256: names.Sum(content)}
 			errs = append(errs, os.WriteFile(to, content, 0o644))
 		} else {
 			errs = append(errs, os.Link(r.File(name), to))

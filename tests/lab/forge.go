@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"phase/appliance/base/envelope"
+	"phase/appliance/base/names"
 	"phase/appliance/release/manifest"
 	"phase/images"
 )
@@ -27,5 +28,5 @@ func (l *Lab) Signed(r Release, change func(*manifest.Manifest)) (Release, error
 	if err != nil {
 		return Release{}, err
 	}
-	return Release{Result: images.Result{Manifest: m, Envelope: sealed, Digest: manifest.Sum(payload), Folder: r.Folder}, Root: l.Root}, nil
+	return Release{Result: images.Result{Manifest: m, Envelope: sealed, Digest: names.Sum(payload), Folder: r.Folder}, Root: l.Root}, nil
 }

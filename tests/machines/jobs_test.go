@@ -194,7 +194,7 @@ func (j work) on(t *testing.T, n *lab.Node, id lab.Identity) lab.Answer {
 func probe(t *testing.T) []byte {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "probe.wasm")
-	build := exec.CommandContext(patient(t), "go", "build", "-ldflags=-s -w", "-o", file, "phase/appliance/job/testdata/probe")
+	build := exec.CommandContext(patient(t), "go", "build", "-ldflags=-s -w", "-o", file, "phase/tests/guests/probe")
 	build.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("building the probe: %v: %s", err, out)

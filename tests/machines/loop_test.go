@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"phase/appliance/release/manifest"
+	"phase/appliance/base/names"
 	"phase/appliance/release/trial"
 	"phase/qemu"
 	"phase/tests/lab"
@@ -195,7 +195,7 @@ func TestReleaseThatDoesNotLast(t *testing.T) {
 
 // journal gives a stick that was never started the journal of a machine where a
 // release came up and did not last so often.
-func journal(t *testing.T, stick string, d manifest.Digest, tries int) {
+func journal(t *testing.T, stick string, d names.Digest, tries int) {
 	t.Helper()
 	dir := t.TempDir()
 	for i := range tries {

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"phase/appliance/base/names"
 	"phase/appliance/release/manifest"
 	"phase/appliance/release/trust"
 )
@@ -73,7 +74,7 @@ func (s *Signer) Release(t testing.TB, channel, arch string, version uint64, siz
 		seed[31] = byte(version)
 		_, _ = rand.NewChaCha8(seed).Read(data) // it never fails
 		r.Bytes[name] = data
-		m.Artifacts[name] = manifest.Artifact{Size: int64(size), SHA256: manifest.Sum(data)}
+		m.Artifacts[name] = manifest.Artifact{Size: int64(size), SHA256: names.Sum(data)}
 	}
 	envelope, err := trust.SignRelease(m, s.key)
 	if err != nil {

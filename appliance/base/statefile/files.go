@@ -88,7 +88,7 @@ type Attempt struct {
 	Digest  string `json:"digest"`
 	// Result is accepted, refused, failed or none.
 	Result string `json:"result"`
-	// Code is a trust.Code, empty when accepted.
+	// Code is a refusal.Code, empty when accepted.
 	Code   string `json:"code"`
 	Reason string `json:"reason"`
 }

@@ -195,7 +195,7 @@ func BenchmarkSigned(b *testing.B) {
 // BenchmarkCPU compares the same work natively, under wazero without a switch
 // to interrupt it, and as a task. Of several turns the shortest counts.
 func BenchmarkCPU(b *testing.B) {
-	native, text := build(b, "./testdata/cpu", ""), module(b, "./testdata/cpu")
+	native, text := build(b, "phase/tests/guests/cpu", ""), module(b, "phase/tests/guests/cpu")
 	if keep := os.Getenv("PHASE_MODULES"); keep != "" { // for the bench of wasmtime
 		if err := os.WriteFile(filepath.Join(keep, "cpu.wasm"), text, 0o644); err != nil {
 			b.Fatal(err)

@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// probe builds testdata/probe for WASI, once.
+// probe builds tests/guests/probe for WASI, once.
 var probe = sync.OnceValues(func() ([]byte, error) {
 	dir, err := os.MkdirTemp("", "probe")
 	if err != nil {
@@ -38,7 +38,7 @@ var probe = sync.OnceValues(func() ([]byte, error) {
 	}
 	defer os.RemoveAll(dir)
 	file := filepath.Join(dir, "probe.wasm")
-	build := exec.Command("go", "build", "-ldflags=-s -w", "-o", file, "./testdata/probe")
+	build := exec.Command("go", "build", "-ldflags=-s -w", "-o", file, "phase/tests/guests/probe")
 	build.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm")
 	if out, err := build.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("building the probe: %w: %s", err, out)

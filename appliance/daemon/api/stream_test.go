@@ -158,7 +158,7 @@ func TestStreamingBothWays(t *testing.T) {
 // catModule copies its input as it reads it.
 func catModule(t *testing.T) []byte {
 	t.Helper()
-	module, err := build("phase/appliance/api/testdata/cat")
+	module, err := build("phase/tests/guests/cat")
 	if err != nil {
 		t.Fatalf("%v: %s", err, module)
 	}

@@ -47,7 +47,7 @@ type Request struct {
 type Response struct {
 	OK       bool               `json:"ok"`
 	Error    string             `json:"error,omitempty"`
-	Code     string             `json:"code,omitempty"` // a trust.Code, when there is one for Error
+	Code     string             `json:"code,omitempty"` // a refusal.Code, when there is one for Error
 	Services []supervise.Status `json:"services,omitempty"`
 	Lines    []string           `json:"lines,omitempty"`
 }
@@ -187,7 +187,7 @@ func send(conn *net.UnixConn, v any) error {
 
 // Refused is the error of a request that was understood and not done.
 type Refused struct {
-	Code   string // a trust.Code or empty
+	Code   string // a refusal.Code or empty
 	Detail string
 }
 

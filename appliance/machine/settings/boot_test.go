@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"phase/appliance/release/manifest"
+	"phase/appliance/base/names"
 )
 
 func TestParse(t *testing.T) {
@@ -162,10 +162,10 @@ func TestNextCmdline(t *testing.T) {
 		{"too long", strings.Repeat("x", 2000), "phase.x=" + strings.Repeat("y", 100), nil, "", "", "more than the 2047"},
 		{"as long as it gets", strings.Repeat("x", 2047), "", nil, "", strings.Repeat("x", 2047), ""},
 	} {
-		var trial manifest.Digest
+		var trial names.Digest
 		if c.trial != "" {
 			var err error
-			if trial, err = manifest.ParseDigest(c.trial); err != nil {
+			if trial, err = names.ParseDigest(c.trial); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -204,7 +204,7 @@ func FuzzNextCmdline(f *testing.F) {
 	f.Add(`"a b" c="d e"`, `phase.x="`)
 	f.Fuzz(func(t *testing.T, wanted, running string) {
 		before, _ := Parse(running, "")
-		next, err := NextCmdline(wanted, running, nil, manifest.Digest{})
+		next, err := NextCmdline(wanted, running, nil, names.Digest{})
 		if err != nil || len(running) > maxCmdline {
 			return
 		}

@@ -7,7 +7,7 @@ import (
 	"strconv"
 	"strings"
 
-	"phase/appliance/release/manifest"
+	"phase/appliance/base/names"
 )
 
 // internal keys carry facts over a jump; only a command line may hold them.
@@ -36,10 +36,10 @@ var keys = map[string]key{
 		return fmt.Errorf("the modes are internet, local and private; local holds")
 	},
 	"phase.channel": func(o *Options, v string) error {
-		channel, err := manifest.ParseChannel(v)
+		channel, err := names.ParseChannel(v)
 		if err != nil {
 			o.Channel = "stable"
-			return fmt.Errorf("the channels are %s; stable holds", strings.Join(manifest.Channels, ", "))
+			return fmt.Errorf("the channels are %s; stable holds", strings.Join(names.Channels, ", "))
 		}
 		o.Channel = channel
 		return nil
@@ -96,7 +96,7 @@ var keys = map[string]key{
 		return nil
 	},
 	"phase.trial": func(o *Options, v string) error {
-		if _, err := manifest.ParseDigest(v); err != nil {
+		if _, err := names.ParseDigest(v); err != nil {
 			return fmt.Errorf("want sha256: and 64 lower-case hexadecimal digits; this boot counts as no trial")
 		}
 		o.Trial = v

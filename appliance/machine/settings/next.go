@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"phase/appliance/base/names"
 	"phase/appliance/release/manifest"
 )
 
@@ -17,7 +18,7 @@ import (
 //
 // A manifest that sets what is the owner's or the node's own (phase.*, init=,
 // rdinit=, root=) is refused, and so is a line over 2047 bytes.
-func NextCmdline(wanted, running string, conf []string, trial manifest.Digest) (string, error) {
+func NextCmdline(wanted, running string, conf []string, trial names.Digest) (string, error) {
 	if err := manifest.CheckCmdline(wanted); err != nil {
 		return "", fmt.Errorf("the manifest's command line: %w", err)
 	}

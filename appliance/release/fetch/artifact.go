@@ -8,8 +8,9 @@ import (
 	"slices"
 	"time"
 
+	"phase/appliance/base/names"
+	"phase/appliance/base/refusal"
 	"phase/appliance/release/manifest"
-	"phase/appliance/release/trust"
 )
 
 // segment is a run of bytes of an artifact. One provider owns it at a time, or
@@ -119,7 +120,7 @@ func (p *pool) hash(ctx context.Context, a *artifact) {
 			sum.Write(buf[:n])
 			hashed += n
 		}
-		if hashed == a.want.Size && p.decide(a, begun, manifest.Digest(sum.Sum(nil))) {
+		if hashed == a.want.Size && p.decide(a, begun, names.Digest(sum.Sum(nil))) {
 			return
 		}
 	}
@@ -127,7 +128,7 @@ func (p *pool) hash(ctx context.Context, a *artifact) {
 
 // decide ends an artifact whose bytes are all there, or begins it anew and
 // lays the blame where it belongs. It reports whether the artifact is done.
-func (p *pool) decide(a *artifact, begun int, got manifest.Digest) bool {
+func (p *pool) decide(a *artifact, begun int, got names.Digest) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	defer p.cond.Broadcast()
@@ -144,7 +145,7 @@ func (p *pool) decide(a *artifact, begun int, got manifest.Digest) bool {
 		a.solo = true
 	case len(from) == 1 && a.kept == 0:
 		for who := range from {
-			who.drop(trust.Refuse(trust.Digest, "its %s is %s, the manifest says %s", a.name, got, a.want.SHA256))
+			who.drop(refusal.New(refusal.Digest, "its %s is %s, the manifest says %s", a.name, got, a.want.SHA256))
 		}
 	default:
 		// What was kept is at least as likely wrong; the next one to give

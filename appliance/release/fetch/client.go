@@ -13,8 +13,9 @@ import (
 	"time"
 
 	"phase/appliance/base/envelope"
+	"phase/appliance/base/names"
+	"phase/appliance/base/refusal"
 	"phase/appliance/release/manifest"
-	"phase/appliance/release/trust"
 )
 
 const (
@@ -68,7 +69,7 @@ func ParseBase(text string) (*url.URL, error) {
 
 // Manifest fetches the envelope of the newest release a provider has on a
 // channel for an arch. It is at most 1 MiB and comes within ten seconds, or
-// the error is a *trust.Refusal with the code "size", "slow", "busy" or
+// the error is a *refusal.Refusal with the code "size", "slow", "busy" or
 // "unreachable". It is not verified. A nil client means one from NewClient.
 func Manifest(ctx context.Context, client *http.Client, base, channel, arch string) ([]byte, error) {
 	if client == nil {
@@ -77,10 +78,10 @@ func Manifest(ctx context.Context, client *http.Client, base, channel, arch stri
 	}
 	u, err := ParseBase(base)
 	if err != nil {
-		return nil, trust.Refuse(trust.Unreachable, "%v", err)
+		return nil, refusal.New(refusal.Unreachable, "%v", err)
 	}
 	u = u.JoinPath(channel, arch, manifest.ManifestFile)
-	slow := trust.Refuse(trust.Slow, "no manifest within %v", manifestTimeout)
+	slow := refusal.New(refusal.Slow, "no manifest within %v", manifestTimeout)
 	ctx, cancel := context.WithTimeoutCause(ctx, manifestTimeout, slow)
 	defer cancel()
 	req, err := newRequest(ctx, u)
@@ -95,7 +96,7 @@ func Manifest(ctx context.Context, client *http.Client, base, channel, arch stri
 	if err := checkStatus(resp, http.StatusOK); err != nil {
 		return nil, err
 	}
-	tooBig := trust.Refuse(trust.Size, "the manifest is over %d bytes", envelope.MaxBytes)
+	tooBig := refusal.New(refusal.Size, "the manifest is over %d bytes", envelope.MaxBytes)
 	if resp.ContentLength > envelope.MaxBytes {
 		return nil, tooBig
 	}
@@ -149,26 +150,26 @@ func newRequest(ctx context.Context, u *url.URL) (*http.Request, error) {
 // checkStatus turns every answer but the wanted ones into a refusal, final where
 // asking again would not help.
 func checkStatus(resp *http.Response, want ...int) error {
-	refuse := func(code trust.Code, text string) *trust.Refusal {
-		return trust.Refuse(code, "%s answered %d %s%s", resp.Request.URL.Path, resp.StatusCode, http.StatusText(resp.StatusCode), text)
+	refuse := func(code refusal.Code, text string) *refusal.Refusal {
+		return refusal.New(code, "%s answered %d %s%s", resp.Request.URL.Path, resp.StatusCode, http.StatusText(resp.StatusCode), text)
 	}
 	for _, status := range want {
 		if resp.StatusCode == status {
 			if e := resp.Header.Get("Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") {
-				return final{refuse(trust.Format, ", in an encoding that was not asked for")}
+				return final{refuse(refusal.Format, ", in an encoding that was not asked for")}
 			}
 			return nil
 		}
 	}
 	switch status := resp.StatusCode; {
 	case status == http.StatusServiceUnavailable, status == http.StatusTooManyRequests:
-		return refuse(trust.Busy, "")
+		return refuse(refusal.Busy, "")
 	case status >= 500, status == http.StatusRequestTimeout:
-		return refuse(trust.Unreachable, "")
+		return refuse(refusal.Unreachable, "")
 	case status >= 300 && status < 400:
-		return final{refuse(trust.Unreachable, "; a redirect is not followed")}
+		return final{refuse(refusal.Unreachable, "; a redirect is not followed")}
 	}
-	return final{refuse(trust.Unreachable, "")}
+	return final{refuse(refusal.Unreachable, "")}
 }
 
 // failure puts a transport error into the shared codes. The end of ctx has the
@@ -179,9 +180,9 @@ func failure(ctx context.Context, doing string, err error) error {
 			err = cause
 		}
 	}
-	var refusal *trust.Refusal
-	if errors.As(err, &refusal) {
-		return refusal
+	var refused *refusal.Refusal
+	if errors.As(err, &refused) {
+		return refused
 	}
 	// net/http's own timeouts call themselves a DeadlineExceeded too; those are
 	// the provider's doing and have a code.
@@ -190,9 +191,9 @@ func failure(ctx context.Context, doing string, err error) error {
 	}
 	var timeout net.Error
 	if errors.As(err, &timeout) && timeout.Timeout() {
-		return trust.Refuse(trust.Slow, "%s: %v", doing, inner(err))
+		return refusal.New(refusal.Slow, "%s: %v", doing, inner(err))
 	}
-	return trust.Refuse(trust.Unreachable, "%s: %v", doing, inner(err))
+	return refusal.New(refusal.Unreachable, "%s: %v", doing, inner(err))
 }
 
 // inner takes net/http's "Get \"http://…\": " off an error: the provider is
@@ -207,7 +208,7 @@ func inner(err error) error {
 
 // blobPath and filePath are where a provider has an artifact: by digest, and
 // where a plain file server has it.
-func blobPath(d manifest.Digest) string { return path.Join("blobs", "sha256", d.Hex()) }
+func blobPath(d names.Digest) string { return path.Join("blobs", "sha256", d.Hex()) }
 
 func filePath(m manifest.Manifest, name string) string {
 	return path.Join(m.Channel, m.Arch, manifest.FileName(name))

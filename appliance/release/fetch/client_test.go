@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"phase/appliance/base/envelope"
+	"phase/appliance/base/refusal"
 	"phase/appliance/release/trust"
 	"phase/tests/storetest"
 )
@@ -51,7 +52,7 @@ func TestManifest(t *testing.T) {
 	if err != nil || !bytes.Equal(data, r.Envelope()) {
 		t.Errorf("got %d bytes, %v", len(data), err)
 	}
-	if _, err := Manifest(t.Context(), nil, url, "stable", "arm64"); trust.CodeOf(err) != trust.Unreachable {
+	if _, err := Manifest(t.Context(), nil, url, "stable", "arm64"); refusal.CodeOf(err) != refusal.Unreachable {
 		t.Errorf("what the provider does not have: %v", err)
 	}
 	endless := func(w http.ResponseWriter, r *http.Request) {
@@ -63,24 +64,24 @@ func TestManifest(t *testing.T) {
 	}
 	for _, c := range []struct {
 		name string
-		code trust.Code
+		code refusal.Code
 		h    http.HandlerFunc
 	}{
-		{"endless", trust.Size, endless},
-		{"1 GiB, as it says", trust.Size, func(w http.ResponseWriter, r *http.Request) {
+		{"endless", refusal.Size, endless},
+		{"1 GiB, as it says", refusal.Size, func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Length", fmt.Sprint(1<<30))
 			endless(w, r)
 		}},
-		{"redirect", trust.Unreachable, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, url+r.URL.Path, http.StatusFound) }},
-		{"500", trust.Unreachable, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) }},
-		{"429", trust.Busy, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(429) }},
-		{"truncated", trust.Unreachable, func(w http.ResponseWriter, _ *http.Request) {
+		{"redirect", refusal.Unreachable, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, url+r.URL.Path, http.StatusFound) }},
+		{"500", refusal.Unreachable, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) }},
+		{"429", refusal.Busy, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(429) }},
+		{"truncated", refusal.Unreachable, func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "1000")
 			_, _ = io.WriteString(w, "{")
 			panic(http.ErrAbortHandler)
 		}},
-		{"gzip", trust.Format, func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Content-Encoding", "gzip") }},
-		{"endless header", trust.Unreachable, raw(func(c net.Conn) {
+		{"gzip", refusal.Format, func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Content-Encoding", "gzip") }},
+		{"endless header", refusal.Unreachable, raw(func(c net.Conn) {
 			for {
 				if _, err := fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nX: %s\r\n", strings.Repeat("x", 1000)); err != nil {
 					return
@@ -90,7 +91,7 @@ func TestManifest(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			data, err := Manifest(t.Context(), nil, serve(t, c.h), "stable", "x86_64")
-			if trust.CodeOf(err) != c.code {
+			if refusal.CodeOf(err) != c.code {
 				t.Errorf("got %d bytes, %v, want the code %q", len(data), err, c.code)
 			}
 		})
@@ -105,10 +106,10 @@ func TestManifest(t *testing.T) {
 	})
 	t.Run("too slow for the caller", func(t *testing.T) {
 		stall := serve(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
-		slow := trust.Refuse(trust.Slow, "too slow")
+		slow := refusal.New(refusal.Slow, "too slow")
 		ctx, cancel := context.WithTimeoutCause(t.Context(), 50*time.Millisecond, slow)
 		defer cancel()
-		if _, err := Manifest(ctx, nil, stall, "stable", "x86_64"); trust.CodeOf(err) != trust.Slow {
+		if _, err := Manifest(ctx, nil, stall, "stable", "x86_64"); refusal.CodeOf(err) != refusal.Slow {
 			t.Errorf("it ended with %v", err)
 		}
 	})
@@ -116,7 +117,7 @@ func TestManifest(t *testing.T) {
 		stall := serve(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
 		client := NewClient()
 		client.Transport.(*http.Transport).ResponseHeaderTimeout = 50 * time.Millisecond
-		if _, err := Manifest(t.Context(), client, stall, "stable", "x86_64"); trust.CodeOf(err) != trust.Slow {
+		if _, err := Manifest(t.Context(), client, stall, "stable", "x86_64"); refusal.CodeOf(err) != refusal.Slow {
 			t.Errorf("it ended with %v", err)
 		}
 	})
@@ -126,7 +127,7 @@ func TestManifest(t *testing.T) {
 			t.Fatal(err)
 		}
 		l.Close()
-		if _, err := Manifest(t.Context(), nil, "http://"+l.Addr().String(), "stable", "x86_64"); trust.CodeOf(err) != trust.Unreachable {
+		if _, err := Manifest(t.Context(), nil, "http://"+l.Addr().String(), "stable", "x86_64"); refusal.CodeOf(err) != refusal.Unreachable {
 			t.Errorf("it ended with %v", err)
 		}
 	})
@@ -182,10 +183,10 @@ func TestOffers(t *testing.T) {
 		serve(t, honest(t, signer, old)),
 		serve(t, http.NotFoundHandler()),
 	}
-	want := []trust.Code{trust.Signature, "", trust.Rollback, trust.Unreachable}
+	want := []refusal.Code{refusal.Signature, "", refusal.Rollback, refusal.Unreachable}
 	offers := Offers(t.Context(), urls, signer.Root, trust.Policy{Channel: "stable", Arch: "x86_64", Floor: 5, Now: time.Now()})
 	for i, o := range offers {
-		if o.URL != urls[i] || trust.CodeOf(o.Err) != want[i] || o.Release.Valid() != (want[i] == "") {
+		if o.URL != urls[i] || refusal.CodeOf(o.Err) != want[i] || o.Release.Valid() != (want[i] == "") {
 			t.Errorf("offer %d: %v, valid %v; want the code %q", i, o.Err, o.Release.Valid(), want[i])
 		}
 	}
@@ -258,7 +259,7 @@ func TestOffersAmongSilentProviders(t *testing.T) {
 		t.Errorf("the honest one: %v", last.Err)
 	}
 	for _, o := range offers[:40] {
-		if trust.CodeOf(o.Err) != trust.Unreachable {
+		if refusal.CodeOf(o.Err) != refusal.Unreachable {
 			t.Errorf("one of the crowd was waited for: %v", o.Err)
 		}
 	}
@@ -283,7 +284,7 @@ func TestOffersOfACrowd(t *testing.T) {
 		t.Errorf("the honest one: %v", last.Err)
 	}
 	for _, o := range offers[:300] {
-		if trust.CodeOf(o.Err) != trust.Slow {
+		if refusal.CodeOf(o.Err) != refusal.Slow {
 			t.Fatalf("one of the crowd: %v", o.Err)
 		}
 	}

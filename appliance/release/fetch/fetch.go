@@ -22,6 +22,7 @@ import (
 	"sync"
 	"time"
 
+	"phase/appliance/base/refusal"
 	"phase/appliance/release/manifest"
 	"phase/appliance/release/trust"
 )
@@ -91,17 +92,17 @@ type ProviderReport struct {
 	Bytes int64
 	// Dropped is why nothing more was asked of it; nil if it was good to the
 	// end.
-	Dropped *trust.Refusal
+	Dropped *refusal.Refusal
 }
 
 // Release fetches the artifacts of v. When it returns nil, every byte of every
 // artifact wanted is in its region and has the digest the manifest names. When
-// no provider is left, the error is a *trust.Refusal: "digest" when somebody
+// no provider is left, the error is a *refusal.Refusal: "digest" when somebody
 // lied, "size", "slow", "busy", or "unreachable"; the Report tells it for each.
 // An error of the destination (a full disk) is returned as it is.
 func Release(ctx context.Context, v trust.Verified, providers []string, dst Destination, opts Options) (Report, error) {
 	if !v.Valid() {
-		return Report{}, trust.Refuse(trust.Signature, "only a verified release can be fetched")
+		return Report{}, refusal.New(refusal.Signature, "only a verified release can be fetched")
 	}
 	m := v.Manifest()
 	if len(opts.Names) == 0 {

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"phase/appliance/base/refusal"
 	"phase/appliance/release/manifest"
 	"phase/appliance/release/provide"
 	"phase/appliance/release/store"
@@ -156,7 +157,7 @@ func TestReleaseProviderDies(t *testing.T) {
 	})
 	dst := newMemory()
 	report, err := Release(t.Context(), r.Verified, []string{serve(t, dying)}, dst, Options{})
-	if trust.CodeOf(err) != trust.Unreachable {
+	if refusal.CodeOf(err) != refusal.Unreachable {
 		t.Fatalf("alone, it ended with %v", err)
 	}
 	got := dst.regions["rootfs"].kept
@@ -238,13 +239,13 @@ func TestReleasePlainServer(t *testing.T) {
 func TestReleaseEndsByItself(t *testing.T) {
 	signer := storetest.NewSigner(t)
 	r := signer.Release(t, "stable", "x86_64", 7, storetest.Sizes)
-	if _, err := Release(t.Context(), trust.Verified{}, nil, newMemory(), Options{}); trust.CodeOf(err) != trust.Signature {
+	if _, err := Release(t.Context(), trust.Verified{}, nil, newMemory(), Options{}); refusal.CodeOf(err) != refusal.Signature {
 		t.Errorf("fetching what nobody verified: %v", err)
 	}
-	if _, err := Release(t.Context(), r.Verified, nil, newMemory(), Options{}); trust.CodeOf(err) != trust.Unreachable {
+	if _, err := Release(t.Context(), r.Verified, nil, newMemory(), Options{}); refusal.CodeOf(err) != refusal.Unreachable {
 		t.Errorf("fetching from nobody: %v", err)
 	}
-	if _, err := Release(t.Context(), r.Verified, []string{"ftp://x", "http://", "::"}, newMemory(), Options{}); trust.CodeOf(err) != trust.Unreachable {
+	if _, err := Release(t.Context(), r.Verified, []string{"ftp://x", "http://", "::"}, newMemory(), Options{}); refusal.CodeOf(err) != refusal.Unreachable {
 		t.Errorf("fetching from addresses that are none: %v", err)
 	}
 	if _, err := Release(t.Context(), r.Verified, nil, newMemory(), Options{Names: []string{"dtb"}}); err == nil {
@@ -259,7 +260,7 @@ func TestReleaseEndsByItself(t *testing.T) {
 	}
 	full := fullDisk{newMemory()}
 	_, err := Release(t.Context(), r.Verified, []string{serve(t, honest(t, signer, r))}, full, Options{})
-	if !errors.Is(err, syscall.ENOSPC) || trust.CodeOf(err) != "" {
+	if !errors.Is(err, syscall.ENOSPC) || refusal.CodeOf(err) != "" {
 		t.Errorf("with a full disk: %v", err)
 	}
 }
@@ -322,7 +323,7 @@ func TestReleaseOverALossyNetwork(t *testing.T) {
 	}
 	// One that brings less than is worth waiting for is dropped as ever.
 	_, err := Release(t.Context(), r.Verified, []string{serve(t, lossy(1000))}, newMemory(), impatient)
-	if trust.CodeOf(err) != trust.Slow {
+	if refusal.CodeOf(err) != refusal.Slow {
 		t.Errorf("a trickle: %v", err)
 	}
 }

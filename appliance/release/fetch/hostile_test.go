@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"phase/appliance/release/trust"
+	"phase/appliance/base/refusal"
 	"phase/tests/storetest"
 )
 
@@ -24,22 +24,22 @@ var impatient = Options{Patience: 2 * time.Second, pause: time.Millisecond}
 // what they do. Each is made around an honest one.
 var hostile = []struct {
 	name string
-	code trust.Code
+	code refusal.Code
 	make func(t *testing.T, honest http.Handler, r storetest.Release) http.Handler
 }{
-	{"other bytes", trust.Digest, func(t *testing.T, h http.Handler, _ storetest.Release) http.Handler {
+	{"other bytes", refusal.Digest, func(t *testing.T, h http.Handler, _ storetest.Release) http.Handler {
 		return changed(h, func(body []byte) []byte { body[len(body)-1] ^= 1; return body })
 	}},
-	{"kernel for rootfs, of the same size", trust.Digest, func(t *testing.T, h http.Handler, r storetest.Release) http.Handler {
+	{"kernel for rootfs, of the same size", refusal.Digest, func(t *testing.T, h http.Handler, r storetest.Release) http.Handler {
 		return changed(h, func(body []byte) []byte { return r.Bytes["kernel"][:min(len(body), len(r.Bytes["kernel"]))] })
 	}},
-	{"a longer body, as it says", trust.Size, func(t *testing.T, h http.Handler, _ storetest.Release) http.Handler {
+	{"a longer body, as it says", refusal.Size, func(t *testing.T, h http.Handler, _ storetest.Release) http.Handler {
 		return changed(h, func(body []byte) []byte { return append(body, 'x') })
 	}},
-	{"a shorter body, as it says", trust.Size, func(t *testing.T, h http.Handler, _ storetest.Release) http.Handler {
+	{"a shorter body, as it says", refusal.Size, func(t *testing.T, h http.Handler, _ storetest.Release) http.Handler {
 		return changed(h, func(body []byte) []byte { return body[:len(body)/2] })
 	}},
-	{"an endless body", trust.Digest, func(t *testing.T, _ http.Handler, _ storetest.Release) http.Handler {
+	{"an endless body", refusal.Digest, func(t *testing.T, _ http.Handler, _ storetest.Release) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			for r.Context().Err() == nil {
 				if _, err := w.Write(make([]byte, 64<<10)); err != nil {
@@ -48,7 +48,7 @@ var hostile = []struct {
 			}
 		})
 	}},
-	{"an endless header", trust.Unreachable, func(t *testing.T, _ http.Handler, _ storetest.Release) http.Handler {
+	{"an endless header", refusal.Unreachable, func(t *testing.T, _ http.Handler, _ storetest.Release) http.Handler {
 		return raw(func(c net.Conn) {
 			fmt.Fprintf(c, "HTTP/1.1 200 OK\r\n")
 			for {
@@ -58,7 +58,7 @@ var hostile = []struct {
 			}
 		})
 	}},
-	{"endless informational answers", trust.Unreachable, func(t *testing.T, _ http.Handler, _ storetest.Release) http.Handler {
+	{"endless informational answers", refusal.Unreachable, func(t *testing.T, _ http.Handler, _ storetest.Release) http.Handler {
 		return raw(func(c net.Conn) {
 			for {
 				if _, err := fmt.Fprintf(c, "HTTP/1.1 103 Early Hints\r\nLink: %s\r\n\r\n", strings.Repeat("x", 1000)); err != nil {
@@ -67,7 +67,7 @@ var hostile = []struct {
 			}
 		})
 	}},
-	{"a trickle of bytes", trust.Slow, func(t *testing.T, _ http.Handler, r storetest.Release) http.Handler {
+	{"a trickle of bytes", refusal.Slow, func(t *testing.T, _ http.Handler, r storetest.Release) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			tick := time.NewTicker(20 * time.Millisecond)
 			defer tick.Stop()
@@ -78,30 +78,30 @@ var hostile = []struct {
 			}
 		})
 	}},
-	{"no answer", trust.Slow, func(t *testing.T, _ http.Handler, _ storetest.Release) http.Handler {
+	{"no answer", refusal.Slow, func(t *testing.T, _ http.Handler, _ storetest.Release) http.Handler {
 		return http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
 	}},
-	{"resets", trust.Unreachable, func(t *testing.T, _ http.Handler, _ storetest.Release) http.Handler {
+	{"resets", refusal.Unreachable, func(t *testing.T, _ http.Handler, _ storetest.Release) http.Handler {
 		return raw(func(c net.Conn) { _ = c.(*net.TCPConn).SetLinger(0) })
 	}},
-	{"500", trust.Unreachable, status(http.StatusInternalServerError)},
-	{"404", trust.Unreachable, status(http.StatusNotFound)},
-	{"503", trust.Busy, status(http.StatusServiceUnavailable)},
-	{"204", trust.Unreachable, status(http.StatusNoContent)},
-	{"a range not satisfiable", trust.Size, status(http.StatusRequestedRangeNotSatisfiable)},
-	{"a redirect to an honest one", trust.Unreachable, func(t *testing.T, h http.Handler, _ storetest.Release) http.Handler {
+	{"500", refusal.Unreachable, status(http.StatusInternalServerError)},
+	{"404", refusal.Unreachable, status(http.StatusNotFound)},
+	{"503", refusal.Busy, status(http.StatusServiceUnavailable)},
+	{"204", refusal.Unreachable, status(http.StatusNoContent)},
+	{"a range not satisfiable", refusal.Size, status(http.StatusRequestedRangeNotSatisfiable)},
+	{"a redirect to an honest one", refusal.Unreachable, func(t *testing.T, h http.Handler, _ storetest.Release) http.Handler {
 		to := serve(t, h)
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, to+r.URL.Path, http.StatusTemporaryRedirect)
 		})
 	}},
-	{"gzip that was not asked for", trust.Format, func(t *testing.T, h http.Handler, _ storetest.Release) http.Handler {
+	{"gzip that was not asked for", refusal.Format, func(t *testing.T, h http.Handler, _ storetest.Release) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Encoding", "gzip")
 			h.ServeHTTP(w, r)
 		})
 	}},
-	{"truncated bodies", trust.Unreachable, func(t *testing.T, h http.Handler, _ storetest.Release) http.Handler {
+	{"truncated bodies", refusal.Unreachable, func(t *testing.T, h http.Handler, _ storetest.Release) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			rec := httptest.NewRecorder()
 			h.ServeHTTP(rec, r)
@@ -113,7 +113,7 @@ var hostile = []struct {
 			panic(http.ErrAbortHandler)
 		})
 	}},
-	{"not HTTP at all", trust.Unreachable, func(t *testing.T, _ http.Handler, _ storetest.Release) http.Handler {
+	{"not HTTP at all", refusal.Unreachable, func(t *testing.T, _ http.Handler, _ storetest.Release) http.Handler {
 		return raw(func(c net.Conn) { _, _ = io.WriteString(c, "SSH-2.0-OpenSSH_9.2\r\n\r\n") })
 	}},
 }
@@ -162,7 +162,7 @@ func TestReleaseHostileAlone(t *testing.T) {
 			t.Parallel()
 			url := serve(t, c.make(t, honest(t, signer, r), r))
 			report, err := Release(t.Context(), r.Verified, []string{url}, newMemory(), impatient)
-			if trust.CodeOf(err) != c.code {
+			if refusal.CodeOf(err) != c.code {
 				t.Errorf("it ended with %v, want the code %q", err, c.code)
 			}
 			if d := report.Providers[0].Dropped; d == nil || d.Code != c.code {
@@ -186,7 +186,7 @@ func TestReleaseSilentProviderIsAskedOnce(t *testing.T) {
 	// The client's own wait ends before the fetch's patience does.
 	client.Transport.(*http.Transport).ResponseHeaderTimeout = 50 * time.Millisecond
 	_, err := Release(ctx, r.Verified, []string{url}, newMemory(), Options{Client: client, pause: time.Millisecond})
-	if trust.CodeOf(err) != trust.Slow || asked.Load() != 1 {
+	if refusal.CodeOf(err) != refusal.Slow || asked.Load() != 1 {
 		t.Errorf("it ended with %v after %d requests", err, asked.Load())
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"phase/appliance/base/refusal"
 	"phase/appliance/release/trust"
 )
 
@@ -12,7 +13,7 @@ import (
 type Offer struct {
 	URL     string
 	Release trust.Verified
-	// Err is a *trust.Refusal unless ctx ended; Release is then not valid.
+	// Err is a *refusal.Refusal unless ctx ended; Release is then not valid.
 	Err error
 }
 
@@ -39,7 +40,7 @@ func Offers(ctx context.Context, urls []string, root trust.Root, policy trust.Po
 	settled := sync.OnceFunc(func() {
 		if len(urls) > crowd {
 			time.AfterFunc(settle, func() {
-				enough(trust.Refuse(trust.Slow, "others of %d providers had answered %v before", len(urls), settle))
+				enough(refusal.New(refusal.Slow, "others of %d providers had answered %v before", len(urls), settle))
 			})
 		}
 	})

@@ -8,7 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"phase/appliance/release/trust"
+	"phase/appliance/base/refusal"
 )
 
 const (
@@ -158,7 +158,7 @@ func (p *pool) give(ctx context.Context, s *segment, err error) (pause time.Dura
 	s.owner, s.cancel = nil, nil
 	var local destinationError
 	var last final
-	var refusal *trust.Refusal
+	var refused *refusal.Refusal
 	switch {
 	case err == nil:
 		who.failures = 0
@@ -167,22 +167,22 @@ func (p *pool) give(ctx context.Context, s *segment, err error) (pause time.Dura
 		p.fail(local.error)
 	case errors.Is(err, errOvertaken):
 		who.benched = true
-	case errors.As(err, &last) && last.Code == trust.Slow && p.worthWhile(s, who, got):
+	case errors.As(err, &last) && last.Code == refusal.Slow && p.worthWhile(s, who, got):
 		pause = who.opts.pause
 	case errors.As(err, &last):
 		who.drop(last.Refusal)
-	case errors.As(err, &refusal):
+	case errors.As(err, &refused):
 		if got >= progressWorth && !s.artifact.solo {
 			who.failures = 0
 		}
 		// Who did not answer in time would take as long once more.
-		if who.failures++; who.failures > retries || refusal.Code == trust.Slow {
-			who.drop(refusal)
+		if who.failures++; who.failures > retries || refused.Code == refusal.Slow {
+			who.drop(refused)
 			break
 		}
 		pause = who.opts.pause << who.failures
 	default:
-		who.drop(trust.Refuse(trust.Unreachable, "%v", err))
+		who.drop(refusal.New(refusal.Unreachable, "%v", err))
 	}
 	return pause
 }
@@ -284,16 +284,16 @@ func (p *pool) benchLeft() bool {
 }
 
 // worst orders codes by what a person should hear first.
-var worst = []trust.Code{trust.Digest, trust.Size, trust.Format, trust.Slow, trust.Busy, trust.Unreachable}
+var worst = []refusal.Code{refusal.Digest, refusal.Size, refusal.Format, refusal.Slow, refusal.Busy, refusal.Unreachable}
 
 // nobody is the error when every provider was dropped.
 func (p *pool) nobody() error {
 	if len(p.providers) == 0 {
-		return trust.Refuse(trust.Unreachable, "no provider to fetch from; name one, or look for one on the network")
+		return refusal.New(refusal.Unreachable, "no provider to fetch from; name one, or look for one on the network")
 	}
 	if len(p.providers) == 1 {
 		who := p.providers[0]
-		return trust.Refuse(who.dropped.Code, "%s: %s", who.url, who.dropped.Detail)
+		return refusal.New(who.dropped.Code, "%s: %s", who.url, who.dropped.Detail)
 	}
 	for _, code := range worst {
 		var said []string
@@ -303,10 +303,10 @@ func (p *pool) nobody() error {
 			}
 		}
 		if len(said) > 0 {
-			return trust.Refuse(code, "none of %d providers is left; %s", len(p.providers), strings.Join(said, "; "))
+			return refusal.New(code, "none of %d providers is left; %s", len(p.providers), strings.Join(said, "; "))
 		}
 	}
-	return trust.Refuse(trust.Unreachable, "none of %d providers is left", len(p.providers))
+	return refusal.New(refusal.Unreachable, "none of %d providers is left", len(p.providers))
 }
 
 func (p *pool) report() Report {

@@ -11,8 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"phase/appliance/base/refusal"
 	"phase/appliance/release/manifest"
-	"phase/appliance/release/trust"
 )
 
 // provider is one source of bytes. The pool's lock guards bytes, busy,
@@ -29,20 +29,20 @@ type provider struct {
 	failures int
 	whole    bool // it does not know ranges
 	benched  bool // too slow to be asked while others are left
-	dropped  *trust.Refusal
+	dropped  *refusal.Refusal
 }
 
 func newProvider(base string, m manifest.Manifest, opts Options) *provider {
 	p := &provider{url: base, manifest: m, opts: opts}
 	u, err := ParseBase(base)
 	if err != nil {
-		p.drop(trust.Refuse(trust.Unreachable, "%v", err))
+		p.drop(refusal.New(refusal.Unreachable, "%v", err))
 	}
 	p.base = u
 	return p
 }
 
-func (p *provider) drop(why *trust.Refusal) {
+func (p *provider) drop(why *refusal.Refusal) {
 	if p.dropped == nil {
 		p.dropped = why
 	}
@@ -58,7 +58,7 @@ func (p *provider) pace() float64 {
 
 // final is a refusal after which a provider is not asked again: waiting will
 // not make its answer right.
-type final struct{ *trust.Refusal }
+type final struct{ *refusal.Refusal }
 
 func (f final) Unwrap() error { return f.Refusal }
 
@@ -77,7 +77,7 @@ type watch struct {
 }
 
 func newWatch(opts Options, cancel context.CancelCauseFunc) *watch {
-	slow := final{trust.Refuse(trust.Slow, "under %d bytes a second for %v", opts.Floor, opts.Patience)}
+	slow := final{refusal.New(refusal.Slow, "under %d bytes a second for %v", opts.Floor, opts.Patience)}
 	return &watch{
 		timer:    time.AfterFunc(opts.Patience, func() { cancel(slow) }),
 		patience: opts.Patience,
@@ -138,7 +138,7 @@ func (p *pool) stream(ctx context.Context, cancel context.CancelCauseFunc, who *
 		}
 		if err == io.EOF {
 			if pos, end := p.span(s); pos < end {
-				return trust.Refuse(trust.Unreachable, "it ended the %s at byte %d of %d", s.artifact.name, pos, s.artifact.want.Size)
+				return refusal.New(refusal.Unreachable, "it ended the %s at byte %d of %d", s.artifact.name, pos, s.artifact.want.Size)
 			}
 			return nil
 		}
@@ -208,7 +208,7 @@ func (p *provider) ask(ctx context.Context, a *artifact, pos, end int64) (*http.
 // checkAnswer holds an answer's header against what was asked and signed.
 func checkAnswer(resp *http.Response, a *artifact, part bool, pos, end int64) error {
 	if resp.StatusCode == http.StatusRequestedRangeNotSatisfiable {
-		return final{trust.Refuse(trust.Size, "it says its %s has no byte %d of %d", a.name, pos, a.want.Size)}
+		return final{refusal.New(refusal.Size, "it says its %s has no byte %d of %d", a.name, pos, a.want.Size)}
 	}
 	want := []int{http.StatusOK}
 	if part {
@@ -221,15 +221,15 @@ func checkAnswer(resp *http.Response, a *artifact, part bool, pos, end int64) er
 	if resp.StatusCode == http.StatusPartialContent {
 		first, last, total, ok := contentRange(resp.Header.Get("Content-Range"))
 		if !ok || first != pos || last >= end {
-			return final{trust.Refuse(trust.Format, "it was asked for bytes %d-%d of the %s and sent %q", pos, end-1, a.name, resp.Header.Get("Content-Range"))}
+			return final{refusal.New(refusal.Format, "it was asked for bytes %d-%d of the %s and sent %q", pos, end-1, a.name, resp.Header.Get("Content-Range"))}
 		}
 		if total >= 0 && total != a.want.Size {
-			return final{trust.Refuse(trust.Size, "its %s has %d bytes, the manifest says %d", a.name, total, a.want.Size)}
+			return final{refusal.New(refusal.Size, "its %s has %d bytes, the manifest says %d", a.name, total, a.want.Size)}
 		}
 		length = last - first + 1
 	}
 	if resp.ContentLength >= 0 && resp.ContentLength != length {
-		return final{trust.Refuse(trust.Size, "its %s comes as %d bytes, the manifest says %d", a.name, resp.ContentLength, length)}
+		return final{refusal.New(refusal.Size, "its %s comes as %d bytes, the manifest says %d", a.name, resp.ContentLength, length)}
 	}
 	return nil
 }

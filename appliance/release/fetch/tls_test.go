@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"phase/appliance/release/trust"
+	"phase/appliance/base/refusal"
 )
 
 // TestHTTPSIsVerified: a certificate nobody public vouches for is refused.
@@ -15,7 +15,7 @@ func TestHTTPSIsVerified(t *testing.T) {
 	server := httptest.NewTLSServer(http.NotFoundHandler())
 	defer server.Close()
 	_, err := Manifest(t.Context(), NewClient(), server.URL, "stable", "x86_64")
-	if trust.CodeOf(err) != trust.Unreachable || !strings.Contains(err.Error(), "certificate") {
+	if refusal.CodeOf(err) != refusal.Unreachable || !strings.Contains(err.Error(), "certificate") {
 		t.Errorf("Manifest over https from a stranger: %v", err)
 	}
 }

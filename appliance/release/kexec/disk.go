@@ -6,8 +6,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"phase/appliance/base/names"
 	"phase/appliance/base/statefile"
-	"phase/appliance/release/manifest"
 	"phase/appliance/release/trust"
 
 	"golang.org/x/sys/unix"
@@ -22,7 +22,7 @@ const (
 // kept says whose bytes are in the folder, and how many of each artifact. They
 // are a hint: every byte is hashed before it is loaded.
 type kept struct {
-	Digest manifest.Digest  `json:"digest"`
+	Digest names.Digest     `json:"digest"`
 	Have   map[string]int64 `json:"have"`
 }
 

@@ -13,10 +13,10 @@ import (
 	"slices"
 	"strings"
 
+	"phase/appliance/base/refusal"
 	"phase/appliance/machine/kexecplan"
 	"phase/appliance/machine/linux"
 	"phase/appliance/release/manifest"
-	"phase/appliance/release/trust"
 
 	"github.com/klauspost/compress/zstd"
 	"golang.org/x/sys/unix"
@@ -199,7 +199,7 @@ func Unpack(w io.Writer, src io.ReadSeeker) (int64, error) {
 		return n, err
 	}
 	if n > maxKernel {
-		return n, trust.Refuse(trust.Size, "the kernel is over %d MiB", maxKernel/mib)
+		return n, refusal.New(refusal.Size, "the kernel is over %d MiB", maxKernel/mib)
 	}
 	return n, nil
 }

@@ -11,9 +11,9 @@ import (
 	"strings"
 	"testing"
 
+	"phase/appliance/base/refusal"
 	"phase/appliance/machine/kexecplan"
 	"phase/appliance/machine/linux"
-	"phase/appliance/release/trust"
 )
 
 // pinnedKernel is the x86_64 kernel that images are built with.
@@ -152,7 +152,7 @@ func TestHalfOfTheMemory(t *testing.T) {
 		switch err := s.Load(t.Context()); {
 		case enough && err != nil:
 			t.Error(err)
-		case !enough && (trust.CodeOf(err) != trust.Busy || !strings.Contains(err.Error(), "half") || len(asked) != 0 || k.kernel != nil):
+		case !enough && (refusal.CodeOf(err) != refusal.Busy || !strings.Contains(err.Error(), "half") || len(asked) != 0 || k.kernel != nil):
 			t.Errorf("with less: %v, asked %q", err, asked)
 		}
 	}

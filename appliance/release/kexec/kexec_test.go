@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"phase/appliance/base/names"
+	"phase/appliance/base/refusal"
 	"phase/appliance/machine/initrd"
 	"phase/appliance/machine/linux"
 	"phase/appliance/release/manifest"
@@ -60,10 +62,10 @@ func sign(t *testing.T, artifacts map[string][]byte, change func(*manifest.Manif
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := manifest.Manifest{Version: 43, Name: "test", Channel: "stable", Arch: manifest.RunningArch(), Created: at, Expires: at.AddDate(0, 6, 0),
+	m := manifest.Manifest{Version: 43, Name: "test", Channel: "stable", Arch: names.RunningArch(), Created: at, Expires: at.AddDate(0, 6, 0),
 		Cmdline: "panic=10", Artifacts: map[string]manifest.Artifact{}}
 	for name, data := range artifacts {
-		m.Artifacts[name] = manifest.Artifact{Size: int64(len(data)), SHA256: manifest.Sum(data)}
+		m.Artifacts[name] = manifest.Artifact{Size: int64(len(data)), SHA256: names.Sum(data)}
 	}
 	if change != nil {
 		change(&m)
@@ -123,7 +125,7 @@ func TestLoadCarriesExactlyWhatWasSigned(t *testing.T) {
 		o := machine(k, &asked)
 		if onDisk {
 			o.Dir = filepath.Join(t.TempDir(), "staging")
-			need := NeedOf(guess(manifest.RunningArch(), 100_001, 300_000))
+			need := NeedOf(guess(names.RunningArch(), 100_001, 300_000))
 			o.Memory = func() (linux.Memory, error) {
 				return linux.Memory{Total: 4 << 30, Available: (need.Load + need.Stage) / 2}, nil
 			}
@@ -187,7 +189,7 @@ func TestWrongByteIsNotLoaded(t *testing.T) {
 			t.Fatal(err)
 		}
 		fill(t, s, artifacts)
-		if err := s.Load(t.Context()); trust.CodeOf(err) != trust.Digest || len(k.Calls()) != 0 {
+		if err := s.Load(t.Context()); refusal.CodeOf(err) != refusal.Digest || len(k.Calls()) != 0 {
 			t.Errorf("%s: %v, calls %q", name, err, k.Calls())
 		}
 		if err := s.Close(); err != nil {
@@ -202,17 +204,17 @@ func TestNotReady(t *testing.T) {
 		name   string
 		change func(*manifest.Manifest)
 		option func(*Options)
-		code   trust.Code
+		code   refusal.Code
 		words  string
 	}{
-		{"other arch", func(m *manifest.Manifest) { m.Arch = map[string]string{"x86_64": "arm64", "arm64": "x86_64"}[m.Arch] }, nil, trust.Arch, "this machine is"},
-		{"command line too long", func(m *manifest.Manifest) { m.Cmdline = strings.Repeat("x", 2000) }, nil, trust.Format, "2047"},
+		{"other arch", func(m *manifest.Manifest) { m.Arch = map[string]string{"x86_64": "arm64", "arm64": "x86_64"}[m.Arch] }, nil, refusal.Arch, "this machine is"},
+		{"command line too long", func(m *manifest.Manifest) { m.Cmdline = strings.Repeat("x", 2000) }, nil, refusal.Format, "2047"},
 		{"too little memory", nil, func(o *Options) {
 			o.Memory = func() (linux.Memory, error) { return linux.Memory{Total: 1 << 30, Available: 20 << 20}, nil }
-		}, trust.Busy, "of free memory and this machine has 20.0 MiB"},
+		}, refusal.Busy, "of free memory and this machine has 20.0 MiB"},
 		{"too small a machine", nil, func(o *Options) {
 			o.Memory = func() (linux.Memory, error) { return linux.Memory{Total: 60 << 20, Available: 2 << 30}, nil }
-		}, trust.Busy, "to come up in and this one has 60.0 MiB"},
+		}, refusal.Busy, "to come up in and this one has 60.0 MiB"},
 	} {
 		var asked []string
 		o := machine(&loader{}, &asked)
@@ -220,7 +222,7 @@ func TestNotReady(t *testing.T) {
 			c.option(&o)
 		}
 		err := Ready(t.Context(), sign(t, artifacts, c.change), o)
-		if trust.CodeOf(err) != c.code || !strings.Contains(err.Error(), c.words) {
+		if refusal.CodeOf(err) != c.code || !strings.Contains(err.Error(), c.words) {
 			t.Errorf("%s: %v", c.name, err)
 		}
 	}
@@ -251,7 +253,7 @@ func TestCheckStage(t *testing.T) {
 		{"a disk that is too small", need.Stage - 1, 0, 37 * mib, false, true},
 	} {
 		onDisk, err := CheckStage(1, sizes, linux.Memory{Total: 1 << 40, Available: c.available}, c.free, c.disk)
-		if onDisk != c.onDisk || (trust.CodeOf(err) == trust.Busy) != c.refused || (err != nil) != c.refused {
+		if onDisk != c.onDisk || (refusal.CodeOf(err) == refusal.Busy) != c.refused || (err != nil) != c.refused {
 			t.Errorf("%s: on disk %v, %v", c.name, onDisk, err)
 		}
 	}
@@ -266,7 +268,7 @@ func TestResumeOnDisk(t *testing.T) {
 	var asked []string
 	o := machine(&loader{}, &asked)
 	o.Dir = filepath.Join(t.TempDir(), "staging")
-	need := NeedOf(guess(manifest.RunningArch(), 100_001, 300_000))
+	need := NeedOf(guess(names.RunningArch(), 100_001, 300_000))
 	o.Memory = func() (linux.Memory, error) { return linux.Memory{Total: 4 << 30, Available: need.Load + mib}, nil }
 	have := func(v trust.Verified) int64 {
 		s, err := Stage(t.Context(), v, o)

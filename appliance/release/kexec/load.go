@@ -8,6 +8,8 @@ import (
 	"io"
 	"sync"
 
+	"phase/appliance/base/names"
+	"phase/appliance/base/refusal"
 	"phase/appliance/base/ui"
 	"phase/appliance/machine/linux"
 	"phase/appliance/machine/settings"
@@ -116,8 +118,8 @@ func (s *Staging) verify() error {
 			h := sha256.New()
 			if _, err := io.Copy(h, io.NewSectionReader(s.file, p.at, p.artifact.Size)); err != nil {
 				errs[i] = fmt.Errorf("reading %s: %w", p.name, err)
-			} else if got := manifest.Digest(h.Sum(nil)); got != p.artifact.SHA256 {
-				errs[i] = trust.Refuse(trust.Digest, "%s of version %d is %s, signed is %s", p.name, m.Version, got, p.artifact.SHA256)
+			} else if got := names.Digest(h.Sum(nil)); got != p.artifact.SHA256 {
+				errs[i] = refusal.New(refusal.Digest, "%s of version %d is %s, signed is %s", p.name, m.Version, got, p.artifact.SHA256)
 			}
 		})
 	}
@@ -141,7 +143,7 @@ func (s *Staging) makeRoom(ctx context.Context) error {
 	// kexec_load gives no more than half of the memory, and says EINVAL.
 	what := fmt.Sprintf("loading version %d", s.release.Manifest().Version)
 	if taken := s.sizes.Kernel + s.sizes.Initrd; taken > memory.Total/2 {
-		return trust.Refuse(trust.Busy, "%s takes %s and a kernel gives at most half of the machine's memory for it, here %s; it is not loaded; give the machine more memory",
+		return refusal.New(refusal.Busy, "%s takes %s and a kernel gives at most half of the machine's memory for it, here %s; it is not loaded; give the machine more memory",
 			what, ui.Bytes(taken), ui.Bytes(memory.Total/2))
 	}
 	if memory.Available >= need+comfort {

@@ -3,9 +3,9 @@ package kexec
 import (
 	"fmt"
 
+	"phase/appliance/base/refusal"
 	"phase/appliance/base/ui"
 	"phase/appliance/machine/linux"
-	"phase/appliance/release/trust"
 )
 
 const (
@@ -59,7 +59,7 @@ func room(what string, need, have int64, hint string) error {
 	if have >= need {
 		return nil
 	}
-	return trust.Refuse(trust.Busy, "%s needs %s of free memory and this machine has %s; %s", what, ui.Bytes(need), ui.Bytes(max(have, 0)), hint)
+	return refusal.New(refusal.Busy, "%s needs %s of free memory and this machine has %s; %s", what, ui.Bytes(need), ui.Bytes(max(have, 0)), hint)
 }
 
 // CheckStage decides where a release can be staged: in memory if there is
@@ -71,7 +71,7 @@ func CheckStage(version uint64, s Sizes, m linux.Memory, free, disk int64) (onDi
 	need := NeedOf(s)
 	what := fmt.Sprintf("version %d", version)
 	if m.Total < need.Total {
-		return false, trust.Refuse(trust.Busy, "%s needs a machine with %s of memory to come up in and this one has %s; it is not loaded", what, ui.Bytes(need.Total), ui.Bytes(m.Total))
+		return false, refusal.New(refusal.Busy, "%s needs a machine with %s of memory to come up in and this one has %s; it is not loaded", what, ui.Bytes(need.Total), ui.Bytes(m.Total))
 	}
 	if m.Available >= need.Stage+comfort {
 		return false, nil

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"phase/appliance/base/refusal"
 	"phase/appliance/base/statefile"
 	"phase/appliance/base/strictjson"
 	"phase/appliance/machine/control"
@@ -76,7 +77,7 @@ func Jump(ctx context.Context, v trust.Verified) error {
 	_, _ = control.Do(context.WithoutCancel(ctx), control.Socket, control.Request{Do: control.Resume})
 	var refused *control.Refused
 	if errors.As(err, &refused) && refused.Code != "" {
-		return trust.Refuse(trust.Code(refused.Code), "%s", refused.Detail)
+		return refusal.New(refusal.Code(refused.Code), "%s", refused.Detail)
 	}
 	return err
 }

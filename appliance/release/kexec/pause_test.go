@@ -6,8 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"phase/appliance/base/refusal"
 	"phase/appliance/machine/linux"
-	"phase/appliance/release/trust"
 
 	"golang.org/x/sys/unix"
 )
@@ -33,7 +33,7 @@ func TestPause(t *testing.T) {
 			return linux.Memory{Total: 4 << 30, Available: 1 << 20}, nil
 		}
 		err = s.Load(t.Context())
-		if got := strings.Join(asked, " "); enough && (err != nil || got != "pause") || !enough && (trust.CodeOf(err) != trust.Busy || got != "pause resume") {
+		if got := strings.Join(asked, " "); enough && (err != nil || got != "pause") || !enough && (refusal.CodeOf(err) != refusal.Busy || got != "pause resume") {
 			t.Errorf("enough %v: %v, asked to %s", enough, err, got)
 		}
 		if loaded := len(k.Calls()) > 0; loaded != enough {

@@ -16,6 +16,8 @@ import (
 	"slices"
 	"sync"
 
+	"phase/appliance/base/names"
+	"phase/appliance/base/refusal"
 	"phase/appliance/machine/initrd"
 	"phase/appliance/machine/linux"
 	"phase/appliance/release/fetch"
@@ -87,15 +89,15 @@ func plan(ctx context.Context, v trust.Verified, o Options) (s *Staging, onDisk 
 		}
 	}
 	m := v.Manifest()
-	if arch := manifest.RunningArch(); m.Arch != arch {
-		return nil, false, trust.Refuse(trust.Arch, "version %d is for %s, this machine is %s", m.Version, m.Arch, arch)
+	if arch := names.RunningArch(); m.Arch != arch {
+		return nil, false, refusal.New(refusal.Arch, "version %d is for %s, this machine is %s", m.Version, m.Arch, arch)
 	}
 	s = &Staging{release: v, options: o, have: map[string]int64{}}
 	if s.cmdline, err = nextCmdline(v, o); err != nil {
-		return nil, false, trust.Refuse(trust.Format, "version %d: %v", m.Version, err)
+		return nil, false, refusal.New(refusal.Format, "version %d: %v", m.Version, err)
 	}
 	if s.layout, err = layout(v); err != nil {
-		return nil, false, trust.Refuse(trust.Size, "version %d: %v", m.Version, err)
+		return nil, false, refusal.New(refusal.Size, "version %d: %v", m.Version, err)
 	}
 	s.sizes = guess(m.Arch, m.Artifacts["kernel"].Size, s.layout.Size())
 	memory, err := o.Memory()

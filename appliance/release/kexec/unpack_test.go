@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"phase/appliance/release/trust"
+	"phase/appliance/base/refusal"
 
 	"github.com/klauspost/compress/zstd"
 )
@@ -57,7 +57,7 @@ func TestUnpackBomb(t *testing.T) {
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Unpack(io.Discard, bytes.NewReader(bomb.Bytes())); trust.CodeOf(err) != trust.Size {
+	if _, err := Unpack(io.Discard, bytes.NewReader(bomb.Bytes())); refusal.CodeOf(err) != refusal.Size {
 		t.Errorf("a kernel of %d bytes that grows to %d: %v", bomb.Len(), maxKernel+2, err)
 	}
 }

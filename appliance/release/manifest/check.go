@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"phase/appliance/base/names"
 )
 
 // MaxCmdline is the longest command line that x86_64 and arm64 kernels take,
@@ -21,11 +23,11 @@ func (m Manifest) check() error {
 	if m.Name == "" || len(m.Name) > maxName || !printable(m.Name) {
 		return fmt.Errorf("name must be 1 to %d printable ASCII characters", maxName)
 	}
-	if !slices.Contains(Channels, m.Channel) {
-		return fmt.Errorf("channel %.32q is none of %s", m.Channel, strings.Join(Channels, ", "))
+	if !slices.Contains(names.Channels, m.Channel) {
+		return fmt.Errorf("channel %.32q is none of %s", m.Channel, strings.Join(names.Channels, ", "))
 	}
-	if !slices.Contains(Arches, m.Arch) {
-		return fmt.Errorf("arch %.32q is none of %s", m.Arch, strings.Join(Arches, ", "))
+	if !slices.Contains(names.Arches, m.Arch) {
+		return fmt.Errorf("arch %.32q is none of %s", m.Arch, strings.Join(names.Arches, ", "))
 	}
 	if err := checkTime("created", m.Created); err != nil {
 		return err

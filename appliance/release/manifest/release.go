@@ -12,6 +12,7 @@ import (
 	"slices"
 	"time"
 
+	"phase/appliance/base/names"
 	"phase/appliance/base/strictjson"
 )
 
@@ -32,7 +33,7 @@ type Artifact struct {
 	// Size in bytes, exactly.
 	Size int64
 	// SHA256 of those bytes.
-	SHA256 Digest
+	SHA256 names.Digest
 }
 
 // Manifest describes one release.
@@ -103,7 +104,7 @@ func parse(payload []byte) (Manifest, error) {
 		if a.Size == nil {
 			return Manifest{}, fmt.Errorf("artifact %.64q: size must be there", name)
 		}
-		digest, err := parseHex(a.SHA256)
+		digest, err := names.ParseHex(a.SHA256)
 		if err != nil {
 			return Manifest{}, fmt.Errorf("artifact %.64q: %w", name, err)
 		}

@@ -12,8 +12,8 @@ import (
 	"sync"
 	"time"
 
+	"phase/appliance/base/names"
 	"phase/appliance/base/problem"
-	"phase/appliance/release/manifest"
 )
 
 // content is one representation: bytes whose digest is known.
@@ -25,7 +25,7 @@ import (
 type content struct {
 	io.ReaderAt
 	size   int64
-	digest manifest.Digest
+	digest names.Digest
 	mime   string
 	cache  string
 }

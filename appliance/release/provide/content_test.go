@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"phase/appliance/release/manifest"
+	"phase/appliance/base/names"
 	"phase/tests/storetest"
 )
 
@@ -19,7 +19,7 @@ func TestRanges(t *testing.T) {
 	const path = "/stable/x86_64/kernel"
 	data := f.r.Bytes["kernel"]
 	size := strconv.Itoa(len(data))
-	tag := `"` + manifest.Sum(data).String() + `"`
+	tag := `"` + names.Sum(data).String() + `"`
 	for _, c := range []struct {
 		name         string
 		header       []string
@@ -106,7 +106,7 @@ func TestSeveralRanges(t *testing.T) {
 
 func TestConditions(t *testing.T) {
 	f := start(t, storetest.Sizes)
-	tag := `"` + manifest.Sum(f.r.Envelope()).String() + `"`
+	tag := `"` + names.Sum(f.r.Envelope()).String() + `"`
 	for _, c := range []struct {
 		name, value string
 		status      int

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 
+	"phase/appliance/base/names"
 	"phase/appliance/base/problem"
 	"phase/appliance/release/manifest"
 	"phase/appliance/release/store"
@@ -83,7 +84,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // holds says whether a release, by the digest of its payload, is served here.
-func (h *handler) holds(d manifest.Digest) bool {
+func (h *handler) holds(d names.Digest) bool {
 	for _, r := range h.Store.Releases() {
 		if r.Digest() == d {
 			return true
@@ -115,23 +116,23 @@ func (h *handler) find(path string) http.Handler {
 func plausible(path string) bool {
 	parts := strings.Split(strings.TrimPrefix(path, "/"), "/")
 	if len(parts) == 3 && parts[0] == "blobs" {
-		_, err := manifest.ParseDigest("sha256:" + parts[2])
+		_, err := names.ParseDigest("sha256:" + parts[2])
 		return parts[1] == "sha256" && err == nil
 	}
 	if len(parts) == 3 {
-		_, channel := manifest.ParseChannel(parts[0])
-		_, arch := manifest.ParseArch(parts[1])
+		_, channel := names.ParseChannel(parts[0])
+		_, arch := names.ParseArch(parts[1])
 		return channel == nil && arch == nil
 	}
 	return path == "/"+manifest.ManifestFile
 }
 
 func (h *handler) file(channel, arch, file string) http.Handler {
-	channel, err := manifest.ParseChannel(channel)
+	channel, err := names.ParseChannel(channel)
 	if err != nil {
 		return nil
 	}
-	if arch, err = manifest.ParseArch(arch); err != nil {
+	if arch, err = names.ParseArch(arch); err != nil {
 		return nil
 	}
 	if file == manifest.ManifestFile {
@@ -175,7 +176,7 @@ func (h *handler) rootDocument(file string) http.Handler {
 }
 
 func (h *handler) blob(hex string) http.Handler {
-	digest, err := manifest.ParseDigest("sha256:" + hex)
+	digest, err := names.ParseDigest("sha256:" + hex)
 	if err != nil {
 		return nil
 	}

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"testing"
 
+	"phase/appliance/base/names"
 	"phase/appliance/base/problem"
 	"phase/appliance/release/manifest"
 	"phase/appliance/release/store"
@@ -99,11 +100,11 @@ func TestRoutes(t *testing.T) {
 		{"/stable/x86_64/initramfs.img", f.r.Bytes["initramfs"], "no-cache"},
 		{"/%73table/x86_64/kernel", kernel, "no-cache"},
 		{"/stable/x86_64/kernel?x=1", kernel, "no-cache"},
-		{"/blobs/sha256/" + manifest.Sum(kernel).Hex(), kernel, "public, max-age=31536000, immutable"},
+		{"/blobs/sha256/" + names.Sum(kernel).Hex(), kernel, "public, max-age=31536000, immutable"},
 		{"/root/1.json", f.signer.Root.Raw(), "no-cache"},
 	} {
 		get := f.ask(t, "GET", c.path)
-		digest := manifest.Sum(c.body)
+		digest := names.Sum(c.body)
 		if get.StatusCode != 200 || !bytes.Equal(get.body, c.body) {
 			t.Errorf("GET %s: %d with %d bytes", c.path, get.StatusCode, len(get.body))
 			continue
@@ -165,7 +166,7 @@ func checkProblem(t *testing.T, what string, a answer, status int) {
 
 func TestNotFound(t *testing.T) {
 	f := start(t, storetest.Sizes)
-	hex := manifest.Sum(f.r.Bytes["kernel"]).Hex()
+	hex := names.Sum(f.r.Bytes["kernel"]).Hex()
 	for _, path := range []string{
 		"/nothing", "/stable", "/stable/", "/stable/x86_64", "/stable/x86_64/", "/stable/x86_64/kernel/",
 		"/stable/arm64/kernel", "/testing/x86_64/manifest.json", "/stable/sparc/kernel", "/STABLE/x86_64/kernel",

@@ -12,9 +12,10 @@ import (
 	"syscall"
 	"time"
 
+	"phase/appliance/base/names"
+	"phase/appliance/base/refusal"
 	"phase/appliance/base/ui"
 	"phase/appliance/release/manifest"
-	"phase/appliance/release/trust"
 )
 
 // ErrChanged is returned when the bytes of an artifact were changed where they
@@ -39,7 +40,7 @@ type Source func() (Content, error)
 type Blob struct {
 	content Content
 	size    int64
-	digest  manifest.Digest
+	digest  names.Digest
 
 	looking atomic.Bool                    // at a file that was changed
 	looked  atomic.Pointer[syscall.Stat_t] // how it was when it was last begun to look at
@@ -49,7 +50,7 @@ type Blob struct {
 func (b *Blob) Size() int64 { return b.size }
 
 // Digest is the SHA-256 of the bytes.
-func (b *Blob) Digest() manifest.Digest { return b.digest }
+func (b *Blob) Digest() names.Digest { return b.digest }
 
 // Intact is false once the bytes were changed where they lie. Whether they were
 // is not always known: a link made to a file changes its inode and no more. So
@@ -127,12 +128,12 @@ func open(ctx context.Context, name string, want manifest.Artifact, source Sourc
 		content.Close()
 		return held, nil
 	}
-	refuse := func(code trust.Code, format string, args ...any) (*Blob, error) {
+	refuse := func(code refusal.Code, format string, args ...any) (*Blob, error) {
 		content.Close()
-		return nil, trust.Refuse(code, format, args...)
+		return nil, refusal.New(code, format, args...)
 	}
 	if size, exact := content.Size(); size < want.Size || exact && size != want.Size {
-		return refuse(trust.Size, "%s has %s (%d bytes), the manifest says %d bytes", name, ui.Bytes(size), size, want.Size)
+		return refuse(refusal.Size, "%s has %s (%d bytes), the manifest says %d bytes", name, ui.Bytes(size), size, want.Size)
 	}
 	digest, err := hash(ctx, content, want.Size)
 	if err != nil {
@@ -140,7 +141,7 @@ func open(ctx context.Context, name string, want manifest.Artifact, source Sourc
 		return nil, fmt.Errorf("hashing its %s: %w", name, err)
 	}
 	if digest != want.SHA256 {
-		return refuse(trust.Digest, "%s is %s, the manifest says %s", name, digest, want.SHA256)
+		return refuse(refusal.Digest, "%s is %s, the manifest says %s", name, digest, want.SHA256)
 	}
 	b := &Blob{content: content, size: want.Size, digest: digest}
 	for range looks {
@@ -157,22 +158,22 @@ func open(ctx context.Context, name string, want manifest.Artifact, source Sourc
 const looks = 3
 
 // hash is the SHA-256 of the first size bytes of a content.
-func hash(ctx context.Context, content Content, size int64) (manifest.Digest, error) {
+func hash(ctx context.Context, content Content, size int64) (names.Digest, error) {
 	sum := sha256.New()
 	for off := int64(0); off < size; {
 		if err := ctx.Err(); err != nil {
-			return manifest.Digest{}, err
+			return names.Digest{}, err
 		}
 		n, err := io.Copy(sum, io.NewSectionReader(content, off, min(hashChunk, size-off)))
 		if err == nil && n == 0 {
 			err = io.ErrUnexpectedEOF
 		}
 		if err != nil {
-			return manifest.Digest{}, err
+			return names.Digest{}, err
 		}
 		off += n
 	}
-	return manifest.Digest(sum.Sum(nil)), nil
+	return names.Digest(sum.Sum(nil)), nil
 }
 
 // rehash looks again at a blob that is not intact: a link made to its file, a

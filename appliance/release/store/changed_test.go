@@ -8,9 +8,9 @@ import (
 	"testing"
 	"time"
 
+	"phase/appliance/base/refusal"
 	"phase/appliance/release/manifest"
 	"phase/appliance/release/store"
-	"phase/appliance/release/trust"
 	"phase/tests/storetest"
 )
 
@@ -76,7 +76,7 @@ func TestChangedWithItsTimeSetBack(t *testing.T) {
 	if f.holds("kernel") {
 		t.Error("changed bytes are found under the old digest")
 	}
-	if p := scan(t, f.Folder); len(p) != 1 || trust.CodeOf(p[0].Err) != trust.Digest || p[0].Held || len(f.store.Releases()) != 0 {
+	if p := scan(t, f.Folder); len(p) != 1 || refusal.CodeOf(p[0].Err) != refusal.Digest || p[0].Held || len(f.store.Releases()) != 0 {
 		t.Errorf("problems %v, %d releases", p, len(f.store.Releases()))
 	}
 	// Put right the same way: nothing but the inode's own time shows it.
@@ -198,15 +198,15 @@ func TestChangedWhileHashed(t *testing.T) {
 	links := 0
 	for name, c := range map[string]struct {
 		change func() error
-		code   trust.Code
+		code   refusal.Code
 	}{
 		"a link": {func() error { links++; return os.Link(path, fmt.Sprintf("%s-%d", path, links)) }, ""},
-		"a byte": {func() error { return os.WriteFile(path, append(r.Bytes["kernel"][1:], 0), 0o644) }, trust.Digest},
+		"a byte": {func() error { return os.WriteFile(path, append(r.Bytes["kernel"][1:], 0), 0o644) }, refusal.Digest},
 	} {
 		from := sources(r)
 		from["kernel"] = opened(c.change)
 		err := store.New().Add(t.Context(), r.Verified, from)
-		if code := trust.CodeOf(err); code != c.code || c.code == "" && err != nil {
+		if code := refusal.CodeOf(err); code != c.code || c.code == "" && err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -1,9 +1,9 @@
 package store
 
-import "phase/appliance/release/manifest"
+import "phase/appliance/base/names"
 
 // LookedAt says that the file of a blob was looked at as it is now.
-func (s *Store) LookedAt(d manifest.Digest) bool {
+func (s *Store) LookedAt(d names.Digest) bool {
 	b := s.blobs[d]
 	now, err := b.content.(*file).look()
 	last := b.looked.Load()

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"phase/appliance/base/envelope"
+	"phase/appliance/base/names"
+	"phase/appliance/base/refusal"
 	"phase/appliance/release/manifest"
 	"phase/appliance/release/trust"
 )
@@ -45,7 +47,7 @@ type Folder struct {
 // slot is what was last seen at <channel>/<arch>.
 type slot struct {
 	stamp   string
-	held    manifest.Digest // zero: nothing
+	held    names.Digest // zero: nothing
 	problem error
 	gone    bool // its manifest was not there at the last look
 }
@@ -142,14 +144,14 @@ func (f *Folder) dropChanged(ctx context.Context, s *slot) {
 }
 
 // load verifies and adds the release in one slot, in the place of old.
-func (f *Folder) load(ctx context.Context, where, channel, arch string, old manifest.Digest) (manifest.Digest, error) {
+func (f *Folder) load(ctx context.Context, where, channel, arch string, old names.Digest) (names.Digest, error) {
 	data, err := readFile(f.dir, path.Join(where, manifest.ManifestFile))
 	if err != nil {
-		return manifest.Digest{}, err
+		return names.Digest{}, err
 	}
 	v, err := f.root.VerifyHeld(data, channel, arch)
 	if err != nil {
-		return manifest.Digest{}, err
+		return names.Digest{}, err
 	}
 	sources := map[string]Source{}
 	for name := range v.Manifest().Artifacts {
@@ -159,7 +161,7 @@ func (f *Folder) load(ctx context.Context, where, channel, arch string, old mani
 		}
 	}
 	if old == v.Digest() {
-		old = manifest.Digest{}
+		old = names.Digest{}
 	}
 	return v.Digest(), f.store.Replace(ctx, old, v, sources)
 }
@@ -241,7 +243,7 @@ func readFile(root *os.Root, name string) ([]byte, error) {
 	defer file.Close()
 	size, _ := file.Size()
 	if size > envelope.MaxBytes {
-		return nil, trust.Refuse(trust.Size, "%d bytes, at most %d", size, envelope.MaxBytes)
+		return nil, refusal.New(refusal.Size, "%d bytes, at most %d", size, envelope.MaxBytes)
 	}
 	data := make([]byte, size)
 	if _, err := file.ReadAt(data, 0); err != nil && !errors.Is(err, io.EOF) {

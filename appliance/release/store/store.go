@@ -15,6 +15,8 @@ import (
 	"slices"
 	"sync"
 
+	"phase/appliance/base/names"
+	"phase/appliance/base/refusal"
 	"phase/appliance/release/manifest"
 	"phase/appliance/release/trust"
 )
@@ -29,10 +31,10 @@ type Release struct {
 // Document is a signed document byte for byte, hashed when it was taken in.
 type Document struct {
 	Data   string
-	Digest manifest.Digest
+	Digest names.Digest
 }
 
-func newDocument(data []byte) Document { return Document{string(data), manifest.Sum(data)} }
+func newDocument(data []byte) Document { return Document{string(data), names.Sum(data)} }
 
 // Manifest says what the release is.
 func (r Release) Manifest() manifest.Manifest { return r.verified.Manifest() }
@@ -42,7 +44,7 @@ func (r Release) Manifest() manifest.Manifest { return r.verified.Manifest() }
 func (r Release) Envelope() Document { return r.document }
 
 // Digest names the release: the SHA-256 of its manifest's payload.
-func (r Release) Digest() manifest.Digest { return r.verified.Digest() }
+func (r Release) Digest() names.Digest { return r.verified.Digest() }
 
 // Verified is the proof that the release may be booted.
 func (r Release) Verified() trust.Verified { return r.verified }
@@ -80,7 +82,7 @@ func (r Release) rehash(ctx context.Context) bool {
 type Store struct {
 	mu       sync.RWMutex
 	releases []Release // newest first
-	blobs    map[manifest.Digest]*Blob
+	blobs    map[names.Digest]*Blob
 	roots    map[uint64]Document
 	changed  chan struct{}
 }
@@ -88,7 +90,7 @@ type Store struct {
 // New returns an empty store.
 func New() *Store {
 	return &Store{
-		blobs:   map[manifest.Digest]*Blob{},
+		blobs:   map[names.Digest]*Blob{},
 		roots:   map[uint64]Document{},
 		changed: make(chan struct{}),
 	}
@@ -97,20 +99,20 @@ func New() *Store {
 // Add hashes the artifacts of a verified release and, when every one is what
 // the manifest says, lists the release. Sources are by artifact name; those of
 // release.Required must be there, others may be missing. Adding a release that
-// is held does nothing. An artifact with other bytes is a *trust.Refusal with
+// is held does nothing. An artifact with other bytes is a *refusal.Refusal with
 // the code "size" or "digest".
 func (s *Store) Add(ctx context.Context, v trust.Verified, sources map[string]Source) error {
-	return s.put(ctx, v, sources, manifest.Digest{})
+	return s.put(ctx, v, sources, names.Digest{})
 }
 
 // Replace is Add, and drops the release old in the same step.
-func (s *Store) Replace(ctx context.Context, old manifest.Digest, v trust.Verified, sources map[string]Source) error {
+func (s *Store) Replace(ctx context.Context, old names.Digest, v trust.Verified, sources map[string]Source) error {
 	return s.put(ctx, v, sources, old)
 }
 
-func (s *Store) put(ctx context.Context, v trust.Verified, sources map[string]Source, old manifest.Digest) error {
+func (s *Store) put(ctx context.Context, v trust.Verified, sources map[string]Source, old names.Digest) error {
 	if !v.Valid() {
-		return trust.Refuse(trust.Signature, "only a verified release can be held")
+		return refusal.New(refusal.Signature, "only a verified release can be held")
 	}
 	m := v.Manifest()
 	next := Release{verified: v, document: newDocument(v.Envelope()), artifacts: map[string]*Blob{}}
@@ -169,7 +171,7 @@ func newestFirst(a, b Release) int {
 // Remove drops a release and reports whether it was held. Its bytes stay
 // readable to whoever is reading them: the runtime closes a descriptor when
 // the last one lets go.
-func (s *Store) Remove(d manifest.Digest) bool {
+func (s *Store) Remove(d names.Digest) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	before := len(s.releases)
@@ -183,7 +185,7 @@ func (s *Store) Remove(d manifest.Digest) bool {
 
 // index rebuilds what follows from releases and tells who waits.
 func (s *Store) index() {
-	s.blobs = map[manifest.Digest]*Blob{}
+	s.blobs = map[names.Digest]*Blob{}
 	for _, r := range s.releases {
 		for _, b := range r.artifacts {
 			s.blobs[b.digest] = b
@@ -214,7 +216,7 @@ func (s *Store) Newest(channel, arch string) (Release, bool) {
 
 // Blob finds an artifact of any release held by its digest. One whose bytes
 // were changed under it is not found.
-func (s *Store) Blob(d manifest.Digest) (*Blob, bool) {
+func (s *Store) Blob(d names.Digest) (*Blob, bool) {
 	s.mu.RLock()
 	b, ok := s.blobs[d]
 	s.mu.RUnlock()

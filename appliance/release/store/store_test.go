@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 
+	"phase/appliance/base/names"
+	"phase/appliance/base/refusal"
 	"phase/appliance/release/manifest"
 	"phase/appliance/release/store"
 	"phase/appliance/release/trust"
@@ -70,16 +72,16 @@ func TestAddRefuses(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		change func(map[string]store.Source)
-		code   trust.Code
+		code   refusal.Code
 	}{
 		{"other bytes", func(m map[string]store.Source) {
 			b := bytes.Clone(r.Bytes["rootfs"])
 			b[len(b)-1] ^= 1
 			m["rootfs"] = store.Bytes(b)
-		}, trust.Digest},
-		{"kernel and rootfs swapped", func(m map[string]store.Source) { m["kernel"], m["rootfs"] = m["rootfs"], m["kernel"] }, trust.Size},
-		{"too short", func(m map[string]store.Source) { m["kernel"] = store.Bytes(r.Bytes["kernel"][1:]) }, trust.Size},
-		{"too long", func(m map[string]store.Source) { m["kernel"] = store.Bytes(append(bytes.Clone(r.Bytes["kernel"]), 0)) }, trust.Size},
+		}, refusal.Digest},
+		{"kernel and rootfs swapped", func(m map[string]store.Source) { m["kernel"], m["rootfs"] = m["rootfs"], m["kernel"] }, refusal.Size},
+		{"too short", func(m map[string]store.Source) { m["kernel"] = store.Bytes(r.Bytes["kernel"][1:]) }, refusal.Size},
+		{"too long", func(m map[string]store.Source) { m["kernel"] = store.Bytes(append(bytes.Clone(r.Bytes["kernel"]), 0)) }, refusal.Size},
 		{"missing", func(m map[string]store.Source) { delete(m, "initramfs") }, ""},
 		{"cannot be opened", func(m map[string]store.Source) { m["initramfs"] = store.File("/nonexistent") }, ""},
 		{"a folder", func(m map[string]store.Source) { m["initramfs"] = store.File("/") }, ""},
@@ -89,7 +91,7 @@ func TestAddRefuses(t *testing.T) {
 			m := sources(r)
 			c.change(m)
 			err := s.Add(t.Context(), r.Verified, m)
-			if err == nil || trust.CodeOf(err) != c.code {
+			if err == nil || refusal.CodeOf(err) != c.code {
 				t.Errorf("adding: %v, want code %q", err, c.code)
 			}
 			if len(s.Releases()) != 0 {
@@ -97,7 +99,7 @@ func TestAddRefuses(t *testing.T) {
 			}
 		})
 	}
-	if err := store.New().Add(t.Context(), trust.Verified{}, nil); trust.CodeOf(err) != trust.Signature {
+	if err := store.New().Add(t.Context(), trust.Verified{}, nil); refusal.CodeOf(err) != refusal.Signature {
 		t.Errorf("adding what nobody verified: %v", err)
 	}
 	ended, cancel := context.WithCancel(t.Context())
@@ -158,7 +160,7 @@ func TestFileChangedWhileHeld(t *testing.T) {
 
 func scan(t *testing.T, f *store.Folder) []store.Problem {
 	t.Helper()
-	return f.Scan(t.Context(), manifest.Channels, manifest.Arches)
+	return f.Scan(t.Context(), names.Channels, names.Arches)
 }
 
 func TestFolder(t *testing.T) {
@@ -196,7 +198,7 @@ func TestFolder(t *testing.T) {
 		}
 		for range 2 { // it is still a problem when nothing changed
 			p := scan(t, folder)
-			if len(p) != 1 || p[0].Path != "testing/arm64" || trust.CodeOf(p[0].Err) != trust.Signature {
+			if len(p) != 1 || p[0].Path != "testing/arm64" || refusal.CodeOf(p[0].Err) != refusal.Signature {
 				t.Errorf("problems %v", p)
 			}
 		}
@@ -216,7 +218,7 @@ func TestFolder(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(at, "manifest.json"), r.Envelope(), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		if p := scan(t, folder); len(p) != 1 || trust.CodeOf(p[0].Err) != trust.Channel {
+		if p := scan(t, folder); len(p) != 1 || refusal.CodeOf(p[0].Err) != refusal.Channel {
 			t.Errorf("problems %v", p)
 		}
 		if err := os.RemoveAll(at); err != nil {

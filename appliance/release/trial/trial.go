@@ -16,8 +16,8 @@ import (
 	"slices"
 	"time"
 
+	"phase/appliance/base/names"
 	"phase/appliance/base/strictjson"
-	"phase/appliance/release/manifest"
 )
 
 // waits is how long a machine must have been up before it jumps into a release,
@@ -59,11 +59,11 @@ const (
 
 // Record is what is known of one release.
 type Record struct {
-	Digest manifest.Digest `json:"digest"` // of its manifest
-	Tries  int             `json:"tries"`  // jumps since it last lasted
-	Good   bool            `json:"good"`   // it came up once
-	Up     bool            `json:"up"`     // it came up after the last jump
-	Boot   string          `json:"boot"`   // the boot that jumped last
+	Digest names.Digest `json:"digest"` // of its manifest
+	Tries  int          `json:"tries"`  // jumps since it last lasted
+	Good   bool         `json:"good"`   // it came up once
+	Up     bool         `json:"up"`     // it came up after the last jump
+	Boot   string       `json:"boot"`   // the boot that jumped last
 }
 
 // Next says in words when the release may be tried again.
@@ -113,7 +113,7 @@ func (j Journal) Where() string { return j.place.name() }
 // too often, or the try cannot be written down, the error says so and there
 // must be no jump. One boot jumps once, so it counts once however often a jump
 // is attempted.
-func (j Journal) Begin(d manifest.Digest) error {
+func (j Journal) Begin(d names.Digest) error {
 	records, err := j.Records()
 	if err != nil {
 		return err
@@ -136,18 +136,18 @@ func (j Journal) Begin(d manifest.Digest) error {
 
 // Good notes that a release came up. Its tries are crossed out by Lasted: one
 // that dies soon after would otherwise be jumped into for ever.
-func (j Journal) Good(d manifest.Digest) error {
+func (j Journal) Good(d names.Digest) error {
 	return j.change(d, func(r *Record) { r.Good, r.Up = true, true })
 }
 
 // Lasted crosses out the tries of a release that came up, and has run for a
 // while or is ended on purpose.
-func (j Journal) Lasted(d manifest.Digest) error {
+func (j Journal) Lasted(d names.Digest) error {
 	return j.change(d, func(r *Record) { r.Good, r.Up, r.Tries, r.Boot = true, true, 0, "" })
 }
 
 // change changes the record of a release, and writes only what is new.
-func (j Journal) change(d manifest.Digest, f func(*Record)) error {
+func (j Journal) change(d names.Digest, f func(*Record)) error {
 	records, err := j.Records()
 	if err != nil {
 		return err
@@ -177,7 +177,7 @@ func (j Journal) may(r Record) bool {
 
 // Failed says whether the release was tried as often as it may be by now. A
 // journal that cannot be read has seen nothing: Begin will refuse by itself.
-func (j Journal) Failed(d manifest.Digest) bool {
+func (j Journal) Failed(d names.Digest) bool {
 	records, err := j.Records()
 	if err != nil {
 		return false
@@ -232,7 +232,7 @@ func (j Journal) save(records []Record) error {
 // stop every update; what it forgets costs one more try of a bad release.
 func (j Journal) Reset() error { return j.save(nil) }
 
-func find(records []Record, d manifest.Digest) int {
+func find(records []Record, d names.Digest) int {
 	return slices.IndexFunc(records, func(r Record) bool { return r.Digest == d })
 }
 

@@ -10,10 +10,10 @@ import (
 	"testing"
 	"time"
 
-	"phase/appliance/release/manifest"
+	"phase/appliance/base/names"
 )
 
-func digest(b byte) manifest.Digest { return manifest.Sum([]byte{b}) }
+func digest(b byte) names.Digest { return names.Sum([]byte{b}) }
 
 // journals are all the places; reopen gives the same journal to another boot.
 func journals(t *testing.T) map[string]func(boot string) Journal {

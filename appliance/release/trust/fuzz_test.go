@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"phase/appliance/base/envelope"
+	"phase/appliance/base/names"
+	"phase/appliance/base/refusal"
 	"phase/appliance/release/manifest"
 	"phase/appliance/release/trust"
 )
@@ -15,14 +17,14 @@ import (
 // be one of theirs.
 func FuzzVerify(f *testing.F) {
 	root := mustRoot(f, "root.json")
-	signed := map[manifest.Digest]bool{}
+	signed := map[names.Digest]bool{}
 	var cases []manifestCase
 	loadCases(f, "manifest", &cases)
 	for _, c := range cases {
 		data := load(f, "manifest", c.File)
 		f.Add(data)
 		if e, err := envelope.Parse(data); err == nil {
-			signed[manifest.Sum(e.Payload)] = true
+			signed[names.Sum(e.Payload)] = true
 		}
 	}
 	any := trust.Policy{Channel: trust.Any, Arch: trust.Any, Now: when(noon)}
@@ -32,7 +34,7 @@ func FuzzVerify(f *testing.F) {
 			t.Fatalf("Valid %v beside %v", v.Valid(), err)
 		}
 		if err != nil {
-			if trust.CodeOf(err) == "" {
+			if refusal.CodeOf(err) == "" {
 				t.Fatalf("a refusal without a code: %v", err)
 			}
 			return
@@ -62,7 +64,7 @@ func FuzzUnsigned(f *testing.F) {
 		if err != nil {
 			return // over the cap
 		}
-		if _, err := root.VerifyHeld(forged, "", trust.Any); trust.CodeOf(err) != trust.Signature {
+		if _, err := root.VerifyHeld(forged, "", trust.Any); refusal.CodeOf(err) != refusal.Signature {
 			t.Fatalf("a stranger's manifest gives %v", err)
 		}
 		signed, err := envelope.Sign(manifest.PayloadType, payload, key("a"), key("b"))
@@ -88,7 +90,7 @@ func FuzzParseRoot(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		root, err := trust.ParseRoot(data)
 		if err != nil {
-			if trust.CodeOf(err) == "" {
+			if refusal.CodeOf(err) == "" {
 				t.Fatalf("a refusal without a code: %v", err)
 			}
 			return

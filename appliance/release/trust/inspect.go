@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"phase/appliance/base/envelope"
+	"phase/appliance/base/names"
+	"phase/appliance/base/refusal"
 	"phase/appliance/release/manifest"
 )
 
@@ -23,30 +25,30 @@ const (
 // inspect holds all checks there are. Its Verified is not yet valid.
 func (r Root) inspect(data []byte, p Policy, network bool) (Verified, []Check) {
 	var checks []Check
-	note := func(name string, refusal *Refusal, format string, args ...any) bool {
-		c := Check{Name: name, OK: refusal == nil, Detail: fmt.Sprintf(format, args...)}
-		if refusal != nil {
-			c.Code, c.Detail = refusal.Code, refusal.Detail
+	note := func(name string, refused *refusal.Refusal, format string, args ...any) bool {
+		c := Check{Name: name, OK: refused == nil, Detail: fmt.Sprintf(format, args...)}
+		if refused != nil {
+			c.Code, c.Detail = refused.Code, refused.Detail
 		}
 		checks = append(checks, c)
 		return c.OK
 	}
 
-	env, refusal := open(data, manifest.PayloadType)
-	if !note(checkEnvelope, refusal, "%d bytes", len(data)) {
+	env, refused := open(data, manifest.PayloadType)
+	if !note(checkEnvelope, refused, "%d bytes", len(data)) {
 		return Verified{}, checks
 	}
 	signers := env.SignedBy(r.keys)
 	// Not a byte of the payload is parsed before some release role has signed
 	// it; whether that role may speak for this channel, the payload then says.
-	if refusal := r.anyRelease(signers); refusal != nil {
-		note(checkSignature, refusal, "")
+	if refused := r.anyRelease(signers); refused != nil {
+		note(checkSignature, refused, "")
 		return Verified{}, checks
 	}
-	m, refusal := parseManifest(env)
-	if refusal != nil {
+	m, refused := parseManifest(env)
+	if refused != nil {
 		note(checkSignature, nil, "a release role of root version %d", r.version)
-		note(checkManifest, refusal, "")
+		note(checkManifest, refused, "")
 		return Verified{}, checks
 	}
 	role := r.releaseRole(m.Channel)
@@ -54,9 +56,9 @@ func (r Root) inspect(data []byte, p Policy, network bool) (Verified, []Check) {
 		return Verified{}, checks
 	}
 	note(checkManifest, nil, "version %d, %s, %d artifacts", m.Version, m.Name, len(m.Artifacts))
-	v := Verified{manifest: m, envelope: env.Raw(), payload: env.Payload, digest: manifest.Sum(env.Payload)}
-	note(checkChannel, asked(Channel, m.Channel, p.Channel), "%s", m.Channel)
-	note(checkArch, asked(Arch, m.Arch, p.Arch), "%s", m.Arch)
+	v := Verified{manifest: m, envelope: env.Raw(), payload: env.Payload, digest: names.Sum(env.Payload)}
+	note(checkChannel, asked(refusal.Channel, m.Channel, p.Channel), "%s", m.Channel)
+	note(checkArch, asked(refusal.Arch, m.Arch, p.Arch), "%s", m.Arch)
 	if network {
 		note(checkRoot, fresh("the root", r.expires, p.Now), "version %d, until %s", r.version, rfc3339(r.expires))
 		note(checkExpiry, fresh("the manifest", m.Expires, p.Now), "until %s", rfc3339(m.Expires))
@@ -66,55 +68,55 @@ func (r Root) inspect(data []byte, p Policy, network bool) (Verified, []Check) {
 }
 
 // anyRelease asks whether the signers are enough for any channel at all.
-func (r Root) anyRelease(signers []string) *Refusal {
-	var answer *Refusal
+func (r Root) anyRelease(signers []string) *refusal.Refusal {
+	var answer *refusal.Refusal
 	for _, role := range r.releaseRoles() {
-		refusal := r.satisfied(role, signers)
-		if refusal == nil {
+		refused := r.satisfied(role, signers)
+		if refused == nil {
 			return nil
 		}
 		// Too few who count says more than nobody who counts.
-		if answer == nil || refusal.Code == Threshold {
-			answer = refusal
+		if answer == nil || refused.Code == refusal.Threshold {
+			answer = refused
 		}
 	}
 	return answer
 }
 
-func parseManifest(env envelope.Envelope) (manifest.Manifest, *Refusal) {
+func parseManifest(env envelope.Envelope) (manifest.Manifest, *refusal.Refusal) {
 	m, err := manifest.Parse(env.Payload)
 	if err != nil {
-		return m, Refuse(Format, "%v", err)
+		return m, refusal.New(refusal.Format, "%v", err)
 	}
 	return m, nil
 }
 
-func asked(code Code, is, wanted string) *Refusal {
+func asked(code refusal.Code, is, wanted string) *refusal.Refusal {
 	switch {
 	case wanted == Any || wanted != "" && is == wanted:
 		return nil
 	case wanted == "":
-		return Refuse(code, "no %s was asked for, the manifest is for %s", code, is)
+		return refusal.New(code, "no %s was asked for, the manifest is for %s", code, is)
 	}
-	return Refuse(code, "the manifest is for %s, asked for was %s", is, wanted)
+	return refusal.New(code, "the manifest is for %s, asked for was %s", is, wanted)
 }
 
-func fresh(what string, expires, now time.Time) *Refusal {
+func fresh(what string, expires, now time.Time) *refusal.Refusal {
 	switch {
 	case now.IsZero():
-		return Refuse(Expired, "%s expires %s and there is no time to judge it by", what, rfc3339(expires))
+		return refusal.New(refusal.Expired, "%s expires %s and there is no time to judge it by", what, rfc3339(expires))
 	case !now.Before(expires):
-		return Refuse(Expired, "%s expired %s, now is %s", what, rfc3339(expires), rfc3339(now))
+		return refusal.New(refusal.Expired, "%s expired %s, now is %s", what, rfc3339(expires), rfc3339(now))
 	}
 	return nil
 }
 
-func (p Policy) floor(v Verified) *Refusal {
+func (p Policy) floor(v Verified) *refusal.Refusal {
 	switch version := v.manifest.Version; {
 	case version < p.Floor:
-		return Refuse(Rollback, "version %d is below the floor %d", version, p.Floor)
+		return refusal.New(refusal.Rollback, "version %d is below the floor %d", version, p.Floor)
 	case version == p.Floor && !p.FloorDigest.IsZero() && v.digest != p.FloorDigest:
-		return Refuse(Equivocation, "version %d is %s, but %s was verified before under that version", version, v.digest, p.FloorDigest)
+		return refusal.New(refusal.Equivocation, "version %d is %s, but %s was verified before under that version", version, v.digest, p.FloorDigest)
 	}
 	return nil
 }

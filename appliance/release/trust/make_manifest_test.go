@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"phase/appliance/base/envelope"
+	"phase/appliance/base/names"
 	"phase/appliance/release/manifest"
 	"phase/appliance/release/trust"
 )
@@ -99,7 +100,7 @@ func TestMakeManifestVectors(t *testing.T) {
 		cases = append(cases, c)
 	}
 	good := sign(t, manifest.PayloadType, payload(nil), "a b")
-	digest := manifest.Sum([]byte(payload(nil))).String()
+	digest := names.Sum([]byte(payload(nil))).String()
 
 	for _, c := range envelopeCases(t, good) {
 		add(c.file, c.text, c.code, c.why, c.edits...)

@@ -12,8 +12,9 @@ import (
 	"time"
 
 	"phase/appliance/base/envelope"
+	"phase/appliance/base/names"
+	"phase/appliance/base/refusal"
 	"phase/appliance/base/strictjson"
-	"phase/appliance/release/manifest"
 )
 
 const (
@@ -69,16 +70,16 @@ type wireRole struct {
 // signed. That shows it is whole, not that it is ours: the caller must have it
 // from a place it trusts. Its expiry is judged by Verify. Errors are *Refusal.
 func ParseRoot(data []byte) (Root, error) {
-	env, refusal := open(data, RootType)
-	if refusal != nil {
-		return Root{}, refusal
+	env, refused := open(data, RootType)
+	if refused != nil {
+		return Root{}, refused
 	}
 	root, err := parseRoot(env.Payload)
 	if err != nil {
-		return Root{}, Refuse(Format, "reading the root: %v", err)
+		return Root{}, refusal.New(refusal.Format, "reading the root: %v", err)
 	}
-	if refusal := root.satisfied(RoleRoot, env.SignedBy(root.keys)); refusal != nil {
-		return Root{}, refusal
+	if refused := root.satisfied(RoleRoot, env.SignedBy(root.keys)); refused != nil {
+		return Root{}, refused
 	}
 	root.raw = env.Raw()
 	return root, nil
@@ -147,21 +148,21 @@ func checkRole(r wireRole, keys map[string]ed25519.PublicKey) error {
 }
 
 // open reads an envelope of the given type, with the codes of its refusals.
-func open(data []byte, payloadType string) (envelope.Envelope, *Refusal) {
+func open(data []byte, payloadType string) (envelope.Envelope, *refusal.Refusal) {
 	env, err := envelope.Parse(data)
 	switch {
 	case errors.Is(err, strictjson.ErrSize):
-		return env, Refuse(Size, "%v", err)
+		return env, refusal.New(refusal.Size, "%v", err)
 	case err != nil:
-		return env, Refuse(Format, "%v", err)
+		return env, refusal.New(refusal.Format, "%v", err)
 	case env.PayloadType != payloadType:
-		return env, Refuse(Format, "the envelope holds %.80q, not %q", env.PayloadType, payloadType)
+		return env, refusal.New(refusal.Format, "the envelope holds %.80q, not %q", env.PayloadType, payloadType)
 	}
 	return env, nil
 }
 
 // satisfied asks whether those who signed are enough for a role.
-func (r Root) satisfied(name string, signers []string) *Refusal {
+func (r Root) satisfied(name string, signers []string) *refusal.Refusal {
 	role := r.roles[name]
 	n := 0
 	for _, id := range role.keyIDs {
@@ -171,9 +172,9 @@ func (r Root) satisfied(name string, signers []string) *Refusal {
 	}
 	switch {
 	case n == 0:
-		return Refuse(Signature, "no key of role %q has signed", name)
+		return refusal.New(refusal.Signature, "no key of role %q has signed", name)
 	case role.threshold < 1 || n < role.threshold:
-		return Refuse(Threshold, "%d of role %q have signed, %d must", n, name, role.threshold)
+		return refusal.New(refusal.Threshold, "%d of role %q have signed, %d must", n, name, role.threshold)
 	}
 	return nil
 }
@@ -189,7 +190,7 @@ func (r Root) releaseRole(channel string) string {
 // releaseRoles are the roles whose word counts for some channel.
 func (r Root) releaseRoles() []string {
 	roles := []string{RoleRelease}
-	for _, channel := range manifest.Channels {
+	for _, channel := range names.Channels {
 		if name := r.releaseRole(channel); name != RoleRelease {
 			roles = append(roles, name)
 		}

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"phase/appliance/base/envelope"
+	"phase/appliance/base/names"
+	"phase/appliance/base/refusal"
 	"phase/appliance/release/manifest"
 )
 
@@ -30,7 +32,7 @@ type Policy struct {
 	Floor uint64
 	// FloorDigest is the payload digest of the release at the floor; another
 	// payload of that version is an equivocation. Zero when it is not known.
-	FloorDigest manifest.Digest
+	FloorDigest names.Digest
 	// Now is what expiry is judged against; see the function Now.
 	Now time.Time
 }
@@ -41,7 +43,7 @@ type Verified struct {
 	manifest manifest.Manifest
 	envelope []byte
 	payload  []byte
-	digest   manifest.Digest
+	digest   names.Digest
 	ok       bool
 }
 
@@ -63,14 +65,14 @@ func (v Verified) Envelope() []byte { return bytes.Clone(v.envelope) }
 func (v Verified) Payload() []byte { return bytes.Clone(v.payload) }
 
 // Digest is the SHA-256 of the payload: the release's name among machines.
-func (v Verified) Digest() manifest.Digest { return v.digest }
+func (v Verified) Digest() names.Digest { return v.digest }
 
 // Check is one question asked of a manifest and its answer.
 type Check struct {
-	Name   string `json:"name"`
-	OK     bool   `json:"ok"`
-	Code   Code   `json:"code"` // empty when OK
-	Detail string `json:"detail"`
+	Name   string       `json:"name"`
+	OK     bool         `json:"ok"`
+	Code   refusal.Code `json:"code"` // empty when OK
+	Detail string       `json:"detail"`
 }
 
 // Verify accepts what the network offers: signed by the role of its channel,
@@ -96,7 +98,7 @@ func (r Root) VerifyHeld(data []byte, channel, arch string) (Verified, error) {
 func settle(v Verified, checks []Check) (Verified, error) {
 	for _, c := range checks {
 		if !c.OK {
-			return Verified{}, &Refusal{Code: c.Code, Detail: c.Detail}
+			return Verified{}, &refusal.Refusal{Code: c.Code, Detail: c.Detail}
 		}
 	}
 	v.ok = true

@@ -2,13 +2,12 @@ package trust_test
 
 import (
 	"bytes"
-	"errors"
-	"fmt"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
+	"phase/appliance/base/names"
+	"phase/appliance/base/refusal"
 	"phase/appliance/release/manifest"
 	"phase/appliance/release/trust"
 )
@@ -38,24 +37,24 @@ func policy() trust.Policy {
 // nothing in.
 func TestPolicyMustBeSaid(t *testing.T) {
 	root, good := mustRoot(t, "root.json"), load(t, "manifest", "good.json")
-	for code, forget := range map[trust.Code]func(*trust.Policy){
-		trust.Channel: func(p *trust.Policy) { p.Channel = "" },
-		trust.Arch:    func(p *trust.Policy) { p.Arch = "" },
-		trust.Expired: func(p *trust.Policy) { p.Now = time.Time{} },
+	for code, forget := range map[refusal.Code]func(*trust.Policy){
+		refusal.Channel: func(p *trust.Policy) { p.Channel = "" },
+		refusal.Arch:    func(p *trust.Policy) { p.Arch = "" },
+		refusal.Expired: func(p *trust.Policy) { p.Now = time.Time{} },
 	} {
 		p := policy()
 		forget(&p)
-		if _, err := root.Verify(good, p); trust.CodeOf(err) != code {
+		if _, err := root.Verify(good, p); refusal.CodeOf(err) != code {
 			t.Errorf("without its %s the policy gives %v", code, err)
 		}
 	}
-	if _, err := root.VerifyHeld(good, "", ""); trust.CodeOf(err) != trust.Arch {
+	if _, err := root.VerifyHeld(good, "", ""); refusal.CodeOf(err) != refusal.Arch {
 		t.Errorf("VerifyHeld without an arch gives %v", err)
 	}
 	if _, err := root.VerifyHeld(good, "", "x86_64"); err != nil {
 		t.Errorf("VerifyHeld of any channel: %v", err)
 	}
-	if _, err := (trust.Root{}).Verify(good, policy()); trust.CodeOf(err) != trust.Signature {
+	if _, err := (trust.Root{}).Verify(good, policy()); refusal.CodeOf(err) != refusal.Signature {
 		t.Errorf("the zero Root gives %v", err)
 	}
 }
@@ -79,7 +78,7 @@ func TestVerifiedIsSealed(t *testing.T) {
 	if v.Manifest().Artifacts["kernel"].Size != 16500000 {
 		t.Error("a caller changed the verified manifest")
 	}
-	if v.Digest() != manifest.Sum([]byte(payload(nil))) {
+	if v.Digest() != names.Sum([]byte(payload(nil))) {
 		t.Error("Digest is not that of the payload")
 	}
 	if (trust.Verified{}).Valid() {
@@ -107,7 +106,7 @@ func TestCheckNamesEverything(t *testing.T) {
 func TestUnsignedIsNotParsed(t *testing.T) {
 	root := mustRoot(t, "root.json")
 	data := []byte(sign(t, manifest.PayloadType, `{"version":`, "stranger"))
-	if _, err := root.Verify(data, policy()); trust.CodeOf(err) != trust.Signature {
+	if _, err := root.Verify(data, policy()); refusal.CodeOf(err) != refusal.Signature {
 		t.Errorf("a stranger's broken manifest gives %v, want signature", err)
 	}
 }
@@ -127,22 +126,6 @@ func TestNow(t *testing.T) {
 		if got := trust.Now(c.clock, c.floors...); !got.Equal(c.want) {
 			t.Errorf("Now(%v, %v) = %v, want %v", c.clock, c.floors, got, c.want)
 		}
-	}
-}
-
-func TestRefusal(t *testing.T) {
-	r := trust.Refuse(trust.Channel, "it said %s", "a\x1b[2Jb\n\u0085\u2028\xff"+strings.Repeat("é", 1000))
-	if strings.ContainsAny(r.Detail, "\x1b\n\u0085\u2028") || len(r.Detail) > 410 || !strings.HasPrefix(r.Detail, "it said a?[2Jb???") {
-		t.Errorf("detail %q", r.Detail)
-	}
-	if err := fmt.Errorf("asking: %w", r); trust.CodeOf(err) != trust.Channel || !strings.Contains(err.Error(), "(channel)") {
-		t.Errorf("the code is lost in %v", err)
-	}
-	if trust.CodeOf(errors.New("no")) != "" || trust.CodeOf(nil) != "" {
-		t.Error("a code where there is none")
-	}
-	if len(trust.Codes) != 14 {
-		t.Errorf("%d codes", len(trust.Codes))
 	}
 }
 
@@ -179,7 +162,7 @@ func TestSignRoot(t *testing.T) {
 	if _, err := root.Verify(offer, policy()); err != nil {
 		t.Errorf("a release signed under the root made: %v", err)
 	}
-	if _, err := trust.SignRoot(spec(nil), key("a")); trust.CodeOf(err) != trust.Signature {
+	if _, err := trust.SignRoot(spec(nil), key("a")); refusal.CodeOf(err) != refusal.Signature {
 		t.Errorf("a root nobody of it signed: %v", err)
 	}
 	if _, err := trust.SignRoot(spec(func(s *trust.RootSpec) { s.Roles["release"] = s.Roles["root"] }), key("root1")); err == nil {

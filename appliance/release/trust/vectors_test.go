@@ -11,7 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"phase/appliance/release/manifest"
+	"phase/appliance/base/names"
+	"phase/appliance/base/refusal"
 	"phase/appliance/release/trust"
 )
 
@@ -141,7 +142,7 @@ func (c manifestCase) policy(t *testing.T) trust.Policy {
 	}
 	p := trust.Policy{Channel: c.Channel, Arch: c.Arch, Floor: c.Floor, Now: now}
 	if c.FloorDigest != "" {
-		if p.FloorDigest, err = manifest.ParseDigest(c.FloorDigest); err != nil {
+		if p.FloorDigest, err = names.ParseDigest(c.FloorDigest); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -166,14 +167,14 @@ func TestManifestVectors(t *testing.T) {
 			judge(t, c, v, err, c.Code, data)
 			v, err = root.VerifyHeld(data, c.Channel, c.Arch)
 			judge(t, c, v, err, c.HeldCode, data)
-			agree(t, root.Check(data, c.policy(t)), trust.Code(c.Code))
+			agree(t, root.Check(data, c.policy(t)), refusal.Code(c.Code))
 		})
 	}
 }
 
 func judge(t *testing.T, c manifestCase, v trust.Verified, err error, code string, data []byte) {
 	t.Helper()
-	if got := trust.CodeOf(err); string(got) != code || (err == nil) != (code == "") {
+	if got := refusal.CodeOf(err); string(got) != code || (err == nil) != (code == "") {
 		t.Fatalf("%s: refused as %q (%v), want %q", c.Why, got, err, code)
 	}
 	if v.Valid() != (err == nil) {
@@ -185,9 +186,9 @@ func judge(t *testing.T, c manifestCase, v trust.Verified, err error, code strin
 }
 
 // agree holds Check's list against Verify's one answer.
-func agree(t *testing.T, checks []trust.Check, code trust.Code) {
+func agree(t *testing.T, checks []trust.Check, code refusal.Code) {
 	t.Helper()
-	var first trust.Code
+	var first refusal.Code
 	for _, c := range checks {
 		if c.OK != (c.Code == "") || c.Name == "" || c.Detail == "" {
 			t.Errorf("check %+v contradicts itself or says nothing", c)
@@ -211,7 +212,7 @@ func TestRootVectors(t *testing.T) {
 		t.Run(c.File, func(t *testing.T) {
 			data := pad(load(t, "root", c.File), c.PadTo)
 			root, err := trust.ParseRoot(data)
-			if got := trust.CodeOf(err); string(got) != c.Code || (err == nil) != (c.Code == "") {
+			if got := refusal.CodeOf(err); string(got) != c.Code || (err == nil) != (c.Code == "") {
 				t.Fatalf("%s: refused as %q (%v), want %q", c.Why, got, err, c.Code)
 			}
 			if err == nil && !bytes.Equal(root.Raw(), data) {

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"time"
 
-	"phase/appliance/release/trust"
+	"phase/appliance/base/refusal"
 )
 
 // Times between two looks at one provider, and the room for strangers.
@@ -230,7 +230,7 @@ func (b *book) answered(p *provider, offer *Offer, err error, now time.Time) (ne
 		b.blame(p.source)
 		// A provider that could not be asked is asked again soon; one that
 		// answered with something unacceptable has had its say.
-		if code := trust.CodeOf(err); code == "" || code == trust.Unreachable || code == trust.Slow || code == trust.Busy {
+		if code := refusal.CodeOf(err); code == "" || code == refusal.Unreachable || code == refusal.Slow || code == refusal.Busy {
 			p.retry = min(max(2*p.retry, firstRetry), longestRetry)
 			p.next = now.Add(p.retry)
 		} else {

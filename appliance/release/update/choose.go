@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"slices"
 
-	"phase/appliance/release/manifest"
+	"phase/appliance/base/names"
 	"phase/appliance/release/trust"
 )
 
@@ -24,7 +24,7 @@ type Choice struct {
 // floor and that failed says nothing against. Two releases of one version are
 // told apart by digest, the lower one winning, so that all nodes that see the
 // same offers choose the same.
-func Choose(offers []Offer, floor uint64, failed func(manifest.Digest) bool) (Choice, bool) {
+func Choose(offers []Offer, floor uint64, failed func(names.Digest) bool) (Choice, bool) {
 	var c Choice
 	for _, o := range offers {
 		if !o.Release.Valid() || o.Release.Manifest().Version <= floor || failed(o.Release.Digest()) {

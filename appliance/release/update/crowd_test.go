@@ -9,8 +9,9 @@ import (
 	"testing"
 	"time"
 
+	"phase/appliance/base/names"
+	"phase/appliance/base/refusal"
 	"phase/appliance/base/statefile"
-	"phase/appliance/release/manifest"
 	"phase/appliance/release/trust"
 )
 
@@ -41,7 +42,7 @@ func TestCrowd(t *testing.T) {
 		}
 		now = now.Add(askTime)
 		for _, p := range due {
-			b.answered(p, nil, trust.Refuse(trust.Slow, "silent"), now)
+			b.answered(p, nil, refusal.New(refusal.Slow, "silent"), now)
 		}
 	}
 	honest := b.providers["honest"]
@@ -110,7 +111,7 @@ func TestShout(t *testing.T) {
 			p.asking, p.asked = true, now
 		}
 		for _, p := range due {
-			b.answered(p, nil, trust.Refuse(trust.Slow, "silent"), now)
+			b.answered(p, nil, refusal.New(refusal.Slow, "silent"), now)
 		}
 		now = now.Add(time.Second)
 	}
@@ -151,7 +152,7 @@ func TestHurry(t *testing.T) {
 		if got := slow.turnTime(); got != want*time.Second {
 			t.Errorf("after %d failures its turn takes %v", slow.fails, got)
 		}
-		b.answered(slow, nil, trust.Refuse(trust.Slow, "silent"), now)
+		b.answered(slow, nil, refusal.New(refusal.Slow, "silent"), now)
 	}
 }
 
@@ -167,12 +168,12 @@ func TestDropped(t *testing.T) {
 	now := day
 	for _, pause := range []time.Duration{10, 20, 40, 80, 160, 300, 300} {
 		offers, wake := b.offers(now)
-		if c, _ := Choose(offers, 1, func(manifest.Digest) bool { return false }); c.Release.Manifest().Version != 20 || !wake.IsZero() {
+		if c, _ := Choose(offers, 1, func(names.Digest) bool { return false }); c.Release.Manifest().Version != 20 || !wake.IsZero() {
 			t.Fatalf("chose version %d, waiting until %v", c.Release.Manifest().Version, wake)
 		}
 		b.dropped("http://liar", now)
 		offers, wake = b.offers(now)
-		if c, _ := Choose(offers, 1, func(manifest.Digest) bool { return false }); c.Release.Manifest().Version != 19 {
+		if c, _ := Choose(offers, 1, func(names.Digest) bool { return false }); c.Release.Manifest().Version != 19 {
 			t.Errorf("with the liar dropped, chose version %d", c.Release.Manifest().Version)
 		}
 		if wake != now.Add(pause*time.Second) {
@@ -187,7 +188,7 @@ func TestDropped(t *testing.T) {
 func TestOneAddressTwice(t *testing.T) {
 	h := newHouse(t, 1)
 	r := h.held(t, 2, "next")
-	c, ok := Choose([]Offer{{"http://a", r}, {"http://a", r}, {"http://b", r}}, 1, func(manifest.Digest) bool { return false })
+	c, ok := Choose([]Offer{{"http://a", r}, {"http://a", r}, {"http://b", r}}, 1, func(names.Digest) bool { return false })
 	if !ok || fmt.Sprint(c.Providers) != "[http://a http://b]" {
 		t.Errorf("chose %v", c.Providers)
 	}
@@ -201,7 +202,7 @@ func TestDroppedIsTold(t *testing.T) {
 	var took []uint64
 	u := Updater{
 		Root: h.root, Running: h.held(t, 1, "running"), Channel: "stable", Arch: "x86_64",
-		Failed: func(manifest.Digest) bool { return false },
+		Failed: func(names.Digest) bool { return false },
 		Now:    func() time.Time { return day }, Providers: []string{"http://liar", "http://twin", "http://honest"},
 		Ask: func(_ context.Context, url, _, _ string) ([]byte, error) {
 			if url == "http://honest" {
@@ -217,7 +218,7 @@ func TestDroppedIsTold(t *testing.T) {
 			}
 			var dropped []Dropped
 			for _, p := range providers {
-				dropped = append(dropped, Dropped{p, trust.Refuse(trust.Digest, "swapped")})
+				dropped = append(dropped, Dropped{p, refusal.New(refusal.Digest, "swapped")})
 			}
 			return nil, dropped, errors.New("nobody is left")
 		},
@@ -244,15 +245,15 @@ func TestDroppedIsTold(t *testing.T) {
 func TestHistoryOfOne(t *testing.T) {
 	h := newHouse(t, 1)
 	l := &loop{Updater: Updater{Running: h.held(t, 1, "running"), Now: func() time.Time { return day }, Report: func(statefile.Update) {}}}
-	l.attempt("http://first", nil, "refused", trust.Refuse(trust.Arch, "no"))
+	l.attempt("http://first", nil, "refused", refusal.New(refusal.Arch, "no"))
 	for i := range 2 * historyMax {
-		l.attempt("http://loud", nil, "refused", trust.Refuse(trust.Signature, "no %d", i))
+		l.attempt("http://loud", nil, "refused", refusal.New(refusal.Signature, "no %d", i))
 	}
 	if n := len(l.shown.History); n != 2 || l.shown.History[1].Provider != "http://first" || l.shown.Last.Provider != "http://loud" {
 		t.Errorf("history has %d: %+v", n, l.shown.History)
 	}
 	for i := range 2 * historyMax {
-		l.attempt(fmt.Sprintf("http://%d", i), nil, "refused", trust.Refuse(trust.Signature, "no"))
+		l.attempt(fmt.Sprintf("http://%d", i), nil, "refused", refusal.New(refusal.Signature, "no"))
 	}
 	if n := len(l.shown.History); n != historyMax {
 		t.Errorf("history has %d, at most %d", n, historyMax)

@@ -5,7 +5,8 @@ import (
 	"testing"
 	"time"
 
-	"phase/appliance/release/manifest"
+	"phase/appliance/base/names"
+	"phase/appliance/base/refusal"
 	"phase/appliance/release/trust"
 )
 
@@ -17,17 +18,17 @@ func TestTried(t *testing.T) {
 	var asked []uint64
 	l := &loop{Updater: Updater{
 		Root: h.root, Running: running, Channel: "stable", Arch: "x86_64", Now: func() time.Time { return day },
-		Failed: func(manifest.Digest) bool { return false },
+		Failed: func(names.Digest) bool { return false },
 		Tried: func(_ context.Context, url string, v trust.Verified) error {
 			asked = append(asked, v.Manifest().Version)
 			if url == "http://counted" {
-				return trust.Refuse(trust.FailedBefore, "twice")
+				return refusal.New(refusal.FailedBefore, "twice")
 			}
 			return nil
 		},
 	}}
 	next := h.sign(t, 11, "next")
-	if _, err := l.verify(t.Context(), "http://counted", next); trust.CodeOf(err) != trust.FailedBefore {
+	if _, err := l.verify(t.Context(), "http://counted", next); refusal.CodeOf(err) != refusal.FailedBefore {
 		t.Errorf("counted twice, and taken: %v", err)
 	}
 	if offer, err := l.verify(t.Context(), "http://other", next); err != nil || offer.Provider != "http://other" {

@@ -16,9 +16,10 @@ import (
 	"sync"
 	"time"
 
+	"phase/appliance/base/names"
+	"phase/appliance/base/refusal"
 	"phase/appliance/base/statefile"
 	"phase/appliance/base/ui"
-	"phase/appliance/release/manifest"
 	"phase/appliance/release/trust"
 )
 
@@ -54,7 +55,7 @@ type Updater struct {
 	Providers []string // base URLs the owner named
 	// Failed says whether a release was tried on this machine before and did
 	// not come up.
-	Failed func(manifest.Digest) bool
+	Failed func(names.Digest) bool
 	// Tried, where the machine itself forgets, asks the provider at url how
 	// often it was; its refusal keeps the release from being taken from there.
 	// It may be nil.
@@ -162,11 +163,11 @@ func (u Updater) Run(ctx context.Context, heard <-chan Announcement) error {
 // floor is the version below which nothing is taken, and the one release that
 // may have it. Versions count within a channel: whoever moves a node to another
 // one takes that channel's newest, whatever the running release is called.
-func (u Updater) floor() (uint64, manifest.Digest) {
+func (u Updater) floor() (uint64, names.Digest) {
 	if m := u.Running.Manifest(); m.Channel == u.Channel {
 		return m.Version, u.Running.Digest()
 	}
-	return 0, manifest.Digest{}
+	return 0, names.Digest{}
 }
 
 // step starts whatever is due and returns how long nothing more will be.
@@ -222,7 +223,7 @@ func (l *loop) question(ctx context.Context, now time.Time) (wake time.Time) {
 			asking, hurry := context.WithCancelCause(ctx)
 			p.asking, p.asked = true, now
 			p.hurry = func() {
-				hurry(trust.Refuse(trust.Slow, "no answer within %v, and others wait to be asked", p.turnTime()))
+				hurry(refusal.New(refusal.Slow, "no answer within %v, and others wait to be asked", p.turnTime()))
 			}
 			go func(urls []string) { // which may change while they are asked
 				defer hurry(nil)
@@ -240,8 +241,8 @@ func (l *loop) question(ctx context.Context, now time.Time) (wake time.Time) {
 
 // ask gets and verifies one provider's manifest, trying its addresses in turn.
 func (l *loop) ask(ctx, asking context.Context, p *provider, urls []string) {
-	a := answer{from: p, err: trust.Refuse(trust.Unreachable, "it announced no address this node can reach")}
-	slow := trust.Refuse(trust.Slow, "no answer from any of its addresses within %v", askTime)
+	a := answer{from: p, err: refusal.New(refusal.Unreachable, "it announced no address this node can reach")}
+	slow := refusal.New(refusal.Slow, "no answer from any of its addresses within %v", askTime)
 	asking, cancel := context.WithTimeoutCause(asking, askTime, slow)
 	defer cancel()
 	for _, url := range urls {
@@ -272,7 +273,7 @@ func (l *loop) verify(ctx context.Context, url string, data []byte) (*Offer, err
 		return nil, err
 	}
 	if l.Failed(v.Digest()) {
-		return nil, trust.Refuse(trust.FailedBefore, "version %d was tried on this machine and did not come up", v.Manifest().Version)
+		return nil, refusal.New(refusal.FailedBefore, "version %d was tried on this machine and did not come up", v.Manifest().Version)
 	}
 	if l.Tried != nil && v.Manifest().Version > floor {
 		if err := l.Tried(ctx, url, v); err != nil {
@@ -360,7 +361,7 @@ func (l *loop) take(ctx context.Context, c Choice) (dropped []Dropped, err error
 func (l *loop) attempt(provider string, v *trust.Verified, result string, err error) {
 	a := statefile.Attempt{At: l.Now(), Provider: provider, Result: result}
 	if err != nil {
-		a.Code, a.Reason = string(trust.CodeOf(err)), ui.Clean(err.Error())
+		a.Code, a.Reason = string(refusal.CodeOf(err)), ui.Clean(err.Error())
 	}
 	if v != nil {
 		a.Version, a.Digest = v.Manifest().Version, v.Digest().String()

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"phase/appliance/base/names"
+	"phase/appliance/base/refusal"
 	"phase/appliance/base/statefile"
 	"phase/appliance/release/manifest"
 	"phase/appliance/release/trust"
@@ -44,7 +46,7 @@ func newHouse(t *testing.T, seed byte) house {
 
 func (h house) sign(t *testing.T, version uint64, name string) []byte {
 	t.Helper()
-	a := manifest.Artifact{Size: 4, SHA256: manifest.Sum([]byte("data"))}
+	a := manifest.Artifact{Size: 4, SHA256: names.Sum([]byte("data"))}
 	data, err := trust.SignRelease(manifest.Manifest{Version: version, Name: name, Channel: "stable", Arch: "x86_64",
 		Created: day, Expires: day.AddDate(0, 6, 0), Cmdline: "console=ttyS0",
 		Artifacts: map[string]manifest.Artifact{"kernel": a, "initramfs": a, "rootfs": a}}, h.key)
@@ -71,17 +73,17 @@ func TestChoose(t *testing.T) {
 		low, high = twin, newest
 	}
 	offers := []Offer{{"a", old}, {"b", next}, {"c", low}, {"d", high}, {"e", low}, {"f", trust.Verified{}}}
-	none := func(manifest.Digest) bool { return false }
+	none := func(names.Digest) bool { return false }
 	for _, c := range []struct {
 		name      string
 		floor     uint64
-		failed    func(manifest.Digest) bool
+		failed    func(names.Digest) bool
 		want      trust.Verified
 		providers string
 	}{
 		{"newest, ties by the lower digest, everyone who has it", 1, none, low, "c e"},
-		{"not one that failed before", 1, func(d manifest.Digest) bool { return d == low.Digest() }, high, "d"},
-		{"nor the other that failed", 1, func(d manifest.Digest) bool { return d == low.Digest() || d == high.Digest() }, next, "b"},
+		{"not one that failed before", 1, func(d names.Digest) bool { return d == low.Digest() }, high, "d"},
+		{"nor the other that failed", 1, func(d names.Digest) bool { return d == low.Digest() || d == high.Digest() }, next, "b"},
 		{"nothing at or below the floor", 3, none, trust.Verified{}, ""},
 	} {
 		got, ok := Choose(offers, c.floor, c.failed)
@@ -106,7 +108,7 @@ func TestBook(t *testing.T) {
 	if due, _ := b.due(now); len(due) != 0 {
 		t.Fatal("a provider was asked twice at once")
 	}
-	refused := trust.Refuse(trust.Signature, "no")
+	refused := refusal.New(refusal.Signature, "no")
 	a, bb := due0(b, "a"), due0(b, "b")
 	if !b.answered(a, nil, refused, now) {
 		t.Error("the first refusal is news")
@@ -118,7 +120,7 @@ func TestBook(t *testing.T) {
 		t.Errorf("a provider with an unacceptable answer is asked again after %v", a.next.Sub(now))
 	}
 	for _, want := range []time.Duration{5, 10, 20, 40, 80, 120, 120} {
-		b.answered(bb, nil, trust.Refuse(trust.Unreachable, "gone"), now)
+		b.answered(bb, nil, refusal.New(refusal.Unreachable, "gone"), now)
 		if got := bb.next.Sub(now); got != want*time.Second {
 			t.Errorf("an unreachable provider is asked again after %v, want %v s", got, want)
 		}
@@ -165,7 +167,7 @@ func TestRun(t *testing.T) {
 	var jumped uint64
 	all := make(chan struct{})
 	u := Updater{
-		Root: h.root, Running: running, Channel: "stable", Arch: "x86_64", Failed: func(d manifest.Digest) bool { return d == tried },
+		Root: h.root, Running: running, Channel: "stable", Arch: "x86_64", Failed: func(d names.Digest) bool { return d == tried },
 		Now:       func() time.Time { return day },
 		Providers: []string{"http://gone"},
 		Ask: func(_ context.Context, url, _, _ string) ([]byte, error) {
@@ -175,7 +177,7 @@ func TestRun(t *testing.T) {
 				}
 				return data, nil
 			}
-			return nil, trust.Refuse(trust.Unreachable, "nobody there")
+			return nil, refusal.New(refusal.Unreachable, "nobody there")
 		},
 		Ready: func(context.Context, trust.Verified) error { return nil },
 		Fetch: func(_ context.Context, v trust.Verified, providers []string) (Payload, []Dropped, error) {
@@ -262,7 +264,7 @@ func TestNothingTakenIsNothingLost(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			u := Updater{
 				Root: h.root, Running: h.held(t, 1, "running"), Channel: "stable", Arch: "x86_64",
-				Failed: func(manifest.Digest) bool { return false },
+				Failed: func(names.Digest) bool { return false },
 				Now:    func() time.Time { return day }, Providers: []string{"http://next"},
 				Ask:   func(context.Context, string, string, string) ([]byte, error) { return h.sign(t, 2, "next"), nil },
 				Ready: func(context.Context, trust.Verified) error { return nil },

@@ -23,7 +23,7 @@ import (
 	"strings"
 	"sync"
 
-	"phase/appliance/release/manifest"
+	"phase/appliance/base/names"
 )
 
 // The header fields.
@@ -57,13 +57,13 @@ type Book struct {
 
 type entry struct {
 	machine string
-	release manifest.Digest
+	release names.Digest
 }
 
 // Answer reads what a request says of a trial, if anything, and puts the count
 // into the header of its answer. holds says which releases the provider has:
 // no others are counted.
-func (b *Book) Answer(w http.ResponseWriter, r *http.Request, holds func(manifest.Digest) bool) {
+func (b *Book) Answer(w http.ResponseWriter, r *http.Request, holds func(names.Digest) bool) {
 	said := r.Header.Get(TrialHeader)
 	if said == "" {
 		return
@@ -102,9 +102,9 @@ func (b *Book) note(e entry, word Word) int {
 }
 
 // parse reads "sha256:<hex>; word".
-func parse(text string) (manifest.Digest, Word, error) {
+func parse(text string) (names.Digest, Word, error) {
 	name, word, _ := strings.Cut(text, "; ")
-	d, err := manifest.ParseDigest(name)
+	d, err := names.ParseDigest(name)
 	if err != nil {
 		return d, "", err
 	}
@@ -118,7 +118,7 @@ func parse(text string) (manifest.Digest, Word, error) {
 // Tell says a word of a release to a provider that has its manifest at url, and
 // returns how often this machine has begun it since it was good last. A
 // provider that keeps no book is an error.
-func Tell(ctx context.Context, client *http.Client, url string, d manifest.Digest, word Word) (tries int, err error) {
+func Tell(ctx context.Context, client *http.Client, url string, d names.Digest, word Word) (tries int, err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodHead, url, nil)
 	if err != nil {
 		return 0, fmt.Errorf("telling of a trial: %w", err)

@@ -6,14 +6,14 @@ import (
 	"net/http/httptest"
 	"testing"
 
-	"phase/appliance/release/manifest"
+	"phase/appliance/base/names"
 )
 
 func TestTell(t *testing.T) {
-	held, other := manifest.Sum([]byte("held")), manifest.Sum([]byte("other"))
+	held, other := names.Sum([]byte("held")), names.Sum([]byte("other"))
 	var book Book
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		book.Answer(w, r, func(d manifest.Digest) bool { return d == held })
+		book.Answer(w, r, func(d names.Digest) bool { return d == held })
 	}))
 	defer server.Close()
 	for i, c := range []struct {
@@ -38,7 +38,7 @@ func TestTell(t *testing.T) {
 // However many machines there are, the book has an end, and the latest are in it.
 func TestBookIsBounded(t *testing.T) {
 	var b Book
-	d := manifest.Sum(nil)
+	d := names.Sum(nil)
 	for i := range 3 * maxBook {
 		b.note(entry{fmt.Sprint(i), d}, Begun)
 	}
@@ -54,7 +54,7 @@ func TestBookIsBounded(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
-	f.Add(manifest.Sum(nil).String() + "; begun")
+	f.Add(names.Sum(nil).String() + "; begun")
 	f.Add("sha256:; good")
 	f.Fuzz(func(t *testing.T, text string) {
 		d, word, err := parse(text)

@@ -1,4 +1,6 @@
-package trust
+// Package refusal is why something from outside was not accepted: a code and a
+// sentence for people.
+package refusal
 
 import (
 	"errors"
@@ -42,8 +44,8 @@ type Refusal struct {
 
 const maxDetail = 400
 
-// Refuse makes a Refusal; format and args are those of fmt.Sprintf.
-func Refuse(code Code, format string, args ...any) *Refusal {
+// New makes a Refusal; format and args are those of fmt.Sprintf.
+func New(code Code, format string, args ...any) *Refusal {
 	detail := strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 || r == 0x2028 || r == 0x2029 {
 			return '?'
@@ -56,7 +58,7 @@ func Refuse(code Code, format string, args ...any) *Refusal {
 	return &Refusal{Code: code, Detail: detail}
 }
 
-// Error is the detail followed by the code in parentheses.
+// Error returns the detail followed by the code in parentheses.
 func (r *Refusal) Error() string { return fmt.Sprintf("%s (%s)", r.Detail, r.Code) }
 
 // CodeOf is the code of the Refusal within err, "" when there is none.

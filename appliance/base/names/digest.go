@@ -1,4 +1,4 @@
-package manifest
+package names
 
 import (
 	"crypto/sha256"
@@ -24,10 +24,12 @@ func ParseDigest(text string) (Digest, error) {
 	if !ok {
 		return Digest{}, fmt.Errorf("digest %.80q does not begin with %q", text, digestPrefix)
 	}
-	return parseHex(digits)
+	return ParseHex(digits)
 }
 
-func parseHex(digits string) (Digest, error) {
+// ParseHex reads 64 lower-case hex digits, the form of a digest within a
+// manifest and a URL.
+func ParseHex(digits string) (Digest, error) {
 	var d Digest
 	if len(digits) != hex.EncodedLen(len(d)) || strings.ToLower(digits) != digits {
 		return Digest{}, errors.New("a SHA-256 is 64 lower-case hex digits")
