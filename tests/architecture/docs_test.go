@@ -7,7 +7,6 @@ import (
 	"go/doc"
 	"go/parser"
 	"go/token"
-	"io/fs"
 	"maps"
 	"os"
 	"path"
@@ -22,45 +21,6 @@ import (
 )
 
 var update = flag.Bool("update", false, "write the table of packages into appliance/README.md")
-
-const root = "../.."
-
-// text is a file of the repository.
-func text(t *testing.T, name string) string {
-	t.Helper()
-	data, err := os.ReadFile(filepath.Join(root, name))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(data)
-}
-
-// files are all of the repository's own with one of the extensions, by slash
-// path.
-func files(t *testing.T, extensions ...string) []string {
-	t.Helper()
-	var names []string
-	err := filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		if d.IsDir() && (d.Name() == "build" || d.Name() == ".git" || d.Name() == "testdata") {
-			return filepath.SkipDir
-		}
-		if slices.Contains(extensions, filepath.Ext(name)) {
-			rel, err := filepath.Rel(root, name)
-			if err != nil {
-				return err
-			}
-			names = append(names, filepath.ToSlash(rel))
-		}
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return names
-}
 
 // literals are the string literals of the programs on a node, tests left out.
 func literals(t *testing.T) map[string]bool {
@@ -199,8 +159,6 @@ func packageTable(t *testing.T) string {
 		switch {
 		case slices.Contains(pure, dir):
 			kind = "pure"
-		case strings.Contains(dir, "/"):
-			kind = "for tests"
 		}
 		lines[dir] = fmt.Sprintf("| `%s` | %s | %s |\n", dir, kind, strings.TrimSuffix(strings.ReplaceAll(sentence, "|", `\|`), "."))
 	}

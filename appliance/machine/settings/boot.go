@@ -7,19 +7,17 @@ package settings
 import (
 	"fmt"
 	"strings"
-
-	"phase/appliance/release/manifest"
 )
 
 // Sizes that are read. The kernels take 2048 bytes of command line on both
 // architectures (COMMAND_LINE_SIZE), one of them the terminating zero.
 const (
-	MaxNext     = manifest.MaxCmdline // bytes of a next kernel's command line
-	maxCmdline  = 4096                // bytes of a running kernel's command line that are read
-	maxConf     = 64 << 10            // bytes of phase.conf that are read
-	maxProblems = 32                  // problems that are told; the rest are counted
-	maxTold     = 100                 // bytes of a stranger's word that are repeated
-	maxList     = 32                  // providers, bootstrap peers
+	MaxNext     = 2047     // bytes of a next kernel's command line
+	maxCmdline  = 4096     // bytes of a running kernel's command line that are read
+	maxConf     = 64 << 10 // bytes of phase.conf that are read
+	maxProblems = 32       // problems that are told; the rest are counted
+	maxTold     = 100      // bytes of a stranger's word that are repeated
+	maxList     = 32       // providers, bootstrap peers
 )
 
 // Mode is how a node meets the world.

@@ -1,12 +1,12 @@
 package settings
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
 	"phase/appliance/base/names"
-	"phase/appliance/release/manifest"
 )
 
 // NextCmdline writes the command line of the kernel that is jumped to: what its
@@ -19,7 +19,7 @@ import (
 // A manifest that sets what is the owner's or the node's own (phase.*, init=,
 // rdinit=, root=) is refused, and so is a line over 2047 bytes.
 func NextCmdline(wanted, running string, conf []string, trial names.Digest) (string, error) {
-	if err := manifest.CheckCmdline(wanted); err != nil {
+	if err := CheckCmdline(wanted); err != nil {
 		return "", fmt.Errorf("the manifest's command line: %w", err)
 	}
 	next := split(wanted)
@@ -72,4 +72,33 @@ func joinQuoted(words []string) string {
 		}
 	}
 	return strings.Join(quoted, " ")
+}
+
+// CheckCmdline refuses a manifest's command line that could redirect the boot:
+// phase.*, init=, rdinit= and root= are not the release's to say, and neither
+// a quote left open nor "--" may hide what is appended to it from the kernel.
+func CheckCmdline(cmdline string) error {
+	if len(cmdline) > MaxNext {
+		return fmt.Errorf("cmdline has %d bytes, at most %d", len(cmdline), MaxNext)
+	}
+	if strings.ContainsFunc(cmdline, func(r rune) bool { return r < ' ' || r > '~' }) {
+		return errors.New("cmdline must be printable ASCII")
+	}
+	if strings.Count(cmdline, `"`)%2 != 0 {
+		return errors.New("cmdline leaves a quote open")
+	}
+	// The kernel takes quotes off (lib/cmdline.c, next_arg), so "init=x" in
+	// quotes is init=x. Splitting inside quotes too refuses more than it
+	// must, and nothing less.
+	for _, word := range strings.Fields(strings.ReplaceAll(cmdline, `"`, "")) {
+		if word == "--" {
+			return errors.New(`cmdline may not hold "--"`)
+		}
+		for _, taken := range []string{"phase.", "init=", "rdinit=", "root="} {
+			if strings.HasPrefix(strings.ToLower(word), taken) {
+				return fmt.Errorf("cmdline may not hold %.64q", word)
+			}
+		}
+	}
+	return nil
 }

@@ -1,7 +1,6 @@
 package manifest
 
 import (
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -9,11 +8,8 @@ import (
 	"time"
 
 	"phase/appliance/base/names"
+	"phase/appliance/machine/settings"
 )
-
-// MaxCmdline is the longest command line that x86_64 and arm64 kernels take,
-// without its final NUL: COMMAND_LINE_SIZE is 2048 on both.
-const MaxCmdline = 2047
 
 // check holds every bound of the format, for what is read and what is written.
 func (m Manifest) check() error {
@@ -35,7 +31,7 @@ func (m Manifest) check() error {
 	if err := checkTime("expires", m.Expires); err != nil {
 		return err
 	}
-	if err := CheckCmdline(m.Cmdline); err != nil {
+	if err := settings.CheckCmdline(m.Cmdline); err != nil {
 		return err
 	}
 	if len(m.Artifacts) > MaxArtifacts {
@@ -62,35 +58,6 @@ func (m Manifest) check() error {
 func checkTime(field string, t time.Time) error {
 	if t = t.UTC(); t.Before(time.Unix(0, 0)) || t.Year() > 9999 {
 		return fmt.Errorf("%s must be a time from 1970 to 9999", field)
-	}
-	return nil
-}
-
-// CheckCmdline refuses a manifest's command line that could redirect the boot:
-// phase.*, init=, rdinit= and root= are not the release's to say, and neither
-// a quote left open nor "--" may hide what is appended to it from the kernel.
-func CheckCmdline(cmdline string) error {
-	if len(cmdline) > MaxCmdline {
-		return fmt.Errorf("cmdline has %d bytes, at most %d", len(cmdline), MaxCmdline)
-	}
-	if !printable(cmdline) {
-		return errors.New("cmdline must be printable ASCII")
-	}
-	if strings.Count(cmdline, `"`)%2 != 0 {
-		return errors.New("cmdline leaves a quote open")
-	}
-	// The kernel takes quotes off (lib/cmdline.c, next_arg), so "init=x" in
-	// quotes is init=x. Splitting inside quotes too refuses more than it
-	// must, and nothing less.
-	for _, word := range strings.Fields(strings.ReplaceAll(cmdline, `"`, "")) {
-		if word == "--" {
-			return errors.New(`cmdline may not hold "--"`)
-		}
-		for _, taken := range []string{"phase.", "init=", "rdinit=", "root="} {
-			if strings.HasPrefix(strings.ToLower(word), taken) {
-				return fmt.Errorf("cmdline may not hold %.64q", word)
-			}
-		}
 	}
 	return nil
 }

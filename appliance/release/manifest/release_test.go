@@ -11,6 +11,7 @@ import (
 
 	"phase/appliance/base/envelope"
 	"phase/appliance/base/names"
+	"phase/appliance/machine/settings"
 )
 
 func manifest() Manifest {
@@ -119,7 +120,7 @@ func FuzzParse(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if m.Version < 1 || m.Version > MaxVersion || len(m.Artifacts) > MaxArtifacts || len(m.Cmdline) > MaxCmdline {
+		if m.Version < 1 || m.Version > MaxVersion || len(m.Artifacts) > MaxArtifacts || len(m.Cmdline) > settings.MaxNext {
 			t.Fatalf("out of bounds: %+v", m)
 		}
 		for _, word := range strings.Fields(m.Cmdline) {
