@@ -7,11 +7,7 @@ package statefile
 
 import (
 	"fmt"
-	"io"
-	"os"
 	"path/filepath"
-
-	"github.com/google/renameio/v2"
 
 	"phase/appliance/base/strictjson"
 )
@@ -32,9 +28,7 @@ func Write(dir, name string, v any) error {
 	if len(data) > MaxBytes {
 		return fmt.Errorf("writing state file %s: %d bytes, at most %d", name, len(data), MaxBytes)
 	}
-	// The folder itself holds the temporary file: a rename must not cross
-	// file systems.
-	if err := renameio.WriteFile(path, data, 0o644, renameio.WithTempDir(dir), renameio.IgnoreUmask()); err != nil {
+	if err := Replace(path, data, 0o644); err != nil {
 		return fmt.Errorf("writing state file %s: %w", name, err)
 	}
 	return nil
@@ -47,12 +41,7 @@ func Read(dir, name string, v any) error {
 	if err != nil {
 		return err
 	}
-	f, err := os.Open(path)
-	if err != nil {
-		return fmt.Errorf("reading state file %s: %w", name, err)
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, MaxBytes+1))
+	data, err := ReadCapped(path, MaxBytes)
 	if err != nil {
 		return fmt.Errorf("reading state file %s: %w", name, err)
 	}
