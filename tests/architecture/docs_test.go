@@ -109,6 +109,24 @@ func TestArchitecturePage(t *testing.T) {
 	}
 }
 
+// TestWings: the page opens with the wings, in their order, a line each, and its
+// table of changes is not cut short.
+func TestWings(t *testing.T) {
+	page := text(t, "appliance/README.md")
+	opening, rest, _ := strings.Cut(page, "\n## ")
+	var named []string
+	for _, m := range regexp.MustCompile("(?m)^\\| `appliance/([a-z]+)` \\| .+\\? \\|$").FindAllStringSubmatch(opening, -1) {
+		named = append(named, m[1])
+	}
+	if !slices.Equal(named, wings) {
+		t.Errorf("appliance/README.md opens with the wings %v, there are %v", named, wings)
+	}
+	section, _, _ := strings.Cut(rest, "\n## ")
+	if changes := strings.Count(section, "\n| ") - 1; !strings.HasPrefix(section, "Where do I change") || changes < 10 {
+		t.Errorf("the table \"Where do I change …\" has %d changes", changes)
+	}
+}
+
 // TestPackageTable: each package has a line, which is the first sentence of
 // its comment, up to a colon.
 func TestPackageTable(t *testing.T) {
@@ -163,8 +181,12 @@ func packageTable(t *testing.T) string {
 		lines[dir] = fmt.Sprintf("| `%s` | %s | %s |\n", dir, kind, strings.TrimSuffix(strings.ReplaceAll(sentence, "|", `\|`), "."))
 	}
 	table := "| package | kind | what it does or is |\n|---|---|---|\n"
-	for _, dir := range slices.Sorted(maps.Keys(lines)) {
-		table += lines[dir]
+	for _, wing := range wings {
+		for _, dir := range slices.Sorted(maps.Keys(lines)) {
+			if under(dir, wing) {
+				table += lines[dir]
+			}
+		}
 	}
 	return table
 }
