@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"phase/appliance/base/envelope"
+	"phase/appliance/release/layout"
 	"phase/appliance/release/manifest"
 	"phase/appliance/release/trust"
 )
@@ -33,7 +34,7 @@ func (s Spec) release(rootfs string) (Result, error) {
 		return Result{}, err
 	}
 	return Result{Manifest: signed.Manifest(), Envelope: signed.Envelope(), Digest: signed.Digest(),
-		Folder: filepath.Join(s.Release, m.Channel, m.Arch)}, layOut(s.Release, signed, s.Root, files)
+		Folder: filepath.Join(s.Release, layout.Release(m.Channel, m.Arch))}, layOut(s.Release, signed, s.Root, files)
 }
 
 // Sign makes the envelope of a manifest and refuses one that the root refuses.

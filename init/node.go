@@ -11,6 +11,7 @@ import (
 	"phase/appliance/machine/linux"
 	"phase/appliance/machine/settings"
 	"phase/appliance/machine/supervise"
+	"phase/appliance/release/layout"
 	"phase/appliance/release/trial"
 	"phase/appliance/release/trust"
 )
@@ -18,8 +19,8 @@ import (
 // Where things are on a node.
 const (
 	runDir     = "/run/phase"           // the files programs meet in
-	bootDir    = "/boot"                // the stub's boot partition
-	releaseDir = "/release"             // what was carried over a jump
+	bootDir    = layout.Boot            // the stub's boot partition
+	releaseDir = layout.Carried         // what was carried over a jump
 	permDir    = "/perm"                // the persistent partition
 	dataDir    = "/perm/phase/plasmd"   // plasmd's own folder
 	bootData   = "/run/phase/plasmd"    // the same where nothing is kept

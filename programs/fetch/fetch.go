@@ -27,6 +27,7 @@ import (
 	"phase/appliance/base/ui"
 	"phase/appliance/network/lan"
 	"phase/appliance/release/fetch"
+	"phase/appliance/release/layout"
 	"phase/appliance/release/manifest"
 	"phase/appliance/release/trust"
 )
@@ -127,7 +128,7 @@ func (c *commandLine) check() error {
 		}
 	}
 	for i, name := range c.Artifact {
-		known, ok := manifest.ArtifactName(name)
+		known, ok := layout.ArtifactName(name)
 		if !ok {
 			return program.Usagef("--artifact %.70q is no artifact's name", name)
 		}
@@ -232,7 +233,7 @@ func inTurns(found []lan.Found) (urls []string) {
 // may take it back to an older one. It is not valid when there is none, or none
 // that the root vouches for.
 func (c *commandLine) floor(root trust.Root) (trust.Verified, error) {
-	data, err := readDocument(filepath.Join(c.Output, c.Channel, c.Arch, manifest.ManifestFile))
+	data, err := readDocument(filepath.Join(c.Output, c.Channel, c.Arch, layout.ManifestFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return trust.Verified{}, nil
 	}
@@ -330,9 +331,9 @@ func (c *commandLine) bring(ctx context.Context, best trust.Verified, sources []
 		if !held {
 			missing = append(missing, name)
 		}
-		a.Files = append(a.Files, manifest.FileName(name))
+		a.Files = append(a.Files, layout.FileName(name))
 	}
-	a.Files = append(a.Files, manifest.ManifestFile)
+	a.Files = append(a.Files, layout.ManifestFile)
 	if len(missing) > 0 {
 		bar := ui.Progress(stderr, "fetching "+strings.Join(missing, ", "), total(m, missing))
 		report, err := fetch.Release(ctx, best, sources, dst, fetch.Options{

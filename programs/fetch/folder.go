@@ -16,6 +16,7 @@ import (
 	"phase/appliance/base/names"
 	"phase/appliance/base/refusal"
 	"phase/appliance/release/fetch"
+	"phase/appliance/release/layout"
 	"phase/appliance/release/manifest"
 	"phase/appliance/release/trust"
 )
@@ -36,7 +37,7 @@ type part struct {
 
 // holds says whether the folder has an artifact already, whole and right.
 func (f *folder) holds(ctx context.Context, name string, want manifest.Artifact) (bool, error) {
-	file, err := os.Open(filepath.Join(f.dir, manifest.FileName(name)))
+	file, err := os.Open(filepath.Join(f.dir, layout.FileName(name)))
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
@@ -64,7 +65,7 @@ func (f *folder) holds(ctx context.Context, name string, want manifest.Artifact)
 
 // Region opens NAME.part, and keeps what an earlier run left in it.
 func (f *folder) Region(name string, size int64) (fetch.Region, error) {
-	target := filepath.Join(f.dir, manifest.FileName(name))
+	target := filepath.Join(f.dir, layout.FileName(name))
 	file, err := os.OpenFile(target+".part", os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
 		return nil, err
@@ -111,7 +112,7 @@ func prefix(file *os.File, size int64) (int64, error) {
 // replaced there is none: a manifest beside files it does not describe would
 // be a lie.
 func (f *folder) commit(envelope []byte) error {
-	file := filepath.Join(f.dir, manifest.ManifestFile)
+	file := filepath.Join(f.dir, layout.ManifestFile)
 	if old, err := os.ReadFile(file); err == nil && bytes.Equal(old, envelope) && len(f.parts) == 0 {
 		return nil
 	}

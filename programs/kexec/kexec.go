@@ -18,7 +18,7 @@ import (
 	"phase/appliance/base/ui"
 	"phase/appliance/machine/linux"
 	"phase/appliance/release/kexec"
-	"phase/appliance/release/manifest"
+	"phase/appliance/release/layout"
 	"phase/appliance/release/trust"
 )
 
@@ -93,7 +93,7 @@ func choose(store *os.Root, root trust.Root, version uint64) (candidate, error) 
 	arch := names.RunningArch()
 	for _, channel := range names.Channels {
 		dir := channel + "/" + arch
-		data, err := readFile(store, dir+"/"+manifest.ManifestFile)
+		data, err := readFile(store, dir+"/"+layout.ManifestFile)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
@@ -217,7 +217,7 @@ func stage(ctx context.Context, stderr io.Writer, c candidate, o kexec.Options) 
 }
 
 func copyInto(ctx context.Context, staging *kexec.Staging, dir *os.Root, name string, size int64, bar *ui.Bar) error {
-	f, err := dir.Open(manifest.FileName(name))
+	f, err := dir.Open(layout.FileName(name))
 	if err != nil {
 		return err
 	}

@@ -16,7 +16,7 @@ import (
 	"phase/appliance/base/identity"
 	"phase/appliance/base/names"
 	"phase/appliance/base/program"
-	"phase/appliance/release/manifest"
+	"phase/appliance/release/layout"
 	"phase/appliance/release/store"
 )
 
@@ -93,7 +93,7 @@ func (c serveCmd) rootPath() (string, error) {
 	if c.Root != "" {
 		return c.Root, nil
 	}
-	for _, path := range []string{filepath.Join(c.Folder, "root", "1.json"), nodeRoot} {
+	for _, path := range []string{filepath.Join(c.Folder, layout.Root(1)), nodeRoot} {
 		if _, err := os.Stat(path); err == nil {
 			return path, nil
 		}
@@ -113,7 +113,7 @@ func first(folder *os.Root, channels, arches []string) (channel, arch string) {
 	}
 	for _, channel := range channels {
 		for _, arch := range ordered {
-			if _, err := folder.Stat(filepath.Join(channel, arch, manifest.ManifestFile)); err == nil {
+			if _, err := folder.Stat(layout.Manifest(channel, arch)); err == nil {
 				return channel, arch
 			}
 		}

@@ -20,7 +20,7 @@ import (
 	"phase/appliance/network/lan"
 	"phase/appliance/release/fetch"
 	"phase/appliance/release/kexec"
-	"phase/appliance/release/manifest"
+	"phase/appliance/release/layout"
 	"phase/appliance/release/trial"
 	"phase/appliance/release/trust"
 	"phase/appliance/release/update"
@@ -107,7 +107,7 @@ func (c commandLine) node() (*node, error) {
 	client := fetch.NewClient()
 	w := &witnesses{
 		client: client, health: c.Daemon + "/health", private: n.options.Mode == settings.Private, trial: b.Trial,
-		manifest: "/" + n.options.Channel + "/" + running.Manifest().Arch + "/" + manifest.ManifestFile,
+		manifest: "/" + layout.Manifest(n.options.Channel, running.Manifest().Arch),
 	}
 	n.updater = update.Updater{
 		Root: root, Running: running,

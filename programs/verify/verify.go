@@ -18,7 +18,7 @@ import (
 	"phase/appliance/base/refusal"
 	"phase/appliance/base/strictjson"
 	"phase/appliance/base/ui"
-	"phase/appliance/release/manifest"
+	"phase/appliance/release/layout"
 	"phase/appliance/release/trust"
 )
 
@@ -103,7 +103,7 @@ func (c commandLine) policy(clock time.Time) (trust.Policy, []file, error) {
 		if !ok || name == "" || path == "" {
 			return p, nil, program.Usagef("--artifact %q is not NAME=FILE", text)
 		}
-		if artifact, ok := manifest.ArtifactName(name); ok {
+		if artifact, ok := layout.ArtifactName(name); ok {
 			name = artifact // vmlinuz is the kernel
 		}
 		files = append(files, file{name, path})

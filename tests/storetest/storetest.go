@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"phase/appliance/base/names"
+	"phase/appliance/release/layout"
 	"phase/appliance/release/manifest"
 	"phase/appliance/release/trust"
 )
@@ -91,12 +92,12 @@ func (s *Signer) Release(t testing.TB, channel, arch string, version uint64, siz
 func (s *Signer) Write(t testing.TB, dir string, r Release) {
 	t.Helper()
 	m := r.Manifest()
-	at := filepath.Join(dir, m.Channel, m.Arch)
-	files := map[string][]byte{filepath.Join(dir, "root", "1.json"): s.Root.Raw()}
+	at := filepath.Join(dir, layout.Release(m.Channel, m.Arch))
+	files := map[string][]byte{filepath.Join(dir, layout.Root(s.Root.Version())): s.Root.Raw()}
 	for name, data := range r.Bytes {
-		files[filepath.Join(at, manifest.FileName(name))] = data
+		files[filepath.Join(at, layout.FileName(name))] = data
 	}
-	files[filepath.Join(at, manifest.ManifestFile)] = r.Envelope()
+	files[filepath.Join(at, layout.ManifestFile)] = r.Envelope()
 	for path, data := range files {
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			t.Fatal(err)

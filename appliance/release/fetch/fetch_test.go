@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"phase/appliance/base/refusal"
-	"phase/appliance/release/manifest"
+	"phase/appliance/release/layout"
 	"phase/appliance/release/provide"
 	"phase/appliance/release/store"
 	"phase/appliance/release/trust"
@@ -221,7 +221,7 @@ func TestReleasePlainServer(t *testing.T) {
 	r := signer.Release(t, "stable", "x86_64", 7, storetest.Sizes)
 	plain := http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		for name, data := range r.Bytes {
-			if req.URL.Path == "/mirror/stable/x86_64/"+manifest.FileName(name) {
+			if req.URL.Path == "/mirror/stable/x86_64/"+layout.FileName(name) {
 				_, _ = w.Write(data)
 				return
 			}

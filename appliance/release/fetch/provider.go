@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"phase/appliance/base/refusal"
+	"phase/appliance/release/layout"
 	"phase/appliance/release/manifest"
 )
 
@@ -176,9 +177,9 @@ func answer(ctx context.Context, doing string, err error) error {
 // The body of a 200 begins at byte 0, that of a 206 at pos.
 func (p *provider) ask(ctx context.Context, a *artifact, pos, end int64) (*http.Response, error) {
 	for {
-		where := blobPath(a.want.SHA256)
+		where := layout.Blob(a.want.SHA256)
 		if p.byFile {
-			where = filePath(p.manifest, a.name)
+			where = layout.Artifact(p.manifest.Channel, p.manifest.Arch, a.name)
 		}
 		req, err := newRequest(ctx, p.base.JoinPath(where))
 		if err != nil {

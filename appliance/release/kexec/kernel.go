@@ -16,7 +16,7 @@ import (
 	"phase/appliance/base/refusal"
 	"phase/appliance/machine/kexecplan"
 	"phase/appliance/machine/linux"
-	"phase/appliance/release/manifest"
+	"phase/appliance/release/layout"
 
 	"github.com/klauspost/compress/zstd"
 	"golang.org/x/sys/unix"
@@ -28,7 +28,7 @@ const maxKernel = 256 * mib
 // kernel is the kernel as it is loaded: from where it lies, or unpacked to a
 // file of its own. How much memory it will take is known from here on.
 func (s *Staging) kernel() (kernel linux.Part, done func(), err error) {
-	at, size, _ := s.layout.Offset(carriedDir + manifest.FileName("kernel"))
+	at, size, _ := s.layout.Offset(layout.InInitrd(layout.FileName("kernel")))
 	kernel, done = linux.Part{File: s.file, At: at, Size: size}, func() {}
 	src := io.NewSectionReader(s.file, at, size)
 	if packed, err := isPacked(src); err != nil {

@@ -13,6 +13,7 @@ import (
 	"phase/appliance/base/ui"
 	"phase/appliance/machine/linux"
 	"phase/appliance/machine/settings"
+	"phase/appliance/release/layout"
 	"phase/appliance/release/manifest"
 	"phase/appliance/release/trust"
 
@@ -89,7 +90,7 @@ func (s *Staging) verify() error {
 	m := s.release.Manifest()
 	initramfs := m.Artifacts["initramfs"]
 	if !s.sealed {
-		at, _, _ := s.layout.Offset(carriedDir + manifest.FileName("initramfs"))
+		at, _, _ := s.layout.Offset(layout.InInitrd(layout.FileName("initramfs")))
 		if _, err := io.Copy(io.NewOffsetWriter(s.file, 0), io.NewSectionReader(s.file, at, initramfs.Size)); err != nil {
 			return fmt.Errorf("placing the initramfs: %w", err)
 		}
@@ -107,7 +108,7 @@ func (s *Staging) verify() error {
 	}
 	parts := []part{{"initramfs in its place", 0, initramfs}}
 	for _, name := range s.Names() {
-		at, _, _ := s.layout.Offset(carriedDir + manifest.FileName(name))
+		at, _, _ := s.layout.Offset(layout.InInitrd(layout.FileName(name)))
 		parts = append(parts, part{name, at, m.Artifacts[name]})
 	}
 	// Beside each other: hashing is slow on a machine without instructions for it.

@@ -28,6 +28,9 @@ const (
 	maxName         = 128
 )
 
+// Required are the artifacts without which there is no release.
+var Required = []string{"kernel", "initramfs", "rootfs"}
+
 // Artifact is one file of a release.
 type Artifact struct {
 	// Size in bytes, exactly.

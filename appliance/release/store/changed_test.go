@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"phase/appliance/base/refusal"
-	"phase/appliance/release/manifest"
+	"phase/appliance/release/layout"
 	"phase/appliance/release/store"
 	"phase/tests/storetest"
 )
@@ -150,7 +150,7 @@ func TestNoLongerInTheFolder(t *testing.T) {
 		"an artifact replaced": func(t *testing.T, f served) {
 			replace(t, filepath.Join(f.at, "vmlinuz"), make([]byte, len(f.r.Bytes["kernel"])))
 		},
-		"the manifest replaced": func(t *testing.T, f served) { replace(t, filepath.Join(f.at, manifest.ManifestFile), []byte("{}")) },
+		"the manifest replaced": func(t *testing.T, f served) { replace(t, filepath.Join(f.at, layout.ManifestFile), []byte("{}")) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := serve(t)
@@ -161,9 +161,9 @@ func TestNoLongerInTheFolder(t *testing.T) {
 				}
 			}
 			for artifact, data := range f.r.Bytes {
-				replace(t, filepath.Join(f.at, manifest.FileName(artifact)), data)
+				replace(t, filepath.Join(f.at, layout.FileName(artifact)), data)
 			}
-			replace(t, filepath.Join(f.at, manifest.ManifestFile), f.r.Envelope())
+			replace(t, filepath.Join(f.at, layout.ManifestFile), f.r.Envelope())
 			if p := scan(t, f.Folder); len(p) != 0 || !f.holds("kernel") {
 				t.Errorf("problems %v after it was put back", p)
 			}

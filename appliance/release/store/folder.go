@@ -9,7 +9,6 @@ import (
 	"os"
 	"path"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -17,6 +16,7 @@ import (
 	"phase/appliance/base/envelope"
 	"phase/appliance/base/names"
 	"phase/appliance/base/refusal"
+	"phase/appliance/release/layout"
 	"phase/appliance/release/manifest"
 	"phase/appliance/release/trust"
 )
@@ -68,7 +68,7 @@ func (f *Folder) Scan(ctx context.Context, channels, arches []string) []Problem 
 	problems := f.scanRoots()
 	for _, channel := range channels {
 		for _, arch := range arches {
-			where := path.Join(channel, arch)
+			where := layout.Release(channel, arch)
 			if err := f.scanSlot(ctx, where, channel, arch); err != nil {
 				problems = append(problems, Problem{where, err, !f.slots[where].held.IsZero()})
 			}
@@ -145,7 +145,7 @@ func (f *Folder) dropChanged(ctx context.Context, s *slot) {
 
 // load verifies and adds the release in one slot, in the place of old.
 func (f *Folder) load(ctx context.Context, where, channel, arch string, old names.Digest) (names.Digest, error) {
-	data, err := readFile(f.dir, path.Join(where, manifest.ManifestFile))
+	data, err := readFile(f.dir, path.Join(where, layout.ManifestFile))
 	if err != nil {
 		return names.Digest{}, err
 	}
@@ -155,7 +155,7 @@ func (f *Folder) load(ctx context.Context, where, channel, arch string, old name
 	}
 	sources := map[string]Source{}
 	for name := range v.Manifest().Artifacts {
-		file := path.Join(where, manifest.FileName(name))
+		file := path.Join(where, layout.FileName(name))
 		if _, err := f.dir.Stat(file); err == nil || slices.Contains(manifest.Required, name) {
 			sources[name] = FileIn(f.dir, file)
 		}
@@ -169,7 +169,7 @@ func (f *Folder) load(ctx context.Context, where, channel, arch string, old name
 // stamp sums up the files of a slot such that a change of any of them shows;
 // "" when there is no manifest.
 func (f *Folder) stamp(where string) string {
-	if _, err := f.dir.Stat(path.Join(where, manifest.ManifestFile)); errors.Is(err, fs.ErrNotExist) {
+	if _, err := f.dir.Stat(path.Join(where, layout.ManifestFile)); errors.Is(err, fs.ErrNotExist) {
 		return ""
 	}
 	d, err := f.dir.Open(where)
@@ -201,7 +201,7 @@ func (f *Folder) stamp(where string) string {
 // scanRoots offers every root document in the folder that is self-consistent.
 func (f *Folder) scanRoots() []Problem {
 	f.store.AddRoot(f.root)
-	d, err := f.dir.Open("root")
+	d, err := f.dir.Open(layout.RootFolder)
 	if err != nil {
 		return nil // a folder need not carry roots
 	}
@@ -210,19 +210,18 @@ func (f *Folder) scanRoots() []Problem {
 	slices.Sort(names)
 	var problems []Problem
 	for _, name := range names {
-		number, ok := strings.CutSuffix(name, ".json")
-		n, err := strconv.ParseUint(number, 10, 64)
-		if !ok || err != nil || n == f.root.Version() {
+		version, ok := layout.RootVersion(name)
+		if !ok || version == f.root.Version() {
 			continue
 		}
-		where := path.Join("root", name)
+		where := layout.Root(version)
 		data, err := readFile(f.dir, where)
 		if err != nil {
 			problems = append(problems, Problem{Path: where, Err: err})
 			continue
 		}
 		r, err := trust.ParseRoot(data)
-		if err == nil && r.Version() != n {
+		if err == nil && r.Version() != version {
 			err = fmt.Errorf("it is version %d; rename it", r.Version())
 		}
 		if err != nil {

@@ -13,7 +13,7 @@ import (
 
 	"phase/appliance/base/names"
 	"phase/appliance/base/refusal"
-	"phase/appliance/release/manifest"
+	"phase/appliance/release/layout"
 	"phase/appliance/release/store"
 	"phase/appliance/release/trust"
 	"phase/tests/storetest"
@@ -238,7 +238,7 @@ func TestFolder(t *testing.T) {
 			t.Error("the old release is not held until the new one is whole")
 		}
 		for name, data := range next.Bytes {
-			replace(t, filepath.Join(at, manifest.FileName(name)), data)
+			replace(t, filepath.Join(at, layout.FileName(name)), data)
 		}
 		if p := scan(t, folder); len(p) != 0 {
 			t.Errorf("problems %v", p)
