@@ -15,6 +15,7 @@ import (
 	"phase/appliance/machine/linux"
 	"phase/appliance/machine/settings"
 	"phase/appliance/release/layout"
+	"phase/appliance/release/roots"
 	"phase/appliance/release/trust"
 
 	"golang.org/x/sys/unix"
@@ -138,13 +139,9 @@ func (n *node) findRelease() error {
 			return err
 		}
 	}
-	rootData, err := readCapped(rootFile, 1<<20)
+	root, err := roots.Load(rootFile)
 	if err != nil {
 		return fmt.Errorf("%w; nothing can be verified", err)
-	}
-	root, err := trust.ParseRoot(rootData)
-	if err != nil {
-		return fmt.Errorf("%s: %w; nothing can be verified", rootFile, err)
 	}
 	file := filepath.Join(dir, layout.ManifestFile)
 	data, err := readCapped(file, 1<<20)

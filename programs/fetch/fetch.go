@@ -29,6 +29,7 @@ import (
 	"phase/appliance/release/fetch"
 	"phase/appliance/release/layout"
 	"phase/appliance/release/manifest"
+	"phase/appliance/release/roots"
 	"phase/appliance/release/trust"
 )
 
@@ -39,7 +40,7 @@ const about = "Download a release, verify it, and keep it in a folder."
 const lookTime = 3 * time.Second
 
 type commandLine struct {
-	Root     string   `short:"r" default:"/etc/phase/root.json" placeholder:"FILE" help:"The root to trust (${default})."`
+	roots.Flag
 	Channel  string   `short:"c" default:"stable" help:"stable, testing or nightly (${default})."`
 	Arch     string   `short:"A" placeholder:"ARCH" help:"x86_64 or arm64 (default: this machine's)."`
 	Floor    uint64   `short:"f" placeholder:"N" help:"Refuse a version below N; N itself passes."`
@@ -138,13 +139,9 @@ func (c *commandLine) check() error {
 }
 
 func (c *commandLine) fetch(ctx context.Context, a *answer, stderr io.Writer) error {
-	data, err := readDocument(c.Root)
+	root, err := c.LoadRoot()
 	if err != nil {
-		return fmt.Errorf("reading the root (name another with --root): %w", err)
-	}
-	root, err := trust.ParseRoot(data)
-	if err != nil {
-		return fmt.Errorf("reading the root %s: %w", c.Root, err)
+		return err
 	}
 	if err := checkRoot(c.Output, root); err != nil {
 		return err

@@ -19,13 +19,14 @@ import (
 	"phase/appliance/machine/linux"
 	"phase/appliance/release/kexec"
 	"phase/appliance/release/layout"
+	"phase/appliance/release/roots"
 	"phase/appliance/release/trust"
 )
 
 const about = "Verify a release from a folder, load it and jump into it."
 
 type commandLine struct {
-	Root    string `short:"r" default:"/etc/phase/root.json" placeholder:"FILE" help:"The root to trust (${default})."`
+	roots.Flag
 	Store   string `short:"s" required:"" placeholder:"DIR" help:"Folder of releases, CHANNEL/ARCH/manifest.json, as fetch makes it."`
 	Release uint64 `placeholder:"V" help:"The version to take; the newest for this machine when not given."`
 	State   string `default:"/run/phase" placeholder:"DIR" help:"Where init's boot.json is (${default})."`
@@ -51,13 +52,9 @@ func Run(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writ
 	if _, err := program.Parse("kexec", about, &cli, args, stdout, stderr); err != nil {
 		return err
 	}
-	data, err := os.ReadFile(cli.Root)
+	root, err := cli.LoadRoot()
 	if err != nil {
-		return fmt.Errorf("reading the root (name another with --root): %w", err)
-	}
-	root, err := trust.ParseRoot(data)
-	if err != nil {
-		return fmt.Errorf("reading the root %s: %w", cli.Root, err)
+		return err
 	}
 	store, err := os.OpenRoot(cli.Store)
 	if err != nil {

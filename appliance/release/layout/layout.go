@@ -82,7 +82,9 @@ func Release(channel, arch string) string { return channel + "/" + arch }
 func Manifest(channel, arch string) string { return Release(channel, arch) + "/" + ManifestFile }
 
 // Artifact is the path of one of its artifacts.
-func Artifact(channel, arch, name string) string { return Release(channel, arch) + "/" + FileName(name) }
+func Artifact(channel, arch, name string) string {
+	return Release(channel, arch) + "/" + FileName(name)
+}
 
 // Root is the path of the root document of one version.
 func Root(version uint64) string {
