@@ -28,6 +28,7 @@ import (
 	"phase/appliance/network/lan"
 	"phase/appliance/release/fetch"
 	"phase/appliance/release/layout"
+	"phase/appliance/release/layout/staging"
 	"phase/appliance/release/manifest"
 	"phase/appliance/release/roots"
 	"phase/appliance/release/trust"
@@ -143,7 +144,7 @@ func (c *commandLine) fetch(ctx context.Context, a *answer, stderr io.Writer) er
 	if err != nil {
 		return err
 	}
-	if err := checkRoot(c.Output, root); err != nil {
+	if err := staging.CheckRoot(c.Output, root); err != nil {
 		return err
 	}
 	floor, err := c.floor(root)
@@ -170,7 +171,7 @@ func (c *commandLine) fetch(ctx context.Context, a *answer, stderr io.Writer) er
 		return err
 	}
 	// The folder carries its root, so that plasmd serve needs none named.
-	return keepRoot(c.Output, root)
+	return staging.KeepRoot(c.Output, root)
 }
 
 // look finds providers on the local network.
@@ -308,20 +309,20 @@ func (c *commandLine) bring(ctx context.Context, best trust.Verified, sources []
 	if len(names) == 0 {
 		names = manifest.Required
 	}
-	unlock, err := lock(a.Folder)
+	unlock, err := staging.Lock(a.Folder)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	dst := &folder{dir: a.Folder}
-	defer dst.close()
+	dst := &staging.Folder{Dir: a.Folder}
+	defer dst.Close()
 	var missing []string
 	for _, name := range slices.Compact(slices.Sorted(slices.Values(names))) {
 		want, ok := m.Artifacts[name]
 		if !ok {
 			return fmt.Errorf("version %d has no artifact %q", m.Version, name)
 		}
-		held, err := dst.holds(ctx, name, want)
+		held, err := dst.Holds(ctx, name, want)
 		if err != nil {
 			return err
 		}
@@ -351,7 +352,7 @@ func (c *commandLine) bring(ctx context.Context, best trust.Verified, sources []
 			return fmt.Errorf("fetching version %d: %w", m.Version, err)
 		}
 	}
-	return dst.commit(best.Envelope())
+	return dst.Commit(best.Envelope())
 }
 
 func total(m manifest.Manifest, names []string) (n int64) {

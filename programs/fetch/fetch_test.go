@@ -20,6 +20,7 @@ import (
 	"phase/appliance/base/program"
 	"phase/appliance/base/refusal"
 	"phase/appliance/network/lan"
+	"phase/appliance/release/layout/staging"
 	"phase/appliance/release/provide"
 	"phase/appliance/release/store"
 	"phase/tests/storetest"
@@ -265,7 +266,7 @@ func TestFetchTwice(t *testing.T) {
 	if err := os.MkdirAll(at, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	unlock, err := lock(at)
+	unlock, err := staging.Lock(at)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,5 @@
-package fetch
+// Package staging brings a release into a folder of releases.
+package staging
 
 import (
 	"bytes"
@@ -13,18 +14,20 @@ import (
 	"strconv"
 	"syscall"
 
+	"phase/appliance/base/envelope"
 	"phase/appliance/base/names"
 	"phase/appliance/base/refusal"
+	"phase/appliance/base/statefile"
 	"phase/appliance/release/fetch"
 	"phase/appliance/release/layout"
 	"phase/appliance/release/manifest"
 	"phase/appliance/release/trust"
 )
 
-// folder is a destination of files: each artifact grows in NAME.part and gets
+// Folder is a destination of files: each artifact grows in NAME.part and gets
 // its name once everything is there.
-type folder struct {
-	dir   string
+type Folder struct {
+	Dir   string
 	parts []*part
 }
 
@@ -35,9 +38,9 @@ type part struct {
 	name string // the file it becomes
 }
 
-// holds says whether the folder has an artifact already, whole and right.
-func (f *folder) holds(ctx context.Context, name string, want manifest.Artifact) (bool, error) {
-	file, err := os.Open(filepath.Join(f.dir, layout.FileName(name)))
+// Holds says whether the folder has an artifact already, whole and right.
+func (f *Folder) Holds(ctx context.Context, name string, want manifest.Artifact) (bool, error) {
+	file, err := os.Open(filepath.Join(f.Dir, layout.FileName(name)))
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
@@ -64,8 +67,8 @@ func (f *folder) holds(ctx context.Context, name string, want manifest.Artifact)
 }
 
 // Region opens NAME.part, and keeps what an earlier run left in it.
-func (f *folder) Region(name string, size int64) (fetch.Region, error) {
-	target := filepath.Join(f.dir, layout.FileName(name))
+func (f *Folder) Region(name string, size int64) (fetch.Region, error) {
+	target := filepath.Join(f.Dir, layout.FileName(name))
 	file, err := os.OpenFile(target+".part", os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
 		return nil, err
@@ -108,11 +111,11 @@ func prefix(file *os.File, size int64) (int64, error) {
 	return max(0, hole-holeMargin), nil
 }
 
-// commit gives the parts their names and writes the manifest. While files are
+// Commit gives the parts their names and writes the manifest. While files are
 // replaced there is none: a manifest beside files it does not describe would
 // be a lie.
-func (f *folder) commit(envelope []byte) error {
-	file := filepath.Join(f.dir, layout.ManifestFile)
+func (f *Folder) Commit(envelope []byte) error {
+	file := filepath.Join(f.Dir, layout.ManifestFile)
 	if old, err := os.ReadFile(file); err == nil && bytes.Equal(old, envelope) && len(f.parts) == 0 {
 		return nil
 	}
@@ -133,7 +136,8 @@ func (f *folder) commit(envelope []byte) error {
 	return writeFile(file, envelope)
 }
 
-func (f *folder) close() {
+// Close closes the files.
+func (f *Folder) Close() {
 	for _, p := range f.parts {
 		p.Close()
 	}
@@ -167,11 +171,11 @@ func rootPath(dir string, root trust.Root) string {
 	return filepath.Join(dir, "root", strconv.FormatUint(root.Version(), 10)+".json")
 }
 
-// checkRoot refuses a folder that has another root of the same version: plasmd
+// CheckRoot refuses a folder that has another root of the same version: plasmd
 // would refuse to serve what is brought there.
-func checkRoot(dir string, root trust.Root) error {
+func CheckRoot(dir string, root trust.Root) error {
 	path := rootPath(dir, root)
-	data, err := readDocument(path)
+	data, err := statefile.ReadCapped(path, envelope.MaxBytes)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -184,8 +188,8 @@ func checkRoot(dir string, root trust.Root) error {
 	return nil
 }
 
-// keepRoot puts the root beside the releases it vouches for.
-func keepRoot(dir string, root trust.Root) error {
+// KeepRoot puts the root beside the releases it vouches for.
+func KeepRoot(dir string, root trust.Root) error {
 	path := rootPath(dir, root)
 	if _, err := os.Stat(path); err == nil {
 		return nil
@@ -196,9 +200,9 @@ func keepRoot(dir string, root trust.Root) error {
 	return writeFile(path, root.Raw())
 }
 
-// lock keeps other runs out of a folder: two that replace the same files take
+// Lock keeps other runs out of a folder: two that replace the same files take
 // each other's away. The kernel forgets the lock with the process.
-func lock(dir string) (unlock func() error, err error) {
+func Lock(dir string) (unlock func() error, err error) {
 	d, err := os.Open(dir)
 	if err != nil {
 		return nil, fmt.Errorf("locking the folder: %w", err)
