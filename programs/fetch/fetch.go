@@ -12,14 +12,12 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
 	"time"
 
-	"phase/appliance/base/envelope"
 	"phase/appliance/base/names"
 	"phase/appliance/base/program"
 	"phase/appliance/base/refusal"
@@ -166,11 +164,10 @@ func (c *commandLine) fetch(ctx context.Context, a *answer, stderr io.Writer) er
 	}
 	m := best.Manifest()
 	a.Version, a.Digest = m.Version, best.Digest().String()
-	a.Folder = filepath.Join(c.Output, m.Channel, m.Arch)
+	a.Folder = filepath.Join(c.Output, layout.Release(m.Channel, m.Arch))
 	if err := c.bring(ctx, best, sources, a, stderr); err != nil {
 		return err
 	}
-	// The folder carries its root, so that plasmd serve needs none named.
 	return staging.KeepRoot(c.Output, root)
 }
 
@@ -227,20 +224,17 @@ func inTurns(found []lan.Found) (urls []string) {
 	}
 }
 
-// floor is the release that the folder holds already: nothing from the network
-// may take it back to an older one. It is not valid when there is none, or none
-// that the root vouches for.
+// floor is the release that the folder holds already. It is not valid when
+// there is none, or none that the root vouches for.
 func (c *commandLine) floor(root trust.Root) (trust.Verified, error) {
-	data, err := readDocument(filepath.Join(c.Output, c.Channel, c.Arch, layout.ManifestFile))
-	if errors.Is(err, fs.ErrNotExist) {
-		return trust.Verified{}, nil
-	}
-	if err != nil {
-		return trust.Verified{}, fmt.Errorf("looking at what is there: %w", err)
-	}
-	held, err := root.VerifyHeld(data, c.Channel, c.Arch)
-	if err != nil {
+	held, err := staging.Held(c.Output, root, c.Channel, c.Arch)
+	var refused *refusal.Refusal
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case errors.As(err, &refused):
 		slog.Warn("what the folder holds will be replaced", "reason", err.Error())
+	case err != nil:
+		return held, err
 	}
 	return held, nil
 }
@@ -302,39 +296,30 @@ func telling(refused []error) error {
 // bring downloads what is not there yet, and writes the manifest last.
 func (c *commandLine) bring(ctx context.Context, best trust.Verified, sources []string, a *answer, stderr io.Writer) error {
 	m := best.Manifest()
-	if err := os.MkdirAll(a.Folder, 0o755); err != nil {
-		return fmt.Errorf("making the folder: %w", err)
-	}
-	names := c.Artifact
-	if len(names) == 0 {
-		names = manifest.Required
-	}
-	unlock, err := staging.Lock(a.Folder)
+	place, err := staging.Open(c.Output, best)
 	if err != nil {
 		return err
 	}
-	defer unlock()
-	dst := &staging.Folder{Dir: a.Folder}
-	defer dst.Close()
-	var missing []string
-	for _, name := range slices.Compact(slices.Sorted(slices.Values(names))) {
-		want, ok := m.Artifacts[name]
-		if !ok {
-			return fmt.Errorf("version %d has no artifact %q", m.Version, name)
-		}
-		held, err := dst.Holds(ctx, name, want)
-		if err != nil {
-			return err
-		}
-		if !held {
-			missing = append(missing, name)
-		}
+	defer place.Close()
+	wanted := c.Artifact
+	if len(wanted) == 0 {
+		wanted = manifest.Required
+	}
+	missing, err := place.Missing(ctx, wanted)
+	if err != nil {
+		return err
+	}
+	for _, name := range slices.Compact(slices.Sorted(slices.Values(wanted))) {
 		a.Files = append(a.Files, layout.FileName(name))
 	}
 	a.Files = append(a.Files, layout.ManifestFile)
 	if len(missing) > 0 {
-		bar := ui.Progress(stderr, "fetching "+strings.Join(missing, ", "), total(m, missing))
-		report, err := fetch.Release(ctx, best, sources, dst, fetch.Options{
+		var total int64
+		for _, name := range missing {
+			total += m.Artifacts[name].Size
+		}
+		bar := ui.Progress(stderr, "fetching "+strings.Join(missing, ", "), total)
+		report, err := fetch.Release(ctx, best, sources, place, fetch.Options{
 			Names:    missing,
 			Progress: func(done, _ int64) { bar.Set(done) },
 		})
@@ -352,23 +337,5 @@ func (c *commandLine) bring(ctx context.Context, best trust.Verified, sources []
 			return fmt.Errorf("fetching version %d: %w", m.Version, err)
 		}
 	}
-	return dst.Commit(best.Envelope())
-}
-
-func total(m manifest.Manifest, names []string) (n int64) {
-	for _, name := range names {
-		n += m.Artifacts[name].Size
-	}
-	return n
-}
-
-// readDocument reads a signed document, which is at most envelope.MaxBytes
-// long; one byte more is enough to be refused for its size.
-func readDocument(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, envelope.MaxBytes+1))
+	return place.Commit()
 }

@@ -262,18 +262,14 @@ func TestFetchTwice(t *testing.T) {
 	dir, root := t.TempDir(), writeRoot(t, signer)
 	url, _ := serve(t, signer, r)
 	args := []string{"--root", root, "-A", "arm64", "-o", dir, "-p", url}
-	at := filepath.Join(dir, "stable", "arm64")
-	if err := os.MkdirAll(at, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	unlock, err := staging.Lock(at)
+	other, err := staging.Open(dir, r.Verified)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if a, err := fetched(t, args...); string(a.Code) != "busy" {
 		t.Errorf("beside another it ended with %v", err)
 	}
-	if err := unlock(); err != nil {
+	if err := other.Close(); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := fetched(t, args...); err != nil {

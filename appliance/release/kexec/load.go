@@ -2,13 +2,11 @@ package kexec
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
 	"sync"
 
-	"phase/appliance/base/names"
 	"phase/appliance/base/refusal"
 	"phase/appliance/base/ui"
 	"phase/appliance/machine/linux"
@@ -38,7 +36,7 @@ func (s *Staging) Load(ctx context.Context) (err error) {
 	if s.file == nil {
 		return errors.New("this release was loaded or given up already")
 	}
-	if err := s.verify(); err != nil {
+	if err := s.verify(ctx); err != nil {
 		return err
 	}
 	kernel, done, err := s.kernel()
@@ -86,7 +84,7 @@ func (s *Staging) Load(ctx context.Context) (err error) {
 // verify hashes every artifact where it lies, copies the initramfs to its place
 // at the beginning, and lets nobody write any more. What lies on disk could
 // still be changed by root; what lies in memory cannot.
-func (s *Staging) verify() error {
+func (s *Staging) verify(ctx context.Context) error {
 	m := s.release.Manifest()
 	initramfs := m.Artifacts["initramfs"]
 	if !s.sealed {
@@ -116,11 +114,11 @@ func (s *Staging) verify() error {
 	var wait sync.WaitGroup
 	for i, p := range parts {
 		wait.Go(func() {
-			h := sha256.New()
-			if _, err := io.Copy(h, io.NewSectionReader(s.file, p.at, p.artifact.Size)); err != nil {
+			is, err := manifest.Measure(ctx, io.NewSectionReader(s.file, p.at, p.artifact.Size))
+			if err != nil {
 				errs[i] = fmt.Errorf("reading %s: %w", p.name, err)
-			} else if got := names.Digest(h.Sum(nil)); got != p.artifact.SHA256 {
-				errs[i] = refusal.New(refusal.Digest, "%s of version %d is %s, signed is %s", p.name, m.Version, got, p.artifact.SHA256)
+			} else if is != p.artifact {
+				errs[i] = refusal.New(refusal.Digest, "%s of version %d is %s, signed is %s", p.name, m.Version, is.SHA256, p.artifact.SHA256)
 			}
 		})
 	}

@@ -3,7 +3,6 @@ package store
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -112,10 +111,6 @@ func (b *Blob) ReadAt(p []byte, off int64) (int, error) {
 
 func (b *Blob) close() { b.content.Close() }
 
-// hashChunk is how much is read between two looks at the context: some tens of
-// milliseconds of hashing on the slowest machine (20 MB/s under emulation).
-const hashChunk = 1 << 20
-
 // open hashes what a source gives and compares it with what the manifest says.
 // If held, which may be nil, is of the same digest and the source gives the
 // very same file, held is the answer and nothing is hashed.
@@ -159,21 +154,11 @@ const looks = 3
 
 // hash is the SHA-256 of the first size bytes of a content.
 func hash(ctx context.Context, content Content, size int64) (names.Digest, error) {
-	sum := sha256.New()
-	for off := int64(0); off < size; {
-		if err := ctx.Err(); err != nil {
-			return names.Digest{}, err
-		}
-		n, err := io.Copy(sum, io.NewSectionReader(content, off, min(hashChunk, size-off)))
-		if err == nil && n == 0 {
-			err = io.ErrUnexpectedEOF
-		}
-		if err != nil {
-			return names.Digest{}, err
-		}
-		off += n
+	is, err := manifest.Measure(ctx, io.NewSectionReader(content, 0, size))
+	if err == nil && is.Size < size {
+		err = io.ErrUnexpectedEOF
 	}
-	return names.Digest(sum.Sum(nil)), nil
+	return is.SHA256, err
 }
 
 // rehash looks again at a blob that is not intact: a link made to its file, a

@@ -1,21 +1,20 @@
-// Package staging brings a release into a folder of releases.
+// Package staging brings a release into a folder of releases: each artifact
+// grows in NAME.part and gets its name once all of them are whole, what an
+// interrupted run left is used again, and the manifest is written last, so that
+// a folder with one is whole.
 package staging
 
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strconv"
+	"slices"
 	"syscall"
 
-	"phase/appliance/base/envelope"
-	"phase/appliance/base/names"
 	"phase/appliance/base/refusal"
 	"phase/appliance/base/statefile"
 	"phase/appliance/release/fetch"
@@ -24,11 +23,12 @@ import (
 	"phase/appliance/release/trust"
 )
 
-// Folder is a destination of files: each artifact grows in NAME.part and gets
-// its name once everything is there.
+// Folder is the place of one release in a folder of releases. No other Folder
+// can be opened there until it is closed. It is a fetch.Destination.
 type Folder struct {
-	Dir   string
-	parts []*part
+	release trust.Verified
+	dir     *os.File // locked
+	parts   []*part
 }
 
 // part is one artifact on its way.
@@ -38,38 +38,83 @@ type part struct {
 	name string // the file it becomes
 }
 
-// Holds says whether the folder has an artifact already, whole and right.
-func (f *Folder) Holds(ctx context.Context, name string, want manifest.Artifact) (bool, error) {
-	file, err := os.Open(filepath.Join(f.Dir, layout.FileName(name)))
+// Open makes the place of a release below dir. It is "busy" while another
+// process has it.
+func Open(dir string, v trust.Verified) (*Folder, error) {
+	if !v.Valid() {
+		return nil, refusal.New(refusal.Signature, "only a verified release can be kept")
+	}
+	m := v.Manifest()
+	path := filepath.Join(dir, layout.Release(m.Channel, m.Arch))
+	if err := os.MkdirAll(path, 0o755); err != nil {
+		return nil, fmt.Errorf("making the folder: %w", err)
+	}
+	d, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("locking the folder: %w", err)
+	}
+	// Two that replace the same files take each other's away. The kernel forgets
+	// the lock with the process; a file system that knows no locks is used
+	// without.
+	if err := syscall.Flock(int(d.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); errors.Is(err, syscall.EWOULDBLOCK) {
+		d.Close()
+		return nil, refusal.New(refusal.Busy, "another fetch is at work in %s; wait for its end, or choose another folder", path)
+	}
+	return &Folder{release: v, dir: d}, nil
+}
+
+// Close ends the work on the folder. Parts that were not committed stay for the
+// next time.
+func (f *Folder) Close() error {
+	for _, p := range f.parts {
+		p.Close()
+	}
+	return f.dir.Close()
+}
+
+func (f *Folder) path(file string) string { return filepath.Join(f.dir.Name(), file) }
+
+// Missing are those of the artifacts wanted that the folder does not have yet,
+// whole and right.
+func (f *Folder) Missing(ctx context.Context, wanted []string) (missing []string, err error) {
+	m := f.release.Manifest()
+	for _, name := range slices.Compact(slices.Sorted(slices.Values(wanted))) {
+		want, ok := m.Artifacts[name]
+		if !ok {
+			return nil, fmt.Errorf("version %d has no artifact %q", m.Version, name)
+		}
+		held, err := holds(ctx, f.path(layout.FileName(name)), want)
+		if err != nil {
+			return nil, fmt.Errorf("looking at what is there: %w", err)
+		}
+		if !held {
+			missing = append(missing, name)
+		}
+	}
+	return missing, nil
+}
+
+func holds(ctx context.Context, path string, want manifest.Artifact) (bool, error) {
+	file, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
 	if err != nil {
-		return false, fmt.Errorf("looking at what is there: %w", err)
+		return false, err
 	}
 	defer file.Close()
 	info, err := file.Stat()
 	if err != nil || !info.Mode().IsRegular() || info.Size() != want.Size {
 		return false, err
 	}
-	sum := sha256.New()
-	for {
-		if ctx.Err() != nil {
-			return false, context.Cause(ctx)
-		}
-		if _, err := io.CopyN(sum, file, 1<<20); err == io.EOF {
-			break
-		} else if err != nil {
-			return false, fmt.Errorf("looking at what is there: %w", err)
-		}
-	}
-	return names.Digest(sum.Sum(nil)) == want.SHA256, nil
+	is, err := manifest.Measure(ctx, file)
+	return is == want, err
 }
 
 // Region opens NAME.part, and keeps what an earlier run left in it.
 func (f *Folder) Region(name string, size int64) (fetch.Region, error) {
-	target := filepath.Join(f.Dir, layout.FileName(name))
-	file, err := os.OpenFile(target+".part", os.O_RDWR|os.O_CREATE, 0o644)
+	target := f.path(layout.FileName(name))
+	file, err := os.OpenFile(target+layout.PartSuffix, os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
 		return nil, err
 	}
@@ -114,12 +159,12 @@ func prefix(file *os.File, size int64) (int64, error) {
 // Commit gives the parts their names and writes the manifest. While files are
 // replaced there is none: a manifest beside files it does not describe would
 // be a lie.
-func (f *Folder) Commit(envelope []byte) error {
-	file := filepath.Join(f.Dir, layout.ManifestFile)
-	if old, err := os.ReadFile(file); err == nil && bytes.Equal(old, envelope) && len(f.parts) == 0 {
+func (f *Folder) Commit() error {
+	file, envelope := f.path(layout.ManifestFile), f.release.Envelope()
+	if old, err := statefile.ReadCapped(file, int64(len(envelope))); err == nil && bytes.Equal(old, envelope) && len(f.parts) == 0 {
 		return nil
 	}
-	// Whoever serves the folder meanwhile should not wait for the disk.
+	// Those who serve the folder meanwhile should not wait for the disk.
 	for _, p := range f.parts {
 		if err := p.Sync(); err != nil {
 			return fmt.Errorf("keeping %s: %w", filepath.Base(p.name), err)
@@ -133,84 +178,5 @@ func (f *Folder) Commit(envelope []byte) error {
 			return fmt.Errorf("keeping %s: %w", filepath.Base(p.name), err)
 		}
 	}
-	return writeFile(file, envelope)
-}
-
-// Close closes the files.
-func (f *Folder) Close() {
-	for _, p := range f.parts {
-		p.Close()
-	}
-}
-
-// writeFile puts a file in place whole, and on the disk.
-func writeFile(path string, data []byte) error {
-	part := path + ".part"
-	file, err := os.OpenFile(part, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
-	if err != nil {
-		return fmt.Errorf("writing %s: %w", filepath.Base(path), err)
-	}
-	_, err = file.Write(data)
-	if err = errors.Join(err, file.Sync(), file.Close()); err == nil {
-		err = os.Rename(part, path)
-	}
-	if err != nil {
-		return fmt.Errorf("writing %s: %w", filepath.Base(path), err)
-	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return fmt.Errorf("writing %s: %w", filepath.Base(path), err)
-	}
-	if err := errors.Join(dir.Sync(), dir.Close()); err != nil {
-		return fmt.Errorf("writing %s: %w", filepath.Base(path), err)
-	}
-	return nil
-}
-
-func rootPath(dir string, root trust.Root) string {
-	return filepath.Join(dir, "root", strconv.FormatUint(root.Version(), 10)+".json")
-}
-
-// CheckRoot refuses a folder that has another root of the same version: plasmd
-// would refuse to serve what is brought there.
-func CheckRoot(dir string, root trust.Root) error {
-	path := rootPath(dir, root)
-	data, err := statefile.ReadCapped(path, envelope.MaxBytes)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("looking at the folder's root: %w", err)
-	}
-	if !bytes.Equal(data, root.Raw()) {
-		return fmt.Errorf("%s is another root than the one given, and plasmd serve would believe it; choose another folder, or remove it", path)
-	}
-	return nil
-}
-
-// KeepRoot puts the root beside the releases it vouches for.
-func KeepRoot(dir string, root trust.Root) error {
-	path := rootPath(dir, root)
-	if _, err := os.Stat(path); err == nil {
-		return nil
-	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return fmt.Errorf("keeping the root: %w", err)
-	}
-	return writeFile(path, root.Raw())
-}
-
-// Lock keeps other runs out of a folder: two that replace the same files take
-// each other's away. The kernel forgets the lock with the process.
-func Lock(dir string) (unlock func() error, err error) {
-	d, err := os.Open(dir)
-	if err != nil {
-		return nil, fmt.Errorf("locking the folder: %w", err)
-	}
-	// A file system that knows no locks is used without.
-	if err := syscall.Flock(int(d.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); errors.Is(err, syscall.EWOULDBLOCK) {
-		d.Close()
-		return nil, refusal.New(refusal.Busy, "another fetch is at work in %s; wait for its end, or choose another folder", dir)
-	}
-	return d.Close, nil
+	return statefile.Replace(file, envelope, 0o644)
 }
