@@ -15,7 +15,7 @@ import (
 
 	"phase/appliance/base/envelope"
 	"phase/appliance/base/names"
-	"phase/appliance/base/refusal"
+	"phase/appliance/base/statefile"
 	"phase/appliance/release/layout"
 	"phase/appliance/release/manifest"
 	"phase/appliance/release/trust"
@@ -145,7 +145,7 @@ func (f *Folder) dropChanged(ctx context.Context, s *slot) {
 
 // load verifies and adds the release in one slot, in the place of old.
 func (f *Folder) load(ctx context.Context, where, channel, arch string, old names.Digest) (names.Digest, error) {
-	data, err := readFile(f.dir, path.Join(where, layout.ManifestFile))
+	data, err := statefile.ReadCappedIn(f.dir, layout.Manifest(channel, arch), envelope.MaxBytes)
 	if err != nil {
 		return names.Digest{}, err
 	}
@@ -215,7 +215,7 @@ func (f *Folder) scanRoots() []Problem {
 			continue
 		}
 		where := layout.Root(version)
-		data, err := readFile(f.dir, where)
+		data, err := statefile.ReadCappedIn(f.dir, where, envelope.MaxBytes)
 		if err != nil {
 			problems = append(problems, Problem{Path: where, Err: err})
 			continue
@@ -231,22 +231,4 @@ func (f *Folder) scanRoots() []Problem {
 		f.store.AddRoot(r)
 	}
 	return problems
-}
-
-// readFile reads a signed document, which is at most envelope.MaxBytes long.
-func readFile(root *os.Root, name string) ([]byte, error) {
-	file, err := openFile(func(flag int) (*os.File, error) { return root.OpenFile(name, flag, 0) })
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
-	size, _ := file.Size()
-	if size > envelope.MaxBytes {
-		return nil, refusal.New(refusal.Size, "%d bytes, at most %d", size, envelope.MaxBytes)
-	}
-	data := make([]byte, size)
-	if _, err := file.ReadAt(data, 0); err != nil && !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("reading %s: %w", name, err)
-	}
-	return data, nil
 }
