@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -26,13 +27,13 @@ const (
 	firstPause    = 250 * time.Millisecond
 )
 
-// pool is what there is to fetch and who fetches it. Its lock guards the
-// artifacts, their segments and the providers' counts.
-type pool struct {
+// download is what there is to fetch and the sources it is fetched from. Its
+// lock guards the artifacts, their segments and the sources' counts.
+type download struct {
 	mu        sync.Mutex
 	cond      *sync.Cond
 	artifacts []*artifact
-	providers []*provider
+	sources   []*source
 	fail      context.CancelCauseFunc // ends the fetch with an error of ours
 
 	progress       func(done, total int64)
@@ -40,69 +41,69 @@ type pool struct {
 	received       int64
 }
 
-func newPool(progress func(done, total int64)) *pool {
-	p := &pool{progress: progress}
-	p.cond = sync.NewCond(&p.mu)
-	return p
+func newDownload(progress func(done, total int64)) *download {
+	d := &download{progress: progress}
+	d.cond = sync.NewCond(&d.mu)
+	return d
 }
 
-func (p *pool) add(a *artifact) {
-	p.artifacts = append(p.artifacts, a)
-	p.total += a.want.Size
-	p.present += a.present()
-	p.tell()
+func (d *download) add(a *artifact) {
+	d.artifacts = append(d.artifacts, a)
+	d.total += a.want.Size
+	d.present += a.present()
+	d.showProgress()
 }
 
-func (p *pool) tell() {
-	if p.progress != nil {
-		p.progress(p.present, p.total)
+func (d *download) showProgress() {
+	if d.progress != nil {
+		d.progress(d.present, d.total)
 	}
 }
 
-func (p *pool) wake() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.cond.Broadcast()
+func (d *download) wake() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.cond.Broadcast()
 }
 
 // take waits until there is something for a provider to fetch and makes it the
 // owner; nil when there never will be. cancel takes it away again.
-func (p *pool) take(ctx context.Context, who *provider, cancel context.CancelCauseFunc) *segment {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for ctx.Err() == nil && who.dropped == nil && !p.complete() {
-		if !who.benched || !p.othersLeft(who) {
-			if s := p.choose(who); s != nil {
-				s.owner, s.from, s.since, s.cancel = who, s.pos, time.Now(), cancel
+func (d *download) take(ctx context.Context, src *source, cancel context.CancelCauseFunc) *segment {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for ctx.Err() == nil && src.dropped == nil && !d.complete() {
+		if !src.lastResort || !d.othersLeft(src) {
+			if s := d.choose(src); s != nil {
+				s.owner, s.from, s.since, s.cancel = src, s.pos, time.Now(), cancel
 				return s
 			}
 		}
-		p.cond.Wait()
+		d.cond.Wait()
 	}
 	return nil
 }
 
-// choose finds a segment for an idle provider: one that nobody owns, or half of
+// choose finds a segment for an idle provider: one without an owner, or half of
 // the largest.
-func (p *pool) choose(who *provider) *segment {
+func (d *download) choose(src *source) *segment {
 	var largest *segment
-	for _, a := range p.artifacts {
+	for _, a := range d.artifacts {
 		for _, s := range a.segments {
 			left := s.end - s.pos - s.writing
 			switch {
 			case s.pos == s.end:
 			case s.owner == nil && a.solo:
-				if a.soloBy != who && s.pos > 0 {
-					p.present -= a.present()
+				if a.soloBy != src && s.pos > 0 {
+					d.present -= a.present()
 					a.reset()
-					p.tell()
+					d.showProgress()
 					s = a.segments[0]
 				}
-				a.soloBy = who
+				a.soloBy = src
 				return s
 			case s.owner == nil:
 				return s
-			case !a.solo && !who.whole && left >= splitFrom && (largest == nil || left > largest.end-largest.pos-largest.writing):
+			case !a.solo && !src.whole && left >= splitFrom && (largest == nil || left > largest.end-largest.pos-largest.writing):
 				largest = s
 			}
 		}
@@ -110,24 +111,24 @@ func (p *pool) choose(who *provider) *segment {
 	if largest != nil {
 		return largest.artifact.split(largest)
 	}
-	p.overtake(who)
+	d.overtake(src)
 	return nil
 }
 
 // errOvertaken takes a segment from a provider that others are much faster
-// than. It is asked again only when nobody else is left.
+// than. It is asked again only when no other is left.
 var errOvertaken = errors.New("others are much faster")
 
 // overtake looks for an owner so slow that the idle provider would be done
 // much sooner, and takes its segment away.
-func (p *pool) overtake(who *provider) {
-	pace := who.pace()
+func (d *download) overtake(src *source) {
+	pace := src.pace()
 	if pace == 0 {
 		return
 	}
-	for _, a := range p.artifacts {
+	for _, a := range d.artifacts {
 		for _, s := range a.segments {
-			if s.owner == nil || s.owner == who || s.pos == s.end {
+			if s.owner == nil || s.owner == src || s.pos == s.end {
 				continue
 			}
 			age := time.Since(s.since)
@@ -149,40 +150,40 @@ func (p *pool) overtake(who *provider) {
 
 // give returns a segment with what became of it, and says how long its owner
 // should pause.
-func (p *pool) give(ctx context.Context, s *segment, err error) (pause time.Duration) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	defer p.cond.Broadcast()
-	who, got := s.owner, s.pos-s.from
-	who.busy += time.Since(s.since)
+func (d *download) give(ctx context.Context, s *segment, err error) (pause time.Duration) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	defer d.cond.Broadcast()
+	src, got := s.owner, s.pos-s.from
+	src.busy += time.Since(s.since)
 	s.owner, s.cancel = nil, nil
 	var local destinationError
 	var last final
 	var refused *refusal.Refusal
 	switch {
 	case err == nil:
-		who.failures = 0
+		src.failures = 0
 	case ctx.Err() != nil:
 	case errors.As(err, &local):
-		p.fail(local.error)
+		d.fail(local.error)
 	case errors.Is(err, errOvertaken):
-		who.benched = true
-	case errors.As(err, &last) && last.Code == refusal.Slow && p.worthWhile(s, who, got):
-		pause = who.opts.pause
+		src.lastResort = true
+	case errors.As(err, &last) && last.Code == refusal.Slow && d.worthWhile(s, src, got):
+		pause = src.opts.pause
 	case errors.As(err, &last):
-		who.drop(last.Refusal)
+		src.drop(last.Refusal)
 	case errors.As(err, &refused):
 		if got >= progressWorth && !s.artifact.solo {
-			who.failures = 0
+			src.failures = 0
 		}
-		// Who did not answer in time would take as long once more.
-		if who.failures++; who.failures > retries || refused.Code == refusal.Slow {
-			who.drop(refused)
+		// One that did not answer in time would take as long once more.
+		if src.failures++; src.failures > retries || refused.Code == refusal.Slow {
+			src.drop(refused)
 			break
 		}
-		pause = who.opts.pause << who.failures
+		pause = src.opts.pause << src.failures
 	default:
-		who.drop(refusal.New(refusal.Unreachable, "%v", err))
+		src.drop(refusal.New(refusal.Unreachable, "%v", err))
 	}
 	return pause
 }
@@ -190,145 +191,125 @@ func (p *pool) give(ctx context.Context, s *segment, err error) (pause time.Dura
 // worthWhile says whether to go on with a provider whose connection stalled:
 // where much is lost, TCP waits ever longer, and a new connection is faster. It
 // must have brought more than the floor, all its time counted, and be the last.
-func (p *pool) worthWhile(s *segment, who *provider, got int64) bool {
-	return !s.artifact.solo && !p.othersLeft(who) && got >= progressWorth &&
-		float64(got) >= float64(who.opts.Floor)*time.Since(s.since).Seconds()
+func (d *download) worthWhile(s *segment, src *source, got int64) bool {
+	return !s.artifact.solo && !d.othersLeft(src) && got >= progressWorth &&
+		float64(got) >= float64(src.opts.Floor)*time.Since(s.since).Seconds()
 }
 
 // advance counts n bytes as written, and wakes the hasher now and then.
-func (p *pool) advance(s *segment, n int64) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+func (d *download) advance(s *segment, n int64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	s.writing = 0
 	s.pos += n
 	s.owner.bytes += n
 	s.artifact.from[s.owner] = true
-	p.present += n
-	p.received += n
-	p.tell()
-	if s.pos == s.end || s.pos-s.told >= hashChunk {
-		s.told = s.pos
-		p.cond.Broadcast()
+	d.present += n
+	d.received += n
+	d.showProgress()
+	if s.pos == s.end || s.pos-s.woken >= hashChunk {
+		s.woken = s.pos
+		d.cond.Broadcast()
 	}
 }
 
 // claim reserves up to n bytes of a segment for writing: fewer, or none, when
-// somebody took its end meanwhile.
-func (p *pool) claim(s *segment, n int) (pos, claimed int64) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+// another source took its end meanwhile.
+func (d *download) claim(s *segment, n int) (pos, claimed int64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	s.writing = min(int64(n), s.end-s.pos)
 	return s.pos, s.writing
 }
 
-func (p *pool) span(s *segment) (pos, end int64) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+func (d *download) span(s *segment) (pos, end int64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	return s.pos, s.end
 }
 
-func (p *pool) complete() bool {
-	for _, a := range p.artifacts {
-		if !a.verified {
-			return false
-		}
-	}
-	return true
+func (d *download) complete() bool {
+	return !slices.ContainsFunc(d.artifacts, func(a *artifact) bool { return !a.verified })
 }
 
-// othersLeft says whether somebody but who can go on.
-func (p *pool) othersLeft(who *provider) bool {
-	for _, other := range p.providers {
-		if other != who && other.dropped == nil && !other.benched {
-			return true
-		}
-	}
-	return false
+// othersLeft says whether a source other than src can go on.
+func (d *download) othersLeft(src *source) bool {
+	return slices.ContainsFunc(d.sources, func(s *source) bool {
+		return s != src && s.dropped == nil && !s.lastResort
+	})
 }
 
 // hashing says whether some artifact is all there and not yet decided on.
-func (p *pool) hashing() bool {
-	for _, a := range p.artifacts {
-		if !a.verified && a.frontier() == a.want.Size {
-			return true
-		}
-	}
-	return false
+func (d *download) hashing() bool {
+	return slices.ContainsFunc(d.artifacts, func(a *artifact) bool {
+		return !a.verified && a.frontier() == a.want.Size
+	})
 }
 
 // wait returns when everything is verified, or can no longer become so.
-func (p *pool) wait(ctx context.Context) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+func (d *download) wait(ctx context.Context) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	for {
-		if p.complete() {
+		if d.complete() {
 			return nil
 		}
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		if !p.hashing() && !p.othersLeft(nil) && !p.benchLeft() {
-			return p.nobody()
+		if !d.hashing() && !slices.ContainsFunc(d.sources, func(s *source) bool { return s.dropped == nil }) {
+			return d.noneLeft()
 		}
-		p.cond.Wait()
+		d.cond.Wait()
 	}
-}
-
-func (p *pool) benchLeft() bool {
-	for _, who := range p.providers {
-		if who.dropped == nil && who.benched {
-			return true
-		}
-	}
-	return false
 }
 
 // worst orders codes by what a person should hear first.
 var worst = []refusal.Code{refusal.Digest, refusal.Size, refusal.Format, refusal.Slow, refusal.Busy, refusal.Unreachable}
 
-// nobody is the error when every provider was dropped.
-func (p *pool) nobody() error {
-	if len(p.providers) == 0 {
+// noneLeft is the error when every provider was dropped.
+func (d *download) noneLeft() error {
+	if len(d.sources) == 0 {
 		return refusal.New(refusal.Unreachable, "no provider to fetch from; name one, or look for one on the network")
 	}
-	if len(p.providers) == 1 {
-		who := p.providers[0]
-		return refusal.New(who.dropped.Code, "%s: %s", who.url, who.dropped.Detail)
+	if len(d.sources) == 1 {
+		src := d.sources[0]
+		return refusal.New(src.dropped.Code, "%s: %s", src.url, src.dropped.Detail)
 	}
 	for _, code := range worst {
 		var said []string
-		for _, who := range p.providers {
-			if who.dropped.Code == code {
-				said = append(said, fmt.Sprintf("%s: %s", who.url, who.dropped.Detail))
+		for _, src := range d.sources {
+			if src.dropped.Code == code {
+				said = append(said, fmt.Sprintf("%s: %s", src.url, src.dropped.Detail))
 			}
 		}
 		if len(said) > 0 {
-			return refusal.New(code, "none of %d providers is left; %s", len(p.providers), strings.Join(said, "; "))
+			return refusal.New(code, "none of %d providers is left; %s", len(d.sources), strings.Join(said, "; "))
 		}
 	}
-	return refusal.New(refusal.Unreachable, "none of %d providers is left", len(p.providers))
+	return refusal.New(refusal.Unreachable, "none of %d providers is left", len(d.sources))
 }
 
-func (p *pool) report() Report {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	r := Report{Bytes: p.received}
-	for _, a := range p.artifacts {
+func (d *download) report() Report {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	r := Report{Bytes: d.received}
+	for _, a := range d.artifacts {
 		r.Resumed += a.kept
 	}
-	for _, who := range p.providers {
-		r.Providers = append(r.Providers, ProviderReport{URL: who.url, Bytes: who.bytes, Dropped: who.dropped})
+	for _, src := range d.sources {
+		r.Providers = append(r.Providers, ProviderReport{URL: src.url, Bytes: src.bytes, Dropped: src.dropped})
 	}
 	return r
 }
 
 // keep tells the regions what is worth keeping: of an artifact that is done
 // everything, or the next fetch would begin it anew because another failed.
-func (p *pool) keep() error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+func (d *download) keep() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	var errs []error
-	for _, a := range p.artifacts {
+	for _, a := range d.artifacts {
 		if k, ok := a.region.(Keeper); ok {
 			errs = append(errs, k.Keep(a.frontier()))
 		}

@@ -60,8 +60,8 @@ func (s *Staging) kernel() (kernel linux.Part, done func(), err error) {
 	return kernel, done, nil
 }
 
-// plenty says whether there is memory for so many bytes beside the load, so
-// that nobody need be paused for it.
+// plenty says whether there is memory for extra bytes beside the load, so that
+// no service has to be paused for it.
 func (s *Staging) plenty(extra int64) bool {
 	memory, err := s.options.Memory()
 	return err == nil && memory.Available >= NeedOf(s.sizes).Load+extra+comfort
@@ -104,7 +104,7 @@ func unpackInside(kernel linux.Part, p kexecplan.Packed, cmdline string) (f *os.
 	seed := make([]byte, 8)
 	_, _ = rand.Read(seed) // never fails (crypto/rand)
 	if kexecplan.Move(out, binary.LittleEndian.Uint64(seed)) != nil {
-		return nil, f.Close() // it would stay where everybody knows it
+		return nil, f.Close() // it would stay at an address that everybody knows
 	}
 	return f, nil
 }

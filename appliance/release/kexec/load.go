@@ -26,8 +26,8 @@ func (r *region) reader() *io.SectionReader {
 	return io.NewSectionReader(r.staging.file, r.at, r.size)
 }
 
-// Load checks every byte of the release once more, whoever brought it and
-// wherever it has been, and hands it to the kernel. Afterwards the place is
+// Load checks every byte of the release once more, wherever it came from, and
+// hands it to the kernel. Afterwards the place is
 // empty and its memory free. When memory is short the other programs are
 // paused; if it then fails after all they are started again.
 func (s *Staging) Load(ctx context.Context) (err error) {
@@ -82,7 +82,7 @@ func (s *Staging) Load(ctx context.Context) (err error) {
 }
 
 // verify hashes every artifact where it lies, copies the initramfs to its place
-// at the beginning, and lets nobody write any more. What lies on disk could
+// at the beginning, and seals the file against writing. What lies on disk could
 // still be changed by root; what lies in memory cannot.
 func (s *Staging) verify(ctx context.Context) error {
 	m := s.release.Manifest()

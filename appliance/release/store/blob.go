@@ -70,7 +70,7 @@ func (b *Blob) lookAgain() {
 	}
 	now, err := f.look()
 	if err != nil || now.Size != b.size || time.Since(time.Unix(now.Ctim.Unix())) < rest {
-		return // or not yet: whoever asks next begins
+		return // or not yet: the next call begins
 	}
 	if last := b.looked.Load(); last != nil && last.Ctim == now.Ctim || !b.looking.CompareAndSwap(false, true) {
 		return
@@ -149,7 +149,7 @@ func open(ctx context.Context, name string, want manifest.Artifact, source Sourc
 }
 
 // looks is how often a file that is changed while it is hashed is hashed again:
-// somebody may be making a link to it, or still be writing it.
+// another program may be making a link to it, or still be writing it.
 const looks = 3
 
 // hash is the SHA-256 of the first size bytes of a content.
@@ -271,9 +271,9 @@ func (f *file) look() (st syscall.Stat_t, err error) {
 func (f *file) Size() (int64, bool) { return f.size, !f.device }
 
 // Intact compares size and times. The modification time alone would not do:
-// whoever writes a file may set it back, and cp -p does. The time of the last
+// a program that writes a file may set it back, and cp -p does. The time of the last
 // change of the inode cannot be set, but it moves too when the file loses a
-// name. One that has no name left is opened by nobody any more.
+// name. One that has no name left cannot be opened any more.
 func (f *file) Intact() bool {
 	if f.device {
 		// A mounted partition's node says nothing of its content; the one

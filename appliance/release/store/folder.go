@@ -105,7 +105,7 @@ func (f *Folder) scanSlot(ctx context.Context, where, channel, arch string) erro
 	}
 	stamp := f.stamp(where)
 	if stamp == "" {
-		// Whoever replaces a release takes its manifest away first: what is held
+		// A release is replaced by taking its manifest away first: what is held
 		// goes when it is still not there at the next look.
 		if s.held.IsZero() || s.gone {
 			f.store.Remove(s.held)

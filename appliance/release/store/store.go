@@ -169,8 +169,8 @@ func newestFirst(a, b Release) int {
 }
 
 // Remove drops a release and reports whether it was held. Its bytes stay
-// readable to whoever is reading them: the runtime closes a descriptor when
-// the last one lets go.
+// readable to those that are reading them: the runtime closes a descriptor
+// when the last of them is done.
 func (s *Store) Remove(d names.Digest) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

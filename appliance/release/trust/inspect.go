@@ -75,7 +75,7 @@ func (r Root) anyRelease(signers []string) *refusal.Refusal {
 		if refused == nil {
 			return nil
 		}
-		// Too few who count says more than nobody who counts.
+		// That too few have signed says more than that none has.
 		if answer == nil || refused.Code == refusal.Threshold {
 			answer = refused
 		}
