@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 
-	"phase/appliance/base/envelope"
 	"phase/appliance/release/layout"
 	"phase/appliance/release/manifest"
 	"phase/appliance/release/trust"
@@ -43,11 +42,7 @@ func Sign(m manifest.Manifest, root []byte, keys Keys) (trust.Verified, error) {
 	if err != nil {
 		return trust.Verified{}, fmt.Errorf("reading the root: %w", err)
 	}
-	payload, err := m.Payload()
-	if err != nil {
-		return trust.Verified{}, err
-	}
-	signed, err := envelope.Sign(manifest.PayloadType, payload, keys.Release...)
+	signed, err := trust.SignRelease(m, keys.Release...)
 	if err != nil {
 		return trust.Verified{}, fmt.Errorf("signing the manifest: %w", err)
 	}

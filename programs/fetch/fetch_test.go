@@ -31,11 +31,7 @@ func serve(t *testing.T, signer *storetest.Signer, r storetest.Release) (url str
 	t.Helper()
 	s := store.New()
 	s.AddRoot(signer.Root)
-	sources := map[string]store.Source{}
-	for name, data := range r.Bytes {
-		sources[name] = store.Bytes(data)
-	}
-	if err := s.Add(t.Context(), r.Verified, sources); err != nil {
+	if err := s.Add(t.Context(), r.Verified, r.Sources()); err != nil {
 		t.Fatal(err)
 	}
 	h := provide.Handler(provide.Config{Store: s, Channel: r.Manifest().Channel, Arch: r.Manifest().Arch})

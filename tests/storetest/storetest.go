@@ -3,6 +3,7 @@
 package storetest
 
 import (
+	"bytes"
 	"crypto/ed25519"
 	"math/rand/v2"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"phase/appliance/base/names"
 	"phase/appliance/release/layout"
 	"phase/appliance/release/manifest"
+	"phase/appliance/release/store"
 	"phase/appliance/release/trust"
 )
 
@@ -55,6 +57,26 @@ type Release struct {
 	trust.Verified
 	Bytes map[string][]byte
 }
+
+// Sources are the artifacts as a store takes them.
+func (r Release) Sources() map[string]store.Source {
+	sources := map[string]store.Source{}
+	for name, data := range r.Bytes {
+		sources[name] = Bytes(data)
+	}
+	return sources
+}
+
+// Bytes is a store.Source of bytes in memory, which the caller leaves alone.
+func Bytes(data []byte) store.Source {
+	return func() (store.Content, error) { return memory{bytes.NewReader(data)}, nil }
+}
+
+type memory struct{ *bytes.Reader }
+
+func (m memory) Size() (int64, bool) { return m.Reader.Size(), true }
+func (memory) Intact() bool          { return true }
+func (memory) Close() error          { return nil }
 
 // Sizes of the artifacts of a release whose size does not matter.
 var Sizes = map[string]int{"kernel": 70_001, "initramfs": 3_001, "rootfs": 300_007}

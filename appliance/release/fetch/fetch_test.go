@@ -95,11 +95,7 @@ func honest(t testing.TB, signer *storetest.Signer, r storetest.Release) http.Ha
 	t.Helper()
 	s := store.New()
 	s.AddRoot(signer.Root)
-	sources := map[string]store.Source{}
-	for name, data := range r.Bytes {
-		sources[name] = store.Bytes(data)
-	}
-	if err := s.Add(t.Context(), r.Verified, sources); err != nil {
+	if err := s.Add(t.Context(), r.Verified, r.Sources()); err != nil {
 		t.Fatal(err)
 	}
 	m := r.Manifest()

@@ -34,11 +34,7 @@ func start(t testing.TB, sizes map[string]int) fixture {
 	f := fixture{signer: storetest.NewSigner(t), store: store.New()}
 	f.r = f.signer.Release(t, "stable", "x86_64", 7, sizes)
 	f.store.AddRoot(f.signer.Root)
-	sources := map[string]store.Source{}
-	for name, data := range f.r.Bytes {
-		sources[name] = store.Bytes(data)
-	}
-	if err := f.store.Add(t.Context(), f.r.Verified, sources); err != nil {
+	if err := f.store.Add(t.Context(), f.r.Verified, f.r.Sources()); err != nil {
 		t.Fatal(err)
 	}
 	page := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "page") })

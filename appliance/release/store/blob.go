@@ -1,7 +1,6 @@
 package store
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -180,17 +179,6 @@ func (b *Blob) rehash(ctx context.Context) bool {
 	f.seen.Store(&before)
 	return f.Intact()
 }
-
-// Bytes is a Source of bytes in memory, which the caller leaves alone.
-func Bytes(data []byte) Source {
-	return func() (Content, error) { return memory{bytes.NewReader(data)}, nil }
-}
-
-type memory struct{ *bytes.Reader }
-
-func (m memory) Size() (int64, bool) { return m.Reader.Size(), true }
-func (memory) Intact() bool          { return true }
-func (memory) Close() error          { return nil }
 
 // File is a Source of a regular file or a block device by its path.
 func File(path string) Source {

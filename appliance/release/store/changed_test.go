@@ -203,7 +203,7 @@ func TestChangedWhileHashed(t *testing.T) {
 		"a link": {func() error { links++; return os.Link(path, fmt.Sprintf("%s-%d", path, links)) }, ""},
 		"a byte": {func() error { return os.WriteFile(path, append(r.Bytes["kernel"][1:], 0), 0o644) }, refusal.Digest},
 	} {
-		from := sources(r)
+		from := r.Sources()
 		from["kernel"] = opened(c.change)
 		err := store.New().Add(t.Context(), r.Verified, from)
 		if code := refusal.CodeOf(err); code != c.code || c.code == "" && err != nil {
