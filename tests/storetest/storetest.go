@@ -5,6 +5,7 @@ package storetest
 import (
 	"bytes"
 	"crypto/ed25519"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -17,6 +18,16 @@ import (
 	"phase/appliance/release/store"
 	"phase/appliance/release/trust"
 )
+
+// Example stands in for the test where there is none, in an Example: what
+// would fail the test panics.
+type Example struct{ testing.TB }
+
+// Helper does nothing.
+func (Example) Helper() {}
+
+// Fatal panics.
+func (Example) Fatal(args ...any) { panic(fmt.Sprint(args...)) }
 
 // Signer signs releases that its Root vouches for.
 type Signer struct {

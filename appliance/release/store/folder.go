@@ -77,16 +77,14 @@ func (f *Folder) Scan(ctx context.Context, channels, arches []string) []Problem 
 	return problems
 }
 
-// Watch scans every interval until ctx ends, and reports what is wrong each
+// Watch scans again an interval after the last scan until ctx ends, and reports what is wrong each
 // time, an empty list when nothing is.
 func (f *Folder) Watch(ctx context.Context, interval time.Duration, channels, arches []string, report func([]Problem)) {
-	tick := time.NewTicker(interval)
-	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-tick.C:
+		case <-time.After(interval):
 		}
 		if problems := f.Scan(ctx, channels, arches); ctx.Err() == nil {
 			report(problems)
