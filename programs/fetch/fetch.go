@@ -1,4 +1,4 @@
-// Package fetch is the command line of package fetch of the appliance: it
+// Package fetch is the command line of appliance/release/fetch: it
 // finds the newest release that providers offer and the root vouches for, and
 // brings it into a folder that `plasmd serve` serves. What an interrupted run
 // left behind is used again; a manifest is written last, so that a folder with

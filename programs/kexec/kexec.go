@@ -1,5 +1,5 @@
-// Package kexec is the command line of appliance/release/kexec: it takes a release from
-// a folder, verifies it, loads it and has init jump into it.
+// Package kexec is the command line of appliance/release/kexec: it takes a
+// release from a folder, verifies it, loads it and has init jump into it.
 package kexec
 
 import (

@@ -12,7 +12,7 @@ import (
 	"phase/appliance/release/trust"
 )
 
-// checkArtifact holds a file against what the manifest says of an artifact.
+// checkArtifact compares a file with what the manifest says of an artifact.
 // The error is the context's alone; all else is the check's answer.
 func checkArtifact(ctx context.Context, m manifest.Manifest, f file) (trust.Check, error) {
 	check := trust.Check{Name: "artifact " + f.artifact}

@@ -1,6 +1,6 @@
-// Package verify is the command line of package trust: it holds a manifest,
-// and if asked the files it speaks of, against a root, and prints every check
-// with its answer.
+// Package verify is the command line of package trust: it checks a manifest,
+// and if asked the files it names, against a root, and prints every check with
+// its answer.
 package verify
 
 import (
@@ -83,8 +83,8 @@ func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	return nil
 }
 
-// policy reads what the flags ask for; what they do not say is not held
-// against the manifest.
+// policy reads what the flags ask for; what they do not say is not
+// required of the manifest.
 func (c commandLine) policy(clock time.Time) (trust.Policy, []file, error) {
 	p := trust.Policy{Channel: trust.Any, Arch: trust.Any, Floor: c.Floor, Now: clock}
 	var err error

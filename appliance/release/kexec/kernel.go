@@ -51,7 +51,7 @@ func (s *Staging) kernel() (kernel linux.Part, done func(), err error) {
 	if memory, err := kexecplan.KernelMemory(io.NewSectionReader(kernel.File, kernel.At, kernel.Size)); err == nil {
 		s.sizes.Kernel = memory
 	} // what has no such header is refused when it is loaded
-	if packed, ok := kexecplan.FindPacked(src, size); ok && s.plenty(packed.Head+packed.Unpacked) {
+	if packed, ok := kexecplan.FindPacked(src, size); ok && s.hasMemory(packed.Head+packed.Unpacked) {
 		f, err := unpackInside(kernel, packed, s.cmdline)
 		if err != nil {
 			return kernel, nil, fmt.Errorf("unpacking the kernel: %w", err)
@@ -63,9 +63,9 @@ func (s *Staging) kernel() (kernel linux.Part, done func(), err error) {
 	return kernel, done, nil
 }
 
-// plenty says whether there is memory for extra bytes beside the load, so that
+// hasMemory says whether there is memory for extra bytes beside the load, so that
 // no service has to be paused for it.
-func (s *Staging) plenty(extra int64) bool {
+func (s *Staging) hasMemory(extra int64) bool {
 	memory, err := s.options.Memory()
 	return err == nil && memory.Available >= NeedOf(s.sizes).Load+extra+comfort
 }

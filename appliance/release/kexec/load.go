@@ -131,7 +131,7 @@ func (s *Staging) verify(ctx context.Context) error {
 func (s *Staging) makeRoom(ctx context.Context) error {
 	need := NeedOf(s.sizes).Load
 	if s.onDisk {
-		if err := forget(s.file); err != nil {
+		if err := dropCache(s.file); err != nil {
 			return fmt.Errorf("writing the release to disk: %w", err)
 		}
 	}

@@ -1,9 +1,10 @@
-// Package kexec is the only road to another kernel: it takes a trust.Verified
-// and nothing else, gives its artifacts a place where the kernel will read them
+// Package kexec loads a verified release into the kernel and has init jump into
+// it. It is the only way to another kernel: it accepts a trust.Verified and
+// nothing else, gives its artifacts a place where the kernel will read them
 // from, checks every byte once more, and loads. What a machine without a disk
 // must still have after the jump travels in the initrd: the release itself,
 // byte for byte as it was signed. Whether it all fits is computed before, since
-// the kernel answers too little memory with a panic.
+// with too little memory the kernel panics.
 package kexec
 
 import (

@@ -40,8 +40,8 @@ type Blob struct {
 	size    int64
 	digest  names.Digest
 
-	looking atomic.Bool                    // at a file that was changed
-	looked  atomic.Pointer[syscall.Stat_t] // how it was when it was last begun to look at
+	looking atomic.Bool                    // a file that was changed is being hashed again
+	looked  atomic.Pointer[syscall.Stat_t] // how it was when that last began
 }
 
 // Size in bytes.
@@ -138,7 +138,7 @@ func open(ctx context.Context, name string, want manifest.Artifact, source Sourc
 		return refuse(refusal.Digest, "%s is %s, the manifest says %s", name, digest, want.SHA256)
 	}
 	b := &Blob{content: content, size: want.Size, digest: digest}
-	for range looks {
+	for range rehashes {
 		if content.Intact() || b.rehash(ctx) {
 			return b, nil
 		}
@@ -147,9 +147,9 @@ func open(ctx context.Context, name string, want manifest.Artifact, source Sourc
 	return nil, fmt.Errorf("hashing its %s: %w", name, ErrChanged)
 }
 
-// looks is how often a file that is changed while it is hashed is hashed again:
+// rehashes is how often a file that is changed while it is hashed is hashed again:
 // another program may be making a link to it, or still be writing it.
-const looks = 3
+const rehashes = 3
 
 // hash is the SHA-256 of the first size bytes of a content.
 func hash(ctx context.Context, content Content, size int64) (names.Digest, error) {
