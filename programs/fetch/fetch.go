@@ -21,7 +21,6 @@ import (
 	"phase/appliance/base/names"
 	"phase/appliance/base/program"
 	"phase/appliance/base/refusal"
-	"phase/appliance/base/strictjson"
 	"phase/appliance/base/ui"
 	"phase/appliance/network/lan"
 	"phase/appliance/release/fetch"
@@ -93,12 +92,8 @@ func Run(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writ
 		if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
 			a.Code = refusal.Busy // no room
 		}
-		data, encoding := strictjson.MarshalIndent(a)
-		if encoding != nil {
-			return fmt.Errorf("printing the answer: %w", encoding)
-		}
-		if _, err := stdout.Write(data); err != nil {
-			return fmt.Errorf("printing the answer: %w", err)
+		if err := program.PrintJSON(stdout, a); err != nil {
+			return err
 		}
 	}
 	if err != nil {

@@ -9,7 +9,6 @@ import (
 	"os"
 
 	"phase/appliance/base/program"
-	"phase/appliance/base/strictjson"
 	"phase/appliance/base/ui"
 	"phase/appliance/release/kexec"
 	"phase/appliance/release/roots"
@@ -97,12 +96,7 @@ func tell(stdout io.Writer, cli commandLine, s *kexec.Staging, loaded bool) erro
 	m := s.Release().Manifest()
 	a := answer{m.Version, m.Name, m.Channel, m.Arch, s.Release().Digest().String(), s.Cmdline(), loaded}
 	if cli.JSON {
-		data, err := strictjson.MarshalIndent(a)
-		if err != nil {
-			return err
-		}
-		_, err = stdout.Write(data)
-		return err
+		return program.PrintJSON(stdout, a)
 	}
 	what := "would load"
 	if loaded {

@@ -75,7 +75,7 @@ func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		}
 	}
 	if err := result.print(stdout, cli.JSON); err != nil {
-		return fmt.Errorf("printing the answer: %w", err)
+		return err
 	}
 	if !result.OK {
 		return program.Exit{Code: 1}
@@ -143,12 +143,7 @@ func examine(ctx context.Context, data []byte, root trust.Root, p trust.Policy, 
 
 func (a answer) print(w io.Writer, asJSON bool) error {
 	if asJSON {
-		data, err := strictjson.MarshalIndent(a)
-		if err != nil {
-			return err
-		}
-		_, err = w.Write(data)
-		return err
+		return program.PrintJSON(w, a)
 	}
 	for _, c := range a.Checks {
 		word, detail := "ok", c.Detail
@@ -156,7 +151,7 @@ func (a answer) print(w io.Writer, asJSON bool) error {
 			word, detail = "FAIL", fmt.Sprintf("%s (%s)", c.Detail, c.Code)
 		}
 		if _, err := fmt.Fprintf(w, "%s %s: %s\n", word, ui.Clean(c.Name), ui.Clean(detail)); err != nil {
-			return err
+			return fmt.Errorf("printing the answer: %w", err)
 		}
 	}
 	return nil
