@@ -2,13 +2,11 @@ package images
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"strings"
 
 	"phase/appliance/base/names"
 	"phase/appliance/base/program"
-	"phase/appliance/base/strictjson"
 )
 
 // Run is the images program.
@@ -44,14 +42,7 @@ type output struct {
 }
 
 // json prints an answer for programs.
-func (o output) json(v any) error {
-	data, err := strictjson.MarshalIndent(v)
-	if err != nil {
-		return fmt.Errorf("printing the answer: %w", err)
-	}
-	_, err = o.stdout.Write(data)
-	return err
-}
+func (o output) json(v any) error { return program.PrintJSON(o.stdout, v) }
 
 // parseArch reads --arch; one that does not exist is a command line that
 // cannot be used.

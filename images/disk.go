@@ -12,7 +12,7 @@ import (
 	"phase/appliance/machine/disk/fat"
 	"phase/appliance/machine/disk/gpt"
 	"phase/appliance/machine/settings"
-	"phase/appliance/release/manifest"
+	"phase/appliance/release/layout"
 )
 
 // Partitions of a disk. There is no third: gokrazy keeps a second root there,
@@ -44,7 +44,7 @@ func (s Spec) disk(_ context.Context, r Result, path string) error {
 	if err != nil {
 		return err
 	}
-	rootfs := r.Folder + "/" + manifest.FileName("rootfs")
+	rootfs := r.Folder + "/" + layout.FileName("rootfs")
 	perm := s.Pieces.path(piecePerm)
 	at := int64(mebi)
 	place := func(number int, name string, kind gpt.ID, size int64) gpt.Partition {
@@ -92,7 +92,7 @@ func (s Spec) bootFiles(r Result, partUUID string) ([]fat.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	kernelName := manifest.FileName("kernel")
+	kernelName := layout.FileName("kernel")
 	started := kernelName
 	if k.Compressed {
 		started = bootImage
@@ -102,7 +102,7 @@ func (s Spec) bootFiles(r Result, partUUID string) ([]fat.File, error) {
 	copy(padded, cmdline)
 	onDisk := []struct{ name, file string }{
 		{kernelName, r.Folder + "/" + kernelName},
-		{manifest.FileName("initramfs"), r.Folder + "/" + manifest.FileName("initramfs")},
+		{layout.FileName("initramfs"), r.Folder + "/" + layout.FileName("initramfs")},
 		{efiNames[k.Arch], s.Pieces.path(pieceEFI)},
 	}
 	if k.Compressed {
@@ -120,7 +120,7 @@ func (s Spec) bootFiles(r Result, partUUID string) ([]fat.File, error) {
 		inMemory(bootCmdline, padded), inMemory(bootEntry, []byte(entry)),
 		// Nothing to choose from: no menu, no waiting.
 		inMemory("loader/loader.conf", []byte("timeout 0\neditor no\n")),
-		inMemory(bootConf, conf), inMemory(manifest.ManifestFile, r.Envelope)), nil
+		inMemory(bootConf, conf), inMemory(layout.ManifestFile, r.Envelope)), nil
 }
 
 func inMemory(path string, data []byte) fat.File {
@@ -170,7 +170,7 @@ func (s Spec) writeLoader(f *os.File, part gpt.Partition) error {
 	sector := func(name string) uint32 {
 		return uint32((part.Offset() + where[name].Offset) / gpt.SectorSize)
 	}
-	binary.LittleEndian.PutUint32(loader[432:], sector(manifest.FileName("kernel")))
+	binary.LittleEndian.PutUint32(loader[432:], sector(layout.FileName("kernel")))
 	binary.LittleEndian.PutUint32(loader[436:], sector(bootCmdline))
 	_, err = f.WriteAt(loader, 0)
 	return err

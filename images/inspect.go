@@ -15,6 +15,7 @@ import (
 	"phase/appliance/base/ui"
 	"phase/appliance/machine/disk/fat"
 	"phase/appliance/machine/disk/gpt"
+	"phase/appliance/release/layout"
 	"phase/appliance/release/manifest"
 	"phase/appliance/release/trust"
 )
@@ -88,9 +89,9 @@ func (i *Image) artifact(name string, a manifest.Artifact) (*io.SectionReader, e
 		}
 		return io.NewSectionReader(i.from, p.Offset(), a.Size), err
 	}
-	at, ok := i.Files[manifest.FileName(name)]
+	at, ok := i.Files[layout.FileName(name)]
 	if !ok {
-		return nil, fmt.Errorf("the boot partition has no %s", manifest.FileName(name))
+		return nil, fmt.Errorf("the boot partition has no %s", layout.FileName(name))
 	}
 	return io.NewSectionReader(i.from, at.Offset, at.Size), nil
 }
@@ -172,7 +173,7 @@ func Inspect(from io.ReaderAt, root []byte) (Report, error) {
 func (r *Report) problem(err error) { r.Problems = append(r.Problems, ui.Clean(err.Error())) }
 
 func (r *Report) release(i *Image, root []byte) error {
-	data, err := i.read(manifest.ManifestFile)
+	data, err := i.read(layout.ManifestFile)
 	if err != nil {
 		return err
 	}

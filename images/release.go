@@ -7,7 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"phase/appliance/base/envelope"
+	"phase/appliance/release/layout"
 	"phase/appliance/release/manifest"
 	"phase/appliance/release/trust"
 )
@@ -33,7 +33,7 @@ func (s Spec) release(rootfs string) (Result, error) {
 		return Result{}, err
 	}
 	return Result{Manifest: signed.Manifest(), Envelope: signed.Envelope(), Digest: signed.Digest(),
-		Folder: filepath.Join(s.Release, m.Channel, m.Arch)}, layOut(s.Release, signed, s.Root, files)
+		Folder: filepath.Join(s.Release, layout.Release(m.Channel, m.Arch))}, layOut(s.Release, signed, s.Root, files)
 }
 
 // Sign makes the envelope of a manifest and refuses one that the root refuses.
@@ -42,11 +42,7 @@ func Sign(m manifest.Manifest, root []byte, keys Keys) (trust.Verified, error) {
 	if err != nil {
 		return trust.Verified{}, fmt.Errorf("reading the root: %w", err)
 	}
-	payload, err := m.Payload()
-	if err != nil {
-		return trust.Verified{}, err
-	}
-	signed, err := envelope.Sign(manifest.PayloadType, payload, keys.Release...)
+	signed, err := trust.SignRelease(m, keys.Release...)
 	if err != nil {
 		return trust.Verified{}, fmt.Errorf("signing the manifest: %w", err)
 	}

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"phase/appliance/release/roots"
 )
 
 // entry of the rootfs. All of it is in this table, so that nothing of the
@@ -45,7 +47,7 @@ var rootfsTable = []entry{
 }
 
 // rootFile is added when a release is assembled: it is an input of its own.
-const rootFile = "etc/phase/root.json"
+var rootFile = roots.Default[1:]
 
 // keepTree moves what the table names from what gok made.
 func keepTree(from, to string) error {

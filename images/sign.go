@@ -7,7 +7,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"phase/appliance/release/manifest"
+	"phase/appliance/release/layout"
 	"phase/appliance/release/trust"
 )
 
@@ -80,7 +80,7 @@ func (c *signCommand) run(_ context.Context, out output) error {
 	}
 	if c.JSON {
 		return out.json(map[string]any{"version": m.Version, "name": m.Name, "channel": m.Channel, "arch": m.Arch, "digest": v.Digest(),
-			"expires": m.Expires.UTC(), "release": filepath.Join(c.Release, m.Channel, m.Arch)})
+			"expires": m.Expires.UTC(), "release": filepath.Join(c.Release, layout.Release(m.Channel, m.Arch))})
 	}
 	fmt.Fprintf(out.stdout, "release %s/%s version %d (%s) %s, expires %s\n", m.Channel, m.Arch, m.Version, m.Name, v.Digest(), m.Expires.UTC().Format(time.RFC3339))
 	return nil
@@ -93,7 +93,7 @@ func openRelease(dir string, root []byte, arch string) (v trust.Verified, files 
 	if err != nil {
 		return v, nil, fmt.Errorf("reading the root: %w", err)
 	}
-	data, err := os.ReadFile(filepath.Join(dir, manifest.ManifestFile))
+	data, err := os.ReadFile(filepath.Join(dir, layout.ManifestFile))
 	if err != nil {
 		return v, nil, err
 	}
@@ -102,7 +102,7 @@ func openRelease(dir string, root []byte, arch string) (v trust.Verified, files 
 	}
 	files = map[string]string{}
 	for name, artifact := range v.Manifest().Artifacts {
-		files[name] = filepath.Join(dir, manifest.FileName(name))
+		files[name] = filepath.Join(dir, layout.FileName(name))
 		is, err := measure(files[name])
 		if err != nil {
 			return v, nil, err
@@ -121,15 +121,15 @@ func layOut(dir string, v trust.Verified, root []byte, files map[string]string) 
 		return err
 	}
 	m := v.Manifest()
-	folder := filepath.Join(dir, m.Channel, m.Arch)
+	folder := filepath.Join(dir, layout.Release(m.Channel, m.Arch))
 	for name, file := range files {
-		if err := copyFile(file, filepath.Join(folder, manifest.FileName(name))); err != nil {
+		if err := copyFile(file, filepath.Join(folder, layout.FileName(name))); err != nil {
 			return err
 		}
 	}
-	if err := replaceWith(filepath.Join(dir, "root", fmt.Sprintf("%d.json", r.Version())), root); err != nil {
+	if err := replaceWith(filepath.Join(dir, layout.Root(r.Version())), root); err != nil {
 		return err
 	}
 	// Last, so that whoever serves the folder meanwhile has the artifacts.
-	return replaceWith(filepath.Join(folder, manifest.ManifestFile), v.Envelope())
+	return replaceWith(filepath.Join(folder, layout.ManifestFile), v.Envelope())
 }

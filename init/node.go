@@ -11,20 +11,22 @@ import (
 	"phase/appliance/machine/linux"
 	"phase/appliance/machine/settings"
 	"phase/appliance/machine/supervise"
+	"phase/appliance/release/layout"
+	"phase/appliance/release/roots"
 	"phase/appliance/release/trial"
 	"phase/appliance/release/trust"
 )
 
 // Where things are on a node.
 const (
-	runDir     = "/run/phase"           // the files programs meet in
-	bootDir    = "/boot"                // the stub's boot partition
-	releaseDir = "/release"             // what was carried over a jump
-	permDir    = "/perm"                // the persistent partition
-	dataDir    = "/perm/phase/plasmd"   // plasmd's own folder
-	bootData   = "/run/phase/plasmd"    // the same where nothing is kept
-	rootFile   = "/etc/phase/root.json" // whose signatures count
-	resolvFile = "/tmp/resolv.conf"     // /etc/resolv.conf is a link to it
+	runDir     = "/run/phase"         // the files programs meet in
+	bootDir    = layout.Boot          // the stub's boot partition
+	releaseDir = layout.Carried       // what was carried over a jump
+	permDir    = "/perm"              // the persistent partition
+	dataDir    = "/perm/phase/plasmd" // plasmd's own folder
+	bootData   = "/run/phase/plasmd"  // the same where nothing is kept
+	rootFile   = roots.Default        // whose signatures count
+	resolvFile = "/tmp/resolv.conf"   // /etc/resolv.conf is a link to it
 	// plasmdSocket is in RAM whatever is kept, in a folder that plasmd may write.
 	plasmdSocket = "/run/phase/plasmd/plasmd.sock"
 	plasmdUID    = 900 // plasmd in /etc/passwd

@@ -14,7 +14,8 @@ import (
 	"phase/appliance/machine/link/nic"
 	"phase/appliance/machine/linux"
 	"phase/appliance/machine/settings"
-	"phase/appliance/release/manifest"
+	"phase/appliance/release/layout"
+	"phase/appliance/release/roots"
 	"phase/appliance/release/trust"
 
 	"golang.org/x/sys/unix"
@@ -56,7 +57,7 @@ const diskWait = 6 * time.Second
 // findDisk finds the boot disk and mounts its boot partition. A machine that
 // came up from RAM may have none.
 func (n *node) findDisk() error {
-	_, err := os.Stat(filepath.Join(releaseDir, manifest.ManifestFile))
+	_, err := os.Stat(filepath.Join(releaseDir, layout.ManifestFile))
 	if n.carried = err == nil; n.carried {
 		n.boot.BootedFrom = statefile.FromKexec
 	}
@@ -125,7 +126,7 @@ func (n *node) readSettings() error {
 // its bytes are. That a release is held gives it no trust: whoever serves it
 // verifies it again, bytes and all.
 func (n *node) findRelease() error {
-	dir, rootfs := bootDir, filepath.Join(releaseDir, manifest.FileName("rootfs"))
+	dir, rootfs := bootDir, filepath.Join(releaseDir, layout.FileName("rootfs"))
 	if n.carried {
 		dir = releaseDir
 	} else {
@@ -138,15 +139,11 @@ func (n *node) findRelease() error {
 			return err
 		}
 	}
-	rootData, err := readCapped(rootFile, 1<<20)
+	root, err := roots.Load(rootFile)
 	if err != nil {
 		return fmt.Errorf("%w; nothing can be verified", err)
 	}
-	root, err := trust.ParseRoot(rootData)
-	if err != nil {
-		return fmt.Errorf("%s: %w; nothing can be verified", rootFile, err)
-	}
-	file := filepath.Join(dir, manifest.ManifestFile)
+	file := filepath.Join(dir, layout.ManifestFile)
 	data, err := readCapped(file, 1<<20)
 	if err != nil {
 		return fmt.Errorf("%w; nothing is held", err)
@@ -157,8 +154,8 @@ func (n *node) findRelease() error {
 	}
 	n.release = verified
 	n.boot.Held = &statefile.Held{Manifest: file, Artifacts: map[string]string{
-		"kernel":    filepath.Join(dir, manifest.FileName("kernel")),
-		"initramfs": filepath.Join(dir, manifest.FileName("initramfs")),
+		"kernel":    filepath.Join(dir, layout.FileName("kernel")),
+		"initramfs": filepath.Join(dir, layout.FileName("initramfs")),
 		"rootfs":    rootfs,
 	}}
 	return nil

@@ -9,16 +9,17 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"strings"
 	"time"
 
 	"phase/appliance/machine/linux"
+	"phase/appliance/release/layout"
 
 	"golang.org/x/sys/unix"
 )
 
 const (
-	rootfs  = "/release/rootfs.squashfs"
 	newRoot = "/newroot"
 	next    = "/gokrazy/init"
 	seed    = "/seed" // randomness from the kernel that jumped here
@@ -148,7 +149,7 @@ func seedRandom() error {
 }
 
 func mountRootfs() error {
-	image, err := os.Open(rootfs)
+	image, err := os.Open(path.Join(layout.Carried, layout.FileName("rootfs")))
 	if err != nil {
 		return fmt.Errorf("%w; the kernel that jumped here carried no release over", err)
 	}
@@ -164,8 +165,8 @@ func mountRootfs() error {
 // bindRelease shows the carried release in the new root, read-only, without
 // copying it: the pages of the initramfs stay its only home.
 func bindRelease() error {
-	target := newRoot + "/release"
-	if err := (linux.Mount{Source: "/release", Target: target, Flags: unix.MS_BIND}).Do(); err != nil {
+	target := newRoot + layout.Carried
+	if err := (linux.Mount{Source: layout.Carried, Target: target, Flags: unix.MS_BIND}).Do(); err != nil {
 		return err
 	}
 	const flags = unix.MS_BIND | unix.MS_REMOUNT | unix.MS_RDONLY | unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC

@@ -12,7 +12,6 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"os"
 	"slices"
 	"strconv"
 	"sync"
@@ -25,6 +24,7 @@ import (
 	"phase/appliance/base/ui"
 	"phase/appliance/network/lan"
 	"phase/appliance/release/fetch"
+	"phase/appliance/release/roots"
 	"phase/appliance/release/trust"
 )
 
@@ -43,15 +43,14 @@ const (
 	// announces much and answers nothing holds up only itself.
 	sourceAtOnce = 4
 	sourceAsks   = 64
-	maxRoot      = 1 << 20
 )
 
 type commandLine struct {
 	Channel string        `short:"c" default:"any" help:"stable, testing, nightly or any (${default})."`
 	Arch    string        `short:"A" default:"any" placeholder:"ARCH" help:"x86_64, arm64 or any (${default})."`
 	Timeout time.Duration `short:"t" default:"3s" placeholder:"D" help:"How long to look (${default})."`
-	Root    string        `short:"r" default:"/etc/phase/root.json" placeholder:"FILE" help:"The root to trust (${default})."`
-	JSON    bool          `name:"json" short:"j" help:"Print one JSON array."`
+	roots.Flag
+	JSON bool `name:"json" short:"j" help:"Print one JSON array."`
 }
 
 // Node is one verified offer, as --json prints it.
@@ -79,7 +78,7 @@ func Run(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writ
 	if err := c.check(); err != nil {
 		return err
 	}
-	root, err := readRoot(c.Root)
+	root, err := c.LoadRoot()
 	if err != nil {
 		return err
 	}
@@ -114,23 +113,6 @@ func (c *commandLine) check() (err error) {
 		return program.Usagef("--timeout %v is not between 0 and an hour", c.Timeout)
 	}
 	return nil
-}
-
-func readRoot(path string) (trust.Root, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return trust.Root{}, fmt.Errorf("reading the root (name another with --root): %w", err)
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxRoot+1))
-	if err != nil {
-		return trust.Root{}, fmt.Errorf("reading the root %s: %w", path, err)
-	}
-	root, err := trust.ParseRoot(data)
-	if err != nil {
-		return root, fmt.Errorf("reading the root %s: %w", path, err)
-	}
-	return root, nil
 }
 
 // look asks every node as it is found, so that a slow or hostile one delays

@@ -1,4 +1,4 @@
-// Package fetch is the command line of package fetch of the appliance: it
+// Package fetch is the command line of appliance/release/fetch: it
 // finds the newest release that providers offer and the root vouches for, and
 // brings it into a folder that `plasmd serve` serves. What an interrupted run
 // left behind is used again; a manifest is written last, so that a folder with
@@ -12,22 +12,22 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
 	"time"
 
-	"phase/appliance/base/envelope"
 	"phase/appliance/base/names"
 	"phase/appliance/base/program"
 	"phase/appliance/base/refusal"
-	"phase/appliance/base/strictjson"
 	"phase/appliance/base/ui"
 	"phase/appliance/network/lan"
 	"phase/appliance/release/fetch"
+	"phase/appliance/release/layout"
+	"phase/appliance/release/layout/staging"
 	"phase/appliance/release/manifest"
+	"phase/appliance/release/roots"
 	"phase/appliance/release/trust"
 )
 
@@ -38,7 +38,7 @@ const about = "Download a release, verify it, and keep it in a folder."
 const lookTime = 3 * time.Second
 
 type commandLine struct {
-	Root     string   `short:"r" default:"/etc/phase/root.json" placeholder:"FILE" help:"The root to trust (${default})."`
+	roots.Flag
 	Channel  string   `short:"c" default:"stable" help:"stable, testing or nightly (${default})."`
 	Arch     string   `short:"A" placeholder:"ARCH" help:"x86_64 or arm64 (default: this machine's)."`
 	Floor    uint64   `short:"f" placeholder:"N" help:"Refuse a version below N; N itself passes."`
@@ -92,12 +92,8 @@ func Run(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writ
 		if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
 			a.Code = refusal.Busy // no room
 		}
-		data, encoding := strictjson.MarshalIndent(a)
-		if encoding != nil {
-			return fmt.Errorf("printing the answer: %w", encoding)
-		}
-		if _, err := stdout.Write(data); err != nil {
-			return fmt.Errorf("printing the answer: %w", err)
+		if err := program.PrintJSON(stdout, a); err != nil {
+			return err
 		}
 	}
 	if err != nil {
@@ -127,7 +123,7 @@ func (c *commandLine) check() error {
 		}
 	}
 	for i, name := range c.Artifact {
-		known, ok := manifest.ArtifactName(name)
+		known, ok := layout.ArtifactName(name)
 		if !ok {
 			return program.Usagef("--artifact %.70q is no artifact's name", name)
 		}
@@ -137,15 +133,11 @@ func (c *commandLine) check() error {
 }
 
 func (c *commandLine) fetch(ctx context.Context, a *answer, stderr io.Writer) error {
-	data, err := readDocument(c.Root)
+	root, err := c.LoadRoot()
 	if err != nil {
-		return fmt.Errorf("reading the root (name another with --root): %w", err)
+		return err
 	}
-	root, err := trust.ParseRoot(data)
-	if err != nil {
-		return fmt.Errorf("reading the root %s: %w", c.Root, err)
-	}
-	if err := checkRoot(c.Output, root); err != nil {
+	if err := staging.CheckRoot(c.Output, root); err != nil {
 		return err
 	}
 	floor, err := c.floor(root)
@@ -167,12 +159,11 @@ func (c *commandLine) fetch(ctx context.Context, a *answer, stderr io.Writer) er
 	}
 	m := best.Manifest()
 	a.Version, a.Digest = m.Version, best.Digest().String()
-	a.Folder = filepath.Join(c.Output, m.Channel, m.Arch)
+	a.Folder = filepath.Join(c.Output, layout.Release(m.Channel, m.Arch))
 	if err := c.bring(ctx, best, sources, a, stderr); err != nil {
 		return err
 	}
-	// The folder carries its root, so that plasmd serve needs none named.
-	return keepRoot(c.Output, root)
+	return staging.KeepRoot(c.Output, root)
 }
 
 // look finds providers on the local network.
@@ -228,20 +219,17 @@ func inTurns(found []lan.Found) (urls []string) {
 	}
 }
 
-// floor is the release that the folder holds already: nothing from the network
-// may take it back to an older one. It is not valid when there is none, or none
-// that the root vouches for.
+// floor is the release that the folder holds already. It is not valid when
+// there is none, or none that the root vouches for.
 func (c *commandLine) floor(root trust.Root) (trust.Verified, error) {
-	data, err := readDocument(filepath.Join(c.Output, c.Channel, c.Arch, manifest.ManifestFile))
-	if errors.Is(err, fs.ErrNotExist) {
-		return trust.Verified{}, nil
-	}
-	if err != nil {
-		return trust.Verified{}, fmt.Errorf("looking at what is there: %w", err)
-	}
-	held, err := root.VerifyHeld(data, c.Channel, c.Arch)
-	if err != nil {
+	held, err := staging.Held(c.Output, root, c.Channel, c.Arch)
+	var refused *refusal.Refusal
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case errors.As(err, &refused):
 		slog.Warn("what the folder holds will be replaced", "reason", err.Error())
+	case err != nil:
+		return held, err
 	}
 	return held, nil
 }
@@ -303,39 +291,30 @@ func telling(refused []error) error {
 // bring downloads what is not there yet, and writes the manifest last.
 func (c *commandLine) bring(ctx context.Context, best trust.Verified, sources []string, a *answer, stderr io.Writer) error {
 	m := best.Manifest()
-	if err := os.MkdirAll(a.Folder, 0o755); err != nil {
-		return fmt.Errorf("making the folder: %w", err)
-	}
-	names := c.Artifact
-	if len(names) == 0 {
-		names = manifest.Required
-	}
-	unlock, err := lock(a.Folder)
+	place, err := staging.Open(c.Output, best)
 	if err != nil {
 		return err
 	}
-	defer unlock()
-	dst := &folder{dir: a.Folder}
-	defer dst.close()
-	var missing []string
-	for _, name := range slices.Compact(slices.Sorted(slices.Values(names))) {
-		want, ok := m.Artifacts[name]
-		if !ok {
-			return fmt.Errorf("version %d has no artifact %q", m.Version, name)
-		}
-		held, err := dst.holds(ctx, name, want)
-		if err != nil {
-			return err
-		}
-		if !held {
-			missing = append(missing, name)
-		}
-		a.Files = append(a.Files, manifest.FileName(name))
+	defer place.Close()
+	wanted := c.Artifact
+	if len(wanted) == 0 {
+		wanted = manifest.Required
 	}
-	a.Files = append(a.Files, manifest.ManifestFile)
+	missing, err := place.Missing(ctx, wanted)
+	if err != nil {
+		return err
+	}
+	for _, name := range slices.Compact(slices.Sorted(slices.Values(wanted))) {
+		a.Files = append(a.Files, layout.FileName(name))
+	}
+	a.Files = append(a.Files, layout.ManifestFile)
 	if len(missing) > 0 {
-		bar := ui.Progress(stderr, "fetching "+strings.Join(missing, ", "), total(m, missing))
-		report, err := fetch.Release(ctx, best, sources, dst, fetch.Options{
+		var total int64
+		for _, name := range missing {
+			total += m.Artifacts[name].Size
+		}
+		bar := ui.Progress(stderr, "fetching "+strings.Join(missing, ", "), total)
+		report, err := fetch.Release(ctx, best, sources, place, fetch.Options{
 			Names:    missing,
 			Progress: func(done, _ int64) { bar.Set(done) },
 		})
@@ -353,23 +332,5 @@ func (c *commandLine) bring(ctx context.Context, best trust.Verified, sources []
 			return fmt.Errorf("fetching version %d: %w", m.Version, err)
 		}
 	}
-	return dst.commit(best.Envelope())
-}
-
-func total(m manifest.Manifest, names []string) (n int64) {
-	for _, name := range names {
-		n += m.Artifacts[name].Size
-	}
-	return n
-}
-
-// readDocument reads a signed document, which is at most envelope.MaxBytes
-// long; one byte more is enough to be refused for its size.
-func readDocument(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, envelope.MaxBytes+1))
+	return place.Commit()
 }

@@ -20,6 +20,7 @@ import (
 	"phase/appliance/base/program"
 	"phase/appliance/base/refusal"
 	"phase/appliance/network/lan"
+	"phase/appliance/release/layout/staging"
 	"phase/appliance/release/provide"
 	"phase/appliance/release/store"
 	"phase/tests/storetest"
@@ -30,11 +31,7 @@ func serve(t *testing.T, signer *storetest.Signer, r storetest.Release) (url str
 	t.Helper()
 	s := store.New()
 	s.AddRoot(signer.Root)
-	sources := map[string]store.Source{}
-	for name, data := range r.Bytes {
-		sources[name] = store.Bytes(data)
-	}
-	if err := s.Add(t.Context(), r.Verified, sources); err != nil {
+	if err := s.Add(t.Context(), r.Verified, r.Sources()); err != nil {
 		t.Fatal(err)
 	}
 	h := provide.Handler(provide.Config{Store: s, Channel: r.Manifest().Channel, Arch: r.Manifest().Arch})
@@ -261,18 +258,14 @@ func TestFetchTwice(t *testing.T) {
 	dir, root := t.TempDir(), writeRoot(t, signer)
 	url, _ := serve(t, signer, r)
 	args := []string{"--root", root, "-A", "arm64", "-o", dir, "-p", url}
-	at := filepath.Join(dir, "stable", "arm64")
-	if err := os.MkdirAll(at, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	unlock, err := lock(at)
+	other, err := staging.Open(dir, r.Verified)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if a, err := fetched(t, args...); string(a.Code) != "busy" {
 		t.Errorf("beside another it ended with %v", err)
 	}
-	if err := unlock(); err != nil {
+	if err := other.Close(); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := fetched(t, args...); err != nil {

@@ -1,31 +1,23 @@
-// Package kexec is the command line of appliance/release/kexec: it takes a release from
-// a folder, verifies it, loads it and has init jump into it.
+// Package kexec is the command line of appliance/release/kexec: it takes a
+// release from a folder, verifies it, loads it and has init jump into it.
 package kexec
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
-	"strings"
 
-	"phase/appliance/base/names"
 	"phase/appliance/base/program"
-	"phase/appliance/base/refusal"
-	"phase/appliance/base/strictjson"
 	"phase/appliance/base/ui"
-	"phase/appliance/machine/linux"
 	"phase/appliance/release/kexec"
-	"phase/appliance/release/manifest"
-	"phase/appliance/release/trust"
+	"phase/appliance/release/roots"
 )
 
 const about = "Verify a release from a folder, load it and jump into it."
 
 type commandLine struct {
-	Root    string `short:"r" default:"/etc/phase/root.json" placeholder:"FILE" help:"The root to trust (${default})."`
+	roots.Flag
 	Store   string `short:"s" required:"" placeholder:"DIR" help:"Folder of releases, CHANNEL/ARCH/manifest.json, as fetch makes it."`
 	Release uint64 `placeholder:"V" help:"The version to take; the newest for this machine when not given."`
 	State   string `default:"/run/phase" placeholder:"DIR" help:"Where init's boot.json is (${default})."`
@@ -51,216 +43,60 @@ func Run(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writ
 	if _, err := program.Parse("kexec", about, &cli, args, stdout, stderr); err != nil {
 		return err
 	}
-	data, err := os.ReadFile(cli.Root)
+	root, err := cli.LoadRoot()
 	if err != nil {
-		return fmt.Errorf("reading the root (name another with --root): %w", err)
-	}
-	root, err := trust.ParseRoot(data)
-	if err != nil {
-		return fmt.Errorf("reading the root %s: %w", cli.Root, err)
+		return err
 	}
 	store, err := os.OpenRoot(cli.Store)
 	if err != nil {
 		return fmt.Errorf("opening the folder of releases: %w", err)
 	}
 	defer store.Close()
-	found, err := choose(store, root, cli.Release)
+	found, err := kexec.Choose(store, root, cli.Release)
 	if err != nil {
 		return err
 	}
-	options, err := machine(cli)
+	defer found.Close()
+	options, err := kexec.OnNode(cli.State, "")
+	if err != nil && cli.DryRun { // which does without a node around it
+		options, err = kexec.OffNode()
+	} else if err != nil {
+		return fmt.Errorf("%w; only a node jumps, elsewhere use --dry-run", err)
+	}
 	if err != nil {
 		return err
 	}
 	if cli.DryRun {
-		return dryRun(ctx, stdout, cli, found, options)
-	}
-	return jump(ctx, stdout, stderr, cli, found, options)
-}
-
-// candidate is a verified manifest and the folder its artifacts are in.
-type candidate struct {
-	release trust.Verified
-	dir     *os.Root
-}
-
-// choose verifies the manifests of every channel and returns the version asked
-// for, or the newest. What does not verify is no candidate; when nothing does,
-// the reasons are the error.
-func choose(store *os.Root, root trust.Root, version uint64) (candidate, error) {
-	var best candidate
-	var problems []error
-	arch := names.RunningArch()
-	for _, channel := range names.Channels {
-		dir := channel + "/" + arch
-		data, err := readFile(store, dir+"/"+manifest.ManifestFile)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
+		if err := kexec.Ready(ctx, found.Verified, options); err != nil {
+			return err
 		}
-		var v trust.Verified
-		if err == nil {
-			v, err = root.VerifyHeld(data, channel, arch)
-		}
-		if err != nil {
-			problems = append(problems, fmt.Errorf("%s: %w", dir, err))
-			continue
-		}
-		number := v.Manifest().Version
-		if version != 0 && number != version || best.release.Valid() && number <= best.release.Manifest().Version {
-			continue
-		}
-		sub, err := store.OpenRoot(dir)
-		if err != nil {
-			problems = append(problems, err)
-			continue
-		}
-		if best.dir != nil {
-			best.dir.Close()
-		}
-		best = candidate{v, sub}
+		options, stderr = options.DryRun(), io.Discard
 	}
-	if best.release.Valid() {
-		return best, nil
-	}
-	if err := errors.Join(problems...); err != nil {
-		return candidate{}, err
-	}
-	if version != 0 {
-		return candidate{}, fmt.Errorf("%s holds no version %d for %s", store.Name(), version, arch)
-	}
-	return candidate{}, fmt.Errorf("%s holds no release for %s; fetch one with: fetch --output %s", store.Name(), arch, store.Name())
-}
-
-func readFile(dir *os.Root, name string) ([]byte, error) {
-	f, err := dir.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, strictjson.MaxBytes+1)) // one more is refused as too long
-}
-
-// machine describes this machine. A dry run does without a node around it.
-func machine(cli commandLine) (kexec.Options, error) {
-	options, err := kexec.OnNode(cli.State, "")
-	if err == nil {
-		return options, nil
-	}
-	if !cli.DryRun {
-		return kexec.Options{}, fmt.Errorf("%w; only a node jumps, elsewhere use --dry-run", err)
-	}
-	cmdline, err := os.ReadFile("/proc/cmdline")
-	if err != nil {
-		return kexec.Options{}, fmt.Errorf("reading the running command line: %w", err)
-	}
-	return kexec.Options{
-		Kernel: &linux.Recorder{}, Running: strings.TrimSpace(string(cmdline)), Memory: linux.ReadMemory,
-		Freeable: func(context.Context) int64 { return 0 },
-	}, nil
-}
-
-func dryRun(ctx context.Context, stdout io.Writer, cli commandLine, c candidate, o kexec.Options) error {
-	if err := kexec.Ready(ctx, c.release, o); err != nil {
-		return err
-	}
-	// As far as it goes without touching the machine: everything is read and
-	// verified, and no service is paused.
-	o.Kernel = &linux.Recorder{}
-	o.Pause = func(context.Context) error { return nil }
-	o.Resume = o.Pause
-	staging, err := stage(ctx, io.Discard, c, o)
-	if err != nil {
-		return err
-	}
-	defer staging.Close()
-	if err := staging.Load(ctx); err != nil {
-		return err
-	}
-	return tell(stdout, cli, staging, false)
-}
-
-func jump(ctx context.Context, stdout, stderr io.Writer, cli commandLine, c candidate, o kexec.Options) error {
-	staging, err := stage(ctx, stderr, c, o)
-	if err != nil {
-		return err
-	}
-	defer staging.Close()
-	if err := staging.Load(ctx); err != nil {
-		return err
-	}
-	if err := tell(stdout, cli, staging, true); err != nil {
-		return err
-	}
-	return kexec.Jump(ctx, c.release)
-}
-
-// stage copies the artifacts of the folder into their place. They are verified
-// there, not here: what counts are the bytes that are loaded.
-func stage(ctx context.Context, stderr io.Writer, c candidate, o kexec.Options) (*kexec.Staging, error) {
-	staging, err := kexec.Stage(ctx, c.release, o)
-	if err != nil {
-		return nil, err
-	}
-	artifacts := c.release.Manifest().Artifacts
 	var total int64
-	for _, a := range artifacts {
+	for _, a := range found.Manifest().Artifacts {
 		total += a.Size
 	}
 	bar := ui.Progress(stderr, "reading", total)
-	defer bar.Close()
-	for _, name := range staging.Names() {
-		if err := copyInto(ctx, staging, c.dir, name, artifacts[name].Size, bar); err != nil {
-			return nil, errors.Join(fmt.Errorf("reading %s: %w", name, err), staging.Close())
-		}
-	}
-	return staging, nil
-}
-
-func copyInto(ctx context.Context, staging *kexec.Staging, dir *os.Root, name string, size int64, bar *ui.Bar) error {
-	f, err := dir.Open(manifest.FileName(name))
+	staging, err := found.Stage(ctx, options, bar.Add)
+	bar.Close()
 	if err != nil {
 		return err
 	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
+	defer staging.Close()
+	if err := staging.Load(ctx); err != nil {
 		return err
 	}
-	if info.Size() != size {
-		return refusal.New(refusal.Size, "the file has %d bytes, signed are %d", info.Size(), size)
-	}
-	region, err := staging.Region(name, size)
-	if err != nil {
+	if err := tell(stdout, cli, staging, !cli.DryRun); err != nil || cli.DryRun {
 		return err
 	}
-	buf := make([]byte, 1<<20)
-	for at := int64(0); at < size; {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		n, err := f.ReadAt(buf[:min(int64(len(buf)), size-at)], at)
-		if n == 0 {
-			return fmt.Errorf("at %d of %d bytes: %w", at, size, err)
-		}
-		if _, err := region.WriteAt(buf[:n], at); err != nil {
-			return err
-		}
-		at += int64(n)
-		bar.Add(int64(n))
-	}
-	return nil
+	return kexec.Jump(ctx, found.Verified)
 }
 
 func tell(stdout io.Writer, cli commandLine, s *kexec.Staging, loaded bool) error {
 	m := s.Release().Manifest()
 	a := answer{m.Version, m.Name, m.Channel, m.Arch, s.Release().Digest().String(), s.Cmdline(), loaded}
 	if cli.JSON {
-		data, err := strictjson.MarshalIndent(a)
-		if err != nil {
-			return err
-		}
-		_, err = stdout.Write(data)
-		return err
+		return program.PrintJSON(stdout, a)
 	}
 	what := "would load"
 	if loaded {

@@ -14,6 +14,7 @@ import (
 	"phase/appliance/base/names"
 	"phase/appliance/base/program"
 	"phase/appliance/base/refusal"
+	"phase/appliance/release/layout"
 	"phase/appliance/release/manifest"
 	"phase/appliance/release/trust"
 )
@@ -50,9 +51,9 @@ func folder(t *testing.T, versions map[string]uint64, signer ed25519.PrivateKey)
 		for _, name := range manifest.Required {
 			content := []byte("the " + name + " of " + channel)
 			m.Artifacts[name] = manifest.Artifact{Size: int64(len(content)), SHA256: names.Sum(content)}
-			write(t, filepath.Join(place, manifest.FileName(name)), content)
+			write(t, filepath.Join(place, layout.FileName(name)), content)
 		}
-		write(t, filepath.Join(place, manifest.ManifestFile), must[[]byte](t)(trust.SignRelease(m, signer)))
+		write(t, filepath.Join(place, layout.ManifestFile), must[[]byte](t)(trust.SignRelease(m, signer)))
 	}
 	return root, dir
 }

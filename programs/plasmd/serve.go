@@ -12,19 +12,16 @@ import (
 	"strings"
 	"time"
 
-	"phase/appliance/base/envelope"
 	"phase/appliance/base/identity"
 	"phase/appliance/base/names"
 	"phase/appliance/base/program"
-	"phase/appliance/release/manifest"
+	"phase/appliance/release/layout"
+	"phase/appliance/release/roots"
 	"phase/appliance/release/store"
 )
 
 // rescan is how often a folder served is looked at for changes.
 const rescan = 2 * time.Second
-
-// nodeRoot is where a node has the root built into it.
-const nodeRoot = "/etc/phase/root.json"
 
 type serveCmd struct {
 	Folder  string `name:"artifacts" short:"a" default:"." placeholder:"DIR" help:"The folder, with <channel>/<arch>/manifest.json and the files beside it (${default})."`
@@ -62,7 +59,7 @@ func (c serveCmd) run(ctx context.Context, log io.Writer) error {
 	if err != nil {
 		return err
 	}
-	root, err := readRoot(rootPath)
+	root, err := roots.LoadNamed(rootPath)
 	if err != nil {
 		return err
 	}
@@ -93,7 +90,7 @@ func (c serveCmd) rootPath() (string, error) {
 	if c.Root != "" {
 		return c.Root, nil
 	}
-	for _, path := range []string{filepath.Join(c.Folder, "root", "1.json"), nodeRoot} {
+	for _, path := range []string{filepath.Join(c.Folder, layout.Root(1)), roots.Default} {
 		if _, err := os.Stat(path); err == nil {
 			return path, nil
 		}
@@ -113,27 +110,10 @@ func first(folder *os.Root, channels, arches []string) (channel, arch string) {
 	}
 	for _, channel := range channels {
 		for _, arch := range ordered {
-			if _, err := folder.Stat(filepath.Join(channel, arch, manifest.ManifestFile)); err == nil {
+			if _, err := folder.Stat(layout.Manifest(channel, arch)); err == nil {
 				return channel, arch
 			}
 		}
 	}
 	return channels[0], ordered[0]
-}
-
-// readCapped reads a signed document, which is at most envelope.MaxBytes long.
-func readCapped(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, envelope.MaxBytes+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(data) > envelope.MaxBytes {
-		return nil, fmt.Errorf("%s is over %d bytes long", path, envelope.MaxBytes)
-	}
-	return data, nil
 }

@@ -24,7 +24,6 @@ import (
 	"phase/appliance/network/lan"
 	"phase/appliance/release/provide"
 	"phase/appliance/release/store"
-	"phase/appliance/release/trust"
 )
 
 const (
@@ -301,17 +300,4 @@ func port(l net.Listener) uint16 {
 		return 0
 	}
 	return at.Port()
-}
-
-// readRoot reads the root that releases must verify under.
-func readRoot(path string) (trust.Root, error) {
-	data, err := readCapped(path)
-	if err != nil {
-		return trust.Root{}, fmt.Errorf("reading the root of trust: %w", err)
-	}
-	root, err := trust.ParseRoot(data)
-	if err != nil {
-		return trust.Root{}, fmt.Errorf("reading the root of trust %s: %w", path, err)
-	}
-	return root, nil
 }

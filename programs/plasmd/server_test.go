@@ -16,7 +16,7 @@ import (
 
 	"phase/appliance/base/program"
 	"phase/appliance/base/statefile"
-	"phase/appliance/release/manifest"
+	"phase/appliance/release/layout"
 	"phase/tests/storetest"
 )
 
@@ -213,7 +213,7 @@ func held(t *testing.T, signer *storetest.Signer, r storetest.Release, mode stri
 	at := filepath.Join(dir, m.Channel, m.Arch)
 	boot := statefile.Boot{Mode: mode, BootedFrom: statefile.FromStub, Held: &statefile.Held{Manifest: filepath.Join(at, "manifest.json"), Artifacts: map[string]string{}}}
 	for name := range r.Bytes {
-		boot.Held.Artifacts[name] = filepath.Join(at, manifest.FileName(name))
+		boot.Held.Artifacts[name] = filepath.Join(at, layout.FileName(name))
 	}
 	if err := statefile.Write(dir, statefile.BootFile, boot); err != nil {
 		t.Fatal(err)

@@ -16,12 +16,14 @@ import (
 	"strings"
 	"time"
 
+	"phase/appliance/base/envelope"
 	"phase/appliance/base/identity"
 	"phase/appliance/base/names"
 	"phase/appliance/base/program"
 	"phase/appliance/base/statefile"
 	"phase/appliance/daemon/api"
 	"phase/appliance/daemon/config"
+	"phase/appliance/release/roots"
 	"phase/appliance/release/store"
 	"phase/appliance/release/trust"
 )
@@ -155,11 +157,11 @@ func (c startCmd) held(s *server, where *statefile.Held) (*heldRelease, error) {
 	if where == nil {
 		return nil, nil
 	}
-	root, err := readRoot(c.Root)
+	root, err := roots.LoadNamed(c.Root)
 	if err != nil {
 		return nil, err
 	}
-	data, err := readCapped(where.Manifest)
+	data, err := statefile.ReadCapped(where.Manifest, envelope.MaxBytes)
 	if err != nil {
 		return nil, fmt.Errorf("reading the manifest of the running release: %w", err)
 	}

@@ -8,9 +8,9 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"os"
 	"time"
 
+	"phase/appliance/base/envelope"
 	"phase/appliance/base/names"
 	"phase/appliance/base/program"
 	"phase/appliance/base/refusal"
@@ -20,7 +20,8 @@ import (
 	"phase/appliance/network/lan"
 	"phase/appliance/release/fetch"
 	"phase/appliance/release/kexec"
-	"phase/appliance/release/manifest"
+	"phase/appliance/release/layout"
+	"phase/appliance/release/roots"
 	"phase/appliance/release/trial"
 	"phase/appliance/release/trust"
 	"phase/appliance/release/update"
@@ -85,18 +86,14 @@ func (c commandLine) node() (*node, error) {
 	if err := strictjson.Unmarshal(b.Options, &n.options, strictjson.RejectUnknown); err != nil {
 		return nil, fmt.Errorf("reading the options in %s: %w", statefile.BootFile, err)
 	}
-	data, err := os.ReadFile(c.Root)
+	root, err := roots.LoadNamed(c.Root)
 	if err != nil {
-		return nil, fmt.Errorf("reading the root document: %w", err)
-	}
-	root, err := trust.ParseRoot(data)
-	if err != nil {
-		return nil, fmt.Errorf("reading the root document %s: %w", c.Root, err)
+		return nil, err
 	}
 	if b.Held == nil {
 		return nil, fmt.Errorf("this node does not know which release it runs, so it cannot tell newer from older")
 	}
-	data, err = os.ReadFile(b.Held.Manifest)
+	data, err := statefile.ReadCapped(b.Held.Manifest, envelope.MaxBytes)
 	if err != nil {
 		return nil, fmt.Errorf("reading the running release's manifest: %w", err)
 	}
@@ -107,7 +104,7 @@ func (c commandLine) node() (*node, error) {
 	client := fetch.NewClient()
 	w := &witnesses{
 		client: client, health: c.Daemon + "/health", private: n.options.Mode == settings.Private, trial: b.Trial,
-		manifest: "/" + n.options.Channel + "/" + running.Manifest().Arch + "/" + manifest.ManifestFile,
+		manifest: "/" + layout.Manifest(n.options.Channel, running.Manifest().Arch),
 	}
 	n.updater = update.Updater{
 		Root: root, Running: running,

@@ -1,6 +1,6 @@
-// Package verify is the command line of package trust: it holds a manifest,
-// and if asked the files it speaks of, against a root, and prints every check
-// with its answer.
+// Package verify is the command line of package trust: it checks a manifest,
+// and if asked the files it names, against a root, and prints every check with
+// its answer.
 package verify
 
 import (
@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"time"
 
@@ -16,16 +15,18 @@ import (
 	"phase/appliance/base/names"
 	"phase/appliance/base/program"
 	"phase/appliance/base/refusal"
+	"phase/appliance/base/statefile"
 	"phase/appliance/base/strictjson"
 	"phase/appliance/base/ui"
-	"phase/appliance/release/manifest"
+	"phase/appliance/release/layout"
+	"phase/appliance/release/roots"
 	"phase/appliance/release/trust"
 )
 
 const about = "Check a release manifest, and files, against the root of trust."
 
 type commandLine struct {
-	Root     string   `short:"r" default:"/etc/phase/root.json" placeholder:"FILE" help:"The root to trust (${default})."`
+	roots.Flag
 	Floor    uint64   `short:"f" placeholder:"N" help:"Refuse a version below N; N itself passes."`
 	Arch     string   `short:"A" default:"any" help:"The arch it must be for: x86_64, arm64 or any (${default})."`
 	Channel  string   `short:"c" default:"any" help:"The channel it must be on: stable, testing, nightly or any (${default})."`
@@ -60,16 +61,21 @@ func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	if err != nil {
 		return fmt.Errorf("reading the manifest: %w", err)
 	}
-	rootData, err := read(cli.Root, nil)
-	if err != nil {
-		return fmt.Errorf("reading the root (name another with --root): %w", err)
-	}
-	result, err := examine(ctx, data, rootData, policy, files)
-	if err != nil {
+	var result answer
+	root, err := cli.LoadRoot()
+	var refused *refusal.Refusal
+	switch {
+	case errors.As(err, &refused): // a root that is none is an answer too
+		result.Checks = []trust.Check{{Name: "root", Code: refused.Code, Detail: refused.Detail}}
+	case err != nil:
 		return err
+	default:
+		if result, err = examine(ctx, data, root, policy, files); err != nil {
+			return err
+		}
 	}
 	if err := result.print(stdout, cli.JSON); err != nil {
-		return fmt.Errorf("printing the answer: %w", err)
+		return err
 	}
 	if !result.OK {
 		return program.Exit{Code: 1}
@@ -77,8 +83,8 @@ func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	return nil
 }
 
-// policy reads what the flags ask for; what they do not say is not held
-// against the manifest.
+// policy reads what the flags ask for; what they do not say is not
+// required of the manifest.
 func (c commandLine) policy(clock time.Time) (trust.Policy, []file, error) {
 	p := trust.Policy{Channel: trust.Any, Arch: trust.Any, Floor: c.Floor, Now: clock}
 	var err error
@@ -103,7 +109,7 @@ func (c commandLine) policy(clock time.Time) (trust.Policy, []file, error) {
 		if !ok || name == "" || path == "" {
 			return p, nil, program.Usagef("--artifact %q is not NAME=FILE", text)
 		}
-		if artifact, ok := manifest.ArtifactName(name); ok {
+		if artifact, ok := layout.ArtifactName(name); ok {
 			name = artifact // vmlinuz is the kernel
 		}
 		files = append(files, file{name, path})
@@ -113,17 +119,8 @@ func (c commandLine) policy(clock time.Time) (trust.Policy, []file, error) {
 
 // examine gathers the answer. Once the manifest is known to be signed, every
 // check is made, so that one run names all there is to say.
-func examine(ctx context.Context, data, rootData []byte, p trust.Policy, files []file) (answer, error) {
+func examine(ctx context.Context, data []byte, root trust.Root, p trust.Policy, files []file) (answer, error) {
 	var a answer
-	root, err := trust.ParseRoot(rootData)
-	if err != nil {
-		var refused *refusal.Refusal
-		if !errors.As(err, &refused) {
-			return a, err
-		}
-		a.Checks = []trust.Check{{Name: "root", Code: refused.Code, Detail: refused.Detail}}
-		return a, nil
-	}
 	a.Checks = root.Check(data, p)
 	// What is signed may be shown and held against files even if it is not
 	// what was asked for, or no longer good.
@@ -146,12 +143,7 @@ func examine(ctx context.Context, data, rootData []byte, p trust.Policy, files [
 
 func (a answer) print(w io.Writer, asJSON bool) error {
 	if asJSON {
-		data, err := strictjson.MarshalIndent(a)
-		if err != nil {
-			return err
-		}
-		_, err = w.Write(data)
-		return err
+		return program.PrintJSON(w, a)
 	}
 	for _, c := range a.Checks {
 		word, detail := "ok", c.Detail
@@ -159,7 +151,7 @@ func (a answer) print(w io.Writer, asJSON bool) error {
 			word, detail = "FAIL", fmt.Sprintf("%s (%s)", c.Detail, c.Code)
 		}
 		if _, err := fmt.Fprintf(w, "%s %s: %s\n", word, ui.Clean(c.Name), ui.Clean(detail)); err != nil {
-			return err
+			return fmt.Errorf("printing the answer: %w", err)
 		}
 	}
 	return nil
@@ -168,13 +160,8 @@ func (a answer) print(w io.Writer, asJSON bool) error {
 // read returns at most one byte more than an envelope may have, so that a
 // longer one is refused for its size and not read to its end.
 func read(path string, stdin io.Reader) ([]byte, error) {
-	if path == "-" && stdin != nil {
+	if path == "-" {
 		return io.ReadAll(io.LimitReader(stdin, envelope.MaxBytes+1))
 	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, envelope.MaxBytes+1))
+	return statefile.ReadCapped(path, envelope.MaxBytes)
 }

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 
 	"phase/appliance/base/names"
+	"phase/appliance/release/layout"
 	"phase/appliance/release/manifest"
 	"phase/images"
 )
@@ -23,7 +24,7 @@ func (l *Lab) Altered(r Release, version uint64, artifact string, content []byte
 	m.Version, m.Name, m.Artifacts = version, fmt.Sprintf("test %d, bad %s", version, artifact), map[string]manifest.Artifact{}
 	var errs []error
 	for name, a := range r.Manifest.Artifacts {
-		to := filepath.Join(dir, manifest.FileName(name))
+		to := filepath.Join(dir, layout.FileName(name))
 		if name == artifact {
 			a = manifest.Artifact{Size: int64(len(content)), SHA256: names.Sum(content)}
 			errs = append(errs, os.WriteFile(to, content, 0o644))
@@ -34,7 +35,7 @@ func (l *Lab) Altered(r Release, version uint64, artifact string, content []byte
 	}
 	v, err := images.Sign(m, l.Root, l.Keys)
 	if err == nil {
-		err = os.WriteFile(filepath.Join(dir, manifest.ManifestFile), v.Envelope(), 0o644)
+		err = os.WriteFile(filepath.Join(dir, layout.ManifestFile), v.Envelope(), 0o644)
 	}
 	if err := errors.Join(append(errs, err)...); err != nil {
 		return Release{}, fmt.Errorf("making version %d: %w", version, err)

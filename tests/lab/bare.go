@@ -11,7 +11,7 @@ import (
 
 	"phase/appliance/machine/initrd"
 	"phase/appliance/release/kexec"
-	"phase/appliance/release/manifest"
+	"phase/appliance/release/layout"
 	"phase/qemu"
 )
 
@@ -65,9 +65,9 @@ func (r Release) writeKernel(to string) error {
 // writeInitrd puts the initramfs first and every file of the release behind it,
 // as a jump does.
 func (r Release) writeInitrd(to string) error {
-	files := []initrd.File{{Name: "release/" + manifest.ManifestFile, Size: int64(len(r.Envelope))}}
+	files := []initrd.File{{Name: layout.InInitrd(layout.ManifestFile), Size: int64(len(r.Envelope))}}
 	for name, a := range r.Manifest.Artifacts {
-		files = append(files, initrd.File{Name: "release/" + manifest.FileName(name), Size: a.Size})
+		files = append(files, initrd.File{Name: layout.InInitrd(layout.FileName(name)), Size: a.Size})
 	}
 	layout, err := initrd.NewLayout(r.Manifest.Artifacts["initramfs"].Size, files)
 	if err != nil {

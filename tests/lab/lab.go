@@ -13,7 +13,7 @@ import (
 	"strings"
 	"time"
 
-	"phase/appliance/release/manifest"
+	"phase/appliance/release/layout"
 	"phase/images"
 	"phase/qemu"
 )
@@ -101,7 +101,7 @@ func (l *Lab) Release(ctx context.Context, version uint64, changes ...Change) (R
 
 // File is the path of an artifact of r.
 func (r Release) File(artifact string) string {
-	return filepath.Join(r.Folder, manifest.FileName(artifact))
+	return filepath.Join(r.Folder, layout.FileName(artifact))
 }
 
 // Clean removes what the lab made, which is large.

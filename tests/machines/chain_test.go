@@ -5,7 +5,7 @@ import (
 	"os"
 	"testing"
 
-	"phase/appliance/release/manifest"
+	"phase/appliance/release/layout"
 	"phase/qemu"
 	"phase/tests/lab"
 )
@@ -46,7 +46,7 @@ func chain(t *testing.T, arch string) {
 func serves(t *testing.T, n *lab.Node, r lab.Release) {
 	t.Helper()
 	base := "/stable/" + r.Manifest.Arch + "/"
-	if got, err := n.Get(patient(t), base+manifest.ManifestFile); err != nil || !bytes.Equal(got, r.Envelope) {
+	if got, err := n.Get(patient(t), base+layout.ManifestFile); err != nil || !bytes.Equal(got, r.Envelope) {
 		t.Errorf("%s serves another manifest than was signed: %v", n.Name(), err)
 	}
 	for name := range r.Manifest.Artifacts {

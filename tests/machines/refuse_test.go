@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"phase/appliance/release/layout"
 	"phase/appliance/release/manifest"
 	"phase/qemu"
 	"phase/tests/lab"
@@ -114,7 +115,7 @@ func stays(t *testing.T, n *lab.Node, after qemu.Event, r lab.Release) {
 func offer(data []byte, artifacts http.HandlerFunc) lab.Serve {
 	return lab.HTTP(func(w http.ResponseWriter, r *http.Request) {
 		switch {
-		case strings.HasSuffix(r.URL.Path, "/"+manifest.ManifestFile):
+		case strings.HasSuffix(r.URL.Path, "/"+layout.ManifestFile):
 			_, _ = w.Write(data)
 		case artifacts != nil:
 			artifacts(w, r)
@@ -127,7 +128,7 @@ func offer(data []byte, artifacts http.HandlerFunc) lab.Serve {
 // artifact is the name of what is asked for, by digest or by name.
 func artifact(m manifest.Manifest, r *http.Request) string {
 	for name, a := range m.Artifacts {
-		if path := r.URL.Path; strings.HasSuffix(path, "/"+a.SHA256.Hex()) || strings.HasSuffix(path, "/"+manifest.FileName(name)) {
+		if path := r.URL.Path; strings.HasSuffix(path, "/"+a.SHA256.Hex()) || strings.HasSuffix(path, "/"+layout.FileName(name)) {
 			return name
 		}
 	}

@@ -3,7 +3,9 @@
 package storetest
 
 import (
+	"bytes"
 	"crypto/ed25519"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -11,9 +13,21 @@ import (
 	"time"
 
 	"phase/appliance/base/names"
+	"phase/appliance/release/layout"
 	"phase/appliance/release/manifest"
+	"phase/appliance/release/store"
 	"phase/appliance/release/trust"
 )
+
+// Example stands in for the test where there is none, in an Example: what
+// would fail the test panics.
+type Example struct{ testing.TB }
+
+// Helper does nothing.
+func (Example) Helper() {}
+
+// Fatal panics.
+func (Example) Fatal(args ...any) { panic(fmt.Sprint(args...)) }
 
 // Signer signs releases that its Root vouches for.
 type Signer struct {
@@ -55,6 +69,26 @@ type Release struct {
 	Bytes map[string][]byte
 }
 
+// Sources are the artifacts as a store takes them.
+func (r Release) Sources() map[string]store.Source {
+	sources := map[string]store.Source{}
+	for name, data := range r.Bytes {
+		sources[name] = Bytes(data)
+	}
+	return sources
+}
+
+// Bytes is a store.Source of bytes in memory, which the caller leaves alone.
+func Bytes(data []byte) store.Source {
+	return func() (store.Content, error) { return memory{bytes.NewReader(data)}, nil }
+}
+
+type memory struct{ *bytes.Reader }
+
+func (m memory) Size() (int64, bool) { return m.Reader.Size(), true }
+func (memory) Intact() bool          { return true }
+func (memory) Close() error          { return nil }
+
 // Sizes of the artifacts of a release whose size does not matter.
 var Sizes = map[string]int{"kernel": 70_001, "initramfs": 3_001, "rootfs": 300_007}
 
@@ -91,12 +125,12 @@ func (s *Signer) Release(t testing.TB, channel, arch string, version uint64, siz
 func (s *Signer) Write(t testing.TB, dir string, r Release) {
 	t.Helper()
 	m := r.Manifest()
-	at := filepath.Join(dir, m.Channel, m.Arch)
-	files := map[string][]byte{filepath.Join(dir, "root", "1.json"): s.Root.Raw()}
+	at := filepath.Join(dir, layout.Release(m.Channel, m.Arch))
+	files := map[string][]byte{filepath.Join(dir, layout.Root(s.Root.Version())): s.Root.Raw()}
 	for name, data := range r.Bytes {
-		files[filepath.Join(at, manifest.FileName(name))] = data
+		files[filepath.Join(at, layout.FileName(name))] = data
 	}
-	files[filepath.Join(at, manifest.ManifestFile)] = r.Envelope()
+	files[filepath.Join(at, layout.ManifestFile)] = r.Envelope()
 	for path, data := range files {
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			t.Fatal(err)

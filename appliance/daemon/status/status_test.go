@@ -32,11 +32,7 @@ func start(t *testing.T) *node {
 	n := &node{dir: t.TempDir(), clock: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)}
 	n.release = signer.Release(t, "stable", "arm64", 7, storetest.Sizes)
 	s := store.New()
-	sources := map[string]store.Source{}
-	for name, data := range n.release.Bytes {
-		sources[name] = store.Bytes(data)
-	}
-	if err := s.Add(t.Context(), n.release.Verified, sources); err != nil {
+	if err := s.Add(t.Context(), n.release.Verified, n.release.Sources()); err != nil {
 		t.Fatal(err)
 	}
 	n.Status = New(Config{

@@ -13,15 +13,15 @@ import (
 	"phase/appliance/release/manifest"
 )
 
-// segment is a run of bytes of an artifact. One provider owns it at a time, or
-// nobody; the pool's lock guards every field.
+// segment is a run of bytes of an artifact. One source owns it at a time, or
+// none; the download's lock guards every field.
 type segment struct {
 	artifact        *artifact
 	start, pos, end int64 // [start,pos) is there, [pos,end) is wanted
 	writing         int64 // bytes after pos that are being written right now
-	told            int64 // pos when the pool was last woken
+	woken           int64 // pos when the hasher was last woken
 
-	owner  *provider
+	owner  *source
 	from   int64     // pos when the owner began
 	since  time.Time // when that was
 	cancel context.CancelCauseFunc
@@ -33,13 +33,13 @@ type artifact struct {
 	want     manifest.Artifact
 	region   Region
 	segments []*segment // in order, without gaps, from 0 to the size
-	begun    int        // how often it was begun anew
+	begun    int        // how often it was started again
 	verified bool
 
 	kept   int64 // bytes from an earlier fetch
-	from   map[*provider]bool
-	solo   bool      // one provider at a time, so that a lie has a name
-	soloBy *provider // whose bytes are there
+	from   map[*source]bool
+	solo   bool    // one provider at a time, so that a lie has a name
+	soloBy *source // whose bytes are there
 }
 
 func newArtifact(name string, want manifest.Artifact, region Region) *artifact {
@@ -47,7 +47,7 @@ func newArtifact(name string, want manifest.Artifact, region Region) *artifact {
 	if have < 0 || have > want.Size {
 		have = 0
 	}
-	a := &artifact{name: name, want: want, region: region, kept: have, from: map[*provider]bool{}}
+	a := &artifact{name: name, want: want, region: region, kept: have, from: map[*source]bool{}}
 	a.segments = []*segment{{artifact: a, pos: have, end: want.Size}}
 	return a
 }
@@ -70,10 +70,10 @@ func (a *artifact) present() (n int64) {
 	return n
 }
 
-// reset begins the artifact anew. Nobody may own a segment of it.
+// reset starts the artifact again. No segment of it may have an owner.
 func (a *artifact) reset() {
 	a.segments = []*segment{{artifact: a, end: a.want.Size}}
-	a.from = map[*provider]bool{}
+	a.from = map[*source]bool{}
 	a.kept, a.soloBy = 0, nil
 	a.begun++
 }
@@ -82,7 +82,7 @@ func (a *artifact) reset() {
 func (a *artifact) split(s *segment) *segment {
 	first := s.pos + s.writing
 	middle := first + (s.end-first)/2
-	next := &segment{artifact: a, start: middle, pos: middle, end: s.end, told: middle}
+	next := &segment{artifact: a, start: middle, pos: middle, end: s.end, woken: middle}
 	s.end = middle
 	a.segments = slices.Insert(a.segments, slices.Index(a.segments, s)+1, next)
 	return next
@@ -93,45 +93,45 @@ const hashChunk = 256 << 10
 
 // hash follows the frontier of an artifact, reads back what is there and
 // decides, at the end, whether it is what was signed.
-func (p *pool) hash(ctx context.Context, a *artifact) {
+func (d *download) hash(ctx context.Context, a *artifact) {
 	sum := sha256.New()
 	buf := make([]byte, hashChunk)
 	hashed, begun := int64(0), 0
 	for {
-		p.mu.Lock()
+		d.mu.Lock()
 		for ctx.Err() == nil && begun == a.begun && hashed == a.frontier() && hashed < a.want.Size {
-			p.cond.Wait()
+			d.cond.Wait()
 		}
 		if begun != a.begun {
 			sum.Reset()
 			hashed, begun = 0, a.begun
 		}
 		to := a.frontier()
-		p.mu.Unlock()
+		d.mu.Unlock()
 		if ctx.Err() != nil {
 			return
 		}
 		for hashed < to && ctx.Err() == nil {
 			n := min(int64(len(buf)), to-hashed)
 			if _, err := a.region.ReadAt(buf[:n], hashed); err != nil && !(err == io.EOF && hashed+n == a.want.Size) {
-				p.fail(fmt.Errorf("reading back the %s: %w", a.name, err))
+				d.fail(fmt.Errorf("reading back the %s: %w", a.name, err))
 				return
 			}
 			sum.Write(buf[:n])
 			hashed += n
 		}
-		if hashed == a.want.Size && p.decide(a, begun, names.Digest(sum.Sum(nil))) {
+		if hashed == a.want.Size && d.decide(a, begun, names.Digest(sum.Sum(nil))) {
 			return
 		}
 	}
 }
 
-// decide ends an artifact whose bytes are all there, or begins it anew and
-// lays the blame where it belongs. It reports whether the artifact is done.
-func (p *pool) decide(a *artifact, begun int, got names.Digest) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	defer p.cond.Broadcast()
+// decide ends an artifact whose bytes are all there, or starts it
+// again and drops the provider that is to blame. It reports whether the artifact is done.
+func (d *download) decide(a *artifact, begun int, got names.Digest) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	defer d.cond.Broadcast()
 	if begun != a.begun {
 		return false
 	}
@@ -141,18 +141,18 @@ func (p *pool) decide(a *artifact, begun int, got names.Digest) bool {
 	}
 	switch from := a.from; {
 	case len(from) > 1:
-		// Somebody lied, and nobody can say who.
+		// One of them lied; which one is not known.
 		a.solo = true
 	case len(from) == 1 && a.kept == 0:
-		for who := range from {
-			who.drop(refusal.New(refusal.Digest, "its %s is %s, the manifest says %s", a.name, got, a.want.SHA256))
+		for src := range from {
+			src.drop(refusal.New(refusal.Digest, "its %s is %s, the manifest says %s", a.name, got, a.want.SHA256))
 		}
 	default:
 		// What was kept is at least as likely wrong; the next one to give
 		// it all will be known.
 	}
-	p.present -= a.present()
+	d.present -= a.present()
 	a.reset()
-	p.tell()
+	d.showProgress()
 	return false
 }

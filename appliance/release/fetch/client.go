@@ -8,14 +8,12 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"path"
 	"strings"
 	"time"
 
 	"phase/appliance/base/envelope"
-	"phase/appliance/base/names"
 	"phase/appliance/base/refusal"
-	"phase/appliance/release/manifest"
+	"phase/appliance/release/layout"
 )
 
 const (
@@ -80,7 +78,7 @@ func Manifest(ctx context.Context, client *http.Client, base, channel, arch stri
 	if err != nil {
 		return nil, refusal.New(refusal.Unreachable, "%v", err)
 	}
-	u = u.JoinPath(channel, arch, manifest.ManifestFile)
+	u = u.JoinPath(layout.Manifest(channel, arch))
 	slow := refusal.New(refusal.Slow, "no manifest within %v", manifestTimeout)
 	ctx, cancel := context.WithTimeoutCause(ctx, manifestTimeout, slow)
 	defer cancel()
@@ -204,12 +202,4 @@ func inner(err error) error {
 		return u.Err
 	}
 	return err
-}
-
-// blobPath and filePath are where a provider has an artifact: by digest, and
-// where a plain file server has it.
-func blobPath(d names.Digest) string { return path.Join("blobs", "sha256", d.Hex()) }
-
-func filePath(m manifest.Manifest, name string) string {
-	return path.Join(m.Channel, m.Arch, manifest.FileName(name))
 }

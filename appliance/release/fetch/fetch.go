@@ -1,14 +1,14 @@
-// Package fetch brings a verified release from providers nobody trusts. Each
-// artifact is asked for by digest over HTTP, in ranges spread over all
-// providers; its bytes go straight to where they will be used and are hashed
+// Package fetch downloads a verified release from providers that are not
+// trusted. Each artifact is asked for by digest over HTTP, in ranges spread over
+// all providers; its bytes go straight to where they will be used and are hashed
 // there in order, while the rest still arrives. A provider that is slow, dies,
 // answers nonsense or lies costs the part it had, and the others finish: a
 // segment of an artifact is owned by one provider at a time, shrinks when an
-// idle provider takes half of what is left of it, and goes back to the pool
-// when its owner fails. When bytes of several providers together turn out
-// wrong, that artifact is fetched again from one provider at a time, so that
-// the next wrong digest has a name. Nothing more than an artifact's size is
-// ever accepted, no redirect is followed, and nothing is decompressed.
+// idle provider takes half of what is left of it, and is free again when its
+// owner fails. When bytes of several providers together turn out wrong, that
+// artifact is fetched again from one provider at a time, so that the next wrong
+// digest has a name. Nothing more than an artifact's size is ever accepted, no
+// redirect is followed, and nothing is decompressed.
 package fetch
 
 import (
@@ -52,7 +52,7 @@ type Keeper interface {
 
 // Options of a Release; the zero value is what a node uses.
 type Options struct {
-	// Names are the artifacts wanted; empty means release.Required.
+	// Names are the artifacts wanted; empty means manifest.Required.
 	Names []string
 	// Progress, if set, is called with the bytes in place and the bytes
 	// wanted, over all artifacts, often: it must not block. done falls when
@@ -97,7 +97,7 @@ type ProviderReport struct {
 
 // Release fetches the artifacts of v. When it returns nil, every byte of every
 // artifact wanted is in its region and has the digest the manifest names. When
-// no provider is left, the error is a *refusal.Refusal: "digest" when somebody
+// no provider is left, the error is a *refusal.Refusal: "digest" when one
 // lied, "size", "slow", "busy", or "unreachable"; the Report tells it for each.
 // An error of the destination (a full disk) is returned as it is.
 func Release(ctx context.Context, v trust.Verified, providers []string, dst Destination, opts Options) (Report, error) {
@@ -122,7 +122,7 @@ func Release(ctx context.Context, v trust.Verified, providers []string, dst Dest
 		opts.pause = firstPause
 	}
 
-	p := newPool(opts.Progress)
+	d := newDownload(opts.Progress)
 	// The smallest first: a provider that lies about everything is found out
 	// where it costs least.
 	names := slices.Clone(opts.Names)
@@ -138,22 +138,22 @@ func Release(ctx context.Context, v trust.Verified, providers []string, dst Dest
 		if err != nil {
 			return Report{}, fmt.Errorf("making room for the %s: %w", name, err)
 		}
-		p.add(newArtifact(name, want, region))
+		d.add(newArtifact(name, want, region))
 	}
 	for _, base := range providers {
-		p.providers = append(p.providers, newProvider(base, m, opts))
+		d.sources = append(d.sources, newSource(base, m, opts))
 	}
-	err := p.run(ctx)
-	return p.report(), errors.Join(err, p.keep())
+	err := d.run(ctx)
+	return d.report(), errors.Join(err, d.keep())
 }
 
-// run hashes and fetches until everything is there or nobody is left to ask.
-func (p *pool) run(ctx context.Context) error {
+// run hashes and fetches until everything is there or no source is left.
+func (d *download) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
-	p.fail = cancel
-	// Those who wait for the pool are woken when the context ends, and now and
-	// then to compare their own pace with others'.
-	context.AfterFunc(ctx, p.wake)
+	d.fail = cancel
+	// What waits for the download is woken when the context ends, and now and
+	// then to compare a source's pace with the others'.
+	context.AfterFunc(ctx, d.wake)
 	var tasks sync.WaitGroup
 	tasks.Go(func() {
 		tick := time.NewTicker(compareEvery)
@@ -163,34 +163,35 @@ func (p *pool) run(ctx context.Context) error {
 			case <-ctx.Done():
 				return
 			case <-tick.C:
-				p.wake()
+				d.wake()
 			}
 		}
 	})
-	for _, a := range p.artifacts {
-		tasks.Go(func() { p.hash(ctx, a) })
+	for _, a := range d.artifacts {
+		tasks.Go(func() { d.hash(ctx, a) })
 	}
-	for _, who := range p.providers {
-		tasks.Go(func() { p.work(ctx, who) })
+	for _, src := range d.sources {
+		tasks.Go(func() { d.work(ctx, src) })
 	}
-	err := p.wait(ctx)
+	err := d.wait(ctx)
 	cancel(nil)
 	tasks.Wait()
 	return err
 }
 
-// work is one provider's life: take a segment, fetch it, give it back.
-func (p *pool) work(ctx context.Context, who *provider) {
+// work takes a segment, fetches it from one source and gives it back, until
+// there is none left for it.
+func (d *download) work(ctx context.Context, src *source) {
 	for {
 		request, cancel := context.WithCancelCause(ctx)
-		s := p.take(ctx, who, cancel)
+		s := d.take(ctx, src, cancel)
 		if s == nil {
 			cancel(nil)
 			return
 		}
-		err := p.stream(request, cancel, who, s)
+		err := d.stream(request, cancel, src, s)
 		cancel(nil)
-		if pause := p.give(ctx, s, err); pause > 0 {
+		if pause := d.give(ctx, s, err); pause > 0 {
 			select {
 			case <-ctx.Done():
 			case <-time.After(pause):

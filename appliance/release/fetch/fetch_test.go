@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"phase/appliance/base/refusal"
-	"phase/appliance/release/manifest"
+	"phase/appliance/release/layout"
 	"phase/appliance/release/provide"
 	"phase/appliance/release/store"
 	"phase/appliance/release/trust"
@@ -95,11 +95,7 @@ func honest(t testing.TB, signer *storetest.Signer, r storetest.Release) http.Ha
 	t.Helper()
 	s := store.New()
 	s.AddRoot(signer.Root)
-	sources := map[string]store.Source{}
-	for name, data := range r.Bytes {
-		sources[name] = store.Bytes(data)
-	}
-	if err := s.Add(t.Context(), r.Verified, sources); err != nil {
+	if err := s.Add(t.Context(), r.Verified, r.Sources()); err != nil {
 		t.Fatal(err)
 	}
 	m := r.Manifest()
@@ -221,7 +217,7 @@ func TestReleasePlainServer(t *testing.T) {
 	r := signer.Release(t, "stable", "x86_64", 7, storetest.Sizes)
 	plain := http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		for name, data := range r.Bytes {
-			if req.URL.Path == "/mirror/stable/x86_64/"+manifest.FileName(name) {
+			if req.URL.Path == "/mirror/stable/x86_64/"+layout.FileName(name) {
 				_, _ = w.Write(data)
 				return
 			}

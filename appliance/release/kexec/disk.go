@@ -94,9 +94,9 @@ func roomIn(dir string) int64 {
 	return room
 }
 
-// forget asks the kernel to give back the cached pages of a file that is on
+// dropCache asks the kernel to give back the cached pages of a file that is on
 // disk. It may decline; the figures are checked afterwards.
-func forget(f *os.File) error {
+func dropCache(f *os.File) error {
 	if err := f.Sync(); err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package kexec
 
 import (
+	"bufio"
 	"bytes"
 	"compress/gzip"
 	"crypto/rand"
@@ -16,7 +17,7 @@ import (
 	"phase/appliance/base/refusal"
 	"phase/appliance/machine/kexecplan"
 	"phase/appliance/machine/linux"
-	"phase/appliance/release/manifest"
+	"phase/appliance/release/layout"
 
 	"github.com/klauspost/compress/zstd"
 	"golang.org/x/sys/unix"
@@ -28,12 +29,14 @@ const maxKernel = 256 * mib
 // kernel is the kernel as it is loaded: from where it lies, or unpacked to a
 // file of its own. How much memory it will take is known from here on.
 func (s *Staging) kernel() (kernel linux.Part, done func(), err error) {
-	at, size, _ := s.layout.Offset(carriedDir + manifest.FileName("kernel"))
+	at, size, _ := s.layout.Offset(layout.InInitrd(layout.FileName("kernel")))
 	kernel, done = linux.Part{File: s.file, At: at, Size: size}, func() {}
 	src := io.NewSectionReader(s.file, at, size)
-	if packed, err := isPacked(src); err != nil {
-		return kernel, nil, err
-	} else if packed {
+	var head [4]byte
+	if _, err := src.ReadAt(head[:], 0); err != nil {
+		return kernel, nil, fmt.Errorf("the kernel is shorter than 4 bytes: %w", err)
+	}
+	if packing(head[:]) != unpacked {
 		f, err := s.kernelFile()
 		if err != nil {
 			return kernel, nil, fmt.Errorf("making room for the kernel: %w", err)
@@ -48,7 +51,7 @@ func (s *Staging) kernel() (kernel linux.Part, done func(), err error) {
 	if memory, err := kexecplan.KernelMemory(io.NewSectionReader(kernel.File, kernel.At, kernel.Size)); err == nil {
 		s.sizes.Kernel = memory
 	} // what has no such header is refused when it is loaded
-	if packed, ok := kexecplan.FindPacked(src, size); ok && s.plenty(packed.Head+packed.Unpacked) {
+	if packed, ok := kexecplan.FindPacked(src, size); ok && s.hasMemory(packed.Head+packed.Unpacked) {
 		f, err := unpackInside(kernel, packed, s.cmdline)
 		if err != nil {
 			return kernel, nil, fmt.Errorf("unpacking the kernel: %w", err)
@@ -60,9 +63,9 @@ func (s *Staging) kernel() (kernel linux.Part, done func(), err error) {
 	return kernel, done, nil
 }
 
-// plenty says whether there is memory for so many bytes beside the load, so
-// that nobody need be paused for it.
-func (s *Staging) plenty(extra int64) bool {
+// hasMemory says whether there is memory for extra bytes beside the load, so that
+// no service has to be paused for it.
+func (s *Staging) hasMemory(extra int64) bool {
 	memory, err := s.options.Memory()
 	return err == nil && memory.Available >= NeedOf(s.sizes).Load+extra+comfort
 }
@@ -78,7 +81,7 @@ func unpackInside(kernel linux.Part, p kexecplan.Packed, cmdline string) (f *os.
 	}
 	defer unmap()
 	stream := code[p.At:][:p.Size]
-	if !bytes.HasPrefix(stream, zstdMagic) && !bytes.HasPrefix(stream, gzipMagic) {
+	if packing(stream) == unpacked {
 		return nil, nil
 	}
 	if f, err = memoryFile("kernel", p.Head+p.Unpacked); err != nil {
@@ -104,7 +107,7 @@ func unpackInside(kernel linux.Part, p kexecplan.Packed, cmdline string) (f *os.
 	seed := make([]byte, 8)
 	_, _ = rand.Read(seed) // never fails (crypto/rand)
 	if kexecplan.Move(out, binary.LittleEndian.Uint64(seed)) != nil {
-		return nil, f.Close() // it would stay where everybody knows it
+		return nil, f.Close() // it would stay at an address that everybody knows
 	}
 	return f, nil
 }
@@ -112,7 +115,7 @@ func unpackInside(kernel linux.Part, p kexecplan.Packed, cmdline string) (f *os.
 // inflate fills dst exactly. What comes out is its own window, so that nothing
 // else is allocated: the kernel's is 128 MiB.
 func inflate(dst, src []byte) error {
-	if bytes.HasPrefix(src, gzipMagic) {
+	if packing(src) == gzipped {
 		z, err := gzip.NewReader(bytes.NewReader(src))
 		if err != nil {
 			return err
@@ -150,44 +153,43 @@ func roomOn(dir string) int64 {
 	return int64(st.Bavail) * st.Bsize
 }
 
-// How compressed kernels begin.
-var (
-	gzipMagic = []byte{0x1f, 0x8b}             // RFC 1952
-	zstdMagic = []byte{0x28, 0xb5, 0x2f, 0xfd} // RFC 8878
+// How a kernel can be compressed.
+const (
+	unpacked = iota
+	gzipped
+	zstandard
 )
 
-// isPacked says whether a kernel must be unpacked to be loaded.
-func isPacked(kernel io.ReaderAt) (bool, error) {
-	var head [4]byte
-	if _, err := kernel.ReadAt(head[:], 0); err != nil {
-		return false, fmt.Errorf("the kernel is shorter than 4 bytes: %w", err)
+// packing tells from the first four bytes how a kernel is compressed.
+func packing(head []byte) int {
+	switch {
+	case bytes.HasPrefix(head, []byte{0x1f, 0x8b}): // RFC 1952
+		return gzipped
+	case bytes.HasPrefix(head, []byte{0x28, 0xb5, 0x2f, 0xfd}): // RFC 8878
+		return zstandard
 	}
-	return bytes.HasPrefix(head[:], gzipMagic) || bytes.Equal(head[:], zstdMagic), nil
+	return unpacked
 }
 
 // Unpack copies a kernel to w, decompressed when it is a gzip or zstd stream,
 // and returns the bytes written: at most 256 MiB. arm64 kernels travel
 // compressed, since neither the firmware nor kexec would unpack them; an x86_64
 // one unpacks itself.
-func Unpack(w io.Writer, src io.ReadSeeker) (int64, error) {
-	var head [4]byte
-	if _, err := io.ReadFull(src, head[:]); err != nil {
+func Unpack(w io.Writer, src io.Reader) (int64, error) {
+	in := bufio.NewReader(src)
+	head, err := in.Peek(4)
+	if err != nil {
 		return 0, fmt.Errorf("the kernel is shorter than 4 bytes: %w", err)
 	}
-	if _, err := src.Seek(0, io.SeekStart); err != nil {
-		return 0, err
-	}
-	var from io.Reader = src
-	switch {
-	case bytes.HasPrefix(head[:], gzipMagic):
-		z, err := gzip.NewReader(src)
-		if err != nil {
+	var from io.Reader = in
+	switch packing(head) {
+	case gzipped:
+		if from, err = gzip.NewReader(in); err != nil {
 			return 0, err
 		}
-		from = z
-	case bytes.Equal(head[:], zstdMagic):
+	case zstandard:
 		// One goroutine, a window of at most 8 MiB: memory is what is short here.
-		z, err := zstd.NewReader(src, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(8*mib))
+		z, err := zstd.NewReader(in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(8*mib))
 		if err != nil {
 			return 0, err
 		}

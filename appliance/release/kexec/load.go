@@ -2,17 +2,16 @@ package kexec
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
 	"sync"
 
-	"phase/appliance/base/names"
 	"phase/appliance/base/refusal"
 	"phase/appliance/base/ui"
 	"phase/appliance/machine/linux"
 	"phase/appliance/machine/settings"
+	"phase/appliance/release/layout"
 	"phase/appliance/release/manifest"
 	"phase/appliance/release/trust"
 
@@ -27,8 +26,8 @@ func (r *region) reader() *io.SectionReader {
 	return io.NewSectionReader(r.staging.file, r.at, r.size)
 }
 
-// Load checks every byte of the release once more, whoever brought it and
-// wherever it has been, and hands it to the kernel. Afterwards the place is
+// Load checks every byte of the release once more, wherever it came from, and
+// hands it to the kernel. Afterwards the place is
 // empty and its memory free. When memory is short the other programs are
 // paused; if it then fails after all they are started again.
 func (s *Staging) Load(ctx context.Context) (err error) {
@@ -37,7 +36,7 @@ func (s *Staging) Load(ctx context.Context) (err error) {
 	if s.file == nil {
 		return errors.New("this release was loaded or given up already")
 	}
-	if err := s.verify(); err != nil {
+	if err := s.verify(ctx); err != nil {
 		return err
 	}
 	kernel, done, err := s.kernel()
@@ -83,13 +82,13 @@ func (s *Staging) Load(ctx context.Context) (err error) {
 }
 
 // verify hashes every artifact where it lies, copies the initramfs to its place
-// at the beginning, and lets nobody write any more. What lies on disk could
+// at the beginning, and seals the file against writing. What lies on disk could
 // still be changed by root; what lies in memory cannot.
-func (s *Staging) verify() error {
+func (s *Staging) verify(ctx context.Context) error {
 	m := s.release.Manifest()
 	initramfs := m.Artifacts["initramfs"]
 	if !s.sealed {
-		at, _, _ := s.layout.Offset(carriedDir + manifest.FileName("initramfs"))
+		at, _, _ := s.layout.Offset(layout.InInitrd(layout.FileName("initramfs")))
 		if _, err := io.Copy(io.NewOffsetWriter(s.file, 0), io.NewSectionReader(s.file, at, initramfs.Size)); err != nil {
 			return fmt.Errorf("placing the initramfs: %w", err)
 		}
@@ -107,7 +106,7 @@ func (s *Staging) verify() error {
 	}
 	parts := []part{{"initramfs in its place", 0, initramfs}}
 	for _, name := range s.Names() {
-		at, _, _ := s.layout.Offset(carriedDir + manifest.FileName(name))
+		at, _, _ := s.layout.Offset(layout.InInitrd(layout.FileName(name)))
 		parts = append(parts, part{name, at, m.Artifacts[name]})
 	}
 	// Beside each other: hashing is slow on a machine without instructions for it.
@@ -115,11 +114,11 @@ func (s *Staging) verify() error {
 	var wait sync.WaitGroup
 	for i, p := range parts {
 		wait.Go(func() {
-			h := sha256.New()
-			if _, err := io.Copy(h, io.NewSectionReader(s.file, p.at, p.artifact.Size)); err != nil {
+			is, err := manifest.Measure(ctx, io.NewSectionReader(s.file, p.at, p.artifact.Size))
+			if err != nil {
 				errs[i] = fmt.Errorf("reading %s: %w", p.name, err)
-			} else if got := names.Digest(h.Sum(nil)); got != p.artifact.SHA256 {
-				errs[i] = refusal.New(refusal.Digest, "%s of version %d is %s, signed is %s", p.name, m.Version, got, p.artifact.SHA256)
+			} else if is != p.artifact {
+				errs[i] = refusal.New(refusal.Digest, "%s of version %d is %s, signed is %s", p.name, m.Version, is.SHA256, p.artifact.SHA256)
 			}
 		})
 	}
@@ -132,7 +131,7 @@ func (s *Staging) verify() error {
 func (s *Staging) makeRoom(ctx context.Context) error {
 	need := NeedOf(s.sizes).Load
 	if s.onDisk {
-		if err := forget(s.file); err != nil {
+		if err := dropCache(s.file); err != nil {
 			return fmt.Errorf("writing the release to disk: %w", err)
 		}
 	}

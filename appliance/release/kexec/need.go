@@ -46,7 +46,7 @@ type Need struct {
 	Total int64 // the machine's memory: the next kernel unpacks the initrd while it still holds it
 }
 
-// NeedOf is the model.
+// NeedOf computes the need from the sizes.
 func NeedOf(s Sizes) Need {
 	load := s.Kernel + s.Initrd + margin
 	disk := load + s.Unpacked
@@ -90,7 +90,7 @@ func CheckStage(version uint64, s Sizes, m linux.Memory, free, disk int64) (onDi
 // diskSlack stays free on the disk for the node's other files.
 const diskSlack = 8 * mib
 
-// guess is for before the kernel is here. gokrazy's kernels are, compressed and
+// guess estimates the sizes before the kernel was downloaded. gokrazy's kernels are, compressed and
 // unpacked, 18 and 59 MB on arm64, and need 62 and on x86_64, where the file is
 // 16.4 MB, 57 MB.
 func guess(arch string, file, initrd int64) Sizes {

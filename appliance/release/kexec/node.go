@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -27,9 +26,9 @@ const perm = "/perm/phase"
 // where init's boot.json is, self the name of the service that asks, which is
 // spared when services are paused (empty: none is).
 func OnNode(stateDir, self string) (Options, error) {
-	cmdline, err := os.ReadFile("/proc/cmdline")
+	cmdline, err := runningCmdline()
 	if err != nil {
-		return Options{}, fmt.Errorf("reading the running command line: %w", err)
+		return Options{}, err
 	}
 	var b statefile.Boot
 	if err := statefile.Read(stateDir, statefile.BootFile, &b); err != nil {
@@ -41,7 +40,7 @@ func OnNode(stateDir, self string) (Options, error) {
 	}
 	o := Options{
 		Kernel:   linux.Running{},
-		Running:  strings.TrimSpace(string(cmdline)),
+		Running:  cmdline,
 		Conf:     options.Conf,
 		Memory:   linux.ReadMemory,
 		Freeable: func(ctx context.Context) int64 { return freeable(ctx, self) },
@@ -58,6 +57,29 @@ func OnNode(stateDir, self string) (Options, error) {
 		o.Dir = filepath.Join(perm, "staging")
 	}
 	return o, nil
+}
+
+// OffNode returns Options for a dry run on a machine that is no node.
+func OffNode() (Options, error) {
+	cmdline, err := runningCmdline()
+	return Options{Running: cmdline, Memory: linux.ReadMemory, Freeable: func(context.Context) int64 { return 0 }}.DryRun(), err
+}
+
+// DryRun returns Options that read and verify everything and do not touch the
+// machine: nothing is loaded, no service is paused.
+func (o Options) DryRun() Options {
+	o.Kernel = &linux.Recorder{}
+	o.Pause = func(context.Context) error { return nil }
+	o.Resume = o.Pause
+	return o
+}
+
+func runningCmdline() (string, error) {
+	cmdline, err := os.ReadFile("/proc/cmdline")
+	if err != nil {
+		return "", fmt.Errorf("reading the running command line: %w", err)
+	}
+	return strings.TrimSpace(string(cmdline)), nil
 }
 
 // Jump asks init to count the trial and to enter the kernel that was loaded for
@@ -94,13 +116,8 @@ func freeable(ctx context.Context, self string) int64 {
 		if s.Name == self || s.PID == 0 {
 			continue
 		}
-		f, err := os.Open(filepath.Join("/proc", strconv.Itoa(s.PID), "status"))
-		if err != nil {
-			continue // it has just ended
-		}
-		data, err := io.ReadAll(io.LimitReader(f, 64<<10))
-		f.Close()
-		if err == nil {
+		data, err := statefile.ReadCapped(filepath.Join("/proc", strconv.Itoa(s.PID), "status"), 64<<10)
+		if err == nil { // else it has just ended
 			sum += parseAnon(string(data))
 		}
 	}

@@ -1,9 +1,10 @@
-// Package kexec is the only road to another kernel: it takes a trust.Verified
-// and nothing else, gives its artifacts a place where the kernel will read them
+// Package kexec loads a verified release into the kernel and has init jump into
+// it. It is the only way to another kernel: it accepts a trust.Verified and
+// nothing else, gives its artifacts a place where the kernel will read them
 // from, checks every byte once more, and loads. What a machine without a disk
 // must still have after the jump travels in the initrd: the release itself,
 // byte for byte as it was signed. Whether it all fits is computed before, since
-// the kernel answers too little memory with a panic.
+// with too little memory the kernel panics.
 package kexec
 
 import (
@@ -21,7 +22,7 @@ import (
 	"phase/appliance/machine/initrd"
 	"phase/appliance/machine/linux"
 	"phase/appliance/release/fetch"
-	"phase/appliance/release/manifest"
+	"phase/appliance/release/layout"
 	"phase/appliance/release/trust"
 
 	"golang.org/x/sys/unix"
@@ -41,10 +42,6 @@ type Options struct {
 	// Pause stops other programs to free their memory, Resume starts them.
 	Pause, Resume func(context.Context) error
 }
-
-// carriedDir is where a carried release lies in the initramfs, and is looked
-// for by the init that comes up.
-const carriedDir = "release/"
 
 // seedFile carries randomness over the jump: without it a machine that has no
 // source in hardware waits seconds for its first key.
@@ -96,7 +93,7 @@ func plan(ctx context.Context, v trust.Verified, o Options) (s *Staging, onDisk 
 	if s.cmdline, err = nextCmdline(v, o); err != nil {
 		return nil, false, refusal.New(refusal.Format, "version %d: %v", m.Version, err)
 	}
-	if s.layout, err = layout(v); err != nil {
+	if s.layout, err = planInitrd(v); err != nil {
 		return nil, false, refusal.New(refusal.Size, "version %d: %v", m.Version, err)
 	}
 	s.sizes = guess(m.Arch, m.Artifacts["kernel"].Size, s.layout.Size())
@@ -135,16 +132,16 @@ func Stage(ctx context.Context, v trust.Verified, o Options) (*Staging, error) {
 	return s, nil
 }
 
-// layout plans the initrd of a release: the signed initramfs, then the manifest
+// planInitrd plans the initrd of a release: the signed initramfs, then the manifest
 // and every artifact under the name that a folder of releases has it by.
-func layout(v trust.Verified) (*initrd.Layout, error) {
+func planInitrd(v trust.Verified) (*initrd.Layout, error) {
 	m := v.Manifest()
 	files := []initrd.File{
 		{Name: seedFile, Size: seedBytes},
-		{Name: carriedDir + manifest.ManifestFile, Size: int64(len(v.Envelope()))},
+		{Name: layout.InInitrd(layout.ManifestFile), Size: int64(len(v.Envelope()))},
 	}
 	for _, name := range slices.Sorted(maps.Keys(m.Artifacts)) {
-		files = append(files, initrd.File{Name: carriedDir + manifest.FileName(name), Size: m.Artifacts[name].Size})
+		files = append(files, initrd.File{Name: layout.InInitrd(layout.FileName(name)), Size: m.Artifacts[name].Size})
 	}
 	return initrd.NewLayout(m.Artifacts["initramfs"].Size, files)
 }
@@ -157,7 +154,7 @@ func (s *Staging) writeKnown() error {
 	if _, err := s.file.WriteAt(seed, seedAt); err != nil {
 		return fmt.Errorf("writing the seed that is carried over: %w", err)
 	}
-	at, _, _ := s.layout.Offset(carriedDir + manifest.ManifestFile)
+	at, _, _ := s.layout.Offset(layout.InInitrd(layout.ManifestFile))
 	if _, err := s.file.WriteAt(s.release.Envelope(), at); err != nil {
 		return fmt.Errorf("writing the manifest that is carried over: %w", err)
 	}
@@ -184,7 +181,7 @@ func (s *Staging) Cmdline() string { return s.cmdline }
 
 // Region implements fetch.Destination.
 func (s *Staging) Region(name string, size int64) (fetch.Region, error) {
-	at, have, ok := s.layout.Offset(carriedDir + manifest.FileName(name))
+	at, have, ok := s.layout.Offset(layout.InInitrd(layout.FileName(name)))
 	if !ok || have != size {
 		return nil, fmt.Errorf("there is no place for an artifact %q of %d bytes", name, size)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"phase/appliance/base/names"
 	"phase/appliance/machine/settings"
+	"phase/appliance/release/layout"
 )
 
 // check holds every bound of the format, for what is read and what is written.
@@ -43,7 +44,7 @@ func (m Manifest) check() error {
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(m.Artifacts)) {
-		if err := checkArtifactName(name); err != nil {
+		if err := layout.CheckArtifactName(name); err != nil {
 			return err
 		}
 		if size := m.Artifacts[name].Size; size < 0 || size > MaxArtifactSize {

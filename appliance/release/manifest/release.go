@@ -1,8 +1,8 @@
-// Package manifest knows what a manifest says: which version of which channel
-// for which arch, its command line, and the artifacts it consists of, each by
-// size and SHA-256. It reads the payload of a signed envelope and writes one;
-// whether a manifest is to be believed is trust's question, so nothing but
-// trust should call Parse on what came from outside.
+// Package manifest reads and writes the document that describes a release: its
+// version, channel and arch, its command line, and its artifacts, each by size
+// and SHA-256. The document is the payload of a signed envelope. Whether it may
+// be believed is the question of package trust, so that nothing else should
+// call Parse on what came from outside.
 package manifest
 
 import (
@@ -27,6 +27,9 @@ const (
 	MaxArtifactSize = 1 << 30
 	maxName         = 128
 )
+
+// Required are the artifacts without which there is no release.
+var Required = []string{"kernel", "initramfs", "rootfs"}
 
 // Artifact is one file of a release.
 type Artifact struct {

@@ -12,6 +12,7 @@ import (
 	"phase/appliance/base/envelope"
 	"phase/appliance/base/names"
 	"phase/appliance/machine/settings"
+	"phase/appliance/release/layout"
 )
 
 func manifest() Manifest {
@@ -79,26 +80,6 @@ func TestPayloadRefuses(t *testing.T) {
 	}
 }
 
-func TestNames(t *testing.T) {
-	for artifact, file := range map[string]string{
-		"kernel": "vmlinuz", "initramfs": "initramfs.img", "rootfs": "rootfs.squashfs", "sbom.json": "sbom.json",
-	} {
-		if got := FileName(artifact); got != file {
-			t.Errorf("FileName(%q) = %q", artifact, got)
-		}
-		for _, name := range []string{file, artifact} {
-			if got, ok := ArtifactName(name); !ok || got != artifact {
-				t.Errorf("ArtifactName(%q) = %q, %v", name, got, ok)
-			}
-		}
-	}
-	for _, file := range []string{"manifest.json", "", "../kernel", "vmlinuz.part", ".x", "a b", "A", strings.Repeat("a", 65)} {
-		if got, ok := ArtifactName(file); ok {
-			t.Errorf("ArtifactName(%q) = %q", file, got)
-		}
-	}
-}
-
 // FuzzParse states the law: what Parse accepts, Payload encodes to the same
 // meaning, within every bound a reader relies on.
 func FuzzParse(f *testing.F) {
@@ -130,14 +111,14 @@ func FuzzParse(f *testing.F) {
 				}
 			}
 		}
-		files := map[string]bool{ManifestFile: true}
+		files := map[string]bool{layout.ManifestFile: true}
 		for name, a := range m.Artifacts {
-			file := FileName(name)
+			file := layout.FileName(name)
 			if files[file] || !filepath.IsLocal(file) || filepath.Base(file) != file || a.Size < 0 || a.Size > MaxArtifactSize {
 				t.Fatalf("artifact %q of %d bytes in file %q", name, a.Size, file)
 			}
 			files[file] = true
-			if back, ok := ArtifactName(file); !ok || back != name {
+			if back, ok := layout.ArtifactName(file); !ok || back != name {
 				t.Fatalf("artifact %q is in file %q, which is of %q", name, file, back)
 			}
 		}

@@ -8,12 +8,11 @@ package provide
 
 import (
 	"net/http"
-	"strconv"
 	"strings"
 
 	"phase/appliance/base/names"
 	"phase/appliance/base/problem"
-	"phase/appliance/release/manifest"
+	"phase/appliance/release/layout"
 	"phase/appliance/release/store"
 	"phase/appliance/release/witness"
 )
@@ -77,7 +76,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		problem.Write(w, http.StatusMethodNotAllowed, r.Method+" is not for "+path)
 		return
 	}
-	if strings.HasSuffix(path, "/"+manifest.ManifestFile) {
+	if strings.HasSuffix(path, "/"+layout.ManifestFile) {
 		h.trials.Answer(w, r, h.holds)
 	}
 	answer.ServeHTTP(w, r)
@@ -100,9 +99,9 @@ func (h *handler) find(path string) http.Handler {
 	}
 	parts := strings.Split(strings.TrimPrefix(path, "/"), "/")
 	switch {
-	case path == "/"+manifest.ManifestFile:
+	case path == "/"+layout.ManifestFile:
 		return h.manifest(h.Channel, h.Arch)
-	case len(parts) == 2 && parts[0] == "root":
+	case len(parts) == 2 && parts[0] == layout.RootFolder:
 		return h.rootDocument(parts[1])
 	case len(parts) == 3 && parts[0] == "blobs" && parts[1] == "sha256":
 		return h.blob(parts[2])
@@ -124,7 +123,7 @@ func plausible(path string) bool {
 		_, arch := names.ParseArch(parts[1])
 		return channel == nil && arch == nil
 	}
-	return path == "/"+manifest.ManifestFile
+	return path == "/"+layout.ManifestFile
 }
 
 func (h *handler) file(channel, arch, file string) http.Handler {
@@ -135,10 +134,10 @@ func (h *handler) file(channel, arch, file string) http.Handler {
 	if arch, err = names.ParseArch(arch); err != nil {
 		return nil
 	}
-	if file == manifest.ManifestFile {
+	if file == layout.ManifestFile {
 		return h.manifest(channel, arch)
 	}
-	name, ok := manifest.ArtifactName(file)
+	name, ok := layout.ArtifactName(file)
 	if !ok {
 		return nil
 	}
@@ -163,12 +162,11 @@ func (h *handler) manifest(channel, arch string) http.Handler {
 }
 
 func (h *handler) rootDocument(file string) http.Handler {
-	number, ok := strings.CutSuffix(file, ".json")
-	n, err := strconv.ParseUint(number, 10, 64)
-	if !ok || err != nil || strconv.FormatUint(n, 10) != number {
+	version, ok := layout.RootVersion(file)
+	if !ok {
 		return nil
 	}
-	root, ok := h.Store.Root(n)
+	root, ok := h.Store.Root(version)
 	if !ok {
 		return nil
 	}

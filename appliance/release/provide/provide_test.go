@@ -16,6 +16,7 @@ import (
 
 	"phase/appliance/base/names"
 	"phase/appliance/base/problem"
+	"phase/appliance/release/layout"
 	"phase/appliance/release/manifest"
 	"phase/appliance/release/store"
 	"phase/tests/storetest"
@@ -33,11 +34,7 @@ func start(t testing.TB, sizes map[string]int) fixture {
 	f := fixture{signer: storetest.NewSigner(t), store: store.New()}
 	f.r = f.signer.Release(t, "stable", "x86_64", 7, sizes)
 	f.store.AddRoot(f.signer.Root)
-	sources := map[string]store.Source{}
-	for name, data := range f.r.Bytes {
-		sources[name] = store.Bytes(data)
-	}
-	if err := f.store.Add(t.Context(), f.r.Verified, sources); err != nil {
+	if err := f.store.Add(t.Context(), f.r.Verified, f.r.Sources()); err != nil {
 		t.Fatal(err)
 	}
 	page := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "page") })
@@ -209,7 +206,7 @@ func TestChangedWhileServed(t *testing.T) {
 	at := filepath.Join(dir, "stable", "x86_64")
 	sources := map[string]store.Source{}
 	for _, name := range manifest.Required {
-		sources[name] = store.File(filepath.Join(at, manifest.FileName(name)))
+		sources[name] = store.File(filepath.Join(at, layout.FileName(name)))
 	}
 	if err := f.store.Add(t.Context(), next.Verified, sources); err != nil {
 		t.Fatal(err)
@@ -286,7 +283,7 @@ func BenchmarkServe(b *testing.B) {
 	file := store.New()
 	sources := map[string]store.Source{}
 	for name := range f.r.Bytes {
-		sources[name] = store.File(filepath.Join(dir, "stable", "x86_64", manifest.FileName(name)))
+		sources[name] = store.File(filepath.Join(dir, "stable", "x86_64", layout.FileName(name)))
 	}
 	if err := file.Add(b.Context(), f.r.Verified, sources); err != nil {
 		b.Fatal(err)

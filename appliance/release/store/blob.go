@@ -1,9 +1,7 @@
 package store
 
 import (
-	"bytes"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -42,8 +40,8 @@ type Blob struct {
 	size    int64
 	digest  names.Digest
 
-	looking atomic.Bool                    // at a file that was changed
-	looked  atomic.Pointer[syscall.Stat_t] // how it was when it was last begun to look at
+	looking atomic.Bool                    // a file that was changed is being hashed again
+	looked  atomic.Pointer[syscall.Stat_t] // how it was when that last began
 }
 
 // Size in bytes.
@@ -71,7 +69,7 @@ func (b *Blob) lookAgain() {
 	}
 	now, err := f.look()
 	if err != nil || now.Size != b.size || time.Since(time.Unix(now.Ctim.Unix())) < rest {
-		return // or not yet: whoever asks next begins
+		return // or not yet: the next call begins
 	}
 	if last := b.looked.Load(); last != nil && last.Ctim == now.Ctim || !b.looking.CompareAndSwap(false, true) {
 		return
@@ -112,10 +110,6 @@ func (b *Blob) ReadAt(p []byte, off int64) (int, error) {
 
 func (b *Blob) close() { b.content.Close() }
 
-// hashChunk is how much is read between two looks at the context: some tens of
-// milliseconds of hashing on the slowest machine (20 MB/s under emulation).
-const hashChunk = 1 << 20
-
 // open hashes what a source gives and compares it with what the manifest says.
 // If held, which may be nil, is of the same digest and the source gives the
 // very same file, held is the answer and nothing is hashed.
@@ -144,7 +138,7 @@ func open(ctx context.Context, name string, want manifest.Artifact, source Sourc
 		return refuse(refusal.Digest, "%s is %s, the manifest says %s", name, digest, want.SHA256)
 	}
 	b := &Blob{content: content, size: want.Size, digest: digest}
-	for range looks {
+	for range rehashes {
 		if content.Intact() || b.rehash(ctx) {
 			return b, nil
 		}
@@ -153,27 +147,17 @@ func open(ctx context.Context, name string, want manifest.Artifact, source Sourc
 	return nil, fmt.Errorf("hashing its %s: %w", name, ErrChanged)
 }
 
-// looks is how often a file that is changed while it is hashed is hashed again:
-// somebody may be making a link to it, or still be writing it.
-const looks = 3
+// rehashes is how often a file that is changed while it is hashed is hashed again:
+// another program may be making a link to it, or still be writing it.
+const rehashes = 3
 
 // hash is the SHA-256 of the first size bytes of a content.
 func hash(ctx context.Context, content Content, size int64) (names.Digest, error) {
-	sum := sha256.New()
-	for off := int64(0); off < size; {
-		if err := ctx.Err(); err != nil {
-			return names.Digest{}, err
-		}
-		n, err := io.Copy(sum, io.NewSectionReader(content, off, min(hashChunk, size-off)))
-		if err == nil && n == 0 {
-			err = io.ErrUnexpectedEOF
-		}
-		if err != nil {
-			return names.Digest{}, err
-		}
-		off += n
+	is, err := manifest.Measure(ctx, io.NewSectionReader(content, 0, size))
+	if err == nil && is.Size < size {
+		err = io.ErrUnexpectedEOF
 	}
-	return names.Digest(sum.Sum(nil)), nil
+	return is.SHA256, err
 }
 
 // rehash looks again at a blob that is not intact: a link made to its file, a
@@ -195,17 +179,6 @@ func (b *Blob) rehash(ctx context.Context) bool {
 	f.seen.Store(&before)
 	return f.Intact()
 }
-
-// Bytes is a Source of bytes in memory, which the caller leaves alone.
-func Bytes(data []byte) Source {
-	return func() (Content, error) { return memory{bytes.NewReader(data)}, nil }
-}
-
-type memory struct{ *bytes.Reader }
-
-func (m memory) Size() (int64, bool) { return m.Reader.Size(), true }
-func (memory) Intact() bool          { return true }
-func (memory) Close() error          { return nil }
 
 // File is a Source of a regular file or a block device by its path.
 func File(path string) Source {
@@ -286,9 +259,9 @@ func (f *file) look() (st syscall.Stat_t, err error) {
 func (f *file) Size() (int64, bool) { return f.size, !f.device }
 
 // Intact compares size and times. The modification time alone would not do:
-// whoever writes a file may set it back, and cp -p does. The time of the last
+// a program that writes a file may set it back, and cp -p does. The time of the last
 // change of the inode cannot be set, but it moves too when the file loses a
-// name. One that has no name left is opened by nobody any more.
+// name. One that has no name left cannot be opened any more.
 func (f *file) Intact() bool {
 	if f.device {
 		// A mounted partition's node says nothing of its content; the one

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"phase/appliance/base/refusal"
-	"phase/appliance/release/manifest"
+	"phase/appliance/release/layout"
 	"phase/appliance/release/store"
 	"phase/tests/storetest"
 )
@@ -150,7 +150,7 @@ func TestNoLongerInTheFolder(t *testing.T) {
 		"an artifact replaced": func(t *testing.T, f served) {
 			replace(t, filepath.Join(f.at, "vmlinuz"), make([]byte, len(f.r.Bytes["kernel"])))
 		},
-		"the manifest replaced": func(t *testing.T, f served) { replace(t, filepath.Join(f.at, manifest.ManifestFile), []byte("{}")) },
+		"the manifest replaced": func(t *testing.T, f served) { replace(t, filepath.Join(f.at, layout.ManifestFile), []byte("{}")) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := serve(t)
@@ -161,9 +161,9 @@ func TestNoLongerInTheFolder(t *testing.T) {
 				}
 			}
 			for artifact, data := range f.r.Bytes {
-				replace(t, filepath.Join(f.at, manifest.FileName(artifact)), data)
+				replace(t, filepath.Join(f.at, layout.FileName(artifact)), data)
 			}
-			replace(t, filepath.Join(f.at, manifest.ManifestFile), f.r.Envelope())
+			replace(t, filepath.Join(f.at, layout.ManifestFile), f.r.Envelope())
 			if p := scan(t, f.Folder); len(p) != 0 || !f.holds("kernel") {
 				t.Errorf("problems %v after it was put back", p)
 			}
@@ -203,7 +203,7 @@ func TestChangedWhileHashed(t *testing.T) {
 		"a link": {func() error { links++; return os.Link(path, fmt.Sprintf("%s-%d", path, links)) }, ""},
 		"a byte": {func() error { return os.WriteFile(path, append(r.Bytes["kernel"][1:], 0), 0o644) }, refusal.Digest},
 	} {
-		from := sources(r)
+		from := r.Sources()
 		from["kernel"] = opened(c.change)
 		err := store.New().Add(t.Context(), r.Verified, from)
 		if code := refusal.CodeOf(err); code != c.code || c.code == "" && err != nil {

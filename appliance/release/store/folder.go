@@ -9,14 +9,14 @@ import (
 	"os"
 	"path"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
 	"phase/appliance/base/envelope"
 	"phase/appliance/base/names"
-	"phase/appliance/base/refusal"
+	"phase/appliance/base/statefile"
+	"phase/appliance/release/layout"
 	"phase/appliance/release/manifest"
 	"phase/appliance/release/trust"
 )
@@ -68,7 +68,7 @@ func (f *Folder) Scan(ctx context.Context, channels, arches []string) []Problem 
 	problems := f.scanRoots()
 	for _, channel := range channels {
 		for _, arch := range arches {
-			where := path.Join(channel, arch)
+			where := layout.Release(channel, arch)
 			if err := f.scanSlot(ctx, where, channel, arch); err != nil {
 				problems = append(problems, Problem{where, err, !f.slots[where].held.IsZero()})
 			}
@@ -77,16 +77,14 @@ func (f *Folder) Scan(ctx context.Context, channels, arches []string) []Problem 
 	return problems
 }
 
-// Watch scans every interval until ctx ends, and reports what is wrong each
+// Watch scans again an interval after the last scan until ctx ends, and reports what is wrong each
 // time, an empty list when nothing is.
 func (f *Folder) Watch(ctx context.Context, interval time.Duration, channels, arches []string, report func([]Problem)) {
-	tick := time.NewTicker(interval)
-	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-tick.C:
+		case <-time.After(interval):
 		}
 		if problems := f.Scan(ctx, channels, arches); ctx.Err() == nil {
 			report(problems)
@@ -105,7 +103,7 @@ func (f *Folder) scanSlot(ctx context.Context, where, channel, arch string) erro
 	}
 	stamp := f.stamp(where)
 	if stamp == "" {
-		// Whoever replaces a release takes its manifest away first: what is held
+		// A release is replaced by taking its manifest away first: what is held
 		// goes when it is still not there at the next look.
 		if s.held.IsZero() || s.gone {
 			f.store.Remove(s.held)
@@ -145,7 +143,7 @@ func (f *Folder) dropChanged(ctx context.Context, s *slot) {
 
 // load verifies and adds the release in one slot, in the place of old.
 func (f *Folder) load(ctx context.Context, where, channel, arch string, old names.Digest) (names.Digest, error) {
-	data, err := readFile(f.dir, path.Join(where, manifest.ManifestFile))
+	data, err := statefile.ReadCappedIn(f.dir, layout.Manifest(channel, arch), envelope.MaxBytes)
 	if err != nil {
 		return names.Digest{}, err
 	}
@@ -155,7 +153,7 @@ func (f *Folder) load(ctx context.Context, where, channel, arch string, old name
 	}
 	sources := map[string]Source{}
 	for name := range v.Manifest().Artifacts {
-		file := path.Join(where, manifest.FileName(name))
+		file := path.Join(where, layout.FileName(name))
 		if _, err := f.dir.Stat(file); err == nil || slices.Contains(manifest.Required, name) {
 			sources[name] = FileIn(f.dir, file)
 		}
@@ -169,7 +167,7 @@ func (f *Folder) load(ctx context.Context, where, channel, arch string, old name
 // stamp sums up the files of a slot such that a change of any of them shows;
 // "" when there is no manifest.
 func (f *Folder) stamp(where string) string {
-	if _, err := f.dir.Stat(path.Join(where, manifest.ManifestFile)); errors.Is(err, fs.ErrNotExist) {
+	if _, err := f.dir.Stat(path.Join(where, layout.ManifestFile)); errors.Is(err, fs.ErrNotExist) {
 		return ""
 	}
 	d, err := f.dir.Open(where)
@@ -201,7 +199,7 @@ func (f *Folder) stamp(where string) string {
 // scanRoots offers every root document in the folder that is self-consistent.
 func (f *Folder) scanRoots() []Problem {
 	f.store.AddRoot(f.root)
-	d, err := f.dir.Open("root")
+	d, err := f.dir.Open(layout.RootFolder)
 	if err != nil {
 		return nil // a folder need not carry roots
 	}
@@ -210,19 +208,18 @@ func (f *Folder) scanRoots() []Problem {
 	slices.Sort(names)
 	var problems []Problem
 	for _, name := range names {
-		number, ok := strings.CutSuffix(name, ".json")
-		n, err := strconv.ParseUint(number, 10, 64)
-		if !ok || err != nil || n == f.root.Version() {
+		version, ok := layout.RootVersion(name)
+		if !ok || version == f.root.Version() {
 			continue
 		}
-		where := path.Join("root", name)
-		data, err := readFile(f.dir, where)
+		where := layout.Root(version)
+		data, err := statefile.ReadCappedIn(f.dir, where, envelope.MaxBytes)
 		if err != nil {
 			problems = append(problems, Problem{Path: where, Err: err})
 			continue
 		}
 		r, err := trust.ParseRoot(data)
-		if err == nil && r.Version() != n {
+		if err == nil && r.Version() != version {
 			err = fmt.Errorf("it is version %d; rename it", r.Version())
 		}
 		if err != nil {
@@ -232,22 +229,4 @@ func (f *Folder) scanRoots() []Problem {
 		f.store.AddRoot(r)
 	}
 	return problems
-}
-
-// readFile reads a signed document, which is at most envelope.MaxBytes long.
-func readFile(root *os.Root, name string) ([]byte, error) {
-	file, err := openFile(func(flag int) (*os.File, error) { return root.OpenFile(name, flag, 0) })
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
-	size, _ := file.Size()
-	if size > envelope.MaxBytes {
-		return nil, refusal.New(refusal.Size, "%d bytes, at most %d", size, envelope.MaxBytes)
-	}
-	data := make([]byte, size)
-	if _, err := file.ReadAt(data, 0); err != nil && !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("reading %s: %w", name, err)
-	}
-	return data, nil
 }

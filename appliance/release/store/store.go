@@ -1,10 +1,8 @@
-// Package store holds the releases a node can hand on: each one verified by
+// Package store holds the releases that a node serves: each one verified by
 // trust, each artifact hashed before it is listed and read afterwards only
 // through the descriptor that was hashed, so that a file replaced later is
-// never passed off under the old digest. This store lives in memory and points
-// at bytes that are somewhere already (the boot disk, the initrd's files, a
-// folder); the store on disk, which also remembers what was good and what
-// failed, takes its place beside it.
+// never served under the old digest. The store is in memory and points at bytes
+// that are somewhere already: the boot disk, the initrd's files, a folder.
 package store
 
 import (
@@ -98,19 +96,15 @@ func New() *Store {
 
 // Add hashes the artifacts of a verified release and, when every one is what
 // the manifest says, lists the release. Sources are by artifact name; those of
-// release.Required must be there, others may be missing. Adding a release that
+// manifest.Required must be there, others may be missing. Adding a release that
 // is held does nothing. An artifact with other bytes is a *refusal.Refusal with
 // the code "size" or "digest".
 func (s *Store) Add(ctx context.Context, v trust.Verified, sources map[string]Source) error {
-	return s.put(ctx, v, sources, names.Digest{})
+	return s.Replace(ctx, names.Digest{}, v, sources)
 }
 
 // Replace is Add, and drops the release old in the same step.
 func (s *Store) Replace(ctx context.Context, old names.Digest, v trust.Verified, sources map[string]Source) error {
-	return s.put(ctx, v, sources, old)
-}
-
-func (s *Store) put(ctx context.Context, v trust.Verified, sources map[string]Source, old names.Digest) error {
 	if !v.Valid() {
 		return refusal.New(refusal.Signature, "only a verified release can be held")
 	}
@@ -149,7 +143,7 @@ func (s *Store) put(ctx context.Context, v trust.Verified, sources map[string]So
 	return nil
 }
 
-// closeUnless lets go of what was opened for a release that came to nothing.
+// closeUnless closes what was opened for a release that is not held after all.
 func (r Release) closeUnless(s *Store) {
 	for _, b := range r.artifacts {
 		if held, ok := s.Blob(b.digest); !ok || held != b {
@@ -169,8 +163,8 @@ func newestFirst(a, b Release) int {
 }
 
 // Remove drops a release and reports whether it was held. Its bytes stay
-// readable to whoever is reading them: the runtime closes a descriptor when
-// the last one lets go.
+// readable to those that are reading them: the runtime closes a descriptor
+// when the last of them is done.
 func (s *Store) Remove(d names.Digest) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -183,7 +177,7 @@ func (s *Store) Remove(d names.Digest) bool {
 	return true
 }
 
-// index rebuilds what follows from releases and tells who waits.
+// index rebuilds what follows from releases and closes the channel of Changed.
 func (s *Store) index() {
 	s.blobs = map[names.Digest]*Blob{}
 	for _, r := range s.releases {
@@ -226,8 +220,8 @@ func (s *Store) Blob(d names.Digest) (*Blob, bool) {
 	return b, true
 }
 
-// Looking says that a file was changed, and whether its bytes were is being
-// looked at.
+// Looking says whether the bytes of a file that was changed are being hashed
+// again.
 func (s *Store) Looking() bool {
 	s.mu.RLock()
 	defer s.mu.RUnlock()

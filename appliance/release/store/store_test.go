@@ -13,19 +13,11 @@ import (
 
 	"phase/appliance/base/names"
 	"phase/appliance/base/refusal"
-	"phase/appliance/release/manifest"
+	"phase/appliance/release/layout"
 	"phase/appliance/release/store"
 	"phase/appliance/release/trust"
 	"phase/tests/storetest"
 )
-
-func sources(r storetest.Release) map[string]store.Source {
-	m := map[string]store.Source{}
-	for name, data := range r.Bytes {
-		m[name] = store.Bytes(data)
-	}
-	return m
-}
 
 func TestAdd(t *testing.T) {
 	signer := storetest.NewSigner(t)
@@ -34,7 +26,7 @@ func TestAdd(t *testing.T) {
 	s := store.New()
 	changed := s.Changed()
 	for _, r := range []storetest.Release{next, old} {
-		if err := s.Add(t.Context(), r.Verified, sources(r)); err != nil {
+		if err := s.Add(t.Context(), r.Verified, r.Sources()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -77,18 +69,20 @@ func TestAddRefuses(t *testing.T) {
 		{"other bytes", func(m map[string]store.Source) {
 			b := bytes.Clone(r.Bytes["rootfs"])
 			b[len(b)-1] ^= 1
-			m["rootfs"] = store.Bytes(b)
+			m["rootfs"] = storetest.Bytes(b)
 		}, refusal.Digest},
 		{"kernel and rootfs swapped", func(m map[string]store.Source) { m["kernel"], m["rootfs"] = m["rootfs"], m["kernel"] }, refusal.Size},
-		{"too short", func(m map[string]store.Source) { m["kernel"] = store.Bytes(r.Bytes["kernel"][1:]) }, refusal.Size},
-		{"too long", func(m map[string]store.Source) { m["kernel"] = store.Bytes(append(bytes.Clone(r.Bytes["kernel"]), 0)) }, refusal.Size},
+		{"too short", func(m map[string]store.Source) { m["kernel"] = storetest.Bytes(r.Bytes["kernel"][1:]) }, refusal.Size},
+		{"too long", func(m map[string]store.Source) {
+			m["kernel"] = storetest.Bytes(append(bytes.Clone(r.Bytes["kernel"]), 0))
+		}, refusal.Size},
 		{"missing", func(m map[string]store.Source) { delete(m, "initramfs") }, ""},
 		{"cannot be opened", func(m map[string]store.Source) { m["initramfs"] = store.File("/nonexistent") }, ""},
 		{"a folder", func(m map[string]store.Source) { m["initramfs"] = store.File("/") }, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := store.New()
-			m := sources(r)
+			m := r.Sources()
 			c.change(m)
 			err := s.Add(t.Context(), r.Verified, m)
 			if err == nil || refusal.CodeOf(err) != c.code {
@@ -104,7 +98,7 @@ func TestAddRefuses(t *testing.T) {
 	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := store.New().Add(ended, r.Verified, sources(r)); !errors.Is(err, context.Canceled) {
+	if err := store.New().Add(ended, r.Verified, r.Sources()); !errors.Is(err, context.Canceled) {
 		t.Errorf("adding with an ended context: %v", err)
 	}
 }
@@ -117,7 +111,7 @@ func TestFileChangedWhileHeld(t *testing.T) {
 	dir := t.TempDir()
 	signer.Write(t, dir, r)
 	at := filepath.Join(dir, "stable", "x86_64")
-	m := sources(r)
+	m := r.Sources()
 	m["kernel"] = store.File(filepath.Join(at, "vmlinuz"))
 	m["rootfs"] = store.File(filepath.Join(at, "rootfs.squashfs"))
 	s := store.New()
@@ -238,7 +232,7 @@ func TestFolder(t *testing.T) {
 			t.Error("the old release is not held until the new one is whole")
 		}
 		for name, data := range next.Bytes {
-			replace(t, filepath.Join(at, manifest.FileName(name)), data)
+			replace(t, filepath.Join(at, layout.FileName(name)), data)
 		}
 		if p := scan(t, folder); len(p) != 0 {
 			t.Errorf("problems %v", p)

@@ -22,7 +22,7 @@ const (
 	checkFloor     = "floor"
 )
 
-// inspect holds all checks there are. Its Verified is not yet valid.
+// inspect makes every check. Its Verified is not valid yet.
 func (r Root) inspect(data []byte, p Policy, network bool) (Verified, []Check) {
 	var checks []Check
 	note := func(name string, refused *refusal.Refusal, format string, args ...any) bool {
@@ -75,7 +75,7 @@ func (r Root) anyRelease(signers []string) *refusal.Refusal {
 		if refused == nil {
 			return nil
 		}
-		// Too few who count says more than nobody who counts.
+		// That too few have signed says more than that none has.
 		if answer == nil || refused.Code == refusal.Threshold {
 			answer = refused
 		}

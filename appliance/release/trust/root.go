@@ -30,12 +30,9 @@ const (
 	maxRoles = 32
 )
 
-// Root says whose signatures count. Only ParseRoot makes one; the zero Root
-// trusts nobody.
-//
-// Version 1 is built in. Later versions are to be reached link by link, each
-// signed by its forerunner too; until that walk is there, the root given is
-// the root used, and no other is ever taken from the network.
+// Root says whose signatures count. Only ParseRoot makes one; under the zero
+// Root nothing verifies. The root given is the root used: none is ever taken
+// from the network.
 type Root struct {
 	version uint64
 	expires time.Time

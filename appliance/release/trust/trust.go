@@ -1,8 +1,8 @@
 // Package trust decides whether a release may be used. It opens the envelope,
-// asks the root whose signatures count and how many must be there, and only
-// then reads the manifest and holds it against what was asked for: channel,
-// arch, expiry, floor. What passes is a Verified, and nothing else makes one;
-// fetch, store and kexec take no other. Trust does not travel in files: a
+// asks the root whose signatures count and how many there must be, and only
+// then reads the manifest and compares it with what was asked for: channel,
+// arch, expiry, floor. What passes is a Verified, and only this package makes
+// one; fetch, store and kexec accept nothing else. Trust does not travel in files: a
 // program that reads a manifest from a disk verifies it again. Clocks come in
 // as arguments.
 package trust
@@ -23,7 +23,7 @@ import (
 // an empty Policy field is refused, so that forgetting one lets nothing in.
 const Any = "any"
 
-// Policy is what a manifest from the network is held against.
+// Policy is what is required of a manifest from the network.
 type Policy struct {
 	// Channel and Arch as in the manifest, or Any.
 	Channel, Arch string
@@ -81,7 +81,7 @@ type Check struct {
 // Errors are *Refusal, the first check that did not hold.
 func (r Root) Verify(data []byte, p Policy) (Verified, error) {
 	v, checks := r.inspect(data, p, true)
-	return settle(v, checks)
+	return verdict(v, checks)
 }
 
 // VerifyHeld accepts a release that this machine holds and may boot: the same
@@ -92,10 +92,12 @@ func (r Root) VerifyHeld(data []byte, channel, arch string) (Verified, error) {
 		channel = Any
 	}
 	v, checks := r.inspect(data, Policy{Channel: channel, Arch: arch}, false)
-	return settle(v, checks)
+	return verdict(v, checks)
 }
 
-func settle(v Verified, checks []Check) (Verified, error) {
+// verdict is the first check that did not hold, or v, which is valid from here
+// on.
+func verdict(v Verified, checks []Check) (Verified, error) {
 	for _, c := range checks {
 		if !c.OK {
 			return Verified{}, &refusal.Refusal{Code: c.Code, Detail: c.Detail}

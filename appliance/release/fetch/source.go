@@ -12,48 +12,49 @@ import (
 	"time"
 
 	"phase/appliance/base/refusal"
+	"phase/appliance/release/layout"
 	"phase/appliance/release/manifest"
 )
 
-// provider is one source of bytes. The pool's lock guards bytes, busy,
-// failures, benched and dropped; the rest belongs to its one worker.
-type provider struct {
+// source is one provider, as a download uses it. The download's lock guards the
+// second group of fields; the rest belongs to its one worker.
+type source struct {
 	url      string
 	base     *url.URL
 	manifest manifest.Manifest
 	opts     Options
 	byFile   bool // it has no /blobs/, it is a plain file server
 
-	bytes    int64
-	busy     time.Duration
-	failures int
-	whole    bool // it does not know ranges
-	benched  bool // too slow to be asked while others are left
-	dropped  *refusal.Refusal
+	bytes      int64
+	busy       time.Duration
+	failures   int
+	whole      bool // it does not know ranges
+	lastResort bool // too slow to be asked while others are left
+	dropped    *refusal.Refusal
 }
 
-func newProvider(base string, m manifest.Manifest, opts Options) *provider {
-	p := &provider{url: base, manifest: m, opts: opts}
+func newSource(base string, m manifest.Manifest, opts Options) *source {
+	s := &source{url: base, manifest: m, opts: opts}
 	u, err := ParseBase(base)
 	if err != nil {
-		p.drop(refusal.New(refusal.Unreachable, "%v", err))
+		s.drop(refusal.New(refusal.Unreachable, "%v", err))
 	}
-	p.base = u
-	return p
+	s.base = u
+	return s
 }
 
-func (p *provider) drop(why *refusal.Refusal) {
-	if p.dropped == nil {
-		p.dropped = why
+func (s *source) drop(why *refusal.Refusal) {
+	if s.dropped == nil {
+		s.dropped = why
 	}
 }
 
 // pace is bytes a second over all it has done, 0 while nothing is known.
-func (p *provider) pace() float64 {
-	if p.bytes < progressWorth || p.busy == 0 {
+func (s *source) pace() float64 {
+	if s.bytes < progressWorth || s.busy == 0 {
 		return 0
 	}
-	return float64(p.bytes) / p.busy.Seconds()
+	return float64(s.bytes) / s.busy.Seconds()
 }
 
 // final is a refusal after which a provider is not asked again: waiting will
@@ -93,20 +94,20 @@ func (w *watch) count(n int) {
 }
 
 // stream fetches one segment, as far as it goes.
-func (p *pool) stream(ctx context.Context, cancel context.CancelCauseFunc, who *provider, s *segment) error {
-	watch := newWatch(who.opts, cancel)
+func (d *download) stream(ctx context.Context, cancel context.CancelCauseFunc, src *source, s *segment) error {
+	watch := newWatch(src.opts, cancel)
 	defer watch.timer.Stop()
-	pos, end := p.span(s)
-	resp, err := who.ask(ctx, s.artifact, pos, end)
+	pos, end := d.span(s)
+	resp, err := src.ask(ctx, s.artifact, pos, end)
 	if err != nil {
 		return err
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode == http.StatusOK && pos > 0 {
 		// It sends everything: what is there already is read past.
-		p.mu.Lock()
-		who.whole = true
-		p.mu.Unlock()
+		d.mu.Lock()
+		src.whole = true
+		d.mu.Unlock()
 	}
 	body := resp.Body
 	skip := int64(0)
@@ -115,7 +116,7 @@ func (p *pool) stream(ctx context.Context, cancel context.CancelCauseFunc, who *
 	}
 	buf := make([]byte, 128<<10)
 	for {
-		pos, end := p.span(s)
+		pos, end := d.span(s)
 		if pos == end {
 			return nil
 		}
@@ -129,15 +130,15 @@ func (p *pool) stream(ctx context.Context, cancel context.CancelCauseFunc, who *
 			skip -= int64(n)
 		} else if n > 0 {
 			began := time.Now()
-			if err := p.write(s, buf[:n]); err != nil {
+			if err := d.write(s, buf[:n]); err != nil {
 				return err
 			}
-			if time.Since(began) > who.opts.Patience/8 {
-				watch.timer.Reset(who.opts.Patience) // a slow disk is not the provider's fault
+			if time.Since(began) > src.opts.Patience/8 {
+				watch.timer.Reset(src.opts.Patience) // a slow disk is not the provider's fault
 			}
 		}
 		if err == io.EOF {
-			if pos, end := p.span(s); pos < end {
+			if pos, end := d.span(s); pos < end {
 				return refusal.New(refusal.Unreachable, "it ended the %s at byte %d of %d", s.artifact.name, pos, s.artifact.want.Size)
 			}
 			return nil
@@ -149,15 +150,15 @@ func (p *pool) stream(ctx context.Context, cancel context.CancelCauseFunc, who *
 }
 
 // write puts bytes in place, no more than the segment still wants.
-func (p *pool) write(s *segment, data []byte) error {
-	pos, n := p.claim(s, len(data))
+func (d *download) write(s *segment, data []byte) error {
+	pos, n := d.claim(s, len(data))
 	if n == 0 {
 		return nil
 	}
 	if _, err := s.artifact.region.WriteAt(data[:n], pos); err != nil {
 		return destinationError{fmt.Errorf("writing the %s: %w", s.artifact.name, err)}
 	}
-	p.advance(s, n)
+	d.advance(s, n)
 	return nil
 }
 
@@ -174,13 +175,13 @@ func answer(ctx context.Context, doing string, err error) error {
 
 // ask requests bytes [pos,end) of an artifact and checks the answer's header.
 // The body of a 200 begins at byte 0, that of a 206 at pos.
-func (p *provider) ask(ctx context.Context, a *artifact, pos, end int64) (*http.Response, error) {
+func (s *source) ask(ctx context.Context, a *artifact, pos, end int64) (*http.Response, error) {
 	for {
-		where := blobPath(a.want.SHA256)
-		if p.byFile {
-			where = filePath(p.manifest, a.name)
+		where := layout.Blob(a.want.SHA256)
+		if s.byFile {
+			where = layout.Artifact(s.manifest.Channel, s.manifest.Arch, a.name)
 		}
-		req, err := newRequest(ctx, p.base.JoinPath(where))
+		req, err := newRequest(ctx, s.base.JoinPath(where))
 		if err != nil {
 			return nil, err
 		}
@@ -188,13 +189,13 @@ func (p *provider) ask(ctx context.Context, a *artifact, pos, end int64) (*http.
 		if part {
 			req.Header.Set("Range", fmt.Sprintf("bytes=%d-%d", pos, end-1))
 		}
-		resp, err := p.opts.Client.Do(req)
+		resp, err := s.opts.Client.Do(req)
 		if err != nil {
 			return nil, answer(ctx, "asking for the "+a.name, err)
 		}
-		if resp.StatusCode == http.StatusNotFound && !p.byFile {
+		if resp.StatusCode == http.StatusNotFound && !s.byFile {
 			resp.Body.Close()
-			p.byFile = true
+			s.byFile = true
 			continue
 		}
 		if err := checkAnswer(resp, a, part, pos, end); err != nil {

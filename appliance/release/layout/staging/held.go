@@ -1,0 +1,56 @@
+package staging
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"phase/appliance/base/envelope"
+	"phase/appliance/base/statefile"
+	"phase/appliance/release/layout"
+	"phase/appliance/release/trust"
+)
+
+// Held is the release that a folder of releases has on a channel for an arch,
+// if root vouches for it: nothing from the network may take the folder back to
+// an older one. Nothing there is fs.ErrNotExist.
+func Held(dir string, root trust.Root, channel, arch string) (trust.Verified, error) {
+	data, err := statefile.ReadCapped(filepath.Join(dir, layout.Manifest(channel, arch)), envelope.MaxBytes)
+	if err != nil {
+		return trust.Verified{}, fmt.Errorf("looking at what is there: %w", err)
+	}
+	return root.VerifyHeld(data, channel, arch)
+}
+
+// CheckRoot refuses a folder that has another root of the same version: plasmd
+// would refuse to serve what is brought there.
+func CheckRoot(dir string, root trust.Root) error {
+	path := filepath.Join(dir, layout.Root(root.Version()))
+	data, err := statefile.ReadCapped(path, envelope.MaxBytes)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("looking at the folder's root: %w", err)
+	}
+	if !bytes.Equal(data, root.Raw()) {
+		return fmt.Errorf("%s is another root than the one given, and plasmd serve would believe it; choose another folder, or remove it", path)
+	}
+	return nil
+}
+
+// KeepRoot puts the root beside the releases it vouches for, so that plasmd
+// serve needs none named.
+func KeepRoot(dir string, root trust.Root) error {
+	path := filepath.Join(dir, layout.Root(root.Version()))
+	if _, err := os.Stat(path); err == nil {
+		return nil
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return fmt.Errorf("keeping the root: %w", err)
+	}
+	return statefile.Replace(path, root.Raw(), 0o644)
+}

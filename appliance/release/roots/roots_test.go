@@ -1,0 +1,61 @@
+package roots_test
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"phase/appliance/base/envelope"
+	"phase/appliance/base/refusal"
+	"phase/appliance/release/roots"
+	"phase/tests/storetest"
+)
+
+// The error tells a file that is not there from one that is no root, and a
+// person how to go on.
+func TestLoad(t *testing.T) {
+	signer := storetest.NewSigner(t)
+	dir := t.TempDir()
+	file := func(name string, data []byte) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, data, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	good := file("root.json", signer.Root.Raw())
+	if root, err := roots.Load(good); err != nil || root.Version() != 1 || !bytes.Equal(root.Raw(), signer.Root.Raw()) {
+		t.Errorf("version %d, %v", root.Version(), err)
+	}
+	release := signer.Release(t, "stable", "arm64", 1, storetest.Sizes)
+	for _, c := range []struct {
+		path string
+		code refusal.Code
+		want string
+	}{
+		{filepath.Join(dir, "none"), "", "reading the root (name another with --root): open "},
+		{dir, "", "reading the root (name another with --root): "},
+		{file("empty", nil), refusal.Format, "reading the root " + dir + "/empty: "},
+		{file("manifest", release.Envelope()), refusal.Format, "reading the root " + dir + "/manifest: "},
+		{file("large", make([]byte, envelope.MaxBytes+1)), refusal.Size, "reading the root " + dir + "/large: "},
+	} {
+		root, err := roots.LoadNamed(c.path)
+		var refused *refusal.Refusal
+		if !strings.HasPrefix(err.Error(), c.want) || refusal.CodeOf(err) != c.code || errors.As(err, &refused) != (c.code != "") || root.Version() != 0 {
+			t.Errorf("%s: %v, code %q", c.path, err, refusal.CodeOf(err))
+		}
+		if _, err := root.VerifyHeld(release.Envelope(), "", "arm64"); err == nil {
+			t.Errorf("%s: what came with an error trusts somebody", c.path)
+		}
+	}
+	if _, err := roots.Load(filepath.Join(dir, "none")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("no file: %v", err)
+	}
+	if root, err := (roots.Flag{Root: good}).LoadRoot(); err != nil || root.Version() != 1 {
+		t.Errorf("by flag: %v", err)
+	}
+}
