@@ -10,7 +10,6 @@ package images
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -18,6 +17,7 @@ import (
 	"time"
 
 	"phase/appliance/base/names"
+	"phase/appliance/base/statefile"
 	"phase/appliance/machine/disk/gpt"
 	"phase/appliance/release/manifest"
 )
@@ -102,7 +102,7 @@ func Assemble(ctx context.Context, s Spec) (Result, error) {
 		defer os.Remove(disk)
 	}
 	if disk != "" {
-		if err := s.disk(ctx, r, disk); err != nil {
+		if err := s.disk(r, disk); err != nil {
 			return Result{}, fmt.Errorf("laying out the disk image: %w", err)
 		}
 	}
@@ -114,28 +114,25 @@ func Assemble(ctx context.Context, s Spec) (Result, error) {
 	return r, nil
 }
 
-// replace makes a file appear whole or not at all. write gets it empty.
-func replace(path string, mode os.FileMode, write func(f *os.File) error) (err error) {
+// replace makes a file, and its folder, appear whole or not at all. write gets
+// it empty.
+func replace(path string, write func(f *os.File) error) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	p, err := statefile.Create(path, 0o644)
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.Remove(f.Name()))
-		}
-	}()
-	if err := errors.Join(f.Chmod(mode), write(f), f.Close()); err != nil {
+	defer p.Discard()
+	if err := write(p.File); err != nil {
 		return err
 	}
-	return os.Rename(f.Name(), path)
+	return p.Commit()
 }
 
 func replaceWith(path string, data []byte) error {
-	return replace(path, 0o644, func(f *os.File) error {
+	return replace(path, func(f *os.File) error {
 		_, err := f.Write(data)
 		return err
 	})
@@ -144,7 +141,7 @@ func replaceWith(path string, data []byte) error {
 // copyFile copies: a second name for the same file would be quicker, and would
 // let whoever changes a release in place change the pieces of all others.
 func copyFile(from, to string) error {
-	return replace(to, 0o644, func(f *os.File) error {
+	return replace(to, func(f *os.File) error {
 		r, err := os.Open(from)
 		if err != nil {
 			return err

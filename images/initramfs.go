@@ -27,7 +27,7 @@ func (p Pieces) buildInitramfs(ctx context.Context, source Source) error {
 	if err != nil {
 		return err
 	}
-	return replace(p.path(pieceInitramfs), 0o644, func(f *os.File) error {
+	return replace(p.path(pieceInitramfs), func(f *os.File) error {
 		z, err := gzip.NewWriterLevel(f, gzip.BestCompression)
 		if err != nil {
 			return err

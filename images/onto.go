@@ -13,6 +13,7 @@ import (
 
 	"phase/appliance/base/program"
 	"phase/appliance/base/ui"
+	"phase/appliance/machine/disk/flash"
 	"phase/appliance/machine/disk/gpt"
 )
 
@@ -38,12 +39,12 @@ func (c *flashCommand) run(ctx context.Context, out output) error {
 			return program.Usagef("--set: %w", err)
 		}
 	}
-	target, err := openTarget(c.Target, c.Force)
+	target, err := flash.OpenTarget(c.Target, c.Force)
 	if err != nil {
 		return err
 	}
 	defer target.Close()
-	flashing, err := c.prepare(image, target, conf)
+	plan, err := c.prepare(image, target, conf)
 	if err == nil {
 		err = isWhole(image, target)
 	}
@@ -51,48 +52,48 @@ func (c *flashCommand) run(ctx context.Context, out output) error {
 		return fmt.Errorf("flashing %s: %w", c.Target, err)
 	}
 	if person, ok := out.stdin.(*os.File); ok && ui.IsTerminal(person) && !c.Yes {
-		if err := ask(person, out.stderr, describe(c.Target, target.size, c.Keep)); err != nil {
+		if err := ask(person, out.stderr, describe(c.Target, target.Size, c.Keep)); err != nil {
 			return fmt.Errorf("flashing %s: %w", c.Target, err)
 		}
 	}
-	bar := ui.Progress(out.stderr, "writing", flashing.length)
-	sum, err := flashing.Write(ctx, target, bar.Add)
+	bar := ui.Progress(out.stderr, "writing", plan.Length)
+	sum, err := plan.Write(ctx, target, bar.Add)
 	if err == nil {
-		err = target.settle()
+		err = target.Settle()
 	}
 	bar.Close()
 	if err != nil {
 		return fmt.Errorf("writing %s: %w", c.Target, err)
 	}
-	bar = ui.Progress(out.stderr, "reading back", flashing.length)
-	err = flashing.Verify(ctx, target, sum, bar.Add)
+	bar = ui.Progress(out.stderr, "reading back", plan.Length)
+	err = plan.Verify(ctx, target, sum, bar.Add)
 	bar.Close()
 	if err != nil {
 		return fmt.Errorf("checking %s: %w", c.Target, err)
 	}
-	target.reread()
+	target.Reread()
 	if c.JSON {
-		return out.json(map[string]any{"target": c.Target, "disk": flashing.table.ID.String(), "bytes": target.size})
+		return out.json(map[string]any{"target": c.Target, "disk": plan.ID().String(), "bytes": target.Size})
 	}
-	_, err = fmt.Fprintf(out.stdout, "%s holds the image, as disk %s\n", c.Target, flashing.table.ID)
+	_, err = fmt.Fprintf(out.stdout, "%s holds the image, as disk %s\n", c.Target, plan.ID())
 	return err
 }
 
-func (c *flashCommand) prepare(image *os.File, target *target, conf []byte) (*Flashing, error) {
+func (c *flashCommand) prepare(image *os.File, target *flash.Target, conf []byte) (*flash.Plan, error) {
 	if c.Keep {
-		return PrepareKeeping(image, target, target.size, conf)
+		return flash.PrepareKeeping(image, target, target.Size, conf)
 	}
 	var seed [16]byte
 	if _, err := rand.Read(seed[:]); err != nil {
 		return nil, err
 	}
-	return Prepare(image, target.size, gpt.NewID(seed[:]), conf)
+	return flash.Prepare(image, target.Size, gpt.NewID(seed[:]), conf)
 }
 
 // isWhole refuses an image that would make a stick no machine starts from, and
 // one that would be read from where it is being written. Who signed it is for
 // inspect --root to say.
-func isWhole(image *os.File, target *target) error {
+func isWhole(image *os.File, target *flash.Target) error {
 	from, err := image.Stat()
 	if err != nil {
 		return err

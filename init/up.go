@@ -72,7 +72,7 @@ func (n *node) findDisk() error {
 		return err
 	}
 	n.disk = &root
-	part, err := root.Sibling(1)
+	part, err := root.Sibling(disk.Boot)
 	if err != nil {
 		return err
 	}
@@ -195,7 +195,7 @@ func (n *node) mountPerm() error {
 	if n.disk == nil || n.options.NoWrite {
 		return nil
 	}
-	part, err := n.disk.Sibling(4)
+	part, err := n.disk.Sibling(disk.Perm)
 	if err != nil {
 		return fmt.Errorf("%w; nothing is kept", err)
 	}
@@ -240,7 +240,7 @@ func (n *node) growPerm() error {
 	if !kept {
 		return nil
 	}
-	part, err := n.disk.Sibling(4)
+	part, err := n.disk.Sibling(disk.Perm)
 	if err != nil {
 		return err
 	}

@@ -77,7 +77,7 @@ var owners = map[string][]string{
 	"gvisor.dev/gvisor":                             {"qemu"},
 	"golang.org/x/sys": {"appliance/daemon/api", "appliance/compute/history", "appliance/machine/disk", "appliance/machine/linux", "appliance/compute/sandbox",
 		"appliance/machine/link", "appliance/network/lan", "appliance/machine/control", "appliance/release/kexec", "appliance/release/trial",
-		"init", "images", "tests/netlab", "tests/guests/init"},
+		"init", "tests/netlab", "tests/guests/init"},
 }
 
 func TestImports(t *testing.T) {

@@ -229,7 +229,7 @@ func bootSector(g geometry, v Volume) []byte {
 	le.PutUint16(b[26:], 255) // LBA, which nothing here uses
 	le.PutUint32(b[28:], uint32(v.Start/sectorSize))
 	b[36], b[38] = 0x80, 0x29
-	le.PutUint32(b[SerialOffset:], v.Serial)
+	copy(b[SerialOffset:], v.Serial[:])
 	copy(b[43:], pad(v.Label, 11))
 	copy(b[54:], "FAT16   ")
 	le.PutUint16(b[510:], 0xAA55)

@@ -117,6 +117,16 @@ type Table struct {
 // PartitionID is the GUID of partition n, for root=PARTUUID=.
 func (t Table) PartitionID(n int) ID { return t.ID.Derive(fmt.Sprintf("partition %d", n)) }
 
+// Partition finds one by its number.
+func (t Table) Partition(number int) (Partition, error) {
+	for _, p := range t.Partitions {
+		if p.Number == number {
+			return p, nil
+		}
+	}
+	return Partition{}, fmt.Errorf("the disk has no partition %d", number)
+}
+
 func (t Table) check() error {
 	last := int64(HeadSectors - 1)
 	for _, p := range t.Partitions {
