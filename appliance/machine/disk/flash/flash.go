@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 
 	"phase/appliance/base/ui"
 	"phase/appliance/machine/disk"
@@ -15,13 +14,15 @@ import (
 	"phase/appliance/machine/disk/gpt"
 )
 
-// Plan is an image on its way to a disk of some size, with identifiers of
-// its own: two sticks with one identifier in one machine would be one root.
+// Plan is what goes onto a disk of some size: an image, with identifiers of its
+// own, since two sticks with one identifier in one machine would be one root.
 type Plan struct {
+	// Length is how many bytes of the image are copied.
+	Length int64
+
 	image   *Image
 	table   gpt.Table
 	patches []patch // in place of what the image holds, in no order
-	Length  int64   // bytes of the image that are copied
 	blank   int64   // bytes at the front that are taken away while it is written
 }
 
@@ -30,23 +31,23 @@ type patch struct {
 	data   []byte
 }
 
-// Prepare works out what goes onto a disk of that many bytes. The persistent
-// partition gets the rest of it. conf replaces the settings unless it is nil.
+// Prepare works out what goes onto a disk of size bytes, under the disk id. The
+// persistent partition gets the rest of it. conf, of disk.ConfBytes bytes,
+// replaces the settings unless it is nil.
 func Prepare(from io.ReaderAt, size int64, id gpt.ID, conf []byte) (*Plan, error) {
-	f, last, err := prepare(from, size)
+	p, perm, err := prepare(from, size)
 	if err != nil {
 		return nil, err
 	}
-	f.table.ID = id
-	f.Length, f.blank = (last.Last+1)*gpt.SectorSize, gpt.HeadSectors*gpt.SectorSize
-	f.fill(last)
-	return f, f.rename(conf)
+	p.table.ID = id
+	p.Length, p.blank = (perm.Last+1)*gpt.SectorSize, gpt.HeadSectors*gpt.SectorSize
+	return p, p.change(conf)
 }
 
 // PrepareKeeping is Prepare for a disk that holds an earlier image: its
 // persistent partition stays as it is, and so do its identifiers.
 func PrepareKeeping(from, target io.ReaderAt, size int64, conf []byte) (*Plan, error) {
-	f, last, err := prepare(from, size)
+	p, perm, err := prepare(from, size)
 	if err != nil {
 		return nil, err
 	}
@@ -58,156 +59,150 @@ func PrepareKeeping(from, target io.ReaderAt, size int64, conf []byte) (*Plan, e
 	if err != nil {
 		return nil, fmt.Errorf("there is nothing to keep, leave out --keep: %w", err)
 	}
-	old := slices.IndexFunc(before.Partitions, func(p gpt.Partition) bool { return p.Number == disk.Perm })
-	if old < 0 || before.Partitions[old].First != last.First || before.Partitions[old].Last < last.Last {
+	old, err := before.Partition(disk.Perm)
+	if err != nil || old.First != perm.First || old.Last < perm.Last {
 		return nil, errors.New("its persistent partition lies elsewhere than this image's and cannot be kept; save what is on it and leave out --keep")
 	}
-	f.table.ID = before.ID
-	last.Last = before.Partitions[old].Last
+	p.table.ID = before.ID
+	last := &p.table.Partitions[len(p.table.Partitions)-1]
+	last.Last = max(last.Last, old.Last)
 	// The tables stay until the new ones take their place, so that it can be
 	// done again after half a write. Without its first sector nothing boots.
-	f.Length, f.blank = last.Offset(), gpt.SectorSize
-	f.fill(last)
-	return f, f.rename(conf)
+	p.Length, p.blank = perm.Offset(), gpt.SectorSize
+	return p, p.change(conf)
 }
 
-// prepare opens the image for a disk of some size; last is the persistent
-// partition of the new table.
-func prepare(from io.ReaderAt, size int64) (f *Plan, last *gpt.Partition, err error) {
+// prepare opens the image for a disk of size bytes, and returns the image's
+// persistent partition.
+func prepare(from io.ReaderAt, size int64) (p *Plan, perm gpt.Partition, err error) {
 	image, err := OpenImage(from)
 	if err != nil {
-		return nil, nil, err
+		return nil, perm, err
 	}
-	f = &Plan{image: image, table: image.Table}
 	if needed := image.Table.Sectors * gpt.SectorSize; size < needed {
-		return nil, nil, fmt.Errorf("the image needs %s, and there are %s", ui.Bytes(needed), ui.Bytes(size))
+		return nil, perm, fmt.Errorf("the image needs %s, and there are %s", ui.Bytes(needed), ui.Bytes(size))
 	}
-	f.table.Sectors = size / gpt.SectorSize
-	f.table.Partitions = slices.Clone(image.Table.Partitions)
-	last = &f.table.Partitions[len(f.table.Partitions)-1]
-	if last.Number != disk.Perm {
-		return nil, nil, errors.New("the last partition of the image is not the persistent one")
+	if perm = image.Table.Partitions[len(image.Table.Partitions)-1]; perm.Number != disk.Perm {
+		return nil, perm, errors.New("the last partition of the image is not the persistent one")
 	}
-	return f, last, nil
+	return &Plan{image: image, table: disk.FillDisk(image.Table, size)}, perm, nil
 }
 
-// fill gives a partition the rest of the disk. Partitions are aligned to whole
-// mebibytes, so its end is too.
-func (f *Plan) fill(last *gpt.Partition) {
-	end := (f.table.Sectors - gpt.TailSectors) * gpt.SectorSize >> 20 << 20
-	last.Last = max(last.Last, end/gpt.SectorSize-1)
-}
+// ID is the identifier of the disk as it will be.
+func (p *Plan) ID() gpt.ID { return p.table.ID }
 
-// rename collects what changes on the boot partition. An identifier is as long
-// as another, so everything stays where it is.
-func (f *Plan) rename(conf []byte) error {
-	was, is := f.image.Table.PartitionID(disk.Root).String(), f.table.PartitionID(disk.Root).String()
+// change collects what differs from the image. An identifier is as long as
+// another, so everything stays where it is.
+func (p *Plan) change(conf []byte) error {
+	was, is := p.image.Table.PartitionID(disk.Root).String(), p.table.PartitionID(disk.Root).String()
 	for _, name := range []string{disk.CmdlineFile, disk.EntryFile} {
-		data, err := f.image.ReadFile(name)
+		data, err := p.image.ReadFile(name)
 		if err != nil {
 			return err
 		}
 		if bytes.Count(data, []byte("PARTUUID="+was)) != 1 {
 			return fmt.Errorf("%s does not name the root partition", name)
 		}
-		f.patches = append(f.patches, patch{f.image.Files[name].Offset, bytes.Replace(data, []byte(was), []byte(is), 1)})
+		p.patches = append(p.patches, patch{p.image.Files[name].Offset, bytes.Replace(data, []byte(was), []byte(is), 1)})
 	}
 	if conf != nil {
-		at, ok := f.image.Files[disk.ConfFile]
+		at, ok := p.image.Files[disk.ConfFile]
 		if !ok || at.Size != int64(len(conf)) {
 			return fmt.Errorf("the image has no %s of %d bytes", disk.ConfFile, len(conf))
 		}
-		f.patches = append(f.patches, patch{at.Offset, conf})
+		p.patches = append(p.patches, patch{at.Offset, conf})
 	}
-	boot, err := f.image.Table.Partition(disk.Boot)
+	boot, err := p.image.Table.Partition(disk.Boot)
 	if err != nil {
 		return err
 	}
-	serial := disk.Serial(f.table.ID)
-	f.patches = append(f.patches, patch{boot.Offset() + fat.SerialOffset, serial[:]})
-	head, tail, err := f.table.Encode(f.image.loader)
-	f.patches = append(f.patches, patch{0, head}, patch{(f.table.Sectors - gpt.TailSectors) * gpt.SectorSize, tail})
+	serial := disk.Serial(p.table.ID)
+	head, tail, err := p.table.Encode(p.image.loader)
+	p.patches = append(p.patches, patch{boot.Offset() + fat.SerialOffset, serial[:]},
+		patch{0, head}, patch{(p.table.Sectors - gpt.TailSectors) * gpt.SectorSize, tail})
 	return err
 }
 
 // ReadAt reads the disk as it will be, up to the end of what is copied.
-func (f *Plan) ReadAt(p []byte, at int64) (int, error) {
-	n, err := f.image.from.ReadAt(p, at)
-	for _, patch := range f.patches {
-		from, to := max(patch.offset, at), min(patch.offset+int64(len(patch.data)), at+int64(len(p)))
+func (p *Plan) ReadAt(b []byte, at int64) (int, error) {
+	n, err := p.image.from.ReadAt(b, at)
+	for _, patch := range p.patches {
+		from, to := max(patch.offset, at), min(patch.offset+int64(len(patch.data)), at+int64(len(b)))
 		if from < to {
-			copy(p[from-at:to-at], patch.data[from-patch.offset:])
+			copy(b[from-at:to-at], patch.data[from-patch.offset:])
 		}
 	}
 	return n, err
 }
 
-const flashBlock = 1 << 20
-
 // Write writes the disk, its tables last: a disk that was pulled out half-way
 // is none, rather than one that looks whole. It returns the hash of the copied
-// part, for Verify.
-func (f *Plan) Write(ctx context.Context, to io.WriterAt, progress func(n int64)) (sum [32]byte, err error) {
-	empty := make([]byte, f.blank)
-	if _, err := to.WriteAt(empty, 0); err != nil {
+// part, for Verify. progress is told of bytes as they are written.
+func (p *Plan) Write(ctx context.Context, to io.WriterAt, progress func(n int64)) (sum [32]byte, err error) {
+	if _, err := to.WriteAt(make([]byte, p.blank), 0); err != nil {
 		return sum, err
 	}
-	hash, first := sha256.New(), []byte(nil)
-	for at := int64(0); at < f.Length; at += flashBlock {
-		if err := ctx.Err(); err != nil {
-			return sum, err
-		}
-		block := make([]byte, min(flashBlock, f.Length-at))
-		if _, err := f.ReadAt(block, at); err != nil {
-			return sum, fmt.Errorf("reading the image: %w", err)
-		}
-		hash.Write(block)
+	var first []byte
+	sum, err = p.blocks(ctx, p, "the image", progress, func(block []byte, at int64) error {
 		if at == 0 {
-			first = block
-		} else if _, err := to.WriteAt(block, at); err != nil {
-			return sum, err
+			first = bytes.Clone(block)
+			return nil
 		}
-		progress(int64(len(block)))
+		_, err := to.WriteAt(block, at)
+		return err
+	})
+	if err != nil {
+		return sum, err
 	}
-	for _, p := range f.patches {
-		if p.offset >= f.Length {
-			if _, err := to.WriteAt(p.data, p.offset); err != nil {
+	for _, patch := range p.patches {
+		if patch.offset >= p.Length {
+			if _, err := to.WriteAt(patch.data, patch.offset); err != nil {
 				return sum, err
 			}
 		}
 	}
 	_, err = to.WriteAt(first, 0)
-	return [32]byte(hash.Sum(nil)), err
+	return sum, err
 }
 
 // Verify reads back what Write wrote.
-func (f *Plan) Verify(ctx context.Context, from io.ReaderAt, sum [32]byte, progress func(n int64)) error {
-	hash, block := sha256.New(), make([]byte, flashBlock)
-	for at := int64(0); at < f.Length; at += flashBlock {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		block = block[:min(flashBlock, f.Length-at)]
-		if _, err := from.ReadAt(block, at); err != nil {
-			return fmt.Errorf("reading back: %w", err)
-		}
-		hash.Write(block)
-		progress(int64(len(block)))
+func (p *Plan) Verify(ctx context.Context, from io.ReaderAt, sum [32]byte, progress func(n int64)) error {
+	is, err := p.blocks(ctx, from, "back", progress, func([]byte, int64) error { return nil })
+	if err != nil {
+		return err
 	}
-	if [32]byte(hash.Sum(nil)) != sum {
+	if is != sum {
 		return errors.New("what was read back is not what was written: the disk is broken, or not the size it says")
 	}
-	for _, p := range f.patches {
-		if p.offset < f.Length {
+	for _, patch := range p.patches {
+		if patch.offset < p.Length {
 			continue
 		}
-		data := make([]byte, len(p.data))
-		if _, err := from.ReadAt(data, p.offset); err != nil || !bytes.Equal(data, p.data) {
+		data := make([]byte, len(patch.data))
+		if _, err := from.ReadAt(data, patch.offset); err != nil || !bytes.Equal(data, patch.data) {
 			return errors.New("the end of the disk does not hold what was written there: it is not the size it says")
 		}
 	}
 	return nil
 }
 
-// ID is the identifier of the disk as it will be.
-func (f *Plan) ID() gpt.ID { return f.table.ID }
+// blocks reads the copied part, a mebibyte at a time, and hashes it. what names
+// it in errors; a block is valid only during the call of do.
+func (p *Plan) blocks(ctx context.Context, from io.ReaderAt, what string, progress func(n int64), do func(block []byte, at int64) error) (sum [32]byte, err error) {
+	hash, block := sha256.New(), make([]byte, 1<<20)
+	for at := int64(0); at < p.Length; at += int64(len(block)) {
+		if err := ctx.Err(); err != nil {
+			return sum, err
+		}
+		block = block[:min(int64(len(block)), p.Length-at)]
+		if _, err := from.ReadAt(block, at); err != nil {
+			return sum, fmt.Errorf("reading %s: %w", what, err)
+		}
+		hash.Write(block)
+		if err := do(block, at); err != nil {
+			return sum, err
+		}
+		progress(int64(len(block)))
+	}
+	return [32]byte(hash.Sum(nil)), nil
+}
