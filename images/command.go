@@ -9,6 +9,7 @@ import (
 	"phase/appliance/base/names"
 	"phase/appliance/base/program"
 	"phase/appliance/base/strictjson"
+	"phase/appliance/release/manifest"
 )
 
 // Run is the images program.
@@ -51,6 +52,16 @@ func (o output) json(v any) error {
 	}
 	_, err = o.stdout.Write(data)
 	return err
+}
+
+// summary is what build and sign answer in JSON of a release in a folder.
+func summary(m manifest.Manifest, digest names.Digest, folder string) map[string]any {
+	return map[string]any{"version": m.Version, "name": m.Name, "channel": m.Channel, "arch": m.Arch, "digest": digest, "release": folder}
+}
+
+// headline names a release for a person.
+func headline(m manifest.Manifest, digest names.Digest) string {
+	return fmt.Sprintf("release %s/%s version %d (%s) %s", m.Channel, m.Arch, m.Version, m.Name, digest)
 }
 
 // parseArch reads --arch; one that does not exist is a command line that

@@ -2,7 +2,7 @@
 // Compile runs gok and the Go compiler and leaves the pieces of one arch in a
 // folder; Assemble makes a signed release and the images that carry it out of
 // such pieces, in about a second, so that tests can have many releases from one
-// compilation; Build is both. Whatever decides about the bytes is an argument:
+// compilation. Whatever decides about the bytes is an argument:
 // root, keys, version, name, times, disk id. The same arguments on the same
 // checkout give the same bytes, and nothing of the machine that builds (names,
 // paths, users, certificates, time zone) gets in.
@@ -56,26 +56,6 @@ type Result struct {
 	Digest   names.Digest // of its payload
 	Folder   string       // with the manifest and the artifacts
 	DiskID   gpt.ID
-}
-
-// Build compiles and assembles.
-func Build(ctx context.Context, source Source, spec Spec) (Result, error) {
-	pieces, err := Compile(ctx, source)
-	if err != nil {
-		return Result{}, err
-	}
-	spec.Pieces = pieces
-	return Assemble(ctx, spec)
-}
-
-// Relay assembles another release from pieces that Compile left in a folder.
-func Relay(ctx context.Context, dir string, spec Spec) (Result, error) {
-	pieces, err := LoadPieces(dir)
-	if err != nil {
-		return Result{}, err
-	}
-	spec.Pieces = pieces
-	return Assemble(ctx, spec)
 }
 
 // Assemble makes the release and its images.

@@ -42,9 +42,8 @@ func Weigh(out string, m manifest.Manifest) []Weight {
 		ext   string
 		limit int64
 	}{{"img", maxDisk}, {"qcow2", maxQCOW2}} {
-		name := "phase-" + m.Arch + "." + image.ext
-		if info, err := os.Stat(filepath.Join(out, name)); err == nil {
-			all = append(all, Weight{name, info.Size(), image.limit})
+		if info, err := os.Stat(imagePath(out, m.Arch, image.ext)); err == nil {
+			all = append(all, Weight{info.Name(), info.Size(), image.limit})
 		}
 	}
 	return all
