@@ -172,39 +172,6 @@ func TestClock(t *testing.T) {
 	}
 }
 
-func TestScreenShowsTheConsole(t *testing.T) {
-	m := boot(t, Config{MemoryMB: 256, Screen: true})
-	if got := do(t, m, "kmsg seen on the screen"); got != "done" {
-		t.Fatal(got)
-	}
-	wait(t, m, Event{Index: -1}, "^test: seen on the screen")
-	// The serial console is served before the screen.
-	for end := time.Now().Add(time.Minute); ; {
-		text, err := m.ScreenText(t.Context())
-		check(t, err)
-		if strings.Contains(text, "test: seen on the screen\n") {
-			break
-		}
-		if time.Now().After(end) {
-			t.Fatalf("the screen says:\n%s\nthe serial console says:\n%s", text, m.Console)
-		}
-		do(t, m, "echo waiting")
-	}
-	img, err := m.Screen(t.Context())
-	check(t, err)
-	lit := 0
-	for y := range img.Bounds().Dy() {
-		for x := range img.Bounds().Dx() {
-			if r, _, _, _ := img.At(x, y).RGBA(); r > 0x4000 {
-				lit++
-			}
-		}
-	}
-	if lit < 1000 {
-		t.Errorf("%d pixels of %v are lit; that is no text", lit, img.Bounds())
-	}
-}
-
 func TestRefusals(t *testing.T) {
 	s := segment(t)
 	img := disk(t)
