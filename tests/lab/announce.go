@@ -139,7 +139,7 @@ func (s *speaker) close() {
 // returns what takes the announcer, not the provider, off the segment.
 func (p *Provider) Announce(name string, r Release) (stop func(), err error) {
 	m := r.Manifest
-	packet, err := Announcement{Name: name, Channel: m.Channel, Arch: m.Arch, Version: m.Version, Port: PuppetPort,
+	packet, err := Announcement{Name: name, Channel: m.Channel, Arch: m.Arch, Version: m.Version, Port: ProviderPort,
 		Addresses: []netip.Addr{p.host.Addr6()}}.Packet(120)
 	if err != nil {
 		return nil, err

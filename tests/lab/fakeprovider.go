@@ -14,10 +14,10 @@ import (
 	"phase/qemu"
 )
 
-// Puppet is a provider that the test's own process plays from a host on the
-// segment: it announces and answers whatever the test likes.
-type Puppet struct {
-	// URL is what a node calls the puppet, over the node's first NIC.
+// FakeProvider is a provider that the test's own process plays from a host on
+// the segment: it announces and answers what the test says.
+type FakeProvider struct {
+	// URL is what a node calls it, over the node's first NIC.
 	URL string
 
 	name     string
@@ -41,8 +41,7 @@ func HTTP(h http.HandlerFunc) Serve {
 	}
 }
 
-// Talk hands over each connection, which may be used as one likes until it is
-// closed by either side.
+// Talk calls talk with each connection, in a goroutine of its own.
 func Talk(talk func(net.Conn)) Serve {
 	return func(l net.Listener) {
 		for {
@@ -55,11 +54,11 @@ func Talk(talk func(net.Conn)) Serve {
 	}
 }
 
-// PuppetPort is where every puppet listens.
-const PuppetPort = 8080
+// ProviderPort is where every provider of the lab listens.
+const ProviderPort = 8080
 
-// NewPuppet puts a provider on the segment. It announces nothing yet.
-func NewPuppet(s *qemu.Segment, name string, serve Serve) (*Puppet, error) {
+// NewFakeProvider puts a provider on the segment. It announces nothing yet.
+func NewFakeProvider(s *qemu.Segment, name string, serve Serve) (*FakeProvider, error) {
 	host, err := s.NewHost(name)
 	if err != nil {
 		return nil, err
@@ -68,20 +67,20 @@ func NewPuppet(s *qemu.Segment, name string, serve Serve) (*Puppet, error) {
 	if err != nil {
 		return nil, errors.Join(err, host.Close())
 	}
-	p := &Puppet{name: name, host: host, conns: map[net.Conn]bool{}}
+	p := &FakeProvider{name: name, host: host, conns: map[net.Conn]bool{}}
 	p.URL = "http://" + net.JoinHostPort(host.Addr6().String()+"%25eth0", "8080")
-	p.listener = &keeper{l, p}
+	p.listener = &trackingListener{l, p}
 	p.served.Go(func() { serve(p.listener) })
 	return p, nil
 }
 
-// Announcement is what an honest provider in the puppet's place would announce.
-func (p *Puppet) Announcement(channel, arch string, version uint64) Announcement {
-	return Announcement{Name: p.name, Channel: channel, Arch: arch, Version: version, Port: PuppetPort, Addresses: []netip.Addr{p.host.Addr6()}}
+// Announcement is what an honest provider in its place would announce.
+func (p *FakeProvider) Announcement(channel, arch string, version uint64) Announcement {
+	return Announcement{Name: p.name, Channel: channel, Arch: arch, Version: version, Port: ProviderPort, Addresses: []netip.Addr{p.host.Addr6()}}
 }
 
 // Announce says so to everyone, now and whenever asked.
-func (p *Puppet) Announce(announcements ...Announcement) error {
+func (p *FakeProvider) Announce(announcements ...Announcement) error {
 	var packets [][]byte
 	for _, a := range announcements {
 		packet, err := a.Packet(120)
@@ -95,13 +94,13 @@ func (p *Puppet) Announce(announcements ...Announcement) error {
 
 // Speak sends packets to the groups of multicast DNS, now and whenever somebody
 // asks who is nearby, whatever they hold. It is called once.
-func (p *Puppet) Speak(packets ...[]byte) (err error) {
+func (p *FakeProvider) Speak(packets ...[]byte) (err error) {
 	p.speaker, err = speak(p.host, packets...)
 	return err
 }
 
-// Close takes the puppet off the segment, without a word.
-func (p *Puppet) Close() error {
+// Close takes it off the segment, without a goodbye.
+func (p *FakeProvider) Close() error {
 	if p.speaker != nil {
 		p.speaker.close()
 	}
@@ -115,37 +114,38 @@ func (p *Puppet) Close() error {
 	return errors.Join(err, p.host.Close())
 }
 
-// keeper remembers connections, so that those nobody ends end with the puppet.
-type keeper struct {
+// trackingListener remembers connections, so that those still open are closed
+// with the provider.
+type trackingListener struct {
 	net.Listener
-	puppet *Puppet
+	provider *FakeProvider
 }
 
-func (k *keeper) Accept() (net.Conn, error) {
-	c, err := k.Listener.Accept()
+func (l *trackingListener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
 	if err != nil {
 		return nil, err
 	}
-	k.puppet.mu.Lock()
-	defer k.puppet.mu.Unlock()
-	k.puppet.conns[c] = true
-	return &kept{c, k.puppet}, nil
+	l.provider.mu.Lock()
+	defer l.provider.mu.Unlock()
+	l.provider.conns[c] = true
+	return &trackedConn{c, l.provider}, nil
 }
 
-type kept struct {
+type trackedConn struct {
 	net.Conn
-	puppet *Puppet
+	provider *FakeProvider
 }
 
-func (c *kept) Close() error {
-	c.puppet.mu.Lock()
-	delete(c.puppet.conns, c.Conn)
-	c.puppet.mu.Unlock()
+func (c *trackedConn) Close() error {
+	c.provider.mu.Lock()
+	delete(c.provider.conns, c.Conn)
+	c.provider.mu.Unlock()
 	return c.Conn.Close()
 }
 
-// Lifetime ends when whoever is at the other end of a connection hangs up. It
-// reads what is still said there.
+// Lifetime is a context that ends when the other end closes the connection. It
+// reads, and drops, what still comes from there.
 func Lifetime(c net.Conn) context.Context {
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() {
