@@ -49,7 +49,7 @@ func NewTable(id gpt.ID, sizes map[int]int64) gpt.Table {
 	t := gpt.Table{ID: id}
 	at := int64(align)
 	for _, row := range layout {
-		size := roundUp(max(row.size, sizes[row.number]))
+		size := roundUp(max(row.size, sizes[row.number], 1))
 		t.Partitions = append(t.Partitions, gpt.Partition{Number: row.number, Name: row.name, Type: row.kind,
 			First: at / gpt.SectorSize, Last: (at+size)/gpt.SectorSize - 1})
 		at += size
