@@ -14,8 +14,8 @@ import (
 	"phase/appliance/base/ui"
 )
 
-// releaseFlags say which release. What is not said is described by the
-// variables as_version, as_name, as_created and as_expires.
+// releaseFlags say which release. The variables as_version, as_name, as_created
+// and as_expires are the defaults in words.
 type releaseFlags struct {
 	Channel string    `short:"c" default:"stable" help:"Channel: stable, testing or nightly."`
 	Version *uint64   `name:"release-version" help:"Version number, monotonic per channel and arch (default: ${as_version})." placeholder:"N"`
@@ -63,8 +63,8 @@ func (c *buildCommand) run(ctx context.Context, out output) error {
 	return errors.Join(Sizes(out.stdout, weights), tooLarge(weights))
 }
 
-// wanted is what the flags, and the commit, say is to be made. It makes keys
-// when that was asked for.
+// wanted is the Spec that the flags and the commit describe, without pieces. It
+// makes keys first when --make-keys is given.
 func (c *buildCommand) wanted(ctx context.Context, out output) (Spec, error) {
 	if err := c.check(); err != nil {
 		return Spec{}, err
@@ -130,8 +130,8 @@ func (f *releaseFlags) spec() (Spec, error) {
 	return s, err
 }
 
-// check refuses what makes no release, as far as it was said, and replaces the
-// aliases of an arch by its name.
+// check refuses flags that make no valid release, and replaces an alias of the
+// arch by its name.
 func (f *releaseFlags) check() (err error) {
 	if f.Arch, err = parseArch(f.Arch); err != nil {
 		return err
@@ -155,7 +155,7 @@ func checkLifetime(created, expires time.Time) error {
 	return nil
 }
 
-// fill takes from the commit what was not said.
+// fill takes from the commit what the flags leave open.
 func (f *releaseFlags) fill(ctx context.Context, checkout string, out output) error {
 	if f.Version != nil && f.Name != "" && !f.Created.IsZero() {
 		return nil

@@ -23,7 +23,7 @@ const (
 	cmdlineBytes = gpt.SectorSize
 )
 
-// efiNames are where UEFI looks for a boot loader on a disk it was told nothing of.
+// efiNames are where UEFI looks for a boot loader on a disk that no boot entry names.
 var efiNames = map[string]string{"x86_64": "EFI/BOOT/BOOTX64.EFI", "arm64": "EFI/BOOT/BOOTAA64.EFI"}
 
 // disk writes the image of a whole disk. Partitions that have no content here

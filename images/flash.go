@@ -112,11 +112,11 @@ func isWhole(image *os.File, target *flash.Target) error {
 	return err
 }
 
-// errNo is what a person's no becomes.
+// errNo is the error when the person does not confirm.
 var errNo = errors.New("nothing was written")
 
-// ask lets a person at the terminal think again: what a stick held is gone
-// after this.
+// ask has a person at the terminal confirm: what the stick held is lost after
+// this.
 func ask(in io.Reader, out io.Writer, what string) error {
 	if _, err := fmt.Fprintf(out, "All that is on %s will be overwritten. Go on? [y/N] ", what); err != nil {
 		return err

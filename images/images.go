@@ -2,7 +2,7 @@
 // Compile runs gok and the Go compiler and leaves the pieces of one arch in a
 // folder; Assemble makes a signed release and the images that carry it out of
 // such pieces, in about a second, so that tests can have many releases from one
-// compilation. Whatever decides about the bytes is an argument:
+// compilation. All that the bytes depend on is an argument:
 // root, keys, version, name, times, disk id. The same arguments on the same
 // checkout give the same bytes, and nothing of the machine that builds (names,
 // paths, users, certificates, time zone) gets in.
@@ -22,7 +22,7 @@ import (
 	"phase/appliance/release/manifest"
 )
 
-// Lifetime is how long a release is taken from the network unless told otherwise.
+// Lifetime is how long a release is accepted from the network unless Spec.Expires says otherwise.
 const Lifetime = 180 * 24 * time.Hour
 
 // Spec says which release to make out of some pieces.
@@ -118,8 +118,8 @@ func replaceWith(path string, data []byte) error {
 	})
 }
 
-// copyFile copies: a second name for the same file would be quicker, and would
-// let whoever changes a release in place change the pieces of all others.
+// copyFile copies: a hard link would be quicker, but a release changed in place
+// would then change the pieces, and with them all other releases.
 func copyFile(from, to string) error {
 	return replace(to, func(f *os.File) error {
 		r, err := os.Open(from)

@@ -75,7 +75,7 @@ type ArtifactInfo struct {
 	OK     bool         `json:"ok"`
 }
 
-// Inspect reads all of the release on a disk. root may be empty: then nobody's
+// Inspect reads all of the release on a disk. root may be empty: then no
 // signature is checked, only that the disk holds what its manifest says.
 func Inspect(from io.ReaderAt, root []byte) (Report, error) {
 	i, err := flash.OpenImage(from)

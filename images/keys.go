@@ -22,7 +22,7 @@ type Keys struct {
 	Root, Release []ed25519.PrivateKey
 }
 
-// Files of a folder of keys. A stolen release key can be taken away by the root
+// Files of a folder of keys. A stolen release key can be revoked by the root
 // key, so they are two from the first day, and can live on two machines.
 const (
 	rootKeyFile    = "root.pem"
@@ -110,7 +110,7 @@ func makeKey(path string, rand io.Reader) (ed25519.PrivateKey, error) {
 	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, err
 	}
-	// Whoever came first has made the pair; its public half follows from it.
+	// Another build may have made the pair first; the public half follows from it.
 	if key, err = readKey(path); err != nil {
 		return nil, err
 	}

@@ -82,7 +82,7 @@ func LoadPieces(dir string) (Pieces, error) {
 	return p, err
 }
 
-// unpackRoot takes gok's root file system apart: its file times are those of
+// unpackRoot unpacks gok's root file system: its file times are those of
 // the build, and it holds things of the machine that builds. See rootfs.go.
 func (p Pieces) unpackRoot(ctx context.Context, source Source) error {
 	_, err := command{name: "unsquashfs", args: []string{"-no-progress", "-no-xattrs", "-d", p.path("gok", "root"), p.path("gok", "root.squashfs")}}.run(ctx)
@@ -95,7 +95,7 @@ func (p Pieces) unpackRoot(ctx context.Context, source Source) error {
 	return p.refuseTraces(source)
 }
 
-// refuseTraces looks into the programs for the folder they were built from,
+// refuseTraces searches the programs for the folder they were built from,
 // which a build flag lost from config.json would put there.
 func (p Pieces) refuseTraces(source Source) error {
 	for _, program := range []string{"gokrazy/init", "user/phase"} {

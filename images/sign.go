@@ -115,6 +115,6 @@ func layOut(dir string, v trust.Verified, root []byte, files map[string]string) 
 	if err := replaceWith(filepath.Join(dir, "root", fmt.Sprintf("%d.json", r.Version())), root); err != nil {
 		return err
 	}
-	// Last, so that whoever serves the folder meanwhile has the artifacts.
+	// Last, so that a provider that serves the folder meanwhile has the artifacts.
 	return replaceWith(filepath.Join(folder, manifest.ManifestFile), v.Envelope())
 }

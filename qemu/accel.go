@@ -21,8 +21,8 @@ var booted = regexp.MustCompile(`as init process|^init: `)
 // kvmBoots has, for each architecture and firmware, a func() bool that tries once whether KVM boots it.
 var kvmBoots sync.Map
 
-// accelerator chooses between KVM and TCG. That /dev/kvm opens means little: under nested virtualisation it may be there
-// and break in the middle of a kernel. So the first machine of an architecture and firmware is booted once on trial, on
+// accelerator chooses between KVM and TCG. That /dev/kvm opens is not enough: under nested virtualisation
+// a kernel may stop in the middle. So the first machine of an architecture and firmware is booted once on trial, on
 // throw-away disks and without a network, and the answer holds for this process.
 func accelerator(ctx context.Context, c Config) string {
 	if c.Arch != names.RunningArch() {

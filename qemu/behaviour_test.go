@@ -66,19 +66,18 @@ func TestPowerCycleKeepsTheDiskAndTheHistory(t *testing.T) {
 
 func TestDisksKept(t *testing.T) {
 	path, over := disk(t), filepath.Join(t.TempDir(), "kept.qcow2")
-	for _, d := range []Disk{{Path: path, Overlay: over}, {Path: path, InPlace: true}} {
-		m := boot(t, Config{Arch: ARM64, MemoryMB: 256, Disks: []Disk{d}})
-		if got := do(t, m, "write kept"); got != "done" {
-			t.Fatal(got)
-		}
-		check(t, m.Close())
-		m = boot(t, Config{Arch: ARM64, MemoryMB: 256, Disks: []Disk{d}})
-		if got := do(t, m, "read"); got != "kept" {
-			t.Errorf("%+v: another machine reads %q", d, got)
-		}
-		check(t, m.Close())
+	d := Disk{Path: path, Overlay: over}
+	m := boot(t, Config{Arch: ARM64, MemoryMB: 256, Disks: []Disk{d}})
+	if got := do(t, m, "write kept"); got != "done" {
+		t.Fatal(got)
 	}
-	m := boot(t, Config{Arch: ARM64, MemoryMB: 256, Disks: []Disk{{Path: path, ReadOnly: true}}})
+	check(t, m.Close())
+	m = boot(t, Config{Arch: ARM64, MemoryMB: 256, Disks: []Disk{d}})
+	if got := do(t, m, "read"); got != "kept" {
+		t.Errorf("%+v: another machine reads %q", d, got)
+	}
+	check(t, m.Close())
+	m = boot(t, Config{Arch: ARM64, MemoryMB: 256, Disks: []Disk{{Path: path, ReadOnly: true}}})
 	if got := do(t, m, "write no"); !strings.HasPrefix(got, "error: ") {
 		t.Errorf("writing a read-only disk: %s", got)
 	}
@@ -189,7 +188,7 @@ func TestRefusals(t *testing.T) {
 		{Config{Clock: time.Now().AddDate(70, 0, 0)}, "68 years"},
 		{Config{MemoryMB: -1}, "-1 MB"},
 		{Config{NICs: []NIC{{}}}, "on no segment"},
-		{Config{Disks: []Disk{{Path: img, InPlace: true, ReadOnly: true}}}, "only one of"},
+		{Config{Disks: []Disk{{Path: img, Overlay: img, ReadOnly: true}}}, "cannot be read-only and kept"},
 		{Config{Disks: []Disk{{Path: img, Bus: "scsi"}}}, `bus "scsi"`},
 		{Config{Arch: ARM64, Disks: []Disk{{Path: img, Bus: SATA}}}, "no SATA"},
 		{Config{Disks: []Disk{{Path: img + ".none"}}}, "no such file"},

@@ -27,7 +27,7 @@ const (
 	Bare Firmware = "bare"
 )
 
-// Bus is how a disk hangs on the machine.
+// Bus is how a disk is connected to the machine.
 type Bus string
 
 // The buses. A Virtio disk is /dev/vda, the others /dev/sda and /dev/nvme0n1.
@@ -38,15 +38,13 @@ const (
 	SATA   Bus = "sata" // x86_64 only
 )
 
-// Disk is one disk. Unless told otherwise the machine writes into an overlay that lives as long as the Machine: it
+// Disk is one disk. By default the machine writes into an overlay that lives as long as the Machine: it
 // survives Kill and PowerCycle, the file at Path is never changed, and many machines can share it.
 type Disk struct {
 	// Path is a raw or qcow2 file; which of the two, its first bytes tell.
 	Path string
 	// Overlay, when set, is the qcow2 file the machine writes into instead. It is made when it does not exist, and stays.
 	Overlay string
-	// InPlace makes the machine write into Path itself.
-	InPlace bool
 	// ReadOnly gives the machine a disk it cannot write.
 	ReadOnly bool
 	// Bus is Virtio when empty.
@@ -146,8 +144,7 @@ func (c Config) rules() []rule {
 func (c Config) deviceRules() (rules []rule) {
 	for _, d := range c.Disks {
 		rules = append(rules,
-			rule{d.Overlay != "" && d.InPlace || d.ReadOnly && (d.InPlace || d.Overlay != ""),
-				"disk %s can be only one of kept in an overlay, written in place, read-only", []any{d.Path}},
+			rule{d.ReadOnly && d.Overlay != "", "disk %s cannot be read-only and kept in an overlay", []any{d.Path}},
 			rule{d.Bus == SATA && c.Arch != X86_64, "%s has no SATA; use virtio, usb or nvme", []any{c.Arch}},
 			rule{!slices.Contains([]Bus{Virtio, USB, NVMe, SATA}, d.Bus), "bus %q is not known; use virtio, usb, nvme or sata", []any{d.Bus}})
 	}

@@ -16,12 +16,7 @@ func (m *Machine) event(name string, data map[string]any) {
 	case "WATCHDOG":
 		m.Console.report(Watchdog, text("action"))
 	case "STOP":
-		m.stopped.Store(true)
 		m.Console.report(Stopped, "")
-	case "RESUME":
-		if m.stopped.Swap(false) { // not the one that lets a new QEMU go
-			m.Console.report(Resumed, "")
-		}
 	}
 }
 
@@ -39,12 +34,6 @@ func (m *Machine) PowerButton(ctx context.Context) error {
 
 // Reset presses the reset button.
 func (m *Machine) Reset(ctx context.Context) error { return m.command(ctx, "system_reset", nil, nil) }
-
-// Pause stops the machine's clock: to the others it is a node that does not answer any more.
-func (m *Machine) Pause(ctx context.Context) error { return m.command(ctx, "stop", nil, nil) }
-
-// Resume lets a paused machine go on.
-func (m *Machine) Resume(ctx context.Context) error { return m.command(ctx, "cont", nil, nil) }
 
 // SetCarrier pulls the cable of NIC n (false) or puts it back.
 func (m *Machine) SetCarrier(ctx context.Context, n int, up bool) error {

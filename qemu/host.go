@@ -30,7 +30,7 @@ const (
 
 // Host is a host on a segment that lives in this process, with a user-space TCP/IP stack: what a test or the demo
 // dials from, and what plays a hostile provider, a DHCP server or a second mDNS responder. It has one IPv6 and one
-// IPv4 link-local address and takes every address to be on the link.
+// IPv4 link-local address and treats every address as on the link.
 type Host struct {
 	port  *Port
 	stack *stack.Stack
@@ -40,8 +40,8 @@ type Host struct {
 	six   netip.Addr
 }
 
-// NewHost plugs a further host into the segment. Its IPv4 address is 169.254.0.N: RFC 3927 §2.1 keeps that range from
-// nodes that choose for themselves, so it needs no claim. At most 254 hosts fit on a segment.
+// NewHost plugs a further host into the segment. Its IPv4 address is 169.254.0.N: RFC 3927 §2.1 reserves that range, nodes
+// never choose from it, so it needs no probe. At most 254 hosts fit on a segment.
 func (s *Segment) NewHost(name string) (*Host, error) {
 	s.mu.Lock()
 	s.hosts++
@@ -139,7 +139,7 @@ func (h *Host) AddAddress(p netip.Prefix) error {
 	return nil
 }
 
-// Dial connects over the segment. network is tcp or udp (a 4 or 6 behind it is taken and means nothing: the address
+// Dial connects over the segment. network is tcp or udp (tcp4, tcp6, udp4 and udp6 mean the same: the address
 // decides), addr is address:port; names are not resolved and a zone is ignored.
 func (h *Host) Dial(ctx context.Context, network, addr string) (net.Conn, error) {
 	full, proto, err := endpoint(addr)

@@ -10,7 +10,6 @@ import (
 	"os"
 	"slices"
 	"sync"
-	"sync/atomic"
 )
 
 // Machine is one machine. It is on or off; its disks, variables and console history outlive a power cycle.
@@ -29,8 +28,6 @@ type Machine struct {
 	closing  sync.Once
 	closeErr error
 	unwatch  func() bool
-
-	stopped atomic.Bool // not under mu: QEMU reports while PowerOn holds it
 }
 
 // Start switches a new machine on. It is closed when ctx ends; the caller closes it otherwise.
@@ -85,7 +82,6 @@ func (m *Machine) PowerOn(ctx context.Context) error {
 			return fmt.Errorf("machine %q: it is on already", m.config.Name)
 		}
 	}
-	m.stopped.Store(false)
 	p, err := m.start(ctx, m.config.Accel)
 	if err != nil {
 		return err
@@ -95,7 +91,7 @@ func (m *Machine) PowerOn(ctx context.Context) error {
 }
 
 // Kill cuts the power: QEMU gets SIGKILL. What the guest had flushed to its disk is there at the next power on; what it
-// had only written may be lost, in an overlay, and is not when the disk is a raw file written in place. Killing a machine
+// had only written may be lost. Killing a machine
 // that is off does nothing.
 func (m *Machine) Kill() {
 	if p := m.current(); p != nil {
@@ -110,7 +106,7 @@ func (m *Machine) PowerCycle(ctx context.Context) error {
 }
 
 // Close cuts the power for good and removes what the machine wrote, but for kept overlays and variables. A second call
-// waits until the first is through.
+// waits until the first has returned.
 func (m *Machine) Close() error {
 	m.closing.Do(func() {
 		m.mu.Lock()
@@ -130,11 +126,11 @@ func (m *Machine) Close() error {
 	return m.closeErr
 }
 
-// Done is closed when the present power-on ends: a power-off by the guest, Kill, Close, or QEMU's death. A restart by the
+// Done is closed when the present power-on ends: a power-off by the guest, Kill, Close, or the end of QEMU. A restart by the
 // guest does not end it.
 func (m *Machine) Done() <-chan struct{} { return m.current().done }
 
-// Wait waits until the machine is off. It returns an error when ctx ends first, or when QEMU died of itself.
+// Wait waits until the machine is off. It returns an error when ctx ends first, or when QEMU failed.
 func (m *Machine) Wait(ctx context.Context) error {
 	p := m.current()
 	select {

@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"runtime"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"syscall"
 )
@@ -22,7 +21,7 @@ type process struct {
 	ports   []*Port
 	stderr  tailBuffer
 	done    chan struct{}
-	err     error // after done: nil when the guest switched itself off or we killed QEMU
+	err     error // after done: nil when the guest switched itself off or QEMU was killed here
 	why     atomic.Value
 }
 
@@ -39,7 +38,7 @@ func (m *Machine) start(ctx context.Context, accel string) (*process, error) {
 	if err == nil {
 		input, err = p.launch(m.Console)
 	}
-	// QEMU has its own by now; ours would hide that it is gone.
+	// QEMU has its own copies by now; while ours are open, the other ends do not see that QEMU has ended.
 	for _, f := range p.cmd.ExtraFiles {
 		f.Close()
 	}
@@ -100,7 +99,7 @@ func (p *process) connect(c Config, event func(string, map[string]any)) error {
 // launch starts QEMU and returns its serial console's input.
 func (p *process) launch(console *Console) (io.Writer, error) {
 	p.cmd.Stderr = &p.stderr
-	// A group of its own, so that a ctrl-c on the terminal is ours to handle; and gone with us, however we go.
+	// A process group of its own, so that a ctrl-c on the terminal reaches this process alone; SIGKILL when this process ends.
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 	input, err := p.cmd.StdinPipe()
 	if err != nil {
@@ -146,7 +145,7 @@ func (p *process) run(console *Console, output io.Reader, started chan error) {
 	console.powerOff(why)
 }
 
-// kill ends QEMU as a power cut would end the machine, and waits until it is gone.
+// kill ends QEMU as a power cut would end the machine, and waits until it has ended.
 func (p *process) kill(why string) {
 	p.why.CompareAndSwap(nil, why)
 	p.cmd.Process.Kill()
@@ -177,24 +176,13 @@ func socketPair() (ours net.Conn, theirs *os.File, err error) {
 	return ours, theirs, nil
 }
 
-// tailBuffer keeps the last 8 KiB of what QEMU complains about.
-type tailBuffer struct {
-	mu sync.Mutex
-	b  []byte
-}
+// tailBuffer keeps the last 8 KiB of what QEMU complains about. It is read after QEMU has ended.
+type tailBuffer []byte
 
 func (t *tailBuffer) Write(p []byte) (int, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.b = append(t.b, p...)
-	if len(t.b) > 8<<10 {
-		t.b = t.b[len(t.b)-8<<10:]
-	}
+	*t = append(*t, p...)
+	*t = (*t)[max(0, len(*t)-8<<10):]
 	return len(p), nil
 }
 
-func (t *tailBuffer) String() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return strings.TrimSpace(string(t.b))
-}
+func (t tailBuffer) String() string { return strings.TrimSpace(string(t)) }

@@ -79,7 +79,7 @@ func (p *FakeProvider) Announcement(channel, arch string, version uint64) Announ
 	return Announcement{Name: p.name, Channel: channel, Arch: arch, Version: version, Port: ProviderPort, Addresses: []netip.Addr{p.host.Addr6()}}
 }
 
-// Announce says so to everyone, now and whenever asked.
+// Announce sends announcements, now and whenever a node asks.
 func (p *FakeProvider) Announce(announcements ...Announcement) error {
 	var packets [][]byte
 	for _, a := range announcements {
@@ -92,8 +92,8 @@ func (p *FakeProvider) Announce(announcements ...Announcement) error {
 	return p.Speak(packets...)
 }
 
-// Speak sends packets to the groups of multicast DNS, now and whenever somebody
-// asks who is nearby, whatever they hold. It is called once.
+// Speak sends packets to the groups of multicast DNS, now and whenever a
+// node asks for providers, valid or not. It is called once.
 func (p *FakeProvider) Speak(packets ...[]byte) (err error) {
 	p.speaker, err = speak(p.host, packets...)
 	return err

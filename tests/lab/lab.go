@@ -84,7 +84,7 @@ func (l *Lab) Release(ctx context.Context, version uint64, changes ...Change) (R
 	spec := images.Spec{
 		Pieces: l.Pieces, Keys: l.Keys, Root: l.Root,
 		Channel: "stable", Version: version, Name: fmt.Sprintf("test %d", version),
-		// Made yesterday, so that a clock some hours off is no matter.
+		// Made yesterday, so that a clock some hours off does not matter.
 		Created: time.Now().Add(-24 * time.Hour).UTC().Truncate(time.Second),
 		Release: filepath.Join(dir, "release"),
 		Disk:    filepath.Join(dir, "disk.img"),

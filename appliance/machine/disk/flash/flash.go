@@ -23,7 +23,7 @@ type Plan struct {
 	image   *Image
 	table   gpt.Table
 	patches []patch // in place of what the image holds, in no order
-	blank   int64   // bytes at the front that are taken away while it is written
+	blank   int64   // bytes at the front that are zero while it is written
 }
 
 type patch struct {
@@ -137,7 +137,7 @@ func (p *Plan) ReadAt(b []byte, at int64) (int, error) {
 
 // Write writes the disk, its tables last: a disk that was pulled out half-way
 // is none, rather than one that looks whole. It returns the hash of the copied
-// part, for Verify. progress is told of bytes as they are written.
+// part, for Verify. progress gets the number of bytes after each write.
 func (p *Plan) Write(ctx context.Context, to io.WriterAt, progress func(n int64)) (sum [32]byte, err error) {
 	if _, err := to.WriteAt(make([]byte, p.blank), 0); err != nil {
 		return sum, err

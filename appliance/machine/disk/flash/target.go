@@ -35,8 +35,8 @@ func OpenTarget(path string, force bool) (*Target, error) {
 	case !t.device && !force:
 		return nil, fmt.Errorf("%s is not a block device; --force writes to it all the same", path)
 	case t.device:
-		// Not even by force: what writes back its own idea of the disk later
-		// would spoil what is written now.
+		// Not even by force: a mounted file system writes its own blocks later
+		// and would damage what is written now.
 		if used, err := mountedFrom(path); err != nil {
 			return nil, err
 		} else if used != "" {
@@ -128,8 +128,8 @@ func (t *Target) Settle() error {
 	return unix.Fadvise(int(t.Fd()), 0, 0, unix.FADV_DONTNEED)
 }
 
-// Reread asks the kernel to look at the new partitions. It may have reasons not
-// to; then it does when the stick is plugged in again.
+// Reread asks the kernel to read the new partition table. Where the kernel
+// refuses, it reads the table when the stick is plugged in again.
 func (t *Target) Reread() {
 	if t.device {
 		unix.IoctlRetInt(int(t.Fd()), unix.BLKRRPART)
