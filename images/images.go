@@ -44,8 +44,8 @@ type Spec struct {
 
 	// Release is the folder that a provider serves; other releases in it stay.
 	Release string
-	// Disk and QCOW2 are the images to write, none when empty. A QCOW2 alone
-	// needs no Disk.
+	// Disk and QCOW2 are the images to write, none when empty. QCOW2 is made
+	// from Disk.
 	Disk, QCOW2 string
 }
 
@@ -76,18 +76,13 @@ func Assemble(ctx context.Context, s Spec) (Result, error) {
 		seed = r.Digest[:]
 	}
 	r.DiskID = gpt.NewID(seed)
-	disk := s.Disk
-	if disk == "" && s.QCOW2 != "" {
-		disk = s.QCOW2 + ".raw"
-		defer os.Remove(disk)
-	}
-	if disk != "" {
-		if err := s.disk(r, disk); err != nil {
+	if s.Disk != "" {
+		if err := s.disk(r, s.Disk); err != nil {
 			return Result{}, fmt.Errorf("laying out the disk image: %w", err)
 		}
 	}
 	if s.QCOW2 != "" {
-		if err := toQCOW2(ctx, disk, s.QCOW2); err != nil {
+		if err := toQCOW2(ctx, s.Disk, s.QCOW2); err != nil {
 			return Result{}, fmt.Errorf("compressing the disk image: %w", err)
 		}
 	}

@@ -25,9 +25,8 @@ type Machine struct {
 	process *process // the latest; nil before the first
 	closed  bool
 
-	closing  sync.Once
-	closeErr error
-	unwatch  func() bool
+	close   func() error // works once
+	unwatch func() bool
 }
 
 // Start switches a new machine on. It is closed when ctx ends; the caller closes it otherwise.
@@ -49,6 +48,7 @@ func start(ctx context.Context, cfg Config) (*Machine, error) {
 		return nil, fmt.Errorf("machine %q: making its folder: %w", cfg.Name, err)
 	}
 	m := &Machine{Console: newConsole(cfg.Console), config: cfg, dir: dir}
+	m.close = sync.OnceValue(m.closeNow)
 	if m.files, err = prepare(cfg, dir); err == nil {
 		err = m.PowerOn(ctx)
 	}
@@ -107,23 +107,23 @@ func (m *Machine) PowerCycle(ctx context.Context) error {
 
 // Close cuts the power for good and removes what the machine wrote, but for kept overlays and variables. A second call
 // waits until the first has returned.
-func (m *Machine) Close() error {
-	m.closing.Do(func() {
-		m.mu.Lock()
-		p, unwatch := m.process, m.unwatch
-		m.closed = true
-		m.mu.Unlock()
-		if unwatch != nil {
-			unwatch()
-		}
-		if p != nil {
-			p.kill("closed")
-		}
-		if err := os.RemoveAll(m.dir); err != nil {
-			m.closeErr = fmt.Errorf("machine %q: removing its folder: %w", m.config.Name, err)
-		}
-	})
-	return m.closeErr
+func (m *Machine) Close() error { return m.close() }
+
+func (m *Machine) closeNow() error {
+	m.mu.Lock()
+	p, unwatch := m.process, m.unwatch
+	m.closed = true
+	m.mu.Unlock()
+	if unwatch != nil {
+		unwatch()
+	}
+	if p != nil {
+		p.kill("closed")
+	}
+	if err := os.RemoveAll(m.dir); err != nil {
+		return fmt.Errorf("machine %q: removing its folder: %w", m.config.Name, err)
+	}
+	return nil
 }
 
 // Done is closed when the present power-on ends: a power-off by the guest, Kill, Close, or the end of QEMU. A restart by the
