@@ -14,123 +14,131 @@ import (
 	"phase/appliance/base/ui"
 )
 
-// releaseFlags say which release; what is not said follows from the commit.
+// releaseFlags say which release. The variables as_version, as_name, as_created
+// and as_expires are the defaults in words.
 type releaseFlags struct {
 	Channel string    `short:"c" default:"stable" help:"Channel: stable, testing or nightly."`
-	Version *uint64   `name:"release-version" help:"Version number, monotonic per channel and arch (default: the commit's time in seconds)." placeholder:"N"`
-	Name    string    `help:"Name for people (default: the commit's date)."`
-	Created time.Time `help:"RFC 3339 (default: the commit's time)."`
-	Expires time.Time `help:"RFC 3339 (default: 180 days after --created)."`
+	Version *uint64   `name:"release-version" help:"Version number, monotonic per channel and arch (default: ${as_version})." placeholder:"N"`
+	Name    string    `help:"Name for people (default: ${as_name})."`
+	Created time.Time `help:"RFC 3339 (default: ${as_created})."`
+	Expires time.Time `help:"RFC 3339 (default: 180 days after --created${as_expires})."`
 	Keys    string    `short:"k" default:"build/keys" help:"Folder of the release key and the root document." type:"path"`
+	Arch    string    `short:"A" default:"x86_64" help:"x86_64 or arm64."`
 }
 
 type buildCommand struct {
-	releaseFlags
-	Arch     string   `short:"A" default:"x86_64" help:"x86_64 or arm64."`
-	Checkout string   `default:"." help:"Folder of go.mod." type:"path"`
-	Out      string   `short:"o" default:"build" help:"Folder for what is made." type:"path"`
-	From     string   `help:"Assemble from pieces compiled before (OUT/pieces/ARCH) instead of compiling." type:"path"`
-	Set      []string `short:"s" help:"A line of phase.conf, such as phase.mode=local; may be repeated." placeholder:"KEY=VALUE" sep:"none"`
-	DiskID   string   `help:"Seed of the disk's identifiers (default: the manifest's digest)."`
-	NoDisk   bool     `help:"Make the folder of releases alone."`
-	NoQCOW2  bool     `name:"no-qcow2" help:"Leave out the image for virtual machines."`
-	Verbose  bool     `short:"v" help:"Show what gok and the compiler say."`
-	JSON     bool     `name:"json" short:"j" help:"Answer in JSON."`
-	MakeKeys bool     `help:"Make keys first if the folder has none."`
+	releaseFlags `set:"as_version=the commit's time in seconds" set:"as_name=the commit's date" set:"as_created=the commit's time" set:"as_expires="`
+	Checkout     string   `default:"." help:"Folder of go.mod." type:"path"`
+	Out          string   `short:"o" default:"build" help:"Folder for what is made." type:"path"`
+	From         string   `help:"Assemble from pieces compiled before (OUT/pieces/ARCH) instead of compiling." type:"path"`
+	Set          []string `short:"s" help:"A line of phase.conf, such as phase.mode=local; may be repeated." placeholder:"KEY=VALUE" sep:"none"`
+	DiskID       string   `help:"Seed of the disk's identifiers (default: the manifest's digest)."`
+	NoDisk       bool     `help:"Make the folder of releases alone."`
+	NoQCOW2      bool     `name:"no-qcow2" help:"Leave out the image for virtual machines."`
+	Verbose      bool     `short:"v" help:"Show what gok and the compiler say."`
+	JSON         bool     `name:"json" short:"j" help:"Answer in JSON."`
+	MakeKeys     bool     `help:"Make keys first if the folder has none."`
 }
 
 func (c *buildCommand) run(ctx context.Context, out output) error {
-	arch, err := parseArch(c.Arch)
+	spec, err := c.wanted(ctx, out)
 	if err != nil {
 		return err
-	}
-	if _, err := parseChannel("--channel", c.Channel); err != nil {
-		return err
-	}
-	if _, err := Conf(c.Set); err != nil {
-		return program.Usagef("--set: %w", err)
-	}
-	if err := c.check(); err != nil {
-		return err
-	}
-	if err := c.fill(ctx, c.Checkout, out); err != nil {
-		return err
-	}
-	if err := c.check(); err != nil { // an expiry against the commit's time
-		return err
-	}
-	if c.MakeKeys {
-		made, err := MakeKeys(c.Keys, rand.Reader, time.Now())
-		if err != nil {
-			return err
-		}
-		if made {
-			fmt.Fprintln(out.stderr, madeKeys(c.Keys))
-		}
-	}
-	spec, err := c.spec()
-	if err != nil {
-		return err
-	}
-	spec.Conf, spec.DiskID = c.Set, []byte(c.DiskID)
-	spec.Release = filepath.Join(c.Out, "release")
-	if !c.NoDisk {
-		spec.Disk = filepath.Join(c.Out, "phase-"+arch+".img")
-	}
-	if !c.NoDisk && !c.NoQCOW2 {
-		spec.QCOW2 = filepath.Join(c.Out, "phase-"+arch+".qcow2")
 	}
 	started := time.Now()
-	if c.From != "" {
-		if spec.Pieces, err = LoadPieces(c.From); err != nil {
-			return err
-		}
-		if spec.Pieces.Kernel.Arch != arch {
-			return fmt.Errorf("%s holds pieces for %s, not %s", c.From, spec.Pieces.Kernel.Arch, arch)
-		}
-	} else {
-		source := Source{Checkout: c.Checkout, Arch: arch, Name: c.Name, Time: c.Created, Dir: filepath.Join(c.Out, "pieces", arch)}
-		if c.Verbose {
-			source.Log = out.stderr
-		}
-		fmt.Fprintf(out.stderr, "compiling %s for %s\n", c.Name, arch)
-		if spec.Pieces, err = Compile(ctx, source); err != nil {
-			return err
-		}
+	if spec.Pieces, err = c.pieces(ctx, out); err != nil {
+		return err
 	}
 	r, err := Assemble(ctx, spec)
 	if err != nil {
 		return err
 	}
 	if c.JSON {
-		return out.json(map[string]any{"version": r.Manifest.Version, "name": r.Manifest.Name, "channel": r.Manifest.Channel,
-			"arch": r.Manifest.Arch, "digest": r.Digest, "release": r.Folder, "disk": spec.Disk, "qcow2": spec.QCOW2})
+		answer := summary(r.Manifest, r.Digest, r.Folder)
+		answer["disk"], answer["qcow2"] = spec.Disk, spec.QCOW2
+		return out.json(answer)
 	}
-	fmt.Fprintf(out.stdout, "release %s/%s version %d (%s) %s, in %s\n", r.Manifest.Channel, r.Manifest.Arch, r.Manifest.Version,
-		r.Manifest.Name, r.Digest, ui.Duration(time.Since(started)))
+	fmt.Fprintf(out.stdout, "%s, in %s\n", headline(r.Manifest, r.Digest), ui.Duration(time.Since(started)))
 	weights := Weigh(c.Out, r.Manifest)
 	return errors.Join(Sizes(out.stdout, weights), tooLarge(weights))
 }
 
-// spec is the part of a Spec that follows from the flags.
+// wanted is the Spec that the flags and the commit describe, without pieces. It
+// makes keys first when --make-keys is given.
+func (c *buildCommand) wanted(ctx context.Context, out output) (Spec, error) {
+	if err := c.check(); err != nil {
+		return Spec{}, err
+	}
+	if _, err := Conf(c.Set); err != nil {
+		return Spec{}, program.Usagef("--set: %w", err)
+	}
+	if err := c.fill(ctx, c.Checkout, out); err != nil {
+		return Spec{}, err
+	}
+	if err := c.check(); err != nil { // an expiry against the commit's time
+		return Spec{}, err
+	}
+	if c.MakeKeys {
+		made, err := MakeKeys(c.Keys, rand.Reader, time.Now())
+		if err != nil {
+			return Spec{}, err
+		}
+		if made {
+			fmt.Fprintln(out.stderr, madeKeys(c.Keys))
+		}
+	}
+	spec, err := c.spec()
+	spec.Conf, spec.DiskID = c.Set, []byte(c.DiskID)
+	spec.Release = filepath.Join(c.Out, "release")
+	if !c.NoDisk {
+		spec.Disk = imagePath(c.Out, c.Arch, "img")
+	}
+	if !c.NoDisk && !c.NoQCOW2 {
+		spec.QCOW2 = imagePath(c.Out, c.Arch, "qcow2")
+	}
+	return spec, err
+}
+
+// imagePath is where build leaves an image: ext is img or qcow2.
+func imagePath(out, arch, ext string) string { return filepath.Join(out, "phase-"+arch+"."+ext) }
+
+// pieces compiles, or finds what was compiled before.
+func (c *buildCommand) pieces(ctx context.Context, out output) (Pieces, error) {
+	if c.From == "" {
+		source := Source{Checkout: c.Checkout, Arch: c.Arch, Name: c.Name, Time: c.Created, Dir: filepath.Join(c.Out, "pieces", c.Arch)}
+		if c.Verbose {
+			source.Log = out.stderr
+		}
+		fmt.Fprintf(out.stderr, "compiling %s for %s\n", c.Name, c.Arch)
+		return Compile(ctx, source)
+	}
+	p, err := LoadPieces(c.From)
+	if err == nil && p.Kernel.Arch != c.Arch {
+		err = fmt.Errorf("%s holds pieces for %s, not %s", c.From, p.Kernel.Arch, c.Arch)
+	}
+	return p, err
+}
+
+// spec is the part of a Spec that follows from the flags, once they were
+// checked.
 func (f *releaseFlags) spec() (Spec, error) {
-	channel, err := parseChannel("--channel", f.Channel)
-	if err != nil {
-		return Spec{}, err
-	}
 	keys, root, err := LoadKeys(f.Keys)
-	if err != nil {
-		return Spec{}, err
-	}
-	s := Spec{Keys: keys, Root: root, Channel: channel, Name: f.Name, Created: f.Created, Expires: f.Expires}
+	s := Spec{Keys: keys, Root: root, Channel: f.Channel, Name: f.Name, Created: f.Created, Expires: f.Expires}
 	if f.Version != nil {
 		s.Version = *f.Version
 	}
-	return s, nil
+	return s, err
 }
 
-// check refuses what makes no release, as far as it was said.
-func (f *releaseFlags) check() error {
+// check refuses flags that make no valid release, and replaces an alias of the
+// arch by its name.
+func (f *releaseFlags) check() (err error) {
+	if f.Arch, err = parseArch(f.Arch); err != nil {
+		return err
+	}
+	if f.Channel, err = parseChannel("--channel", f.Channel); err != nil {
+		return err
+	}
 	if f.Version != nil && *f.Version == 0 {
 		return program.Usagef("--release-version: the least is 1")
 	}
@@ -147,7 +155,7 @@ func checkLifetime(created, expires time.Time) error {
 	return nil
 }
 
-// fill takes from the commit what was not said.
+// fill takes from the commit what the flags leave open.
 func (f *releaseFlags) fill(ctx context.Context, checkout string, out output) error {
 	if f.Version != nil && f.Name != "" && !f.Created.IsZero() {
 		return nil

@@ -2,11 +2,13 @@ package images
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"strings"
 
 	"phase/appliance/base/names"
 	"phase/appliance/base/program"
+	"phase/appliance/release/manifest"
 )
 
 // Run is the images program.
@@ -43,6 +45,16 @@ type output struct {
 
 // json prints an answer for programs.
 func (o output) json(v any) error { return program.PrintJSON(o.stdout, v) }
+
+// summary is what build and sign answer in JSON of a release in a folder.
+func summary(m manifest.Manifest, digest names.Digest, folder string) map[string]any {
+	return map[string]any{"version": m.Version, "name": m.Name, "channel": m.Channel, "arch": m.Arch, "digest": digest, "release": folder}
+}
+
+// headline names a release for a person.
+func headline(m manifest.Manifest, digest names.Digest) string {
+	return fmt.Sprintf("release %s/%s version %d (%s) %s", m.Channel, m.Arch, m.Version, m.Name, digest)
+}
 
 // parseArch reads --arch; one that does not exist is a command line that
 // cannot be used.

@@ -70,7 +70,7 @@ func TestConfigDependsOnArchAndName(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, want := range []string{"GOARCH=" + k.GOARCH, k.Module, "Version=2026.11.23'", `"NoPassword": true`, `"GokrazyPackages": []`} {
+		for _, want := range []string{"GOARCH=" + k.GOARCH, k.Module, "-X=phase/appliance/base/program.Version=2026.11.23'", `"NoPassword": true`, `"GokrazyPackages": []`} {
 			if !bytes.Contains(config, []byte(want)) {
 				t.Errorf("%s: no %q in %s", arch, want, config)
 			}

@@ -2,83 +2,60 @@ package images
 
 import (
 	"bytes"
-	"context"
 	"encoding/binary"
 	"fmt"
 	"io"
 	"os"
 	"strings"
 
+	"phase/appliance/machine/disk"
 	"phase/appliance/machine/disk/fat"
 	"phase/appliance/machine/disk/gpt"
 	"phase/appliance/machine/settings"
 	"phase/appliance/release/layout"
 )
 
-// Partitions of a disk. There is no third: gokrazy keeps a second root there,
-// and here another release is tried from the store instead.
-const (
-	partBoot = 1
-	partRoot = 2
-	partPerm = 4
-)
-
 const mebi = 1 << 20
 
 // Files on the boot partition, beside the artifacts under their usual names.
 const (
-	bootImage    = "Image"       // the kernel as UEFI starts it, where the artifact is compressed
-	bootCmdline  = "cmdline.txt" // one sector, for the BIOS loader
-	bootEntry    = "loader/entries/phase.conf"
-	bootConf     = "phase.conf"
-	confBytes    = 4096 // of phase.conf, always
+	bootImage    = "Image" // the kernel as UEFI starts it, where the artifact is compressed
 	cmdlineBytes = gpt.SectorSize
 )
 
+// efiNames are where UEFI looks for a boot loader on a disk that no boot entry names.
 var efiNames = map[string]string{"x86_64": "EFI/BOOT/BOOTX64.EFI", "arm64": "EFI/BOOT/BOOTAA64.EFI"}
 
-// disk writes the image of a whole disk.
-func (s Spec) disk(_ context.Context, r Result, path string) error {
-	table := gpt.Table{ID: r.DiskID}
-	files, err := s.bootFiles(r, table.PartitionID(partRoot).String())
+// disk writes the image of a whole disk. Partitions that have no content here
+// stay empty.
+func (s Spec) disk(r Result, path string) error {
+	files, err := s.bootFiles(r, gpt.Table{ID: r.DiskID}.PartitionID(disk.Root).String())
 	if err != nil {
 		return err
 	}
-	rootfs := r.Folder + "/" + layout.FileName("rootfs")
-	perm := s.Pieces.path(piecePerm)
-	at := int64(mebi)
-	place := func(number int, name string, kind gpt.ID, size int64) gpt.Partition {
-		size = roundUp(size, mebi)
-		p := gpt.Partition{Number: number, Name: name, Type: kind, First: at / gpt.SectorSize, Last: (at+size)/gpt.SectorSize - 1}
-		at += size
-		table.Partitions = append(table.Partitions, p)
-		return p
+	table := disk.NewTable(r.DiskID, map[int]int64{disk.Boot: bootBytes(files), disk.Root: r.Manifest.Artifacts["rootfs"].Size})
+	copied := func(file string) func(*os.File, gpt.Partition) error {
+		return func(f *os.File, to gpt.Partition) error { return copySparse(f, to, file) }
 	}
-	bootPart := place(partBoot, "phase-boot", gpt.TypeEFI, bootBytes(files))
-	rootPart := place(partRoot, "phase-root", gpt.TypeLinux, r.Manifest.Artifacts["rootfs"].Size)
-	permPart := place(partPerm, "phase-perm", gpt.TypeLinux, permBytes)
-	size := at + mebi // the copy of the table, and a round number
-	table.Sectors = size / gpt.SectorSize
-	return replace(path, 0o644, func(f *os.File) error {
-		if err := f.Truncate(size); err != nil {
+	contents := map[int]func(*os.File, gpt.Partition) error{
+		disk.Boot: func(f *os.File, to gpt.Partition) error { return s.writeBoot(f, to, r.DiskID, files) },
+		disk.Root: copied(r.Folder + "/" + layout.FileName("rootfs")),
+		disk.Perm: copied(s.Pieces.path(piecePerm)),
+	}
+	return replace(path, func(f *os.File) error {
+		if err := f.Truncate(table.Sectors * gpt.SectorSize); err != nil {
 			return err
 		}
-		if err := s.writeBoot(f, bootPart, r.DiskID, files); err != nil {
-			return err
-		}
-		for _, part := range []struct {
-			file string
-			to   gpt.Partition
-		}{{rootfs, rootPart}, {perm, permPart}} {
-			if err := copySparse(f, part.to, part.file); err != nil {
-				return err
+		for _, p := range table.Partitions {
+			if write := contents[p.Number]; write != nil {
+				if err := write(f, p); err != nil {
+					return fmt.Errorf("partition %s: %w", p.Name, err)
+				}
 			}
 		}
 		return writeTable(f, table)
 	})
 }
-
-func roundUp(n, to int64) int64 { return (n + to - 1) / to * to }
 
 // bootFiles are those of the boot partition, the kernel first: the BIOS loader
 // reads it from there.
@@ -117,43 +94,35 @@ func (s Spec) bootFiles(r Result, partUUID string) ([]fat.File, error) {
 		files = append(files, fat.File{Path: f.name, Size: info.Size(), Open: func() (io.ReadCloser, error) { return os.Open(f.file) }})
 	}
 	return append(files,
-		inMemory(bootCmdline, padded), inMemory(bootEntry, []byte(entry)),
+		inMemory(disk.CmdlineFile, padded), inMemory(disk.EntryFile, []byte(entry)),
 		// Nothing to choose from: no menu, no waiting.
 		inMemory("loader/loader.conf", []byte("timeout 0\neditor no\n")),
-		inMemory(bootConf, conf), inMemory(layout.ManifestFile, r.Envelope)), nil
+		inMemory(disk.ConfFile, conf), inMemory(layout.ManifestFile, r.Envelope)), nil
 }
 
 func inMemory(path string, data []byte) fat.File {
 	return fat.File{Path: path, Size: int64(len(data)), Open: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(data)), nil }}
 }
 
-// bootBytes is the size of a boot partition for some files. Nothing is ever
-// added to one, so there is only what its tables and round clusters take.
+// bootBytes is how many bytes a boot partition of some files has at least.
+// Nothing is ever added to one, so there is only what its tables and round
+// clusters take.
 func bootBytes(files []fat.File) int64 {
 	var sum int64
 	for _, f := range files {
-		sum += roundUp(f.Size, 8192)
+		sum += (f.Size + 8191) / 8192 * 8192
 	}
-	return max(roundUp(sum+mebi/2, mebi), 4*mebi)
+	return max(sum+mebi/2, 4*mebi)
 }
 
 func (s Spec) writeBoot(f *os.File, part gpt.Partition, id gpt.ID, files []fat.File) error {
 	_, err := fat.Write(io.NewOffsetWriter(f, part.Offset()), fat.Volume{
-		Size: part.Size(), Start: part.Offset(), Label: "PHASE", Serial: binary.LittleEndian.Uint32(serialBytes(id)), Time: s.Created,
+		Size: part.Size(), Start: part.Offset(), Label: "PHASE", Serial: disk.Serial(id), Time: s.Created,
 	}, files)
 	if err != nil || s.Pieces.Kernel.Arch != "x86_64" {
 		return err
 	}
 	return s.writeLoader(f, part)
-}
-
-// serialOffset is where a FAT volume's serial number lies in it, and
-// serialBytes the one that goes with a disk id.
-const serialOffset = fat.SerialOffset
-
-func serialBytes(id gpt.ID) []byte {
-	d := id.Derive("fat")
-	return d[:4]
 }
 
 // writeLoader puts the BIOS loader in sector 0 and tells it, in its last eight
@@ -171,7 +140,7 @@ func (s Spec) writeLoader(f *os.File, part gpt.Partition) error {
 		return uint32((part.Offset() + where[name].Offset) / gpt.SectorSize)
 	}
 	binary.LittleEndian.PutUint32(loader[432:], sector(layout.FileName("kernel")))
-	binary.LittleEndian.PutUint32(loader[436:], sector(bootCmdline))
+	binary.LittleEndian.PutUint32(loader[436:], sector(disk.CmdlineFile))
 	_, err = f.WriteAt(loader, 0)
 	return err
 }
@@ -233,11 +202,11 @@ func Conf(lines []string) ([]byte, error) {
 		}
 		text += s + "\n"
 	}
-	if len(text) > confBytes {
-		return nil, fmt.Errorf("the settings need %d bytes, phase.conf has %d", len(text), confBytes)
+	if len(text) > disk.ConfBytes {
+		return nil, fmt.Errorf("the settings need %d bytes, phase.conf has %d", len(text), disk.ConfBytes)
 	}
 	if _, problems := settings.Parse("", text); len(problems) > 0 {
 		return nil, fmt.Errorf("phase.conf: %s", problems[0])
 	}
-	return []byte(text + strings.Repeat("\n", confBytes-len(text))), nil
+	return []byte(text + strings.Repeat("\n", disk.ConfBytes-len(text))), nil
 }

@@ -1,207 +1,150 @@
 package images
 
 import (
-	"bytes"
+	"bufio"
 	"context"
-	"crypto/sha256"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
-	"slices"
+	"os"
+	"path/filepath"
+	"strings"
 
+	"phase/appliance/base/program"
 	"phase/appliance/base/ui"
+	"phase/appliance/machine/disk/flash"
 	"phase/appliance/machine/disk/gpt"
 )
 
-// Flashing is an image on its way to a disk of some size, with identifiers of
-// its own: two sticks with one identifier in one machine would be one root.
-type Flashing struct {
-	image   *Image
-	table   gpt.Table
-	patches []patch // in place of what the image holds, in no order
-	length  int64   // bytes of the image that are copied
-	blank   int64   // bytes at the front that are taken away while it is written
+type flashCommand struct {
+	Image  string   `arg:"" help:"The disk image."`
+	Target string   `arg:"" help:"The stick's block device, such as /dev/sdX."`
+	Set    []string `short:"s" help:"A line of phase.conf, such as phase.mode=local; may be repeated. Replaces the image's settings." placeholder:"KEY=VALUE" sep:"none"`
+	Keep   bool     `short:"k" help:"Keep the stick's persistent partition, with identity, history and floor, and its identifiers."`
+	Force  bool     `short:"f" help:"Write to what is not removable, a partition, or no block device at all."`
+	Yes    bool     `short:"y" help:"Do not ask at the terminal before overwriting."`
+	JSON   bool     `name:"json" short:"j" help:"Answer in JSON."`
 }
 
-type patch struct {
-	offset int64
-	data   []byte
-}
-
-// Prepare works out what goes onto a disk of that many bytes. The persistent
-// partition gets the rest of it. conf replaces the settings unless it is nil.
-func Prepare(from io.ReaderAt, size int64, id gpt.ID, conf []byte) (*Flashing, error) {
-	f, last, err := prepare(from, size)
-	if err != nil {
-		return nil, err
-	}
-	f.table.ID = id
-	f.length, f.blank = (last.Last+1)*gpt.SectorSize, gpt.HeadSectors*gpt.SectorSize
-	f.fill(last)
-	return f, f.rename(conf)
-}
-
-// PrepareKeeping is Prepare for a disk that holds an earlier image: its
-// persistent partition stays as it is, and so do its identifiers.
-func PrepareKeeping(from, disk io.ReaderAt, size int64, conf []byte) (*Flashing, error) {
-	f, last, err := prepare(from, size)
-	if err != nil {
-		return nil, err
-	}
-	head := make([]byte, gpt.HeadSectors*gpt.SectorSize)
-	if _, err := disk.ReadAt(head, 0); err != nil {
-		return nil, fmt.Errorf("reading its partition table: %w", err)
-	}
-	before, err := gpt.DecodeTable(head)
-	if err != nil {
-		return nil, fmt.Errorf("there is nothing to keep, leave out --keep: %w", err)
-	}
-	old := slices.IndexFunc(before.Partitions, func(p gpt.Partition) bool { return p.Number == partPerm })
-	if old < 0 || before.Partitions[old].First != last.First || before.Partitions[old].Last < last.Last {
-		return nil, errors.New("its persistent partition lies elsewhere than this image's and cannot be kept; save what is on it and leave out --keep")
-	}
-	f.table.ID = before.ID
-	last.Last = before.Partitions[old].Last
-	// The tables stay until the new ones take their place, so that it can be
-	// done again after half a write. Without its first sector nothing boots.
-	f.length, f.blank = last.Offset(), gpt.SectorSize
-	f.fill(last)
-	return f, f.rename(conf)
-}
-
-// prepare opens the image for a disk of some size; last is the persistent
-// partition of the new table.
-func prepare(from io.ReaderAt, size int64) (f *Flashing, last *gpt.Partition, err error) {
-	image, err := OpenImage(from)
-	if err != nil {
-		return nil, nil, err
-	}
-	f = &Flashing{image: image, table: image.Table}
-	if needed := image.Table.Sectors * gpt.SectorSize; size < needed {
-		return nil, nil, fmt.Errorf("the image needs %s, and there are %s", ui.Bytes(needed), ui.Bytes(size))
-	}
-	f.table.Sectors = size / gpt.SectorSize
-	f.table.Partitions = slices.Clone(image.Table.Partitions)
-	last = &f.table.Partitions[len(f.table.Partitions)-1]
-	if last.Number != partPerm {
-		return nil, nil, errors.New("the last partition of the image is not the persistent one")
-	}
-	return f, last, nil
-}
-
-// fill gives a partition the rest of the disk. Partitions are aligned to whole
-// mebibytes, so its end is too.
-func (f *Flashing) fill(last *gpt.Partition) {
-	end := (f.table.Sectors - gpt.TailSectors) * gpt.SectorSize / mebi * mebi
-	last.Last = max(last.Last, end/gpt.SectorSize-1)
-}
-
-// rename collects what changes on the boot partition. An identifier is as long
-// as another, so everything stays where it is.
-func (f *Flashing) rename(conf []byte) error {
-	was, is := f.image.Table.PartitionID(partRoot).String(), f.table.PartitionID(partRoot).String()
-	for _, name := range []string{bootCmdline, bootEntry} {
-		data, err := f.image.read(name)
-		if err != nil {
-			return err
-		}
-		if bytes.Count(data, []byte("PARTUUID="+was)) != 1 {
-			return fmt.Errorf("%s does not name the root partition", name)
-		}
-		f.patches = append(f.patches, patch{f.image.Files[name].Offset, bytes.Replace(data, []byte(was), []byte(is), 1)})
-	}
-	if conf != nil {
-		at, ok := f.image.Files[bootConf]
-		if !ok || at.Size != int64(len(conf)) {
-			return fmt.Errorf("the image has no %s of %d bytes", bootConf, len(conf))
-		}
-		f.patches = append(f.patches, patch{at.Offset, conf})
-	}
-	boot, err := f.image.Partition(partBoot)
+func (c *flashCommand) run(ctx context.Context, out output) error {
+	image, err := os.Open(c.Image)
 	if err != nil {
 		return err
 	}
-	f.patches = append(f.patches, patch{boot.Offset() + serialOffset, serialBytes(f.table.ID)})
-	head, tail, err := f.table.Encode(f.image.loader)
-	f.patches = append(f.patches, patch{0, head}, patch{(f.table.Sectors - gpt.TailSectors) * gpt.SectorSize, tail})
+	defer image.Close()
+	var conf []byte
+	if c.Set != nil {
+		if conf, err = Conf(c.Set); err != nil {
+			return program.Usagef("--set: %w", err)
+		}
+	}
+	target, err := flash.OpenTarget(c.Target, c.Force)
+	if err != nil {
+		return err
+	}
+	defer target.Close()
+	plan, err := c.prepare(image, target, conf)
+	if err == nil {
+		err = isWhole(image, target)
+	}
+	if err != nil {
+		return fmt.Errorf("flashing %s: %w", c.Target, err)
+	}
+	if person, ok := out.stdin.(*os.File); ok && ui.IsTerminal(person) && !c.Yes {
+		if err := ask(person, out.stderr, describe(c.Target, target.Size, c.Keep)); err != nil {
+			return fmt.Errorf("flashing %s: %w", c.Target, err)
+		}
+	}
+	bar := ui.Progress(out.stderr, "writing", plan.Length)
+	sum, err := plan.Write(ctx, target, bar.Add)
+	if err == nil {
+		err = target.Settle()
+	}
+	bar.Close()
+	if err != nil {
+		return fmt.Errorf("writing %s: %w", c.Target, err)
+	}
+	bar = ui.Progress(out.stderr, "reading back", plan.Length)
+	err = plan.Verify(ctx, target, sum, bar.Add)
+	bar.Close()
+	if err != nil {
+		return fmt.Errorf("checking %s: %w", c.Target, err)
+	}
+	target.Reread()
+	if c.JSON {
+		return out.json(map[string]any{"target": c.Target, "disk": plan.ID().String(), "bytes": target.Size})
+	}
+	_, err = fmt.Fprintf(out.stdout, "%s holds the image, as disk %s\n", c.Target, plan.ID())
 	return err
 }
 
-// ReadAt reads the disk as it will be, up to the end of what is copied.
-func (f *Flashing) ReadAt(p []byte, at int64) (int, error) {
-	n, err := f.image.from.ReadAt(p, at)
-	for _, patch := range f.patches {
-		from, to := max(patch.offset, at), min(patch.offset+int64(len(patch.data)), at+int64(len(p)))
-		if from < to {
-			copy(p[from-at:to-at], patch.data[from-patch.offset:])
-		}
+func (c *flashCommand) prepare(image *os.File, target *flash.Target, conf []byte) (*flash.Plan, error) {
+	if c.Keep {
+		return flash.PrepareKeeping(image, target, target.Size, conf)
 	}
-	return n, err
+	var seed [16]byte
+	if _, err := rand.Read(seed[:]); err != nil {
+		return nil, err
+	}
+	return flash.Prepare(image, target.Size, gpt.NewID(seed[:]), conf)
 }
 
-const flashBlock = 1 << 20
+// isWhole refuses an image that would make a stick no machine starts from, and
+// one that would be read from where it is being written. Who signed it is for
+// inspect --root to say.
+func isWhole(image *os.File, target *flash.Target) error {
+	from, err := image.Stat()
+	if err != nil {
+		return err
+	}
+	to, err := target.Stat()
+	if err != nil {
+		return err
+	}
+	if os.SameFile(from, to) {
+		return errors.New("it is the image itself")
+	}
+	report, err := Inspect(image, nil)
+	if err == nil && len(report.Problems) > 0 {
+		err = fmt.Errorf("the image is damaged, build or fetch it again: %s", strings.Join(report.Problems, "; "))
+	}
+	return err
+}
 
-// Write writes the disk, its tables last: a disk that was pulled out half-way
-// is none, rather than one that looks whole. It returns the hash of the copied
-// part, for Verify.
-func (f *Flashing) Write(ctx context.Context, to io.WriterAt, progress func(n int64)) (sum [32]byte, err error) {
-	empty := make([]byte, f.blank)
-	if _, err := to.WriteAt(empty, 0); err != nil {
-		return sum, err
+// errNo is the error when the person does not confirm.
+var errNo = errors.New("nothing was written")
+
+// ask has a person at the terminal confirm: what the stick held is lost after
+// this.
+func ask(in io.Reader, out io.Writer, what string) error {
+	if _, err := fmt.Fprintf(out, "All that is on %s will be overwritten. Go on? [y/N] ", what); err != nil {
+		return err
 	}
-	hash, first := sha256.New(), []byte(nil)
-	for at := int64(0); at < f.length; at += flashBlock {
-		if err := ctx.Err(); err != nil {
-			return sum, err
-		}
-		block := make([]byte, min(flashBlock, f.length-at))
-		if _, err := f.ReadAt(block, at); err != nil {
-			return sum, fmt.Errorf("reading the image: %w", err)
-		}
-		hash.Write(block)
-		if at == 0 {
-			first = block
-		} else if _, err := to.WriteAt(block, at); err != nil {
-			return sum, err
-		}
-		progress(int64(len(block)))
+	answer, err := bufio.NewReader(io.LimitReader(in, 64)).ReadString('\n')
+	if err != nil && err != io.EOF {
+		return err
 	}
-	for _, p := range f.patches {
-		if p.offset >= f.length {
-			if _, err := to.WriteAt(p.data, p.offset); err != nil {
-				return sum, err
+	switch strings.ToLower(strings.TrimSpace(answer)) {
+	case "y", "yes":
+		return nil
+	}
+	return errNo
+}
+
+// describe names a target so that the wrong disk is recognised.
+func describe(path string, size int64, keep bool) string {
+	about := []string{ui.Bytes(size)}
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		for _, file := range []string{"vendor", "model"} {
+			if text, err := os.ReadFile(filepath.Join("/sys/class/block", filepath.Base(real), "device", file)); err == nil {
+				about = append(about, ui.Clean(strings.TrimSpace(string(text))))
 			}
 		}
 	}
-	_, err = to.WriteAt(first, 0)
-	return [32]byte(hash.Sum(nil)), err
-}
-
-// Verify reads back what Write wrote.
-func (f *Flashing) Verify(ctx context.Context, from io.ReaderAt, sum [32]byte, progress func(n int64)) error {
-	hash, block := sha256.New(), make([]byte, flashBlock)
-	for at := int64(0); at < f.length; at += flashBlock {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		block = block[:min(flashBlock, f.length-at)]
-		if _, err := from.ReadAt(block, at); err != nil {
-			return fmt.Errorf("reading back: %w", err)
-		}
-		hash.Write(block)
-		progress(int64(len(block)))
+	name := fmt.Sprintf("%s (%s)", ui.Clean(path), strings.Join(about, ", "))
+	if keep {
+		name += ", except its persistent partition,"
 	}
-	if [32]byte(hash.Sum(nil)) != sum {
-		return errors.New("what was read back is not what was written: the disk is broken, or not the size it says")
-	}
-	for _, p := range f.patches {
-		if p.offset < f.length {
-			continue
-		}
-		data := make([]byte, len(p.data))
-		if _, err := from.ReadAt(data, p.offset); err != nil || !bytes.Equal(data, p.data) {
-			return errors.New("the end of the disk does not hold what was written there: it is not the size it says")
-		}
-	}
-	return nil
+	return name
 }

@@ -12,6 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"phase/appliance/base/program"
+	"phase/appliance/machine/disk"
+	"phase/appliance/machine/disk/flash"
 )
 
 func runImages(args ...string) (stdout, stderr string, code int) {
@@ -64,12 +66,12 @@ func TestFlash(t *testing.T) {
 			t.Errorf("the persistent partition has %d bytes from %d", perm.Size, perm.Offset)
 		}
 		ids[r.Disk], ids[r.Signature], ids[r.Partitions[1].ID] = true, true, true
-		image, err := OpenImage(f)
+		image, err := flash.OpenImage(f)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, name := range []string{bootCmdline, bootEntry} {
-			if text, err := image.read(name); err != nil || !bytes.Contains(text, []byte("root=PARTUUID="+r.Partitions[1].ID+" ")) {
+		for _, name := range []string{disk.CmdlineFile, disk.EntryFile} {
+			if text, err := image.ReadFile(name); err != nil || !bytes.Contains(text, []byte("root=PARTUUID="+r.Partitions[1].ID+" ")) {
 				t.Errorf("%s: %q, %v", name, text, err)
 			}
 		}
@@ -91,7 +93,7 @@ func TestFlashRefusals(t *testing.T) {
 	before := read(t, file)
 	damaged := filepath.Join(t.TempDir(), "damaged")
 	bits := read(t, s.Disk)
-	image, err := OpenImage(bytes.NewReader(bits))
+	image, err := flash.OpenImage(bytes.NewReader(bits))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -148,7 +150,7 @@ func TestFlashAsks(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = OpenImage(f)
+		_, err = flash.OpenImage(f)
 		if f.Close(); (err == nil) != (c.code == 0) {
 			t.Errorf("%q: written, or not written: %v", c.types, err)
 		}
@@ -205,15 +207,15 @@ func TestAStickThatLosesDataIsFound(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer f.Close()
-		flashing, err := Prepare(image, 200<<20, r.DiskID.Derive("another"), nil)
+		plan, err := flash.Prepare(image, 200<<20, r.DiskID.Derive("another"), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		sum, err := flashing.Write(context.Background(), broken{f, at}, func(int64) {})
+		sum, err := plan.Write(context.Background(), broken{f, at}, func(int64) {})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := flashing.Verify(context.Background(), f, sum, func(int64) {}); err == nil {
+		if err := plan.Verify(context.Background(), f, sum, func(int64) {}); err == nil {
 			t.Errorf("what was lost at %d was not missed", at)
 		}
 	}
@@ -224,11 +226,11 @@ func TestInspectFindsDamage(t *testing.T) {
 	r := assemble(t, s)
 	_, stranger := testKeys(t, 12)
 	whole := read(t, s.Disk)
-	image, err := OpenImage(bytes.NewReader(whole))
+	image, err := flash.OpenImage(bytes.NewReader(whole))
 	if err != nil {
 		t.Fatal(err)
 	}
-	rootPart, err := image.Partition(partRoot)
+	rootPart, err := image.Table.Partition(disk.Root)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -255,19 +257,4 @@ func TestInspectFindsDamage(t *testing.T) {
 		t.Errorf("%+v, %v", r, err)
 	}
 	_ = r
-}
-
-func TestPartitionsOfADisk(t *testing.T) {
-	for _, c := range []struct {
-		disk, device string
-		is           bool
-	}{
-		{"/dev/sda", "/dev/sda1", true}, {"/dev/sda", "/dev/sdaa", false}, {"/dev/sda", "/dev/sdaa1", false},
-		{"/dev/nvme0n1", "/dev/nvme0n1p2", true}, {"/dev/mmcblk0", "/dev/mmcblk0p12", true}, {"/dev/sda", "/dev/sdb1", false},
-		{"/dev/sda", "tmpfs", false},
-	} {
-		if is := isPartition(c.disk, c.device); is != c.is {
-			t.Errorf("%s of %s: %v", c.device, c.disk, is)
-		}
-	}
 }

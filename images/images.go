@@ -2,7 +2,7 @@
 // Compile runs gok and the Go compiler and leaves the pieces of one arch in a
 // folder; Assemble makes a signed release and the images that carry it out of
 // such pieces, in about a second, so that tests can have many releases from one
-// compilation; Build is both. Whatever decides about the bytes is an argument:
+// compilation. All that the bytes depend on is an argument:
 // root, keys, version, name, times, disk id. The same arguments on the same
 // checkout give the same bytes, and nothing of the machine that builds (names,
 // paths, users, certificates, time zone) gets in.
@@ -10,7 +10,6 @@ package images
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -18,11 +17,12 @@ import (
 	"time"
 
 	"phase/appliance/base/names"
+	"phase/appliance/base/statefile"
 	"phase/appliance/machine/disk/gpt"
 	"phase/appliance/release/manifest"
 )
 
-// Lifetime is how long a release is taken from the network unless told otherwise.
+// Lifetime is how long a release is accepted from the network unless Spec.Expires says otherwise.
 const Lifetime = 180 * 24 * time.Hour
 
 // Spec says which release to make out of some pieces.
@@ -44,8 +44,8 @@ type Spec struct {
 
 	// Release is the folder that a provider serves; other releases in it stay.
 	Release string
-	// Disk and QCOW2 are the images to write, none when empty. A QCOW2 alone
-	// needs no Disk.
+	// Disk and QCOW2 are the images to write, none when empty. QCOW2 is made
+	// from Disk.
 	Disk, QCOW2 string
 }
 
@@ -56,26 +56,6 @@ type Result struct {
 	Digest   names.Digest // of its payload
 	Folder   string       // with the manifest and the artifacts
 	DiskID   gpt.ID
-}
-
-// Build compiles and assembles.
-func Build(ctx context.Context, source Source, spec Spec) (Result, error) {
-	pieces, err := Compile(ctx, source)
-	if err != nil {
-		return Result{}, err
-	}
-	spec.Pieces = pieces
-	return Assemble(ctx, spec)
-}
-
-// Relay assembles another release from pieces that Compile left in a folder.
-func Relay(ctx context.Context, dir string, spec Spec) (Result, error) {
-	pieces, err := LoadPieces(dir)
-	if err != nil {
-		return Result{}, err
-	}
-	spec.Pieces = pieces
-	return Assemble(ctx, spec)
 }
 
 // Assemble makes the release and its images.
@@ -96,55 +76,47 @@ func Assemble(ctx context.Context, s Spec) (Result, error) {
 		seed = r.Digest[:]
 	}
 	r.DiskID = gpt.NewID(seed)
-	disk := s.Disk
-	if disk == "" && s.QCOW2 != "" {
-		disk = s.QCOW2 + ".raw"
-		defer os.Remove(disk)
-	}
-	if disk != "" {
-		if err := s.disk(ctx, r, disk); err != nil {
+	if s.Disk != "" {
+		if err := s.disk(r, s.Disk); err != nil {
 			return Result{}, fmt.Errorf("laying out the disk image: %w", err)
 		}
 	}
 	if s.QCOW2 != "" {
-		if err := toQCOW2(ctx, disk, s.QCOW2); err != nil {
+		if err := toQCOW2(ctx, s.Disk, s.QCOW2); err != nil {
 			return Result{}, fmt.Errorf("compressing the disk image: %w", err)
 		}
 	}
 	return r, nil
 }
 
-// replace makes a file appear whole or not at all. write gets it empty.
-func replace(path string, mode os.FileMode, write func(f *os.File) error) (err error) {
+// replace makes a file, and its folder, appear whole or not at all. write gets
+// it empty.
+func replace(path string, write func(f *os.File) error) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	p, err := statefile.Create(path, 0o644)
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.Remove(f.Name()))
-		}
-	}()
-	if err := errors.Join(f.Chmod(mode), write(f), f.Close()); err != nil {
+	defer p.Discard()
+	if err := write(p.File); err != nil {
 		return err
 	}
-	return os.Rename(f.Name(), path)
+	return p.Commit()
 }
 
 func replaceWith(path string, data []byte) error {
-	return replace(path, 0o644, func(f *os.File) error {
+	return replace(path, func(f *os.File) error {
 		_, err := f.Write(data)
 		return err
 	})
 }
 
-// copyFile copies: a second name for the same file would be quicker, and would
-// let whoever changes a release in place change the pieces of all others.
+// copyFile copies: a hard link would be quicker, but a release changed in place
+// would then change the pieces, and with them all other releases.
 func copyFile(from, to string) error {
-	return replace(to, 0o644, func(f *os.File) error {
+	return replace(to, func(f *os.File) error {
 		r, err := os.Open(from)
 		if err != nil {
 			return err

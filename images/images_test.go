@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"phase/appliance/base/names"
+	"phase/appliance/machine/disk"
+	"phase/appliance/machine/disk/flash"
 	"phase/appliance/machine/disk/gpt"
 	"phase/kernel"
 )
@@ -138,26 +140,26 @@ func TestOtherToolsFindNothingWrong(t *testing.T) {
 }
 
 // checkDisk lets the tools of others look at a disk image.
-func checkDisk(t *testing.T, disk string) {
+func checkDisk(t *testing.T, path string) {
 	t.Helper()
-	if out := tool(t, "sgdisk", "-v", disk); !strings.Contains(out, "No problems found") || strings.Contains(strings.ToLower(out), "warning") {
+	if out := tool(t, "sgdisk", "-v", path); !strings.Contains(out, "No problems found") || strings.Contains(strings.ToLower(out), "warning") {
 		t.Errorf("sgdisk: %s", out)
 	}
-	f, err := os.Open(disk)
+	f, err := os.Open(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	image, err := OpenImage(f)
+	image, err := flash.OpenImage(f)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for number, check := range map[int][]string{
-		partBoot: {"fsck.fat", "-n"},
-		partRoot: {"unsquashfs", "-lls"},
-		partPerm: {"e2fsck", "-fn"},
+		disk.Boot: {"fsck.fat", "-n"},
+		disk.Root: {"unsquashfs", "-lls"},
+		disk.Perm: {"e2fsck", "-fn"},
 	} {
-		p, err := image.Partition(number)
+		p, err := image.Table.Partition(number)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -243,13 +245,22 @@ func TestRootfsHoldsWhatTheTableSays(t *testing.T) {
 	}
 }
 
-func TestRelay(t *testing.T) {
+// Other releases are assembled from what Compile left in a folder.
+func TestAnotherRelease(t *testing.T) {
+	again := func(dir string, s Spec) (Result, error) {
+		pieces, err := LoadPieces(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Pieces = pieces
+		return Assemble(t.Context(), s)
+	}
 	p := handmade(t, "arm64")
 	out := t.TempDir()
 	s := spec(t, p, out)
 	first := assemble(t, s)
 	s.Version, s.Pieces = 43, Pieces{}
-	second, err := Relay(context.Background(), p.Dir, s)
+	second, err := again(p.Dir, s)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -260,7 +271,7 @@ func TestRelay(t *testing.T) {
 		t.Error("the rootfs changed with the version")
 	}
 	s.Keys, s.Root = testKeys(t, 10)
-	third, err := Relay(context.Background(), p.Dir, s)
+	third, err := again(p.Dir, s)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -280,7 +291,7 @@ func TestRefusals(t *testing.T) {
 		"no such channel":    func(s *Spec) { s.Channel = "mainline" },
 		"unknown setting":    func(s *Spec) { s.Conf = []string{"phase.mod=local"} },
 		"two lines":          func(s *Spec) { s.Conf = []string{"phase.mode=local\nphase.update=off"} },
-		"too many settings":  func(s *Spec) { s.Conf = []string{"# " + strings.Repeat("x", confBytes)} },
+		"too many settings":  func(s *Spec) { s.Conf = []string{"# " + strings.Repeat("x", disk.ConfBytes)} },
 		"nowhere to":         func(s *Spec) { s.Disk = "/proc/disk.img" },
 		"root key as signer": func(s *Spec) { s.Keys.Release = s.Keys.Root },
 	} {

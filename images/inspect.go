@@ -13,87 +13,24 @@ import (
 	"phase/appliance/base/envelope"
 	"phase/appliance/base/names"
 	"phase/appliance/base/ui"
-	"phase/appliance/machine/disk/fat"
+	"phase/appliance/machine/disk"
+	"phase/appliance/machine/disk/flash"
 	"phase/appliance/machine/disk/gpt"
 	"phase/appliance/release/layout"
 	"phase/appliance/release/manifest"
 	"phase/appliance/release/trust"
 )
 
-// Image is a disk as Phase lays it out, opened for reading.
-type Image struct {
-	Table  gpt.Table
-	Files  map[string]fat.Extent // of the boot partition, from the start of the disk
-	loader []byte
-	from   io.ReaderAt
-}
-
-// OpenImage reads the tables of an image or a stick. It refuses what it did not
-// write itself.
-func OpenImage(from io.ReaderAt) (*Image, error) {
-	head := make([]byte, gpt.HeadSectors*gpt.SectorSize)
-	if _, err := from.ReadAt(head, 0); err != nil {
-		return nil, fmt.Errorf("reading the partition table: %w", err)
-	}
-	table, loader, err := gpt.Decode(head)
-	if err != nil {
-		return nil, err
-	}
-	i := &Image{Table: table, loader: loader, from: from}
-	boot, err := i.Partition(partBoot)
-	if err != nil {
-		return nil, err
-	}
-	files, err := fat.Read(io.NewSectionReader(from, boot.Offset(), boot.Size()), boot.Size())
-	if err != nil {
-		return nil, fmt.Errorf("reading the boot partition: %w", err)
-	}
-	for name, extent := range files {
-		extent.Offset += boot.Offset()
-		files[name] = extent
-	}
-	i.Files = files
-	return i, nil
-}
-
-// Partition finds one by its number.
-func (i *Image) Partition(number int) (gpt.Partition, error) {
-	for _, p := range i.Table.Partitions {
-		if p.Number == number {
-			return p, nil
-		}
-	}
-	return gpt.Partition{}, fmt.Errorf("the disk has no partition %d", number)
-}
-
-// read returns a small file of the boot partition.
-func (i *Image) read(name string) ([]byte, error) {
-	at, ok := i.Files[name]
-	if !ok {
-		return nil, fmt.Errorf("the boot partition has no %s", name)
-	}
-	if at.Size > envelope.MaxBytes {
-		return nil, fmt.Errorf("%s has %s", name, ui.Bytes(at.Size))
-	}
-	data := make([]byte, at.Size)
-	_, err := i.from.ReadAt(data, at.Offset)
-	return data, err
-}
-
 // artifact is where an artifact of the release on the disk lies.
-func (i *Image) artifact(name string, a manifest.Artifact) (*io.SectionReader, error) {
-	if name == "rootfs" {
-		p, err := i.Partition(partRoot)
-		if err == nil && p.Size() < a.Size {
-			err = fmt.Errorf("the root partition is smaller than the rootfs")
-		}
-		return io.NewSectionReader(i.from, p.Offset(), a.Size), err
+func artifact(i *flash.Image, name string, a manifest.Artifact) (*io.SectionReader, error) {
+	if name != "rootfs" {
+		return i.File(layout.FileName(name))
 	}
-	at, ok := i.Files[layout.FileName(name)]
-	if !ok {
-		return nil, fmt.Errorf("the boot partition has no %s", layout.FileName(name))
+	p, err := i.Table.Partition(disk.Root)
+	if err == nil && p.Size() < a.Size {
+		err = errors.New("the root partition is smaller than the rootfs")
 	}
-	return io.NewSectionReader(i.from, at.Offset, at.Size), nil
+	return i.Section(p.Offset(), a.Size), err
 }
 
 // Report is what inspect answers.
@@ -139,10 +76,10 @@ type ArtifactInfo struct {
 	OK     bool         `json:"ok"`
 }
 
-// Inspect reads all of the release on a disk. root may be empty: then nobody's
+// Inspect reads all of the release on a disk. root may be empty: then no
 // signature is checked, only that the disk holds what its manifest says.
 func Inspect(from io.ReaderAt, root []byte) (Report, error) {
-	i, err := OpenImage(from)
+	i, err := flash.OpenImage(from)
 	if err != nil {
 		return Report{}, err
 	}
@@ -155,7 +92,7 @@ func Inspect(from io.ReaderAt, root []byte) (Report, error) {
 		r.Files = append(r.Files, FileInfo{name, at.Size})
 	}
 	slices.SortFunc(r.Files, func(a, b FileInfo) int { return strings.Compare(a.Path, b.Path) })
-	if conf, err := i.read(bootConf); err != nil {
+	if conf, err := i.ReadFile(disk.ConfFile); err != nil {
 		r.problem(err)
 	} else {
 		for line := range strings.Lines(string(conf)) {
@@ -172,8 +109,8 @@ func Inspect(from io.ReaderAt, root []byte) (Report, error) {
 
 func (r *Report) problem(err error) { r.Problems = append(r.Problems, ui.Clean(err.Error())) }
 
-func (r *Report) release(i *Image, root []byte) error {
-	data, err := i.read(layout.ManifestFile)
+func (r *Report) release(i *flash.Image, root []byte) error {
+	data, err := i.ReadFile(layout.ManifestFile)
 	if err != nil {
 		return err
 	}
@@ -202,7 +139,7 @@ func (r *Report) release(i *Image, root []byte) error {
 	for _, name := range manifest.Required {
 		a := m.Artifacts[name]
 		is := manifest.Artifact{}
-		content, err := i.artifact(name, a)
+		content, err := artifact(i, name, a)
 		if err == nil {
 			is, err = measureFrom(content)
 		}

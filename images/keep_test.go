@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"phase/appliance/machine/disk/flash"
 	"phase/appliance/machine/disk/gpt"
 )
 
@@ -20,21 +21,21 @@ func TestFlashKeeps(t *testing.T) {
 	assemble(t, first)
 	assemble(t, second)
 	file := stick(t, 200<<20)
-	flash := func(disk string, flags ...string) Report {
+	flashed := func(image string, flags ...string) Report {
 		t.Helper()
-		if out, log, code := runImages(append([]string{"flash", disk, file, "--force"}, flags...)...); code != 0 {
+		if out, log, code := runImages(append([]string{"flash", image, file, "--force"}, flags...)...); code != 0 {
 			t.Fatalf("exit code %d: %s%s", code, out, log)
 		}
 		return inspected(t, file, first.Root)
 	}
-	before := flash(first.Disk)
+	before := flashed(first.Disk)
 	// Between the blocks that the file system uses; behind what an image holds.
 	perm := before.Partitions[2]
 	marks := []int64{perm.Offset + 200<<10, perm.Offset + perm.Size - 4096}
 	mark(t, file, marks)
 	perms := section(t, file, perm.Offset, perm.Size)
 
-	after := flash(second.Disk, "--keep")
+	after := flashed(second.Disk, "--keep")
 	if after.Version != second.Version || after.Disk != before.Disk || after.Partitions[1].ID != before.Partitions[1].ID || after.Partitions[2] != perm {
 		t.Errorf("%+v became %+v", before, after)
 	}
@@ -43,7 +44,7 @@ func TestFlashKeeps(t *testing.T) {
 	}
 
 	// Pulled out half-way: nothing boots it, and it can be done again.
-	target, err := openTarget(file, true)
+	target, err := flash.OpenTarget(file, true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +54,7 @@ func TestFlashKeeps(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer image.Close()
-	again, err := PrepareKeeping(image, target, target.size, nil)
+	again, err := flash.PrepareKeeping(image, target, target.Size, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +65,7 @@ func TestFlashKeeps(t *testing.T) {
 	if !bytes.Equal(section(t, file, 0, gpt.SectorSize), make([]byte, gpt.SectorSize)) {
 		t.Error("half a stick has a boot sector")
 	}
-	if r := flash(first.Disk, "--keep"); r.Version != first.Version || !bytes.Equal(section(t, file, perm.Offset, perm.Size), perms) {
+	if r := flashed(first.Disk, "--keep"); r.Version != first.Version || !bytes.Equal(section(t, file, perm.Offset, perm.Size), perms) {
 		t.Errorf("after half a write: %+v", r)
 	}
 

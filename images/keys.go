@@ -8,9 +8,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"phase/appliance/base/envelope"
+	"phase/appliance/base/statefile"
 	"phase/appliance/release/trust"
 )
 
@@ -20,7 +22,7 @@ type Keys struct {
 	Root, Release []ed25519.PrivateKey
 }
 
-// Files of a folder of keys. A stolen release key can be taken away by the root
+// Files of a folder of keys. A stolen release key can be revoked by the root
 // key, so they are two from the first day, and can live on two machines.
 const (
 	rootKeyFile    = "root.pem"
@@ -56,7 +58,7 @@ func MakeKeys(dir string, rand io.Reader, now time.Time) (made bool, err error) 
 	if err != nil {
 		return false, err
 	}
-	err = createOnce(filepath.Join(dir, rootDocument), 0o644, root)
+	err = statefile.WriteNew(filepath.Join(dir, rootDocument), root, 0o644)
 	if errors.Is(err, fs.ErrExist) {
 		return false, nil
 	}
@@ -104,11 +106,11 @@ func makeKey(path string, rand io.Reader) (ed25519.PrivateKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = createOnce(path, 0o600, private)
+	err = statefile.WriteNew(path, private, 0o600)
 	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, err
 	}
-	// Whoever came first has made the pair; its public half follows from it.
+	// Another build may have made the pair first; the public half follows from it.
 	if key, err = readKey(path); err != nil {
 		return nil, err
 	}
@@ -116,7 +118,7 @@ func makeKey(path string, rand io.Reader) (ed25519.PrivateKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = createOnce(path[:len(path)-len(".pem")]+".pub", 0o644, half)
+	err = statefile.WriteNew(strings.TrimSuffix(path, ".pem")+".pub", half, 0o644)
 	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, err
 	}
@@ -124,21 +126,6 @@ func makeKey(path string, rand io.Reader) (ed25519.PrivateKey, error) {
 }
 
 func public(key ed25519.PrivateKey) ed25519.PublicKey { return key.Public().(ed25519.PublicKey) }
-
-// createOnce makes a file that appears whole, with its mode, and never takes
-// the place of another: fs.ErrExist then.
-func createOnce(path string, mode os.FileMode, data []byte) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*") // 0600 from the start
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, os.Remove(f.Name())) }()
-	_, werr := f.Write(data)
-	if err := errors.Join(werr, f.Chmod(mode), f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	return os.Link(f.Name(), path)
-}
 
 // readKey refuses a private key that others could have read.
 func readKey(path string) (ed25519.PrivateKey, error) {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
+	"phase/appliance/machine/disk"
 	"phase/appliance/machine/disk/gpt"
 	"phase/kernel"
 )
@@ -81,7 +82,7 @@ func LoadPieces(dir string) (Pieces, error) {
 	return p, err
 }
 
-// unpackRoot takes gok's root file system apart: its file times are those of
+// unpackRoot unpacks gok's root file system: its file times are those of
 // the build, and it holds things of the machine that builds. See rootfs.go.
 func (p Pieces) unpackRoot(ctx context.Context, source Source) error {
 	_, err := command{name: "unsquashfs", args: []string{"-no-progress", "-no-xattrs", "-d", p.path("gok", "root"), p.path("gok", "root.squashfs")}}.run(ctx)
@@ -94,7 +95,7 @@ func (p Pieces) unpackRoot(ctx context.Context, source Source) error {
 	return p.refuseTraces(source)
 }
 
-// refuseTraces looks into the programs for the folder they were built from,
+// refuseTraces searches the programs for the folder they were built from,
 // which a build flag lost from config.json would put there.
 func (p Pieces) refuseTraces(source Source) error {
 	for _, program := range []string{"gokrazy/init", "user/phase"} {
@@ -108,8 +109,6 @@ func (p Pieces) refuseTraces(source Source) error {
 	}
 	return nil
 }
-
-var efiLoaders = map[string]string{"x86_64": "EFI/BOOT/BOOTX64.EFI", "arm64": "EFI/BOOT/BOOTAA64.EFI"}
 
 // takeLoaders gets the two boot loaders, gokrazy's for BIOS and systemd-boot
 // for UEFI, out of the pieces that gok wrote: its packages that hold them are
@@ -125,7 +124,7 @@ func (p Pieces) takeLoaders(ctx context.Context, source Source) error {
 	if err := replaceWith(p.path(pieceLoader), mbr[:gpt.LoaderSize]); err != nil {
 		return err
 	}
-	_, err = command{name: "mcopy", args: []string{"-n", "-i", p.path("gok", "boot.fat"), "::" + efiLoaders[p.Kernel.Arch], p.path(pieceEFI)}}.run(ctx)
+	_, err = command{name: "mcopy", args: []string{"-n", "-i", p.path("gok", "boot.fat"), "::" + efiNames[p.Kernel.Arch], p.path(pieceEFI)}}.run(ctx)
 	return err
 }
 
@@ -144,14 +143,14 @@ func (p Pieces) takeKernel(ctx context.Context, source Source) error {
 		return err
 	}
 	defer from.Close()
-	err = replace(p.path(pieceImage), 0o644, func(f *os.File) error {
+	err = replace(p.path(pieceImage), func(f *os.File) error {
 		_, err := io.Copy(f, from)
 		return err
 	})
 	if err != nil || !p.Kernel.Compressed {
 		return err
 	}
-	return replace(p.path(pieceKernel), 0o644, func(f *os.File) error {
+	return replace(p.path(pieceKernel), func(f *os.File) error {
 		if _, err := from.Seek(0, io.SeekStart); err != nil {
 			return err
 		}
@@ -172,10 +171,6 @@ func compress(w io.Writer, r io.Reader) error {
 	return z.Close()
 }
 
-// permBytes is the size of the persistent partition in an image. It grows with
-// the stick: flash gives it the rest of the disk.
-const permBytes = 64 << 20
-
 // formatPerm makes the empty ext4: blocks of 4 KiB, so that it can grow to any
 // size in place, and a journal of 4 MiB.
 func (p Pieces) formatPerm(ctx context.Context, source Source) error {
@@ -183,7 +178,7 @@ func (p Pieces) formatPerm(ctx context.Context, source Source) error {
 	if err := os.WriteFile(p.path(piecePerm), nil, 0o644); err != nil {
 		return err
 	}
-	if err := os.Truncate(p.path(piecePerm), permBytes); err != nil {
+	if err := os.Truncate(p.path(piecePerm), disk.PermBytes); err != nil {
 		return err
 	}
 	_, err := command{

@@ -49,8 +49,8 @@ var rootfsTable = []entry{
 // rootFile is added when a release is assembled: it is an input of its own.
 var rootFile = roots.Default[1:]
 
-// keepTree moves what the table names from what gok made.
-func keepTree(from, to string) error {
+// makeTree makes what the table names below to; place puts a file there.
+func makeTree(to string, place func(path, at string) error) error {
 	for _, e := range rootfsTable {
 		at := filepath.Join(to, e.path)
 		var err error
@@ -58,9 +58,9 @@ func keepTree(from, to string) error {
 		case e.link != "":
 			err = os.Symlink(e.link, at)
 		case e.mode.IsDir():
-			err = os.Mkdir(at, 0o755)
+			err = os.MkdirAll(at, 0o755)
 		default:
-			err = os.Rename(filepath.Join(from, e.path), at)
+			err = place(e.path, at)
 		}
 		if err == nil && e.link == "" {
 			err = os.Chmod(at, e.mode.Perm()) // whatever the umask
@@ -70,6 +70,11 @@ func keepTree(from, to string) error {
 		}
 	}
 	return nil
+}
+
+// keepTree moves what the table names from what gok made.
+func keepTree(from, to string) error {
+	return makeTree(to, func(path, at string) error { return os.Rename(filepath.Join(from, path), at) })
 }
 
 // rootfs packs the tree with that root document in it, and keeps the result:
@@ -89,46 +94,16 @@ func (p Pieces) rootfs(ctx context.Context, root []byte) (string, error) {
 		return "", err
 	}
 	defer os.RemoveAll(tree)
-	if err := p.linkTree(tree); err != nil {
+	if err := makeTree(tree, func(path, at string) error { return os.Link(p.path(pieceTree, path), at) }); err != nil {
 		return "", err
 	}
-	if err := os.WriteFile(filepath.Join(tree, rootFile), root, 0o644); err != nil {
+	if err := replaceWith(filepath.Join(tree, rootFile), root); err != nil {
 		return "", err
 	}
-	if err := os.Chmod(filepath.Join(tree, rootFile), 0o644); err != nil {
-		return "", err
-	}
-	made := tree + ".squashfs"
-	defer os.Remove(made)
 	at := strconv.FormatInt(p.Time.Unix(), 10)
-	_, err = command{name: "mksquashfs", args: append([]string{tree, made}, strings.Fields(
-		"-comp gzip -Xcompression-level 9 -b 131072 -noappend -all-root -no-xattrs -no-exports -no-progress -quiet -mkfs-time "+at+" -all-time "+at)...)}.run(ctx)
-	if err != nil {
-		return "", err
-	}
-	return out, os.Rename(made, out)
-}
-
-func (p Pieces) linkTree(tree string) error {
-	if err := os.Chmod(tree, rootfsTable[0].mode.Perm()); err != nil {
+	return out, replace(out, func(f *os.File) error {
+		_, err := command{name: "mksquashfs", args: append([]string{tree, f.Name()}, strings.Fields(
+			"-comp gzip -Xcompression-level 9 -b 131072 -noappend -all-root -no-xattrs -no-exports -no-progress -quiet -mkfs-time "+at+" -all-time "+at)...)}.run(ctx)
 		return err
-	}
-	for _, e := range rootfsTable[1:] {
-		at := filepath.Join(tree, e.path)
-		var err error
-		switch {
-		case e.link != "":
-			err = os.Symlink(e.link, at)
-		case e.mode.IsDir():
-			if err = os.Mkdir(at, 0o755); err == nil {
-				err = os.Chmod(at, e.mode.Perm())
-			}
-		default:
-			err = os.Link(p.path(pieceTree, e.path), at)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	})
 }

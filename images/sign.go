@@ -11,45 +11,29 @@ import (
 	"phase/appliance/release/trust"
 )
 
-// signFlags are releaseFlags, where what is not said stays as it was.
-type signFlags struct {
-	Channel string    `short:"c" default:"stable" help:"Channel: stable, testing or nightly."`
-	Version *uint64   `name:"release-version" help:"Version number, monotonic per channel and arch (default: as before)." placeholder:"N"`
-	Name    string    `help:"Name for people (default: as before)."`
-	Created time.Time `help:"RFC 3339 (default: as before)."`
-	Expires time.Time `help:"RFC 3339 (default: 180 days after --created; without that as before)."`
-	Keys    string    `short:"k" default:"build/keys" help:"Folder of the release key and the root document." type:"path"`
-}
-
 type signCommand struct {
-	signFlags
-	Arch    string `short:"A" default:"x86_64" help:"x86_64 or arm64."`
-	From    string `default:"build/release" help:"Folder of releases to take the artifacts from." type:"path"`
-	Of      string `default:"stable" help:"Channel to take them from (stable)." placeholder:"CHANNEL"`
-	JSON    bool   `name:"json" short:"j" help:"Answer in JSON."`
-	Release string `short:"o" required:"" help:"Folder of releases to add it to." type:"path" placeholder:"DIR"`
+	releaseFlags `set:"as_version=as before" set:"as_name=as before" set:"as_created=as before" set:"as_expires=; without that as before"`
+	From         string `default:"build/release" help:"Folder of releases to take the artifacts from." type:"path"`
+	Of           string `default:"stable" help:"Channel to take them from (stable)." placeholder:"CHANNEL"`
+	JSON         bool   `name:"json" short:"j" help:"Answer in JSON."`
+	Release      string `short:"o" required:"" help:"Folder of releases to add it to." type:"path" placeholder:"DIR"`
 }
 
 // run gives the artifacts of a release another manifest. They are checked: what
 // is signed here is what the manifest before said, and not what lies there.
 func (c *signCommand) run(_ context.Context, out output) error {
-	arch, err := parseArch(c.Arch)
-	if err != nil {
-		return err
-	}
 	of, err := parseChannel("--of", c.Of)
 	if err != nil {
 		return err
 	}
-	flags := releaseFlags(c.signFlags)
-	if err := flags.check(); err != nil {
+	if err := c.check(); err != nil {
 		return err
 	}
-	spec, err := flags.spec()
+	spec, err := c.spec()
 	if err != nil {
 		return err
 	}
-	before, files, err := openRelease(filepath.Join(c.From, of, arch), spec.Root, arch)
+	before, files, err := openRelease(filepath.Join(c.From, of, c.Arch), spec.Root, c.Arch)
 	if err != nil {
 		return err
 	}
@@ -79,11 +63,12 @@ func (c *signCommand) run(_ context.Context, out output) error {
 		return err
 	}
 	if c.JSON {
-		return out.json(map[string]any{"version": m.Version, "name": m.Name, "channel": m.Channel, "arch": m.Arch, "digest": v.Digest(),
-			"expires": m.Expires.UTC(), "release": filepath.Join(c.Release, layout.Release(m.Channel, m.Arch))})
+		answer := summary(m, v.Digest(), filepath.Join(c.Release, layout.Release(m.Channel, m.Arch)))
+		answer["expires"] = m.Expires.UTC()
+		return out.json(answer)
 	}
-	fmt.Fprintf(out.stdout, "release %s/%s version %d (%s) %s, expires %s\n", m.Channel, m.Arch, m.Version, m.Name, v.Digest(), m.Expires.UTC().Format(time.RFC3339))
-	return nil
+	_, err = fmt.Fprintf(out.stdout, "%s, expires %s\n", headline(m, v.Digest()), m.Expires.UTC().Format(time.RFC3339))
+	return err
 }
 
 // openRelease verifies the release in a folder, artifacts included, and returns
@@ -130,6 +115,6 @@ func layOut(dir string, v trust.Verified, root []byte, files map[string]string) 
 	if err := replaceWith(filepath.Join(dir, layout.Root(r.Version())), root); err != nil {
 		return err
 	}
-	// Last, so that whoever serves the folder meanwhile has the artifacts.
+	// Last, so that a provider that serves the folder meanwhile has the artifacts.
 	return replaceWith(filepath.Join(folder, layout.ManifestFile), v.Envelope())
 }

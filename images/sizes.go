@@ -12,8 +12,8 @@ import (
 	"phase/appliance/release/manifest"
 )
 
-// Limits on sizes, in bytes: what a node is worth netbooting for, the smallest
-// stick in a drawer, a download. The arm64 kernel is the larger one.
+// Limits on sizes, in bytes: the netboot payload, a disk that fits the smallest
+// stick, a download. The arm64 kernel is the larger one.
 var (
 	maxPayload = map[string]int64{"x86_64": 40 * mebi, "arm64": 48 * mebi}
 	maxDisk    = int64(160 * mebi)
@@ -24,7 +24,7 @@ var (
 type Weight struct {
 	What   string `json:"what"`
 	Bytes  int64  `json:"bytes"`
-	AtMost int64  `json:"at_most"` // 0: not bounded by itself
+	AtMost int64  `json:"at_most"` // 0: no limit
 }
 
 // Weigh says what a release of one arch and its images weigh. An image not made
@@ -42,9 +42,8 @@ func Weigh(out string, m manifest.Manifest) []Weight {
 		ext   string
 		limit int64
 	}{{"img", maxDisk}, {"qcow2", maxQCOW2}} {
-		name := "phase-" + m.Arch + "." + image.ext
-		if info, err := os.Stat(filepath.Join(out, name)); err == nil {
-			all = append(all, Weight{name, info.Size(), image.limit})
+		if info, err := os.Stat(imagePath(out, m.Arch, image.ext)); err == nil {
+			all = append(all, Weight{info.Name(), info.Size(), image.limit})
 		}
 	}
 	return all

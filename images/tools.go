@@ -11,8 +11,8 @@ import (
 	"strings"
 )
 
-// debianPackage names where each outside tool comes from, so that a missing
-// one is an answer and not a riddle.
+// debianPackage names where each outside tool comes from, so that the
+// error of a missing one says what to install.
 var debianPackage = map[string]string{
 	"e2fsck":     "e2fsprogs",
 	"fsck.fat":   "dosfstools",

@@ -8,6 +8,7 @@ import (
 
 	"phase/appliance/base/statefile"
 	"phase/appliance/base/strictjson"
+	"phase/appliance/machine/disk"
 	"phase/appliance/machine/linux"
 	"phase/appliance/machine/settings"
 	"phase/appliance/machine/supervise"
@@ -43,9 +44,9 @@ type node struct {
 	limits   limits
 
 	options  settings.Options
-	disk     *linux.Partition // the root partition of the boot disk
-	carried  bool             // this boot came from a jump
-	release  trust.Verified   // zero when nothing verified is held
+	disk     *disk.Partition // the root partition of the boot disk
+	carried  bool            // this boot came from a jump
+	release  trust.Verified  // zero when nothing verified is held
 	journal  trial.Journal
 	watchdog linux.Watchdog
 	// plasmdGroup is plasmd's control group; the workers it starts have theirs

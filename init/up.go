@@ -11,6 +11,7 @@ import (
 
 	"phase/appliance/base/names"
 	"phase/appliance/base/statefile"
+	"phase/appliance/machine/disk"
 	"phase/appliance/machine/link/nic"
 	"phase/appliance/machine/linux"
 	"phase/appliance/machine/settings"
@@ -61,18 +62,18 @@ func (n *node) findDisk() error {
 	if n.carried = err == nil; n.carried {
 		n.boot.BootedFrom = statefile.FromKexec
 	}
-	root, err := linux.RootPartition()
-	if errors.Is(err, linux.ErrNoDisk) {
+	root, err := disk.RootPartition()
+	if errors.Is(err, disk.ErrNoDisk) {
 		root, err = n.stubDisk()
 	}
-	if errors.Is(err, linux.ErrNoDisk) {
+	if errors.Is(err, disk.ErrNoDisk) {
 		return nil // diskless, as a machine may be
 	}
 	if err != nil {
 		return err
 	}
 	n.disk = &root
-	part, err := root.Sibling(1)
+	part, err := root.Sibling(disk.Boot)
 	if err != nil {
 		return err
 	}
@@ -82,18 +83,18 @@ func (n *node) findDisk() error {
 }
 
 // stubDisk is the disk the jump began on, when it began on one.
-func (n *node) stubDisk() (linux.Partition, error) {
+func (n *node) stubDisk() (disk.Partition, error) {
 	cmdline, err := readCapped("/proc/cmdline", 4<<10)
 	if err != nil {
-		return linux.Partition{}, err
+		return disk.Partition{}, err
 	}
 	options, _ := settings.Parse(string(cmdline), "") // problems are reported by readSettings
 	if options.Disk == "" {
-		return linux.Partition{}, linux.ErrNoDisk
+		return disk.Partition{}, disk.ErrNoDisk
 	}
 	for deadline := time.Now().Add(diskWait); ; time.Sleep(50 * time.Millisecond) {
-		root, err := linux.FindPartition(options.Disk)
-		if !errors.Is(err, linux.ErrNoDisk) {
+		root, err := disk.FindPartition(options.Disk)
+		if !errors.Is(err, disk.ErrNoDisk) {
 			return root, err
 		}
 		if time.Now().After(deadline) {
@@ -191,7 +192,7 @@ func (n *node) mountPerm() error {
 	if n.disk == nil || n.options.NoWrite {
 		return nil
 	}
-	part, err := n.disk.Sibling(4)
+	part, err := n.disk.Sibling(disk.Perm)
 	if err != nil {
 		return fmt.Errorf("%w; nothing is kept", err)
 	}
@@ -236,11 +237,11 @@ func (n *node) growPerm() error {
 	if !kept {
 		return nil
 	}
-	part, err := n.disk.Sibling(4)
+	part, err := n.disk.Sibling(disk.Perm)
 	if err != nil {
 		return err
 	}
-	grown, err := linux.GrowExt4(permDir, part.Device())
+	grown, err := disk.GrowExt4(permDir, part.Device())
 	if grown > 0 {
 		n.say("the persistent partition has grown by %d MiB", grown>>20)
 	}

@@ -1,5 +1,5 @@
-// Package kernel says what is under the programs: which Linux kernel an arch
-// gets, under which command line, and on which consoles it speaks. The kernels
+// Package kernel says which Linux kernel an arch boots, with which command line
+// and on which consoles. The kernels
 // are Go modules of the gokrazy project, pinned in go.mod like everything else,
 // so the module proxy and go.sum vouch for their bytes.
 package kernel
@@ -21,19 +21,19 @@ type Kernel struct {
 	// kexec unpacks it; the x86_64 one unpacks itself.
 	Compressed bool
 
-	// Options are those of this kernel alone. The arm64 one sets 32 MiB aside
-	// for devices that want much memory in one piece, like screens, and loads no
-	// other kernel into it.
+	// Options are those of this kernel alone. The arm64 one reserves 32 MiB for
+	// devices that need much memory in one piece, like screens, and cannot load
+	// another kernel into that.
 	Options string
 
 	// Consoles, the last of which is /dev/console. They belong to the machine
-	// and not to the release: a jump hands on those of the running kernel.
+	// and not to the release: a jump passes on those of the running kernel.
 	Consoles []string
 }
 
 // cmdline is signed with each release and the same for both arches.
 //
-//   - panic, oops: a machine nobody looks at comes back by itself
+//   - panic, oops: an unattended machine restarts
 //   - loglevel=6: notices, which is what init's lines are, reach the console
 //   - printk.devkmsg=on: init's lines are not rate-limited
 //   - watchdog.stop_on_reboot=0: an armed watchdog runs on over the jump

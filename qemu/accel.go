@@ -4,10 +4,11 @@ import (
 	"context"
 	"os"
 	"regexp"
-	"runtime"
 	"slices"
 	"sync"
 	"time"
+
+	"phase/appliance/base/names"
 )
 
 // trialTime is how long a machine may take under KVM until its first program runs, firmware included. Real hardware
@@ -17,39 +18,23 @@ const trialTime = 20 * time.Second
 // booted is what a console says when the kernel has come so far that the first program runs.
 var booted = regexp.MustCompile(`as init process|^init: `)
 
-type trial struct {
-	once sync.Once
-	ok   bool
-}
+// kvmBoots has, for each architecture and firmware, a func() bool that tries once whether KVM boots it.
+var kvmBoots sync.Map
 
-var (
-	trialsMu sync.Mutex
-	trials   = map[string]*trial{}
-)
-
-// accelerator chooses between KVM and TCG. That /dev/kvm opens means little: under nested virtualisation it may be there
-// and break in the middle of a kernel. So the first machine of an architecture and firmware is booted once on trial, on
+// accelerator chooses between KVM and TCG. That /dev/kvm opens is not enough: under nested virtualisation
+// a kernel may stop in the middle. So the first machine of an architecture and firmware is booted once on trial, on
 // throw-away disks and without a network, and the answer holds for this process.
 func accelerator(ctx context.Context, c Config) string {
-	native := map[string]string{"amd64": X86_64, "arm64": ARM64}[runtime.GOARCH]
-	if c.Arch != native {
+	if c.Arch != names.RunningArch() {
 		return "tcg"
 	}
-	if f, err := os.OpenFile("/dev/kvm", os.O_RDWR, 0); err != nil {
+	f, err := os.OpenFile("/dev/kvm", os.O_RDWR, 0)
+	if err != nil {
 		return "tcg"
-	} else {
-		f.Close()
 	}
-	key := c.Arch + " " + string(c.Firmware)
-	trialsMu.Lock()
-	t := trials[key]
-	if t == nil {
-		t = &trial{}
-		trials[key] = t
-	}
-	trialsMu.Unlock()
-	t.once.Do(func() { t.ok = tryKVM(ctx, c) })
-	if t.ok {
+	f.Close()
+	boots, _ := kvmBoots.LoadOrStore(c.Arch+" "+string(c.Firmware), sync.OnceValue(func() bool { return tryKVM(ctx, c) }))
+	if boots.(func() bool)() {
 		return "kvm"
 	}
 	return "tcg"

@@ -54,9 +54,6 @@ func arguments(c Config, f files, accel string) []string {
 	if c.Watchdog {
 		a = append(a, "-device", "i6300esb", "-action", "watchdog=reset")
 	}
-	if c.Screen {
-		a = append(a, "-device", map[string]string{X86_64: "VGA", ARM64: "ramfb"}[c.Arch])
-	}
 	if !c.Clock.IsZero() {
 		a = append(a, "-rtc", "base="+c.Clock.UTC().Format("2006-01-02T15:04:05"))
 	}

@@ -66,19 +66,18 @@ func TestPowerCycleKeepsTheDiskAndTheHistory(t *testing.T) {
 
 func TestDisksKept(t *testing.T) {
 	path, over := disk(t), filepath.Join(t.TempDir(), "kept.qcow2")
-	for _, d := range []Disk{{Path: path, Overlay: over}, {Path: path, InPlace: true}} {
-		m := boot(t, Config{Arch: ARM64, MemoryMB: 256, Disks: []Disk{d}})
-		if got := do(t, m, "write kept"); got != "done" {
-			t.Fatal(got)
-		}
-		check(t, m.Close())
-		m = boot(t, Config{Arch: ARM64, MemoryMB: 256, Disks: []Disk{d}})
-		if got := do(t, m, "read"); got != "kept" {
-			t.Errorf("%+v: another machine reads %q", d, got)
-		}
-		check(t, m.Close())
+	d := Disk{Path: path, Overlay: over}
+	m := boot(t, Config{Arch: ARM64, MemoryMB: 256, Disks: []Disk{d}})
+	if got := do(t, m, "write kept"); got != "done" {
+		t.Fatal(got)
 	}
-	m := boot(t, Config{Arch: ARM64, MemoryMB: 256, Disks: []Disk{{Path: path, ReadOnly: true}}})
+	check(t, m.Close())
+	m = boot(t, Config{Arch: ARM64, MemoryMB: 256, Disks: []Disk{d}})
+	if got := do(t, m, "read"); got != "kept" {
+		t.Errorf("%+v: another machine reads %q", d, got)
+	}
+	check(t, m.Close())
+	m = boot(t, Config{Arch: ARM64, MemoryMB: 256, Disks: []Disk{{Path: path, ReadOnly: true}}})
 	if got := do(t, m, "write no"); !strings.HasPrefix(got, "error: ") {
 		t.Errorf("writing a read-only disk: %s", got)
 	}
@@ -172,39 +171,6 @@ func TestClock(t *testing.T) {
 	}
 }
 
-func TestScreenShowsTheConsole(t *testing.T) {
-	m := boot(t, Config{MemoryMB: 256, Screen: true})
-	if got := do(t, m, "kmsg seen on the screen"); got != "done" {
-		t.Fatal(got)
-	}
-	wait(t, m, Event{Index: -1}, "^test: seen on the screen")
-	// The serial console is served before the screen.
-	for end := time.Now().Add(time.Minute); ; {
-		text, err := m.ScreenText(t.Context())
-		check(t, err)
-		if strings.Contains(text, "test: seen on the screen\n") {
-			break
-		}
-		if time.Now().After(end) {
-			t.Fatalf("the screen says:\n%s\nthe serial console says:\n%s", text, m.Console)
-		}
-		do(t, m, "echo waiting")
-	}
-	img, err := m.Screen(t.Context())
-	check(t, err)
-	lit := 0
-	for y := range img.Bounds().Dy() {
-		for x := range img.Bounds().Dx() {
-			if r, _, _, _ := img.At(x, y).RGBA(); r > 0x4000 {
-				lit++
-			}
-		}
-	}
-	if lit < 1000 {
-		t.Errorf("%d pixels of %v are lit; that is no text", lit, img.Bounds())
-	}
-}
-
 func TestRefusals(t *testing.T) {
 	s := segment(t)
 	img := disk(t)
@@ -222,7 +188,7 @@ func TestRefusals(t *testing.T) {
 		{Config{Clock: time.Now().AddDate(70, 0, 0)}, "68 years"},
 		{Config{MemoryMB: -1}, "-1 MB"},
 		{Config{NICs: []NIC{{}}}, "on no segment"},
-		{Config{Disks: []Disk{{Path: img, InPlace: true, ReadOnly: true}}}, "only one of"},
+		{Config{Disks: []Disk{{Path: img, Overlay: img, ReadOnly: true}}}, "cannot be read-only and kept"},
 		{Config{Disks: []Disk{{Path: img, Bus: "scsi"}}}, `bus "scsi"`},
 		{Config{Arch: ARM64, Disks: []Disk{{Path: img, Bus: SATA}}}, "no SATA"},
 		{Config{Disks: []Disk{{Path: img + ".none"}}}, "no such file"},

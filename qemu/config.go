@@ -1,11 +1,13 @@
 package qemu
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"fmt"
 	"io"
 	"math"
 	"net"
+	"slices"
 	"time"
 )
 
@@ -25,7 +27,7 @@ const (
 	Bare Firmware = "bare"
 )
 
-// Bus is how a disk hangs on the machine.
+// Bus is how a disk is connected to the machine.
 type Bus string
 
 // The buses. A Virtio disk is /dev/vda, the others /dev/sda and /dev/nvme0n1.
@@ -36,15 +38,13 @@ const (
 	SATA   Bus = "sata" // x86_64 only
 )
 
-// Disk is one disk. Unless told otherwise the machine writes into an overlay that lives as long as the Machine: it
+// Disk is one disk. By default the machine writes into an overlay that lives as long as the Machine: it
 // survives Kill and PowerCycle, the file at Path is never changed, and many machines can share it.
 type Disk struct {
 	// Path is a raw or qcow2 file; which of the two, its first bytes tell.
 	Path string
 	// Overlay, when set, is the qcow2 file the machine writes into instead. It is made when it does not exist, and stays.
 	Overlay string
-	// InPlace makes the machine write into Path itself.
-	InPlace bool
 	// ReadOnly gives the machine a disk it cannot write.
 	ReadOnly bool
 	// Bus is Virtio when empty.
@@ -82,8 +82,6 @@ type Config struct {
 	// Clock sets the machine's clock at power on, in UTC; zero: the host's time. QEMU keeps the distance to the host's
 	// in 32 bits, so that it reaches 68 years to either side.
 	Clock time.Time
-	// Screen adds a VGA card (a plain framebuffer on arm64), for Machine.Screen and Machine.ScreenText.
-	Screen bool
 	// Console gets every byte of the serial console as it comes. It must not block for long.
 	Console io.Writer
 	// Accel is "tcg" (emulation), "kvm", or empty: KVM when a machine of this shape was seen to boot with it, else TCG.
@@ -92,83 +90,68 @@ type Config struct {
 	Extra []string
 }
 
+// withDefaults fills in what is empty and refuses what cannot be started.
 func (c Config) withDefaults() (Config, error) {
-	bad := func(format string, args ...any) (Config, error) {
-		return c, fmt.Errorf("machine %q: %s", c.Name, fmt.Sprintf(format, args...))
-	}
-	if c.Name == "" {
-		c.Name = "machine"
-	}
-	switch c.Arch {
-	case "":
-		c.Arch = X86_64
-	case X86_64, ARM64:
+	c.Name, c.Arch, c.MemoryMB = cmp.Or(c.Name, "machine"), cmp.Or(c.Arch, X86_64), cmp.Or(c.MemoryMB, 512)
+	switch {
+	case c.Firmware != "":
+	case c.Kernel != "":
+		c.Firmware = Bare
+	case c.Arch == X86_64:
+		c.Firmware = BIOS
 	default:
-		return bad("architecture %q is not known; use %s or %s", c.Arch, X86_64, ARM64)
+		c.Firmware = UEFI
 	}
-	switch c.Firmware {
-	case "":
-		switch {
-		case c.Kernel != "":
-			c.Firmware = Bare
-		case c.Arch == X86_64:
-			c.Firmware = BIOS
-		default:
-			c.Firmware = UEFI
-		}
-	case BIOS:
-		if c.Arch != X86_64 {
-			return bad("%s has no BIOS; use uefi", c.Arch)
-		}
-	case Bare:
-		if c.Kernel == "" {
-			return bad("bare firmware needs a kernel")
-		}
-	case UEFI:
-	default:
-		return bad("firmware %q is not known; use bios, uefi or bare", c.Firmware)
+	for i := range c.Disks {
+		c.Disks[i].Bus = cmp.Or(c.Disks[i].Bus, Virtio)
 	}
-	if c.Kernel == "" && (c.Initrd != "" || c.Cmdline != "") {
-		return bad("an initrd or a command line needs a kernel beside it")
-	}
-	if c.Vars != "" && c.Firmware != UEFI {
-		return bad("only uefi has a variable store")
-	}
-	switch c.Accel {
-	case "", "tcg", "kvm":
-	default:
-		return bad("acceleration %q is not known; use tcg, kvm, or nothing", c.Accel)
-	}
-	if d := c.Clock.Unix() - time.Now().Unix(); !c.Clock.IsZero() && (d > math.MaxInt32 || d < math.MinInt32) {
-		return bad("QEMU cannot set a clock more than 68 years away, to %s", c.Clock.UTC().Format(time.RFC3339))
-	}
-	if c.MemoryMB == 0 {
-		c.MemoryMB = 512
-	}
-	if c.MemoryMB < 0 {
-		return bad("%d MB of memory is not possible", c.MemoryMB)
-	}
-	for i, d := range c.Disks {
-		switch {
-		case d.Overlay != "" && d.InPlace, d.ReadOnly && (d.InPlace || d.Overlay != ""):
-			return bad("disk %s can be only one of kept in an overlay, written in place, read-only", d.Path)
-		case d.Bus == "":
-			c.Disks[i].Bus = Virtio
-		case d.Bus == SATA && c.Arch != X86_64:
-			return bad("%s has no SATA; use virtio, usb or nvme", c.Arch)
-		case d.Bus != Virtio && d.Bus != USB && d.Bus != NVMe && d.Bus != SATA:
-			return bad("bus %q is not known; use virtio, usb, nvme or sata", d.Bus)
-		}
-	}
-	for i, n := range c.NICs {
-		if n.Segment == nil {
-			return bad("NIC %d is on no segment", i)
-		}
-		if n.MAC == nil {
+	for i := range c.NICs {
+		if c.NICs[i].MAC == nil {
 			c.NICs[i].MAC = macFor(c.Name, i)
 		}
 	}
+	for _, r := range slices.Concat(c.rules(), c.deviceRules()) {
+		if r.broken {
+			return c, fmt.Errorf("machine %q: %s", c.Name, fmt.Sprintf(r.problem, r.args...))
+		}
+	}
 	return c, nil
+}
+
+// rule is one thing that a Config must not be: problem, a format for args, says so.
+type rule struct {
+	broken  bool
+	problem string
+	args    []any
+}
+
+func (c Config) rules() []rule {
+	ahead := c.Clock.Unix() - time.Now().Unix()
+	return []rule{
+		{c.Arch != X86_64 && c.Arch != ARM64, "architecture %q is not known; use %s or %s", []any{c.Arch, X86_64, ARM64}},
+		{c.Firmware != BIOS && c.Firmware != UEFI && c.Firmware != Bare, "firmware %q is not known; use bios, uefi or bare", []any{c.Firmware}},
+		{c.Firmware == BIOS && c.Arch != X86_64, "%s has no BIOS; use uefi", []any{c.Arch}},
+		{c.Firmware == Bare && c.Kernel == "", "bare firmware needs a kernel", nil},
+		{c.Kernel == "" && (c.Initrd != "" || c.Cmdline != ""), "an initrd or a command line needs a kernel beside it", nil},
+		{c.Vars != "" && c.Firmware != UEFI, "only uefi has a variable store", nil},
+		{c.Accel != "" && c.Accel != "tcg" && c.Accel != "kvm", "acceleration %q is not known; use tcg, kvm, or nothing", []any{c.Accel}},
+		{!c.Clock.IsZero() && (ahead > math.MaxInt32 || ahead < math.MinInt32),
+			"QEMU cannot set a clock more than 68 years away, to %s", []any{c.Clock.UTC().Format(time.RFC3339)}},
+		{c.MemoryMB < 0, "%d MB of memory is not possible", []any{c.MemoryMB}},
+	}
+}
+
+func (c Config) deviceRules() (rules []rule) {
+	for _, d := range c.Disks {
+		rules = append(rules,
+			rule{d.ReadOnly && d.Overlay != "", "disk %s cannot be read-only and kept in an overlay", []any{d.Path}},
+			rule{d.Bus == SATA && c.Arch != X86_64, "%s has no SATA; use virtio, usb or nvme", []any{c.Arch}},
+			rule{!slices.Contains([]Bus{Virtio, USB, NVMe, SATA}, d.Bus), "bus %q is not known; use virtio, usb, nvme or sata", []any{d.Bus}})
+	}
+	for i, n := range c.NICs {
+		rules = append(rules, rule{n.Segment == nil, "NIC %d is on no segment", []any{i}})
+	}
+	return rules
 }
 
 // macFor keeps a machine's MAC the same over runs, so that captures can be compared. 52:54:00 is what QEMU uses.

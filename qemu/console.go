@@ -21,9 +21,8 @@ const (
 	Reset    Kind = "reset"     // the machine went through its firmware again; Text names who asked
 	Shutdown Kind = "shutdown"  // the machine is switching itself off; Text names why
 	Watchdog Kind = "watchdog"  // the watchdog expired; Text is what it did
-	Stopped  Kind = "stopped"   // QEMU stopped the machine's clock (Pause, or an emulator error)
-	Resumed  Kind = "resumed"   // the clock runs again
-	PowerOff Kind = "power off" // QEMU is gone; Text says why
+	Stopped  Kind = "stopped"   // QEMU stopped the machine's clock, as after an emulator error
+	PowerOff Kind = "power off" // the QEMU process has ended; Text says why
 )
 
 // maxLine caps one console line, in bytes; a longer one is cut into several.

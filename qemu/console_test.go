@@ -93,34 +93,3 @@ func TestConsoleWaits(t *testing.T) {
 		}
 	}
 }
-
-func TestDecodeScreen(t *testing.T) {
-	img, err := decodePPM([]byte("P6\n2 1\n255\n\n\x00\xff\x01\x02\x03"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if r, g, b, _ := img.At(0, 0).RGBA(); r>>8 != '\n' || g != 0 || b>>8 != 0xff {
-		t.Errorf("the first pixel is %x %x %x", r>>8, g>>8, b>>8)
-	}
-	for _, bad := range []string{"", "P5\n1 1\n255\n\x00", "P6\n2 1\n255\n\x00", "P6\n-1 -1\n255\n\x00\x00\x00", "P6\n1 1\n65535\n\x00\x00\x00", "P6\n99999999 99999999\n255\n"} {
-		if _, err := decodePPM([]byte(bad)); err == nil {
-			t.Errorf("%q was taken for a picture", bad)
-		}
-	}
-	cells := make([]byte, 320)
-	for i, ch := range "hello" {
-		cells[2*i], cells[2*i+1] = byte(ch), 7
-	}
-	if got := decodeVGA(cells); got != "hello\n" {
-		t.Errorf("text memory says %q", got)
-	}
-}
-
-func FuzzDecodePPM(f *testing.F) {
-	f.Add([]byte("P6\n2 1\n255\n\n\x00\xff\x01\x02\x03"))
-	f.Fuzz(func(t *testing.T, b []byte) { // law: a picture has exactly the pixels that were there
-		if img, err := decodePPM(b); err == nil && 3*img.Bounds().Dx()*img.Bounds().Dy() > len(b) {
-			t.Errorf("%v out of %d bytes", img.Bounds(), len(b))
-		}
-	})
-}

@@ -72,7 +72,7 @@ func prepare(c Config, dir string) (files, error) {
 			return f, fmt.Errorf("machine %q: disk: %w", c.Name, err)
 		}
 		df := diskFile{path: d.Path, format: format, readOnly: d.ReadOnly}
-		if !d.ReadOnly && !d.InPlace {
+		if !d.ReadOnly {
 			df = diskFile{path: d.Overlay, format: "qcow2"}
 			if d.Overlay == "" {
 				df.path, df.throwaway = filepath.Join(dir, fmt.Sprintf("disk%d.qcow2", i)), true

@@ -30,7 +30,7 @@ const (
 
 // Host is a host on a segment that lives in this process, with a user-space TCP/IP stack: what a test or the demo
 // dials from, and what plays a hostile provider, a DHCP server or a second mDNS responder. It has one IPv6 and one
-// IPv4 link-local address and takes every address to be on the link.
+// IPv4 link-local address and treats every address as on the link.
 type Host struct {
 	port  *Port
 	stack *stack.Stack
@@ -40,8 +40,8 @@ type Host struct {
 	six   netip.Addr
 }
 
-// NewHost plugs a further host into the segment. Its IPv4 address is 169.254.0.N: RFC 3927 §2.1 keeps that range from
-// nodes that choose for themselves, so it needs no claim. At most 254 hosts fit on a segment.
+// NewHost plugs a further host into the segment. Its IPv4 address is 169.254.0.N: RFC 3927 §2.1 reserves that range, nodes
+// never choose from it, so it needs no probe. At most 254 hosts fit on a segment.
 func (s *Segment) NewHost(name string) (*Host, error) {
 	s.mu.Lock()
 	s.hosts++
@@ -118,7 +118,7 @@ func (w hostPort) Close() error {
 	return nil
 }
 
-// Close takes the host off the segment; its connections die without a word.
+// Close takes the host off the segment; its connections end without a closing packet.
 func (h *Host) Close() error { return h.port.Close() }
 
 // Port is the host's place in the switch.
@@ -139,28 +139,25 @@ func (h *Host) AddAddress(p netip.Prefix) error {
 	return nil
 }
 
-// Dial connects over the segment. network is tcp or udp (a 4 or 6 behind it is taken and means nothing: the address
+// Dial connects over the segment. network is tcp or udp (tcp4, tcp6, udp4 and udp6 mean the same: the address
 // decides), addr is address:port; names are not resolved and a zone is ignored.
 func (h *Host) Dial(ctx context.Context, network, addr string) (net.Conn, error) {
 	full, proto, err := endpoint(addr)
+	var c net.Conn
+	if err == nil {
+		switch network {
+		case "tcp", "tcp4", "tcp6":
+			c, err = gonet.DialContextTCP(ctx, h.stack, full, proto)
+		case "udp", "udp4", "udp6":
+			c, err = gonet.DialUDP(h.stack, nil, &full, proto)
+		default:
+			err = fmt.Errorf("network %q is not known; use tcp or udp", network)
+		}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("dialling %s on the segment: %w", addr, err)
 	}
-	switch network {
-	case "tcp", "tcp4", "tcp6":
-		c, err := gonet.DialContextTCP(ctx, h.stack, full, proto)
-		if err != nil {
-			return nil, fmt.Errorf("dialling %s on the segment: %w", addr, err)
-		}
-		return c, nil
-	case "udp", "udp4", "udp6":
-		c, err := gonet.DialUDP(h.stack, nil, &full, proto)
-		if err != nil {
-			return nil, fmt.Errorf("dialling %s on the segment: %w", addr, err)
-		}
-		return c, nil
-	}
-	return nil, fmt.Errorf("dialling %s on the segment: network %q is not known; use tcp or udp", addr, network)
+	return c, nil
 }
 
 // HTTPClient makes a client that reaches the segment and nothing else. It keeps no connection open between requests: a
@@ -173,10 +170,10 @@ func (h *Host) HTTPClient() *http.Client {
 // IPv4, "0.0.0.0:80" on IPv4 alone.
 func (h *Host) Listen(addr string) (net.Listener, error) {
 	full, proto, err := endpoint(addr)
-	if err != nil {
-		return nil, fmt.Errorf("listening on %s on the segment: %w", addr, err)
+	var l *gonet.TCPListener
+	if err == nil {
+		l, err = gonet.ListenTCP(h.stack, full, proto)
 	}
-	l, err := gonet.ListenTCP(h.stack, full, proto)
 	if err != nil {
 		return nil, fmt.Errorf("listening on %s on the segment: %w", addr, err)
 	}
@@ -227,14 +224,6 @@ func (s *Segment) Dial(ctx context.Context, network, addr string) (net.Conn, err
 
 // HTTPClient makes a client on the observer; see Host.HTTPClient.
 func (s *Segment) HTTPClient() *http.Client { return s.observer.HTTPClient() }
-
-// Listen takes TCP connections on the observer; see Host.Listen.
-func (s *Segment) Listen(addr string) (net.Listener, error) { return s.observer.Listen(addr) }
-
-// ListenPacket opens a UDP socket on the observer; see Host.ListenPacket.
-func (s *Segment) ListenPacket(addr string) (net.PacketConn, error) {
-	return s.observer.ListenPacket(addr)
-}
 
 // EUI64 is the IPv6 link-local address Linux gives a card with this MAC (RFC 4291, appendix A).
 func EUI64(mac net.HardwareAddr) netip.Addr {

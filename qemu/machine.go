@@ -10,7 +10,6 @@ import (
 	"os"
 	"slices"
 	"sync"
-	"sync/atomic"
 )
 
 // Machine is one machine. It is on or off; its disks, variables and console history outlive a power cycle.
@@ -26,11 +25,8 @@ type Machine struct {
 	process *process // the latest; nil before the first
 	closed  bool
 
-	closing  sync.Once
-	closeErr error
-	unwatch  func() bool
-
-	stopped atomic.Bool // not under mu: QEMU reports while PowerOn holds it
+	close   func() error // works once
+	unwatch func() bool
 }
 
 // Start switches a new machine on. It is closed when ctx ends; the caller closes it otherwise.
@@ -52,6 +48,7 @@ func start(ctx context.Context, cfg Config) (*Machine, error) {
 		return nil, fmt.Errorf("machine %q: making its folder: %w", cfg.Name, err)
 	}
 	m := &Machine{Console: newConsole(cfg.Console), config: cfg, dir: dir}
+	m.close = sync.OnceValue(m.closeNow)
 	if m.files, err = prepare(cfg, dir); err == nil {
 		err = m.PowerOn(ctx)
 	}
@@ -85,7 +82,6 @@ func (m *Machine) PowerOn(ctx context.Context) error {
 			return fmt.Errorf("machine %q: it is on already", m.config.Name)
 		}
 	}
-	m.stopped.Store(false)
 	p, err := m.start(ctx, m.config.Accel)
 	if err != nil {
 		return err
@@ -95,7 +91,7 @@ func (m *Machine) PowerOn(ctx context.Context) error {
 }
 
 // Kill cuts the power: QEMU gets SIGKILL. What the guest had flushed to its disk is there at the next power on; what it
-// had only written may be lost, in an overlay, and is not when the disk is a raw file written in place. Killing a machine
+// had only written may be lost. Killing a machine
 // that is off does nothing.
 func (m *Machine) Kill() {
 	if p := m.current(); p != nil {
@@ -110,31 +106,31 @@ func (m *Machine) PowerCycle(ctx context.Context) error {
 }
 
 // Close cuts the power for good and removes what the machine wrote, but for kept overlays and variables. A second call
-// waits until the first is through.
-func (m *Machine) Close() error {
-	m.closing.Do(func() {
-		m.mu.Lock()
-		p, unwatch := m.process, m.unwatch
-		m.closed = true
-		m.mu.Unlock()
-		if unwatch != nil {
-			unwatch()
-		}
-		if p != nil {
-			p.kill("closed")
-		}
-		if err := os.RemoveAll(m.dir); err != nil {
-			m.closeErr = fmt.Errorf("machine %q: removing its folder: %w", m.config.Name, err)
-		}
-	})
-	return m.closeErr
+// waits until the first has returned.
+func (m *Machine) Close() error { return m.close() }
+
+func (m *Machine) closeNow() error {
+	m.mu.Lock()
+	p, unwatch := m.process, m.unwatch
+	m.closed = true
+	m.mu.Unlock()
+	if unwatch != nil {
+		unwatch()
+	}
+	if p != nil {
+		p.kill("closed")
+	}
+	if err := os.RemoveAll(m.dir); err != nil {
+		return fmt.Errorf("machine %q: removing its folder: %w", m.config.Name, err)
+	}
+	return nil
 }
 
-// Done is closed when the present power-on ends: a power-off by the guest, Kill, Close, or QEMU's death. A restart by the
+// Done is closed when the present power-on ends: a power-off by the guest, Kill, Close, or the end of QEMU. A restart by the
 // guest does not end it.
 func (m *Machine) Done() <-chan struct{} { return m.current().done }
 
-// Wait waits until the machine is off. It returns an error when ctx ends first, or when QEMU died of itself.
+// Wait waits until the machine is off. It returns an error when ctx ends first, or when QEMU failed.
 func (m *Machine) Wait(ctx context.Context) error {
 	p := m.current()
 	select {

@@ -64,9 +64,13 @@ func buildGuest(arch string) (guest, error) {
 	if arch == ARM64 {
 		goarch, console = "arm64", "console=ttyAMA0"
 	}
-	dir, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/gokrazy/kernel."+goarch).Output()
+	module := "github.com/gokrazy/kernel." + goarch
+	dir, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", module).Output()
 	if err != nil {
 		return guest{}, fmt.Errorf("finding the kernel: %w", err)
+	}
+	if len(bytes.TrimSpace(dir)) == 0 {
+		return guest{}, fmt.Errorf("the kernel is not here: go mod download %s", module)
 	}
 	init := filepath.Join(guestDir, "init-"+arch)
 	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", init, "phase/tests/guests/init")

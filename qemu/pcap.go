@@ -11,16 +11,14 @@ import (
 // capture writes the classic pcap format with nanoseconds (magic a1b23c4d, link type 1 = Ethernet), see
 // draft-ietf-opsawg-pcap.
 type capture struct {
-	mu    sync.Mutex
-	w     io.Writer
-	ports []*Port
-	err   error
+	mu  sync.Mutex
+	w   io.Writer
+	err error
 }
 
 // Capture writes every frame that crosses the segment to w, in pcap format, until stop is called; stop returns the first
-// error w gave. With ports named, only frames that one of them sent, or was handed, are written. Each frame is written
-// once, also when nobody was there to receive it. w is not closed.
-func (s *Segment) Capture(w io.Writer, ports ...*Port) (stop func() error, err error) {
+// error w gave. Each frame is written once, even when no port received it. w is not closed.
+func (s *Segment) Capture(w io.Writer) (stop func() error, err error) {
 	head := binary.LittleEndian.AppendUint32(nil, 0xa1b23c4d)
 	head = binary.LittleEndian.AppendUint16(head, 2)
 	head = binary.LittleEndian.AppendUint16(head, 4)
@@ -30,7 +28,7 @@ func (s *Segment) Capture(w io.Writer, ports ...*Port) (stop func() error, err e
 	if _, err := w.Write(head); err != nil {
 		return nil, err
 	}
-	c := &capture{w: w, ports: ports}
+	c := &capture{w: w}
 	s.mu.Lock()
 	s.captures = append(s.captures, c)
 	s.mu.Unlock()
@@ -44,11 +42,7 @@ func (s *Segment) Capture(w io.Writer, ports ...*Port) (stop func() error, err e
 	}, nil
 }
 
-func (c *capture) frame(at time.Time, from *Port, to []*Port, frame []byte) {
-	if c.ports != nil && !slices.Contains(c.ports, from) &&
-		!slices.ContainsFunc(to, func(p *Port) bool { return slices.Contains(c.ports, p) }) {
-		return
-	}
+func (c *capture) frame(at time.Time, frame []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.err != nil {

@@ -9,7 +9,6 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
-	"time"
 )
 
 // maxFrame bounds what QEMU's stream netdev may send: 64 KiB and an Ethernet header with room to spare.
@@ -25,18 +24,13 @@ type frameWriter interface {
 	io.Closer
 }
 
-type queued struct {
-	frame []byte
-	at    time.Time // zero: at once
-}
-
 // Port is one socket of a segment's switch: a machine's NIC, a Host, or a Tap.
 type Port struct {
 	name    string
 	mac     net.HardwareAddr
 	segment *Segment
 	out     frameWriter
-	queue   chan queued
+	queue   chan []byte
 	stop    chan struct{}
 	once    sync.Once
 
@@ -45,7 +39,7 @@ type Port struct {
 }
 
 func newPort(s *Segment, name string, mac net.HardwareAddr, w frameWriter) *Port {
-	return &Port{name: name, mac: mac, segment: s, out: w, queue: make(chan queued, portQueue), stop: make(chan struct{})}
+	return &Port{name: name, mac: mac, segment: s, out: w, queue: make(chan []byte, portQueue), stop: make(chan struct{})}
 }
 
 // Name is the machine's or host's name, with ".1", ".2" … for a machine's further NICs.
@@ -97,64 +91,39 @@ func (p *Port) learn(frame []byte) {
 	}
 }
 
-// enqueue never blocks: a slow machine must not stop the segment.
-func (p *Port) enqueue(q queued) bool {
+// enqueue never blocks: a slow machine must not stop the segment. What finds the queue full is lost.
+func (p *Port) enqueue(frame []byte) {
 	select {
-	case p.queue <- q:
-		return true
+	case p.queue <- frame:
 	default:
-		return false
 	}
 }
 
-// run writes what is queued, as many frames at once as are due: under emulation the system calls are what costs.
+// run writes what is queued, as many frames at once as there are: under emulation the system calls are what costs.
 func (p *Port) run() {
 	batch := make([][]byte, 0, 64)
 	for {
-		var q queued
 		select {
-		case q = <-p.queue:
+		case frame := <-p.queue:
+			batch = append(batch, frame)
 		case <-p.stop:
 			return
 		}
-		for {
-			if d := time.Until(q.at); !q.at.IsZero() && d > 0 {
-				if len(batch) > 0 {
-					if p.flush(&batch) != nil {
-						return
-					}
-				}
-				select {
-				case <-time.After(d):
-				case <-p.stop:
-					return
-				}
-			}
-			batch = append(batch, q.frame)
-			if len(batch) == cap(batch) {
-				break
-			}
+		for more := true; more && len(batch) < cap(batch); {
 			select {
-			case q = <-p.queue:
-				continue
+			case frame := <-p.queue:
+				batch = append(batch, frame)
 			default:
+				more = false
 			}
-			break
 		}
-		if p.flush(&batch) != nil {
+		if p.out.writeFrames(batch) != nil {
+			p.Close()
 			return
 		}
+		clear(batch)
+		batch = batch[:0]
 	}
-}
-
-func (p *Port) flush(batch *[][]byte) error {
-	err := p.out.writeFrames(*batch)
-	clear(*batch)
-	*batch = (*batch)[:0]
-	if err != nil {
-		p.Close()
-	}
-	return err
 }
 
 // streamPort speaks QEMU's `-netdev stream`: each frame behind its length, four bytes big-endian.

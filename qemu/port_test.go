@@ -63,7 +63,7 @@ func TestEUI64(t *testing.T) {
 // BenchmarkSegment is the switch and two network stacks in this process, as an upper bound for what machines reach.
 func BenchmarkSegment(b *testing.B) {
 	s := segment(b)
-	l, err := s.Listen("[::]:80")
+	l, err := s.Observer().Listen("[::]:80")
 	if err != nil {
 		b.Fatal(err)
 	}

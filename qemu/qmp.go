@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"sync"
@@ -13,7 +14,6 @@ import (
 type monitor struct {
 	conn  net.Conn
 	event func(name string, data map[string]any)
-	hello chan struct{}
 
 	mu      sync.Mutex
 	next    int
@@ -30,7 +30,7 @@ type reply struct {
 }
 
 func newMonitor(conn net.Conn, event func(string, map[string]any)) *monitor {
-	m := &monitor{conn: conn, event: event, hello: make(chan struct{}), pending: map[int]chan reply{}, gone: make(chan struct{})}
+	m := &monitor{conn: conn, event: event, pending: map[int]chan reply{}, gone: make(chan struct{})}
 	go m.read()
 	return m
 }
@@ -42,17 +42,14 @@ func (m *monitor) read() {
 	for {
 		var msg struct {
 			reply
-			ID    *int            `json:"id"`
-			QMP   json.RawMessage `json:"QMP"`
-			Event string          `json:"event"`
-			Data  map[string]any  `json:"data"`
+			ID    *int           `json:"id"`
+			Event string         `json:"event"`
+			Data  map[string]any `json:"data"`
 		}
 		if dec.Decode(&msg) != nil {
 			return
 		}
 		switch {
-		case msg.QMP != nil:
-			close(m.hello)
 		case msg.Event != "":
 			m.event(msg.Event, msg.Data)
 		case msg.ID != nil:
@@ -68,7 +65,12 @@ func (m *monitor) read() {
 }
 
 // command runs one QMP command; out may be nil.
-func (m *monitor) command(ctx context.Context, name string, args any, out any) error {
+func (m *monitor) command(ctx context.Context, name string, args any, out any) (err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("asking QEMU for %s: %w", name, err)
+		}
+	}()
 	ch := make(chan reply, 1)
 	m.mu.Lock()
 	m.next++
@@ -81,32 +83,23 @@ func (m *monitor) command(ctx context.Context, name string, args any, out any) e
 	}
 	b, err := json.Marshal(req)
 	if err != nil {
-		return fmt.Errorf("asking QEMU for %s: %w", name, err)
-	}
-	select {
-	case <-m.hello:
-	case <-m.gone:
-		return fmt.Errorf("asking QEMU for %s: it is gone", name)
-	case <-ctx.Done():
-		return fmt.Errorf("asking QEMU for %s: %w", name, ctx.Err())
+		return err
 	}
 	if _, err := m.conn.Write(append(b, '\n')); err != nil {
-		return fmt.Errorf("asking QEMU for %s: %w", name, err)
+		return err
 	}
 	select {
 	case r := <-ch:
 		if r.Error != nil {
-			return fmt.Errorf("asking QEMU for %s: %s", name, r.Error.Desc)
+			return errors.New(r.Error.Desc)
 		}
-		if out != nil {
-			if err := json.Unmarshal(r.Return, out); err != nil {
-				return fmt.Errorf("asking QEMU for %s: reading its answer: %w", name, err)
-			}
+		if out == nil {
+			return nil
 		}
-		return nil
+		return json.Unmarshal(r.Return, out)
 	case <-m.gone:
-		return fmt.Errorf("asking QEMU for %s: it is gone", name)
+		return errors.New("it is gone")
 	case <-ctx.Done():
-		return fmt.Errorf("asking QEMU for %s: %w", name, ctx.Err())
+		return ctx.Err()
 	}
 }

@@ -8,18 +8,10 @@ import (
 	"time"
 )
 
-// Verdict says what becomes of one frame on its way to one port.
-type Verdict struct {
-	// Drop loses the frame for this port.
-	Drop bool
-	// Delay holds the frame back. A port is a queue: what comes behind a delayed frame waits as well,
-	// so a delay never changes the order.
-	Delay time.Duration
-}
-
-// Filter decides for each frame and each port it would be handed to. It runs in the switch, under its lock: it must
-// not block and must not call the segment. The frame (Ethernet, no checksum at the end) must not be changed or kept.
-type Filter func(from, to *Port, frame []byte) Verdict
+// Filter says for each frame, and each port it would be handed to, whether it is lost on the way. It runs in the switch,
+// under its lock: it must not block and must not call the segment. The frame (Ethernet, no checksum at the end) must not be
+// changed or kept.
+type Filter func(from, to *Port, frame []byte) (drop bool)
 
 // Segment is one Ethernet segment: a learning switch whose ports are machines and in-process hosts. A frame is never
 // echoed to its sender. The first host, the observer, is made with the segment.
@@ -151,27 +143,13 @@ func (s *Segment) forward(from *Port, frame []byte) {
 			}
 		}
 	}
-	delivered := to[:0:0]
 	for _, p := range to {
-		if a, b := s.group[from], s.group[p]; a != 0 && b != 0 && a != b {
+		if a, b := s.group[from], s.group[p]; a != 0 && b != 0 && a != b || s.filter != nil && s.filter(from, p, frame) {
 			continue
 		}
-		var v Verdict
-		if s.filter != nil {
-			v = s.filter(from, p, frame)
-		}
-		if v.Drop {
-			continue
-		}
-		at := time.Time{}
-		if v.Delay > 0 {
-			at = now.Add(v.Delay)
-		}
-		if p.enqueue(queued{frame, at}) && len(s.captures) > 0 {
-			delivered = append(delivered, p)
-		}
+		p.enqueue(frame)
 	}
 	for _, c := range s.captures {
-		c.frame(now, from, delivered, frame)
+		c.frame(now, frame)
 	}
 }

@@ -12,11 +12,10 @@ import (
 // nodePort is where a node's HTTP is.
 const nodePort = 8080
 
-// forward hands each connection at the door on to the machine. One that the machine does not take, because it is not up yet,
-// is closed.
-func forward(ctx context.Context, door net.Listener, m *qemu.Machine, s *qemu.Segment) {
+// forward passes each connection on to the machine. One that the machine does not take, because it is not up yet, is closed.
+func forward(ctx context.Context, listener net.Listener, m *qemu.Machine, s *qemu.Segment) {
 	for {
-		c, err := door.Accept()
+		c, err := listener.Accept()
 		if err != nil {
 			return
 		}
@@ -40,7 +39,7 @@ func forward(ctx context.Context, door net.Listener, m *qemu.Machine, s *qemu.Se
 	}
 }
 
-// dial tries the address Linux gives the machine, then those it was seen to use: in private mode it makes up its own.
+// dial tries the address Linux gives the machine, then those it was seen to use: in private mode it chooses its own.
 func dial(ctx context.Context, m *qemu.Machine, s *qemu.Segment) (net.Conn, error) {
 	addrs := append(m.Port(0).Addrs(), m.Addr())
 	var err error

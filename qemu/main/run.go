@@ -9,6 +9,7 @@ import (
 	"os"
 	"strconv"
 
+	"phase/appliance/base/names"
 	"phase/appliance/base/program"
 	"phase/qemu"
 )
@@ -32,9 +33,6 @@ type runCmd struct {
 	Watchdog bool   `help:"Give the machine a hardware watchdog."`
 }
 
-// archs are the names an architecture goes by on input.
-var archs = map[string]string{"x86_64": qemu.X86_64, "amd64": qemu.X86_64, "arm64": qemu.ARM64, "aarch64": qemu.ARM64}
-
 // run is the program. It ends with success when the machine switched itself off or the person cut the power.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) error {
 	var c cli
@@ -45,8 +43,8 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 }
 
 func (c *runCmd) config(console io.Writer, s *qemu.Segment) (qemu.Config, error) {
-	arch, ok := archs[c.Arch]
-	if !ok {
+	arch, err := names.ParseArch(c.Arch)
+	if err != nil {
 		return qemu.Config{}, program.Usagef("--arch: %q is not known; use x86_64 or arm64", c.Arch)
 	}
 	cfg := qemu.Config{Name: "run", Arch: arch, Firmware: qemu.Firmware(c.Firmware), MemoryMB: c.Memory, Kernel: c.Kernel,
@@ -80,23 +78,23 @@ func (c *runCmd) run(ctx context.Context, stdin io.Reader, stdout, stderr io.Wri
 		}
 		defer func() { err = errors.Join(err, stop(), f.Close()) }()
 	}
-	door, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(c.Port)))
+	listener, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(c.Port)))
 	if err != nil {
 		return fmt.Errorf("opening the port to the machine: %w; choose another with --port", err)
 	}
-	defer door.Close()
+	defer listener.Close()
 	t, err := openTerminal(stdin, stderr)
 	if err != nil {
 		return err
 	}
 	defer t.restore()
-	t.say("http://%s leads to the machine; ctrl-a x cuts its power, ctrl-a ? lists the keys", door.Addr())
+	t.say("http://%s leads to the machine; ctrl-a x cuts its power, ctrl-a ? lists the keys", listener.Addr())
 	m, err := qemu.Start(ctx, cfg)
 	if err != nil {
 		return err
 	}
 	defer m.Close()
-	go forward(ctx, door, m, s)
+	go forward(ctx, listener, m, s)
 	go t.report(ctx, m, qemu.Event{Index: -1})
 	go t.read(m)
 	return t.until(ctx, m)

@@ -128,7 +128,7 @@ func (t *terminal) report(ctx context.Context, m *qemu.Machine, after qemu.Event
 			return
 		}
 		switch after = e; e.Kind {
-		case qemu.Reset, qemu.Watchdog, qemu.Stopped, qemu.Resumed:
+		case qemu.Reset, qemu.Watchdog, qemu.Stopped:
 			t.say("%s %s", e.Kind, e.Text)
 		}
 	}

@@ -5,20 +5,12 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"path/filepath"
 	"time"
 
-	"phase/appliance/base/names"
 	"phase/appliance/base/program"
 	"phase/appliance/base/ui"
 	"phase/qemu"
 	"phase/tests/lab"
-)
-
-// The releases that a machine boots, and jumps into.
-const (
-	oldVersion = 1
-	newVersion = 2
 )
 
 // patience is how long one boot or one jump may take.
@@ -26,21 +18,15 @@ const patience = 5 * time.Minute
 
 // bench is what the rounds share.
 type bench struct {
-	lab      *lab.Lab
-	segment  *qemu.Segment
-	provider *lab.Provider
-	logs     string
+	*lab.Upgrade
 	memory   int
 	firmware qemu.Firmware
-
-	hello string // disk
-	stub  lab.Release
+	hello    string // disk
 }
 
 func run(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writer) error {
 	var line struct {
-		Arch     string `default:"x86_64" help:"Which machine: x86_64 or arm64."`
-		Build    string `default:"build" help:"Folder that make image filled."`
+		lab.Flags
 		Rounds   int    `default:"5" help:"Boots of each image."`
 		Memory   int    `default:"512" help:"Memory of the machine, MiB."`
 		Firmware string `help:"bios or uefi (default: bios on x86_64, uefi on arm64)."`
@@ -48,57 +34,31 @@ func run(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writ
 	if _, err := program.Parse("benchboot", "Time how a machine comes up, beside gokrazy's hello.", &line, args, stdout, stderr); err != nil {
 		return err
 	}
-	arch, err := names.ParseArch(line.Arch)
-	if err != nil {
-		return err
-	}
 	if line.Rounds < 1 {
 		return program.Usagef("--rounds: want at least 1")
 	}
-	b := &bench{logs: filepath.Join(line.Build, "bench-boot"), memory: line.Memory, firmware: qemu.Firmware(line.Firmware)}
-	if b.lab, err = lab.Open(line.Build, filepath.Join(b.logs, "disks"), arch); err != nil {
+	upgrade, err := line.Upgrade(ctx, "bench-boot")
+	if err != nil {
 		return err
 	}
-	defer b.lab.Clean()
-	fmt.Fprintf(stderr, "packing gokrazy's hello image for %s\n", arch)
-	if b.hello, err = buildHello(ctx, ".", b.lab.Dir, b.lab.Pieces.Kernel); err != nil {
+	defer upgrade.Close()
+	b := &bench{Upgrade: upgrade, memory: line.Memory, firmware: qemu.Firmware(line.Firmware)}
+	fmt.Fprintf(stderr, "packing gokrazy's hello image for %s\n", b.Lab.Arch)
+	if b.hello, err = buildHello(ctx, ".", b.Lab.Dir, b.Lab.Pieces.Kernel); err != nil {
 		return err
 	}
-	if err := b.provide(ctx); err != nil {
-		return err
-	}
-	defer b.segment.Close()
-	defer b.provider.Close()
-
 	var rounds []round
 	for i := range line.Rounds {
 		r, err := b.round(ctx)
 		if err != nil {
-			return fmt.Errorf("round %d: %w\nthe consoles are in %s", i+1, err, b.logs)
+			return fmt.Errorf("round %d: %w\nthe consoles are in %s", i+1, err, b.Logs)
 		}
 		fmt.Fprintf(stderr, "round %d of %d: hello %s, serving %s, answered %s, jump %s\n", i+1, line.Rounds,
 			ui.Duration(r.hello.power), ui.Duration(r.cold.power), ui.Duration(r.answered), ui.Duration(r.jump))
 		rounds = append(rounds, r)
 	}
-	fmt.Fprintf(stdout, "\n%s, %d MiB, medians of %s\n\n", arch, b.memory, ui.Count(len(rounds), "round"))
+	fmt.Fprintf(stdout, "\n%s, %d MiB, medians of %s\n\n", b.Lab.Arch, b.memory, ui.Count(len(rounds), "round"))
 	return ui.Table(stdout, table(rounds))
-}
-
-// provide signs the two releases and serves the newer one from the segment's
-// own port, so that one machine runs at a time.
-func (b *bench) provide(ctx context.Context) (err error) {
-	newer, err := b.lab.Release(ctx, newVersion, lab.NoDisk)
-	if err != nil {
-		return err
-	}
-	if b.segment, err = qemu.NewSegment(); err != nil {
-		return err
-	}
-	if b.provider, err = lab.Provide(ctx, b.segment, newer); err != nil {
-		return err
-	}
-	b.stub, err = b.lab.Release(ctx, oldVersion, lab.Conf(b.provider.Setting))
-	return err
 }
 
 // round boots each image once.
@@ -113,9 +73,9 @@ func (b *bench) round(ctx context.Context) (r round, err error) {
 }
 
 func (b *bench) start(ctx context.Context, name, disk string) (*lab.Node, error) {
-	return lab.Start(ctx, b.logs, qemu.Config{
-		Name: name, Arch: b.lab.Arch, Firmware: b.firmware, MemoryMB: b.memory,
-		Disks: []qemu.Disk{{Path: disk}}, NICs: []qemu.NIC{{Segment: b.segment}},
+	return lab.Start(ctx, b.Logs, qemu.Config{
+		Name: name, Arch: b.Lab.Arch, Firmware: b.firmware, MemoryMB: b.memory,
+		Disks: []qemu.Disk{{Path: disk}}, NICs: []qemu.NIC{{Segment: b.Segment}},
 	})
 }
 
@@ -136,7 +96,7 @@ func (b *bench) bootHello(ctx context.Context) (times, error) {
 func (b *bench) bootOurs(ctx context.Context, r *round) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	n, err := b.start(ctx, "phase", b.stub.Disk)
+	n, err := b.start(ctx, "phase", b.Old.Disk)
 	if err != nil {
 		return err
 	}
@@ -156,7 +116,7 @@ func (b *bench) bootOurs(ctx context.Context, r *round) error {
 	if err := <-answer; err != nil {
 		return err
 	}
-	jump, again, err := n.Jumped(ctx, serving, newVersion)
+	jump, again, err := n.Jumped(ctx, serving, lab.NewVersion)
 	if err != nil {
 		return err
 	}

@@ -5,22 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"time"
 
-	"phase/appliance/base/names"
 	"phase/appliance/base/program"
 	"phase/appliance/base/ui"
 	"phase/qemu"
 	"phase/tests/lab"
-)
-
-// The releases that a machine boots, and jumps into.
-const (
-	oldVersion = 1
-	newVersion = 2
 )
 
 // patience is how long the loop may take in one machine; one that thrashes is
@@ -37,43 +29,34 @@ var aims = map[string]struct{ disk, bare int }{
 }
 
 type bench struct {
-	lab      *lab.Lab
-	segment  *qemu.Segment
-	provider *lab.Provider
-	logs     string
-	log      io.Writer
-
-	stick string // disk of the older release
-	bare  lab.Bare
+	*lab.Upgrade
+	log io.Writer
 }
 
 func run(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writer) error {
 	var line struct {
-		Arch  string `default:"x86_64" help:"Which machine: x86_64 or arm64."`
-		Build string `default:"build" help:"Folder that make image filled."`
-		Only  string `default:"both" enum:"both,disk,diskless" help:"Which machine: disk, diskless or both."`
+		lab.Flags
+		Only string `default:"both" enum:"both,disk,diskless" help:"Which machine: disk, diskless or both."`
 	}
 	if _, err := program.Parse("benchmemory", "Find the least memory in which the loop works.", &line, args, stdout, stderr); err != nil {
 		return err
 	}
-	arch, err := names.ParseArch(line.Arch)
+	upgrade, err := line.Upgrade(ctx, "bench-memory")
 	if err != nil {
 		return err
 	}
-	b := &bench{logs: filepath.Join(line.Build, "bench-memory"), log: stderr}
-	if b.lab, err = lab.Open(line.Build, filepath.Join(b.logs, "disks"), arch); err != nil {
+	defer upgrade.Close()
+	b := &bench{upgrade, stderr}
+	stick, err := b.Lab.Stick(ctx, b.Old, stickBytes)
+	if err != nil {
 		return err
 	}
-	defer b.lab.Clean()
-	if b.segment, err = qemu.NewSegment(); err != nil {
+	bare, err := b.Lab.Bare(b.Old, b.Provider.Setting)
+	if err != nil {
 		return err
 	}
-	defer b.segment.Close()
-	if err := b.prepare(ctx); err != nil {
-		return err
-	}
-	defer b.provider.Close()
 
+	arch := b.Lab.Arch
 	aim := aims[arch]
 	rows := [][]string{{"MACHINE", "LEAST", "AIM", "", "WITH 32 MiB LESS"}}
 	for _, m := range []struct {
@@ -81,8 +64,8 @@ func run(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writ
 		aim        int
 		config     qemu.Config
 	}{
-		{"disk", "with a disk", aim.disk, qemu.Config{Disks: []qemu.Disk{{Path: b.stick}}}},
-		{"diskless", "without a disk", aim.bare, b.bare.Config(qemu.Config{})},
+		{"disk", "with a disk", aim.disk, qemu.Config{Disks: []qemu.Disk{{Path: stick}}}},
+		{"diskless", "without a disk", aim.bare, bare.Config(qemu.Config{})},
 	} {
 		if line.Only != "both" && line.Only != m.name {
 			continue
@@ -93,7 +76,7 @@ func run(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writ
 			return b.loop(ctx, c)
 		})
 		if err != nil {
-			return fmt.Errorf("%s %s %w\nthe consoles are in %s", arch, m.what, err, b.logs)
+			return fmt.Errorf("%s %s %w\nthe consoles are in %s", arch, m.what, err, b.Logs)
 		}
 		rows = append(rows, row(arch+" "+m.what, f, m.aim))
 	}
@@ -112,32 +95,12 @@ func row(what string, f found, aim int) []string {
 	return []string{what, least, fmt.Sprintf("≤ %d MiB", aim), verdict, f.below}
 }
 
-// prepare makes the releases and lays the older one out on a disk and without.
-func (b *bench) prepare(ctx context.Context) error {
-	newer, err := b.lab.Release(ctx, newVersion, lab.NoDisk)
-	if err != nil {
-		return err
-	}
-	if b.provider, err = lab.Provide(ctx, b.segment, newer); err != nil {
-		return err
-	}
-	stub, err := b.lab.Release(ctx, oldVersion, lab.Conf(b.provider.Setting))
-	if err != nil {
-		return err
-	}
-	if b.stick, err = b.lab.Stick(ctx, stub, stickBytes); err != nil {
-		return err
-	}
-	b.bare, err = b.lab.Bare(stub, b.provider.Setting)
-	return err
-}
-
 // loop lets one machine go once round.
 func (b *bench) loop(ctx context.Context, c qemu.Config) (outcome, error) {
 	fmt.Fprintf(b.log, "%s: ", c.Name)
 	began := time.Now()
-	c.Arch, c.NICs = b.lab.Arch, []qemu.NIC{{Segment: b.segment}}
-	n, err := lab.Start(ctx, b.logs, c)
+	c.Arch, c.NICs = b.Lab.Arch, []qemu.NIC{{Segment: b.Segment}}
+	n, err := lab.Start(ctx, b.Logs, c)
 	if err != nil {
 		return outcome{}, err
 	}
@@ -145,7 +108,7 @@ func (b *bench) loop(ctx context.Context, c qemu.Config) (outcome, error) {
 	within, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	failed := b.watch(within, cancel, n)
-	_, _, err = n.Jumped(within, lab.Begin, newVersion)
+	_, _, err = n.Jumped(within, lab.Begin, lab.NewVersion)
 	if err == nil {
 		err = b.serves(within, n)
 	}
@@ -166,7 +129,7 @@ func (b *bench) serves(ctx context.Context, n *lab.Node) error {
 	if err != nil {
 		return err
 	}
-	if s.Release.Version != newVersion {
+	if s.Release.Version != lab.NewVersion {
 		return fmt.Errorf("it answers that it runs version %d", s.Release.Version)
 	}
 	return nil

@@ -65,9 +65,8 @@ var story = []step{
 
 func run(ctx context.Context, args []string, _ io.Reader, stdout, _ io.Writer) error {
 	var line struct {
-		Arch   string `default:"x86_64" help:"Which machines: x86_64 or arm64."`
-		Build  string `default:"build" help:"Folder that make image filled."`
-		Memory int    `default:"512" help:"Memory of each machine, MiB."`
+		lab.Flags
+		Memory int `default:"512" help:"Memory of each machine, MiB."`
 	}
 	if _, err := program.Parse("demo", "Watch machines boot from each other.", &line, args, stdout, stdout); err != nil {
 		return err

@@ -15,7 +15,7 @@ import (
 )
 
 func (d *demo) assemble(ctx context.Context) (string, error) {
-	stranger, err := d.lab.Stranger()
+	others, err := d.lab.WithOtherKeys()
 	if err != nil {
 		return "", err
 	}
@@ -23,7 +23,7 @@ func (d *demo) assemble(ctx context.Context) (string, error) {
 		lab     *lab.Lab
 		version uint64
 		into    *lab.Release
-	}{{d.lab, stubVersion, &d.stub}, {d.lab, newVersion, &d.next}, {stranger, forgedVersion, &d.forged}} {
+	}{{d.lab, stubVersion, &d.stub}, {d.lab, newVersion, &d.next}, {others, forgedVersion, &d.forged}} {
 		if *r.into, err = r.lab.Release(ctx, r.version); err != nil {
 			return "", err
 		}
@@ -58,7 +58,7 @@ func (d *demo) bootA(ctx context.Context) (detail string, err error) {
 }
 
 func (d *demo) bootForger(ctx context.Context) (detail string, err error) {
-	d.forger, _, err = d.up(ctx, "stranger", d.forged.Disk, forgedVersion)
+	d.forger, _, err = d.up(ctx, "forger", d.forged.Disk, forgedVersion)
 	if err != nil {
 		return "", err
 	}
@@ -75,7 +75,7 @@ func (d *demo) bootC(ctx context.Context) (detail string, err error) {
 	return detail, err
 }
 
-// refuses waits for the node to say that the stranger's offer is no good, on
+// refuses waits for the node to say that the forger's offer is refused, on
 // its console and in /status.
 func (d *demo) refuses(ctx context.Context, n *lab.Node) (string, error) {
 	for after := lab.Begin; ; {

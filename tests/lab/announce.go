@@ -14,10 +14,9 @@ import (
 	"phase/qemu"
 )
 
-// Announcement is what a host on the segment says of itself by DNS-SD, true or
-// not.
+// Announcement is what a host on the segment announces by DNS-SD, true or not.
 type Announcement struct {
-	Name          string // of the instance and of the host; control characters are said as they are
+	Name          string // of the instance and of the host; control characters are sent as they are
 	Channel, Arch string
 	Version       uint64
 	Port          uint16
@@ -77,14 +76,14 @@ func escape(s string) string {
 	return b.String()
 }
 
-// speaker says the same packets whenever anyone asks for providers.
+// speaker sends the same packets whenever a node asks for providers.
 type speaker struct {
 	conns []net.PacketConn
 	done  sync.WaitGroup
 }
 
-// speak has a host send packets, whatever they hold, to everyone now and
-// whenever somebody asks who is nearby.
+// speak has a host send packets, valid or not, to the multicast groups: now, and
+// in answer to each question for providers.
 func speak(h *qemu.Host, packets ...[]byte) (*speaker, error) {
 	s := &speaker{}
 	for _, group := range groups {
@@ -97,7 +96,7 @@ func speak(h *qemu.Host, packets ...[]byte) (*speaker, error) {
 		to := net.UDPAddrFromAddrPort(netip.MustParseAddrPort(group))
 		say := func() {
 			for _, p := range packets {
-				// What is lost is said again when somebody asks.
+				// What is lost is sent again when a node asks.
 				_, _ = conn.WriteTo(p, to)
 			}
 		}
@@ -139,7 +138,7 @@ func (s *speaker) close() {
 // returns what takes the announcer, not the provider, off the segment.
 func (p *Provider) Announce(name string, r Release) (stop func(), err error) {
 	m := r.Manifest
-	packet, err := Announcement{Name: name, Channel: m.Channel, Arch: m.Arch, Version: m.Version, Port: PuppetPort,
+	packet, err := Announcement{Name: name, Channel: m.Channel, Arch: m.Arch, Version: m.Version, Port: ProviderPort,
 		Addresses: []netip.Addr{p.host.Addr6()}}.Packet(120)
 	if err != nil {
 		return nil, err

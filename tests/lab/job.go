@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"fmt"
-	"io"
 	"mime/multipart"
 	"net/http"
 
@@ -52,12 +50,9 @@ func (n *Node) Job(ctx context.Context, token string, module []byte, input strin
 	if err := form.Close(); err != nil {
 		return a, err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, n.URL()+"/v1/jobs", &body)
-	if err != nil {
-		return a, err
-	}
-	req.Header.Set("Content-Type", form.FormDataContentType())
-	data, err := n.authorized(token, req)
+	header := bearer(token)
+	header.Set("Content-Type", form.FormDataContentType())
+	data, err := n.ask(ctx, http.MethodPost, "/v1/jobs", header, &body)
 	if err != nil {
 		return a, err
 	}
@@ -66,11 +61,7 @@ func (n *Node) Job(ctx context.Context, token string, module []byte, input strin
 
 // Receipt asks the node for the receipt of a run that is over.
 func (n *Node) Receipt(ctx context.Context, token, runID string) (json.RawMessage, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, n.URL()+"/v1/jobs/"+runID, nil)
-	if err != nil {
-		return nil, err
-	}
-	data, err := n.authorized(token, req)
+	data, err := n.ask(ctx, http.MethodGet, "/v1/jobs/"+runID, bearer(token), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -80,20 +71,4 @@ func (n *Node) Receipt(ctx context.Context, token, runID string) (json.RawMessag
 	return run.Receipt, json.Unmarshal(data, &run)
 }
 
-// authorized asks as the holder of token, and returns the body of a 200 answer.
-func (n *Node) authorized(token string, req *http.Request) ([]byte, error) {
-	req.Header.Set("Authorization", "Bearer "+token)
-	resp, err := n.client().Do(req)
-	if err != nil {
-		return nil, err
-	}
-	defer resp.Body.Close()
-	data, err := io.ReadAll(io.LimitReader(resp.Body, 64<<20))
-	if err != nil {
-		return nil, err
-	}
-	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("%s %s: %s: %s", req.Method, req.URL.Path, resp.Status, data)
-	}
-	return data, nil
-}
+func bearer(token string) http.Header { return http.Header{"Authorization": {"Bearer " + token}} }

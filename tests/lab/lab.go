@@ -36,7 +36,7 @@ func Open(build, dir, arch string) (*Lab, error) {
 		return nil, fmt.Errorf("%w; run `make image ARCH=%s` first", err, arch)
 	}
 	if arch == qemu.X86_64 {
-		// An emulator whom the host leaves no time loses ticks; the kernel counts
+		// An emulator that gets too little time loses ticks; the kernel counts
 		// some as it begins, and panics over a timer that does not work.
 		l.Pieces.Kernel.Options = strings.TrimSpace(l.Pieces.Kernel.Options + " no_timer_check")
 	}
@@ -46,11 +46,11 @@ func Open(build, dir, arch string) (*Lab, error) {
 	return l, os.MkdirAll(dir, 0o755)
 }
 
-// Stranger is a lab with the same pieces and another root: what it signs is
-// sound, and means nothing to the nodes of l.
-func (l *Lab) Stranger() (*Lab, error) {
+// WithOtherKeys is a lab with the same pieces and another root: what it signs is
+// valid under that root, and the nodes of l refuse it.
+func (l *Lab) WithOtherKeys() (*Lab, error) {
 	other := *l
-	other.Dir = filepath.Join(l.Dir, "stranger")
+	other.Dir = filepath.Join(l.Dir, "other-keys")
 	var err error
 	if other.Keys, other.Root, err = images.NewKeys(rand.Reader, time.Now()); err != nil {
 		return nil, err
@@ -84,7 +84,7 @@ func (l *Lab) Release(ctx context.Context, version uint64, changes ...Change) (R
 	spec := images.Spec{
 		Pieces: l.Pieces, Keys: l.Keys, Root: l.Root,
 		Channel: "stable", Version: version, Name: fmt.Sprintf("test %d", version),
-		// Made yesterday, so that a clock some hours off is no matter.
+		// Made yesterday, so that a clock some hours off does not matter.
 		Created: time.Now().Add(-24 * time.Hour).UTC().Truncate(time.Second),
 		Release: filepath.Join(dir, "release"),
 		Disk:    filepath.Join(dir, "disk.img"),

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"regexp"
 	"time"
 
+	"phase/appliance/base/statefile"
 	"phase/qemu"
 )
 
@@ -112,31 +114,16 @@ type Status struct {
 		Version uint64 `json:"version"`
 		Digest  string `json:"digest"`
 	} `json:"release"`
-	Mode           string   `json:"mode"`
-	BootedFrom     string   `json:"booted_from"`
-	OptionsUnknown []string `json:"options_unknown"`
-	Problems       []string `json:"problems"`
-	Watchdog       string   `json:"watchdog"`
-	Sandbox        []string `json:"sandbox"`
-	Update         struct {
-		State   string    `json:"state"`
-		Last    *Attempt  `json:"last"`
-		History []Attempt `json:"history"`
-	} `json:"update"`
-	Health struct {
+	Mode           string           `json:"mode"`
+	BootedFrom     string           `json:"booted_from"`
+	OptionsUnknown []string         `json:"options_unknown"`
+	Problems       []string         `json:"problems"`
+	Watchdog       string           `json:"watchdog"`
+	Sandbox        []string         `json:"sandbox"`
+	Update         statefile.Update `json:"update"`
+	Health         struct {
 		Status string `json:"status"`
 	} `json:"health"`
-}
-
-// Attempt is one thing the node's update made of a provider.
-type Attempt struct {
-	At       time.Time `json:"at"`
-	Provider string    `json:"provider"`
-	Version  uint64    `json:"version"`
-	Digest   string    `json:"digest"`
-	Result   string    `json:"result"`
-	Code     string    `json:"code"`
-	Reason   string    `json:"reason"`
 }
 
 // Status asks the node.
@@ -151,10 +138,16 @@ func (n *Node) Status(ctx context.Context) (Status, error) {
 
 // Get returns the body of a 200 answer of at most 64 MiB.
 func (n *Node) Get(ctx context.Context, path string) ([]byte, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, n.URL()+path, nil)
+	return n.ask(ctx, http.MethodGet, path, nil, nil)
+}
+
+// ask sends a request and returns the body of a 200 answer.
+func (n *Node) ask(ctx context.Context, method, path string, header http.Header, body io.Reader) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, method, n.URL()+path, body)
 	if err != nil {
 		return nil, err
 	}
+	maps.Copy(req.Header, header)
 	resp, err := n.client().Do(req)
 	if err != nil {
 		return nil, err
@@ -165,7 +158,7 @@ func (n *Node) Get(ctx context.Context, path string) ([]byte, error) {
 		return nil, err
 	}
 	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("GET %s: %s", path, resp.Status)
+		return nil, fmt.Errorf("%s %s: %s: %.1000s", method, path, resp.Status, data)
 	}
 	return data, nil
 }

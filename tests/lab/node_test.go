@@ -12,8 +12,8 @@ import (
 	"phase/qemu"
 )
 
-// Who answers only after a stack has given the address up is reached all the same.
-func TestReachesWhoComesLate(t *testing.T) {
+// A host that answers only after the stack has given its address up is reached.
+func TestReachesALateHost(t *testing.T) {
 	s, err := qemu.NewSegment()
 	if err != nil {
 		t.Fatal(err)

@@ -15,7 +15,7 @@ import (
 
 // Provider serves releases from a host on the segment, as a laptop beside the
 // machines would: it costs no machine of its own. It announces nothing; the
-// nodes are told of it.
+// settings of the nodes name it.
 type Provider struct {
 	// Setting is the word of phase.conf or the command line that names it to a
 	// node, over the node's first NIC, and URL what the node calls it.

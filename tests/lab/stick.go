@@ -7,8 +7,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"phase/appliance/machine/disk/flash"
 	"phase/appliance/machine/disk/gpt"
-	"phase/images"
 )
 
 // Stick flashes a release onto a disk of size bytes, as a person would onto a
@@ -19,7 +19,7 @@ func (l *Lab) Stick(ctx context.Context, r Release, size int64) (path string, er
 		return "", err
 	}
 	defer image.Close()
-	f, err := images.Prepare(image, size, gpt.NewID(r.Digest[:]), nil)
+	f, err := flash.Prepare(image, size, gpt.NewID(r.Digest[:]), nil)
 	if err != nil {
 		return "", fmt.Errorf("flashing version %d: %w", r.Manifest.Version, err)
 	}

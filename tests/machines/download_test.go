@@ -109,13 +109,13 @@ func sum(requests []request) (n int64) {
 func after(t *testing.T, s *qemu.Segment, from, to *qemu.Port, bytes int64) {
 	t.Helper()
 	reached := make(chan struct{})
-	s.SetFilter(func(f, d *qemu.Port, frame []byte) qemu.Verdict {
+	s.SetFilter(func(f, d *qemu.Port, frame []byte) (drop bool) {
 		if f == from && d == to && bytes > 0 {
 			if bytes -= int64(len(frame)); bytes <= 0 {
 				close(reached)
 			}
 		}
-		return qemu.Verdict{}
+		return false
 	})
 	defer s.SetFilter(nil)
 	select {

@@ -16,20 +16,20 @@ func TestRefuseClock(t *testing.T) {
 	t.Parallel()
 	w, s := open(t, qemu.X86_64), segment(t)
 	list := []hostile{{"expired", offer(w.expired(t).Envelope, nil), "expired"}}
-	puppets := rabble(t, s, "stable", w.Arch, list...)
+	fakes := hostileProviders(t, s, "stable", w.Arch, list...)
 
 	past := w.start(t, s, w.stub, qemu.Config{Name: "1970", Clock: time.Unix(0, 0)})
 	future := w.start(t, s, w.stub, qemu.Config{Name: "2090", Clock: time.Date(2090, 1, 1, 0, 0, 0, 0, time.UTC)})
 	up(t, past, lab.Begin, stubVersion)
 	line(t, past, lab.Begin, `init: the clock said 1970-01-01T.*; it is not before `+w.stub.Manifest.Created.UTC().Format(time.RFC3339))
-	allRefused(t, past, lab.Begin, puppets, list...)
+	allRefused(t, past, lab.Begin, fakes, list...)
 	stays(t, past, lab.Begin, w.stub)
 
 	good := honest(t, s, honestName, w.next)
 	up(t, future, lab.Begin, stubVersion)
 	_, looking := line(t, future, lab.Begin, `update: looking for`)
-	puppets["honest"] = &lab.Puppet{URL: good.URL}
-	allRefused(t, future, looking, puppets, append(list, hostile{"honest", nil, "expired"})...)
+	fakes["honest"] = &lab.FakeProvider{URL: good.URL}
+	allRefused(t, future, looking, fakes, append(list, hostile{"honest", nil, "expired"})...)
 	for _, a := range status(t, future).Update.History {
 		if a.At.Year() != 2090 {
 			t.Errorf("the node of 2090 says it is %s", a.At)
@@ -42,5 +42,5 @@ func TestRefuseClock(t *testing.T) {
 	serves(t, past, w.next)
 	// After the jump too, where the card that keeps time still says 1970.
 	_, again := line(t, past, lab.Begin, `update: looking for a release newer than version 20 `)
-	allRefused(t, past, again, puppets, list...)
+	allRefused(t, past, again, fakes, list...)
 }

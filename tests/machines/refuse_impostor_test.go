@@ -8,8 +8,9 @@ import (
 	"phase/tests/lab"
 )
 
-// Two nodes and an impostor: a stranger that announces itself, louder and with
-// a newer release, under the name of the only node that has one, masks nobody.
+// Two nodes and an impostor: a provider that announces itself, louder and
+// with a newer release, under the name of the only node that has one, does not
+// hide that node.
 func TestRefuseImpostor(t *testing.T) {
 	long(t)
 	t.Parallel()
@@ -29,16 +30,16 @@ func TestRefuseImpostor(t *testing.T) {
 
 	impostor := software(t, w)[0]
 	impostor.name = who.Name
-	puppets := rabble(t, s, "stable", w.Arch, impostor)
-	// The same once more, with a goodbye for whoever has that name.
-	undertaker := puppet(t, s, "undertaker", impostor.serve)
-	gone := undertaker.Announcement("stable", w.Arch, nextVersion)
+	fakes := hostileProviders(t, s, "stable", w.Arch, impostor)
+	// The same once more, with a goodbye for the node of that name.
+	falseGoodbye := fakeProvider(t, s, "false-goodbye", impostor.serve)
+	gone := falseGoodbye.Announcement("stable", w.Arch, nextVersion)
 	gone.Name, gone.Addresses = who.Name, append(gone.Addresses, a.Addr())
 	goodbye, err := gone.Packet(0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := undertaker.Speak(goodbye, goodbye); err != nil {
+	if err := falseGoodbye.Speak(goodbye, goodbye); err != nil {
 		t.Fatal(err)
 	}
 
@@ -50,8 +51,8 @@ func TestRefuseImpostor(t *testing.T) {
 	}
 	jumped(t, b, lab.Begin, nextVersion)
 	serves(t, b, w.next)
-	if provider := refused(t, b, lab.Begin, "signature"); provider != puppets[who.Name].URL {
-		t.Errorf("B refused %s, the impostor is %s", provider, puppets[who.Name].URL)
+	if provider := refused(t, b, lab.Begin, "signature"); provider != fakes[who.Name].URL {
+		t.Errorf("B refused %s, the impostor is %s", provider, fakes[who.Name].URL)
 	}
 	stays(t, a, lab.Begin, w.next)
 }

@@ -13,17 +13,17 @@ import (
 )
 
 // The manifests that a node must refuse, by the classes of attack. A hostile
-// provider may hold anything the project ever signed, and whatever strangers
+// provider may hold anything the project ever signed, and anything that others
 // sign.
 
 // software: arbitrary (1), and the wrong one (2).
 func software(t *testing.T, w *world) []hostile {
 	t.Helper()
-	stranger, err := w.Stranger()
+	others, err := w.WithOtherKeys()
 	if err != nil {
 		t.Fatal(err)
 	}
-	forged, err := stranger.Signed(w.next, func(m *manifest.Manifest) { m.Version = 99 })
+	forged, err := others.Signed(w.next, func(m *manifest.Manifest) { m.Version = 99 })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,7 +34,7 @@ func software(t *testing.T, w *world) []hostile {
 	other := w.changed(t, func(m *manifest.Manifest) { m.Arch, m.Version = arch, 99 })
 	channel := w.changed(t, func(m *manifest.Manifest) { m.Channel, m.Version = "testing", 99 })
 	return []hostile{
-		{"stranger", offer(forged.Envelope, nil), "signature"},
+		{"unknown-keys", offer(forged.Envelope, nil), "signature"},
 		{"unsigned", offer(unsigned(forged.Envelope), nil), "signature|threshold"},
 		{"payload-swapped", offer(swapped(t, w.next.Envelope, "version\":20", "version\":99"), nil), "signature"},
 		{"other-arch", offer(other.Envelope, nil), "arch"},

@@ -27,31 +27,31 @@ func TestRefuseProviders(t *testing.T) {
 	w, s := open(t, qemu.X86_64), segment(t)
 	impostor := software(t, w)[1]
 	list := slices.Concat(software(t, w), times(t, w), documents(t, w), answers(w), artifacts(t, w))
-	puppets := rabble(t, s, "stable", w.Arch, list...)
+	fakes := hostileProviders(t, s, "stable", w.Arch, list...)
 	noise(t, s)
 
 	// One speaks under the name of the honest provider before that is there,
 	// another says for it that it is gone.
-	puppets["impostor"] = puppet(t, s, honestName, impostor.serve)
-	if err := puppets["impostor"].Announce(puppets["impostor"].Announcement("stable", w.Arch, 5000)); err != nil {
+	fakes["impostor"] = fakeProvider(t, s, honestName, impostor.serve)
+	if err := fakes["impostor"].Announce(fakes["impostor"].Announcement("stable", w.Arch, 5000)); err != nil {
 		t.Fatal(err)
 	}
 	list = append(list, hostile{"impostor", nil, impostor.codes})
-	undertaker := puppet(t, s, "undertaker", impostor.serve)
-	gone := undertaker.Announcement("stable", w.Arch, nextVersion)
+	falseGoodbye := fakeProvider(t, s, "false-goodbye", impostor.serve)
+	gone := falseGoodbye.Announcement("stable", w.Arch, nextVersion)
 	gone.Name = honestName
 	goodbye, err := gone.Packet(0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := undertaker.Speak(goodbye); err != nil {
+	if err := falseGoodbye.Speak(goodbye); err != nil {
 		t.Fatal(err)
 	}
 	// A name and a text that would colour a terminal and forge a line.
-	puppets["escapes"] = puppet(t, s, "escapes", impostor.serve)
-	escapes := puppets["escapes"].Announcement("stable", w.Arch, 5001)
+	fakes["escapes"] = fakeProvider(t, s, "escapes", impostor.serve)
+	escapes := fakes["escapes"].Announcement("stable", w.Arch, 5001)
 	escapes.Name, escapes.Text = "\x1b[7;31m\n"+forgedLine[:30], []string{"x=\x1b[7;31m\n" + forgedLine}
-	if err := puppets["escapes"].Announce(escapes); err != nil {
+	if err := fakes["escapes"].Announce(escapes); err != nil {
 		t.Fatal(err)
 	}
 	list = append(list, hostile{"escapes", nil, impostor.codes})
@@ -59,7 +59,7 @@ func TestRefuseProviders(t *testing.T) {
 	n := w.start(t, s, w.stub, qemu.Config{Name: "node"})
 	up(t, n, lab.Begin, stubVersion)
 	_, looking := line(t, n, lab.Begin, `update: looking for`)
-	allRefused(t, n, looking, puppets, list...)
+	allRefused(t, n, looking, fakes, list...)
 	stays(t, n, looking, w.stub)
 	serves(t, n, w.stub)
 
@@ -81,7 +81,7 @@ func noise(t *testing.T, s *qemu.Segment) {
 	for i := range random {
 		random[i] = byte(dice.Uint32())
 	}
-	loud := puppet(t, s, "loud", lab.HTTP(http.NotFound))
+	loud := fakeProvider(t, s, "loud", lab.HTTP(http.NotFound))
 	huge := loud.Announcement("stable", "x86_64", 1<<62)
 	for range 20 {
 		huge.Text = append(huge.Text, strings.Repeat("\x07", 255))
@@ -118,7 +118,7 @@ func noise(t *testing.T, s *qemu.Segment) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := puppet(t, s, "crowd", lab.HTTP(http.NotFound)).Speak(packet); err != nil {
+	if err := fakeProvider(t, s, "crowd", lab.HTTP(http.NotFound)).Speak(packet); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -39,7 +39,7 @@ func TestRefuseRollbackDiskless(t *testing.T) {
 	}
 	after := n.Console.Last()
 	list := older(t, w)
-	allRefused(t, n, after, rabble(t, s, "stable", w.Arch, list...), list...)
+	allRefused(t, n, after, hostileProviders(t, s, "stable", w.Arch, list...), list...)
 	stays(t, n, after, w.next)
 	serves(t, n, w.next)
 }
@@ -58,19 +58,19 @@ func TestRefuseRollback(t *testing.T) {
 	}
 	after := n.Console.Last()
 	list := older(t, w)
-	puppets := rabble(t, s, "stable", w.Arch, list...)
-	allRefused(t, n, after, puppets, list...)
+	fakes := hostileProviders(t, s, "stable", w.Arch, list...)
+	allRefused(t, n, after, fakes, list...)
 	stays(t, n, after, w.next)
 
 	// The floor of a stub that keeps no store is the stub itself: what the
 	// network had before next is newer than that, and not offered here.
 	for _, name := range []string{"before", "twin"} {
-		if err := puppets[name].Close(); err != nil {
+		if err := fakes[name].Close(); err != nil {
 			t.Fatal(err)
 		}
 	}
 	on := powerCycle(t, n)
 	up(t, n, on, stubVersion)
-	allRefused(t, n, on, puppets, named(list, "ancient")...)
+	allRefused(t, n, on, fakes, named(list, "ancient")...)
 	stays(t, n, on, w.stub)
 }

@@ -24,24 +24,24 @@ type hostile struct {
 	codes string // of the refusal, "slow|unreachable" when the network decides which
 }
 
-// rabble puts hostile providers on a segment. Each promises a higher version
+// hostileProviders puts hostile providers on a segment. Each promises a higher version
 // than any honest one.
-func rabble(t *testing.T, s *qemu.Segment, channel, arch string, list ...hostile) map[string]*lab.Puppet {
+func hostileProviders(t *testing.T, s *qemu.Segment, channel, arch string, list ...hostile) map[string]*lab.FakeProvider {
 	t.Helper()
-	puppets := map[string]*lab.Puppet{}
+	fakes := map[string]*lab.FakeProvider{}
 	for i, h := range list {
-		p := puppet(t, s, h.name, h.serve)
+		p := fakeProvider(t, s, h.name, h.serve)
 		if err := p.Announce(p.Announcement(channel, arch, 1000+uint64(i))); err != nil {
 			t.Fatal(err)
 		}
-		puppets[h.name] = p
+		fakes[h.name] = p
 	}
-	return puppets
+	return fakes
 }
 
-func puppet(t *testing.T, s *qemu.Segment, name string, serve lab.Serve) *lab.Puppet {
+func fakeProvider(t *testing.T, s *qemu.Segment, name string, serve lab.Serve) *lab.FakeProvider {
 	t.Helper()
-	p, err := lab.NewPuppet(s, name, serve)
+	p, err := lab.NewFakeProvider(s, name, serve)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,7 +49,7 @@ func puppet(t *testing.T, s *qemu.Segment, name string, serve lab.Serve) *lab.Pu
 	return p
 }
 
-// honest announces a sound release.
+// honest announces a release that the nodes accept.
 func honest(t *testing.T, s *qemu.Segment, name string, r lab.Release) *lab.Provider {
 	t.Helper()
 	p, err := lab.Provide(t.Context(), s, r)
@@ -67,12 +67,12 @@ func honest(t *testing.T, s *qemu.Segment, name string, r lab.Release) *lab.Prov
 
 // allRefused waits until a node has named each hostile provider on its console
 // with the right code, and expects the same in /status.
-func allRefused(t *testing.T, n *lab.Node, after qemu.Event, puppets map[string]*lab.Puppet, list ...hostile) {
+func allRefused(t *testing.T, n *lab.Node, after qemu.Event, fakes map[string]*lab.FakeProvider, list ...hostile) {
 	t.Helper()
 	type refusal struct{ provider, code string }
 	var want []refusal
 	for _, h := range list {
-		url := puppets[h.name].URL
+		url := fakes[h.name].URL
 		groups, _, err := n.Line(patient(t), after, `update: .*(?:refused|dropped) `+regexp.QuoteMeta(url)+`: .* \((\w+)\)`)
 		if err != nil {
 			t.Fatalf("%s was not refused: %v", h.name, err)

@@ -41,10 +41,12 @@ type frame struct {
 	data   []byte
 }
 
+// Trailer is the name of the node that ends an archive.
+const Trailer = "TRAILER!!!"
+
 const (
 	magic       = "070701"
 	headerBytes = len(magic) + 13*8
-	trailer     = "TRAILER!!!"
 	fileMode    = 0o100644
 	folderMode  = 0o040755
 	maxSize     = 1<<32 - 1 // what 8 hexadecimal digits can say
@@ -59,9 +61,9 @@ func NewLayout(prefix int64, files []File) (*Layout, error) {
 	l := &Layout{prefix: prefix, places: map[string]place{}}
 	at := align(prefix)
 	inode := 0
-	head := func(name string, mode uint32, size int64) {
-		inode++
-		data := header(name, mode, inode, size)
+	// Times are zero: the same release gives the same bytes.
+	head := func(n Node) {
+		data := n.Header()
 		l.frames = append(l.frames, frame{at, data})
 		at = align(at + int64(len(data)))
 	}
@@ -79,15 +81,16 @@ func NewLayout(prefix int64, files []File) (*Layout, error) {
 			}
 			if !made[dir] {
 				made[dir] = true
-				head(dir, folderMode, 0)
+				inode++
+				head(Node{Name: dir, Mode: folderMode, Inode: inode})
 			}
 		}
-		head(f.Name, fileMode, f.Size)
+		inode++
+		head(Node{Name: f.Name, Mode: fileMode, Inode: inode, Size: f.Size})
 		l.places[f.Name] = place{at, f.Size}
 		at = align(at + f.Size)
 	}
-	inode = -1
-	head(trailer, 0, 0)
+	head(Node{Name: Trailer})
 	l.size = at
 	return l, nil
 }
@@ -116,22 +119,31 @@ func (l *Layout) WriteFrame(w io.WriterAt) error {
 	return nil
 }
 
-// header is a file's header and name, without the padding behind them. Times
-// and owners are zero: the same release gives the same bytes.
-func header(name string, mode uint32, inode int, size int64) []byte {
+// Node is an entry of an archive.
+type Node struct {
+	Name         string
+	Mode         uint32 // S_IF… and permissions
+	Inode        int
+	Size         int64 // bytes of content
+	Modified     int64 // seconds since 1970
+	Major, Minor int64 // of a device
+}
+
+// Header is the node's header and name, without the padding to a multiple of 4
+// bytes behind them. The owner is root.
+func (n Node) Header() []byte {
 	links := 1
-	if mode == folderMode {
+	if n.Mode&0o170000 == 0o040000 {
 		links = 2
 	}
 	var b strings.Builder
 	b.WriteString(magic)
-	for _, n := range [13]int64{
-		int64(max(inode, 0)), int64(mode), 0, 0, int64(links), 0, size,
-		0, 0, 0, 0, int64(len(name) + 1), 0,
+	for _, field := range [13]int64{
+		int64(n.Inode), int64(n.Mode), 0, 0, int64(links), n.Modified, n.Size, 0, 0, n.Major, n.Minor, int64(len(n.Name) + 1), 0,
 	} {
-		fmt.Fprintf(&b, "%08X", n)
+		fmt.Fprintf(&b, "%08X", uint32(field))
 	}
-	b.WriteString(name)
+	b.WriteString(n.Name)
 	b.WriteByte(0)
 	return []byte(b.String())
 }
@@ -142,7 +154,7 @@ func align(n int64) int64 { return (n + 3) &^ 3 }
 // clean says whether a path stays below the root it is unpacked in and is
 // written in its one shortest form.
 func clean(name string) bool {
-	return name != "" && name != trailer && len(name) < maxName && path.Clean(name) == name && !strings.HasPrefix(name, "/") &&
+	return name != "" && name != Trailer && len(name) < maxName && path.Clean(name) == name && !strings.HasPrefix(name, "/") &&
 		name != "." && name != ".." && !strings.HasPrefix(name, "../") && !strings.ContainsRune(name, 0)
 }
 

@@ -151,7 +151,7 @@ func TestRead(t *testing.T) {
 
 func TestLayoutRefuses(t *testing.T) {
 	for _, files := range [][]File{
-		{{"", 1}}, {{"/a", 1}}, {{"../a", 1}}, {{"a/../b", 1}}, {{"a/", 1}}, {{".", 1}}, {{trailer, 1}}, {{"a", -1}}, {{"a", 1 << 32}},
+		{{"", 1}}, {{"/a", 1}}, {{"../a", 1}}, {{"a/../b", 1}}, {{"a/", 1}}, {{".", 1}}, {{Trailer, 1}}, {{"a", -1}}, {{"a", 1 << 32}},
 		{{"a", 1}, {"a", 1}}, {{"a/b", 1}, {"a", 1}}, {{"a", 1}, {"a/b", 1}}, {{"a\x00b", 1}}, {{strings.Repeat("a", maxName), 1}},
 	} {
 		if _, err := NewLayout(0, files); err == nil {

@@ -46,7 +46,7 @@ func Read(r io.ReaderAt, at, size int64) ([]Entry, error) {
 			return nil, fmt.Errorf("at %d of the archive: its name has no end", at)
 		}
 		e := Entry{Name: string(name[:len(name)-1]), Mode: fields.mode, Size: fields.size, Offset: align(at + int64(headerBytes) + fields.name)}
-		if e.Name == trailer {
+		if e.Name == Trailer {
 			return entries, nil
 		}
 		if !clean(e.Name) {

@@ -55,7 +55,7 @@ type Volume struct {
 	Size   int64  // bytes, a multiple of 512
 	Start  int64  // bytes from the start of the disk to this file system
 	Label  string // at most 11 upper-case characters
-	Serial uint32
+	Serial [4]byte
 	Time   time.Time // of every file and folder; FAT counts in two seconds
 }
 

@@ -28,7 +28,7 @@ func (m memory) WriteAt(p []byte, at int64) (int, error) {
 }
 
 func volume(size int64) Volume {
-	return Volume{Size: size, Start: 1 << 20, Label: "PHASE", Serial: 0x12345678, Time: time.Date(2026, 11, 23, 10, 20, 30, 0, time.UTC)}
+	return Volume{Size: size, Start: 1 << 20, Label: "PHASE", Serial: [4]byte{0x78, 0x56, 0x34, 0x12}, Time: time.Date(2026, 11, 23, 10, 20, 30, 0, time.UTC)}
 }
 
 var contents = map[string][]byte{

@@ -20,8 +20,18 @@ func checkName(name string) error {
 	return nil
 }
 
-// shortName is the 8.3 name of the folder's entry number i. When it is not
-// exact a long name goes before it, and the number keeps it unique.
+// names is the 8.3 name of the folder's entry number i and, where that is not
+// the whole name, the entries of the long name that go before it.
+func names(name string, i int) (short [11]byte, long []byte) {
+	short, exact := shortName(name, i)
+	if !exact {
+		long = longName(name, short)
+	}
+	return short, long
+}
+
+// shortName is the 8.3 name; the entry's number i keeps one that is not exact
+// unique.
 func shortName(name string, i int) (short [11]byte, exact bool) {
 	base, ext, _ := strings.Cut(name, ".")
 	if name == strings.ToUpper(name) && len(base) <= 8 && len(ext) <= 3 && !strings.Contains(ext, ".") {

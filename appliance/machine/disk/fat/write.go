@@ -7,7 +7,6 @@ import (
 	"path"
 	"strings"
 	"time"
-	"unicode/utf16"
 )
 
 // Write writes the file system to w, whose offset 0 is its first byte, and
@@ -153,8 +152,9 @@ func (w *writer) root(d *folder) error {
 // folder writes a folder below the root and returns its first cluster.
 func (w *writer) folder(d *folder, name string, parent int64) (int64, error) {
 	size := 2 * entrySize // "." and ".."
-	for _, n := range d.names {
-		size += entrySize * (1 + longEntries(n))
+	for i, n := range d.names {
+		_, long := names(n, i)
+		size += len(long) + entrySize
 	}
 	first, err := w.allocate(int64(size))
 	if err != nil {
@@ -187,11 +187,8 @@ func (w *writer) entries(d *folder, name string, cluster int64) ([]byte, error) 
 				first = (extent.Offset/sectorSize-w.g.data)/w.g.perCluster + firstCluster
 			}
 		}
-		short, exact := shortName(n, i)
-		if !exact {
-			data = append(data, longName(n, short)...)
-		}
-		data = append(data, entry(short, attr, first, size, w.v.Time)...)
+		short, long := names(n, i)
+		data = append(append(data, long...), entry(short, attr, first, size, w.v.Time)...)
 	}
 	return data, nil
 }
@@ -229,7 +226,7 @@ func bootSector(g geometry, v Volume) []byte {
 	le.PutUint16(b[26:], 255) // LBA, which nothing here uses
 	le.PutUint32(b[28:], uint32(v.Start/sectorSize))
 	b[36], b[38] = 0x80, 0x29
-	le.PutUint32(b[SerialOffset:], v.Serial)
+	copy(b[SerialOffset:], v.Serial[:])
 	copy(b[43:], pad(v.Label, 11))
 	copy(b[54:], "FAT16   ")
 	le.PutUint16(b[510:], 0xAA55)
@@ -266,10 +263,3 @@ func stamp(t time.Time) (date, clock uint16) {
 }
 
 func pad(s string, n int) string { return (s + strings.Repeat(" ", n))[:n] }
-
-func longEntries(name string) int {
-	if _, exact := shortName(name, 0); exact {
-		return 0
-	}
-	return (len(utf16.Encode([]rune(name))) + 12) / 13
-}

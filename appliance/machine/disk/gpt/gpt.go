@@ -75,7 +75,7 @@ var (
 )
 
 // derive makes an identifier from another one and a name, in the form of a
-// random GUID (RFC 9562, version 8: what is in it is our own affair).
+// random GUID (RFC 9562, version 8: its content is for us to define).
 func derive(seed []byte, name string) ID {
 	sum := sha256.Sum256(append(append([]byte("phase:"), seed...), name...))
 	id := ID(sum[:16])
@@ -116,6 +116,16 @@ type Table struct {
 
 // PartitionID is the GUID of partition n, for root=PARTUUID=.
 func (t Table) PartitionID(n int) ID { return t.ID.Derive(fmt.Sprintf("partition %d", n)) }
+
+// Partition finds one by its number.
+func (t Table) Partition(number int) (Partition, error) {
+	for _, p := range t.Partitions {
+		if p.Number == number {
+			return p, nil
+		}
+	}
+	return Partition{}, fmt.Errorf("the disk has no partition %d", number)
+}
 
 func (t Table) check() error {
 	last := int64(HeadSectors - 1)
@@ -203,7 +213,7 @@ func (t Table) mbr(loader []byte) []byte {
 }
 
 func putSlot(b []byte, active, kind byte, first, count int64) {
-	// Cylinders are long unused; these values say "look at the sectors".
+	// Cylinders are long unused; these values say that the sector numbers count.
 	copy(b, []byte{active, 0xFE, 0xFF, 0xFF, kind, 0xFE, 0xFF, 0xFF})
 	binary.LittleEndian.PutUint32(b[8:], uint32(first))
 	binary.LittleEndian.PutUint32(b[12:], uint32(min(count, 0xFFFFFFFF)))
@@ -216,8 +226,8 @@ var ErrFormat = errors.New("not a partition table as Phase writes it")
 // loader with it.
 func Decode(head []byte) (t Table, loader []byte, err error) { return decode(head, 0) }
 
-// DecodeTable is Decode for a disk whose first sector is not looked at: one that
-// was taken away so that nothing boots the disk meanwhile.
+// DecodeTable is Decode without the first sector, which flashing clears first so
+// that nothing boots a disk that is half written.
 func DecodeTable(head []byte) (Table, error) {
 	t, _, err := decode(head, SectorSize)
 	return t, err

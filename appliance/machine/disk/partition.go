@@ -1,4 +1,7 @@
-package linux
+// Package disk knows the disk that a node starts from: which partitions it has,
+// where the running kernel sees them, and how the file system on the last of
+// them grows. The formats have packages of their own below it.
+package disk
 
 import (
 	"errors"

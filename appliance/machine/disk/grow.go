@@ -1,4 +1,4 @@
-package linux
+package disk
 
 import (
 	"encoding/binary"

@@ -1,4 +1,4 @@
-package images
+package flash
 
 import (
 	"bufio"
@@ -12,21 +12,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// target is a disk to write to.
-type target struct {
+// Target is a disk to write to, or a file that plays one.
+type Target struct {
 	*os.File
-	size   int64
+	Size int64 // bytes
+
 	device bool
 }
 
-// openTarget opens a disk for writing. Nothing may use it; without force it must
+// OpenTarget opens a disk for writing. Nothing may use it; without force it must
 // be a whole, removable block device.
-func openTarget(path string, force bool) (*target, error) {
+func OpenTarget(path string, force bool) (*Target, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, err
 	}
-	t := &target{device: info.Mode()&os.ModeDevice != 0 && info.Mode()&os.ModeCharDevice == 0}
+	t := &Target{device: info.Mode()&os.ModeDevice != 0 && info.Mode()&os.ModeCharDevice == 0}
 	flags := os.O_RDWR
 	switch {
 	case !t.device && !info.Mode().IsRegular():
@@ -34,8 +35,8 @@ func openTarget(path string, force bool) (*target, error) {
 	case !t.device && !force:
 		return nil, fmt.Errorf("%s is not a block device; --force writes to it all the same", path)
 	case t.device:
-		// Not even by force: what writes back its own idea of the disk later
-		// would spoil what is written now.
+		// Not even by force: a mounted file system writes its own blocks later
+		// and would damage what is written now.
 		if used, err := mountedFrom(path); err != nil {
 			return nil, err
 		} else if used != "" {
@@ -52,7 +53,7 @@ func openTarget(path string, force bool) (*target, error) {
 		return nil, err
 	}
 	// Seeking to the end tells the size of files and of block devices alike.
-	if t.size, err = t.Seek(0, io.SeekEnd); err != nil {
+	if t.Size, err = t.Seek(0, io.SeekEnd); err != nil {
 		t.Close()
 		return nil, err
 	}
@@ -112,9 +113,9 @@ func isPartition(disk, device string) bool {
 	return ok && number != "" && strings.Trim(number, "0123456789") == ""
 }
 
-// settle waits until everything is on the disk and forgets what is in memory,
+// Settle waits until everything is on the disk and forgets what is in memory,
 // so that reading back reads the disk.
-func (t *target) settle() error {
+func (t *Target) Settle() error {
 	if err := t.Sync(); err != nil {
 		return err
 	}
@@ -127,9 +128,9 @@ func (t *target) settle() error {
 	return unix.Fadvise(int(t.Fd()), 0, 0, unix.FADV_DONTNEED)
 }
 
-// reread asks the kernel to look at the new partitions. It may have reasons not
-// to; then it does when the stick is plugged in again.
-func (t *target) reread() {
+// Reread asks the kernel to read the new partition table. Where the kernel
+// refuses, it reads the table when the stick is plugged in again.
+func (t *Target) Reread() {
 	if t.device {
 		unix.IoctlRetInt(int(t.Fd()), unix.BLKRRPART)
 	}

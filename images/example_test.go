@@ -1,0 +1,54 @@
+package images_test
+
+import (
+	"crypto/rand"
+	"fmt"
+	"log"
+	"strings"
+	"time"
+
+	"phase/appliance/base/names"
+	"phase/appliance/release/manifest"
+	"phase/images"
+)
+
+// Keys are made once; every release is signed by the release key, under the
+// root document that names it.
+func ExampleSign() {
+	keys, root, err := images.NewKeys(rand.Reader, time.Now())
+	if err != nil {
+		log.Fatal(err)
+	}
+	created := time.Now().UTC().Truncate(time.Second)
+	m := manifest.Manifest{Version: 7, Name: "seven", Channel: "stable", Arch: "x86_64", Created: created, Expires: created.Add(images.Lifetime),
+		Cmdline: "panic=10", Artifacts: map[string]manifest.Artifact{}}
+	for _, name := range manifest.Required {
+		m.Artifacts[name] = manifest.Artifact{Size: int64(len(name)), SHA256: names.Sum([]byte(name))}
+	}
+	signed, err := images.Sign(m, root, keys)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(signed.Manifest().Name, signed.Manifest().Version)
+
+	_, others, err := images.NewKeys(rand.Reader, time.Now())
+	if err != nil {
+		log.Fatal(err)
+	}
+	_, err = images.Sign(m, others, keys)
+	fmt.Println(strings.HasPrefix(err.Error(), "the root does not accept these release keys"))
+	// Output:
+	// seven 7
+	// true
+}
+
+// The settings of a stick always take the same room.
+func ExampleConf() {
+	conf, err := images.Conf([]string{"phase.mode=local"})
+	fmt.Println(len(conf), strings.Contains(string(conf), "\nphase.mode=local\n"), err)
+	_, err = images.Conf([]string{"phase.mode=loud"})
+	fmt.Println(err != nil)
+	// Output:
+	// 4096 true <nil>
+	// true
+}
