@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -25,64 +26,76 @@ var (
 	powerOff = ending{"power off", linux.Kernel.PowerOff}
 )
 
-// restTime is how long the disks may take to come to rest, of a slow stick with
-// a download in its cache too.
-const restTime = time.Minute
+const (
+	watchdogTime = time.Minute // without a pet
+	petEvery     = 10 * time.Second
+	jumpTime     = 2 * time.Minute // for a jump, until the next init pets
 
-// end stops the services, brings the disks to rest and ends the machine. It is
-// done once; whoever asks again waits for ever, as there is nothing after it.
-func (n *node) end(e ending) {
-	n.mu.Lock()
-	if n.ending {
-		n.mu.Unlock()
-		select {}
-	}
-	n.ending = true
-	if n.unpause != nil {
-		n.unpause.Stop()
-	}
-	n.mu.Unlock()
+	// flushTime is how long the disks may take for what is still to be written,
+	// on a slow stick with a download in its cache too.
+	flushTime = time.Minute
+)
 
-	n.say("stopping")
-	if err := n.watchdog.SetTimeout(jumpTime); err != nil {
-		n.say("%v", err)
+// shutdown stops the services and ends the machine.
+type shutdown struct {
+	report       *report
+	clock        clock
+	kernel       linux.Kernel
+	watchdog     linux.Watchdog // set by the boot
+	stopServices func()
+	flush        func() // writes the last that is kept, and unmounts the disk
+
+	begun atomic.Bool
+}
+
+// run returns only when the machine could not be ended, or is being ended
+// already.
+func (s *shutdown) run(e ending) {
+	if s.begun.Swap(true) {
+		return
 	}
-	// net runs on: it holds nothing that must come to rest, and the last to serve
-	// is heard to the end.
-	n.services.Stop("net")
-	if !within(restTime, n.rest) {
-		n.say("the disks did not come to rest within %s; going on without them", restTime)
+	s.report.say("stopping")
+	s.setWatchdog()
+	s.stopServices()
+	if !within(s.clock, flushTime, s.flush) {
+		s.report.say("the disks did not come to rest within %s; going on without them", flushTime)
 	}
 	// The watchdog stays armed: over a jump it guards the next kernel (as far
 	// as its driver lets it run on, see watchdog.stop_on_reboot), and it ends a
 	// restart that hangs.
-	if err := n.watchdog.SetTimeout(jumpTime); err != nil {
-		n.say("%v", err)
-	}
-	n.say("%s", e.line)
-	err := e.call(n.kernel)
-	n.console.Line(linux.Error, "init", err.Error())
+	s.setWatchdog()
+	s.report.say("%s", e.line)
+	err := e.call(s.kernel)
+	s.report.line(linux.Error, "init", err.Error())
 	// Everything is stopped; only the firmware can bring the machine back. A
 	// restart that failed fails again, and PID 1 may not spin: the watchdog,
 	// where there is one, does the rest.
-	n.say("restarting through the firmware")
-	n.console.Line(linux.Error, "init", n.kernel.Restart().Error())
-	select {}
+	s.report.say("restarting through the firmware")
+	s.report.line(linux.Error, "init", s.kernel.Restart().Error())
 }
 
-// rest writes the last that is to be kept, and brings the disk to rest. Of its
-// partitions one alone is ever written to.
-func (n *node) rest() {
-	n.trialLasted()
-	if err := linux.Unmount(permDir); err != nil {
-		n.say("%v", err)
+func (s *shutdown) setWatchdog() {
+	if err := s.watchdog.SetTimeout(jumpTime); err != nil {
+		s.report.say("%v", err)
 	}
-	unix.Sync() // what somebody still holds open is not unmounted yet
+}
+
+// pet keeps the machine from being reset. Health is not its concern: a service
+// that hangs is started again, and a trial that does not become healthy is ended
+// by health; what is left for the watchdog is a machine where nothing runs, or
+// one that does not get to its end: once that has begun it is not petted here.
+func (s *shutdown) pet() error {
+	for ; !s.begun.Load(); <-s.clock.After(petEvery) {
+		if err := s.watchdog.Pet(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // within says whether f ended in time. One that did not goes on: a call to a
 // dead disk cannot be stopped, and must not keep the machine.
-func within(d time.Duration, f func()) bool {
+func within(c clock, d time.Duration, f func()) bool {
 	done := make(chan struct{})
 	go func() {
 		f()
@@ -91,9 +104,25 @@ func within(d time.Duration, f func()) bool {
 	select {
 	case <-done:
 		return true
-	case <-time.After(d):
+	case <-c.After(d):
 		return false
 	}
+}
+
+// end ends the machine and never returns: there is nothing after it.
+func (n *node) end(e ending) {
+	n.report.guard("ending", func() error { n.shutdown.run(e); return nil })
+	select {}
+}
+
+// flush writes the last that is kept, and unmounts the one partition that is
+// ever written to.
+func (n *node) flush() {
+	n.trials.lasted()
+	if err := linux.Unmount(permDir); err != nil {
+		n.report.say("%v", err)
+	}
+	unix.Sync() // what somebody still holds open is not unmounted yet
 }
 
 // signals of the first process: the kernel sends SIGINT for Ctrl-Alt-Del; the
@@ -107,22 +136,22 @@ var signals = map[os.Signal]ending{
 func (n *node) watchSignals() error {
 	c := make(chan os.Signal, 16)
 	signal.Notify(c, syscall.SIGCHLD, syscall.SIGINT, syscall.SIGTERM, syscall.SIGUSR2)
-	n.services.Reap() // what ended before we listened
+	n.services.set.Reap() // what ended before we listened
 	for s := range c {
 		if e, ok := signals[s]; ok {
-			n.say("signal: %s", s)
-			go n.guard(step{"ending", func(n *node) error { n.end(e); return nil }})
+			n.report.say("signal: %s", s)
+			go n.end(e)
 			continue
 		}
-		n.services.Reap()
+		n.services.set.Reap()
 	}
 	return fmt.Errorf("no more signals")
 }
 
 func (n *node) watchButton() error {
 	for range linux.PowerButton(context.Background()) {
-		n.say("power button")
-		go n.guard(step{"ending", func(n *node) error { n.end(powerOff); return nil }})
+		n.report.say("power button")
+		go n.end(powerOff)
 	}
 	return nil
 }

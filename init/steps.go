@@ -3,12 +3,13 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"syscall"
 	"time"
 
+	"phase/appliance/base/envelope"
+	"phase/appliance/base/identity"
 	"phase/appliance/base/names"
 	"phase/appliance/base/statefile"
 	"phase/appliance/machine/link/nic"
@@ -23,8 +24,15 @@ import (
 func (n *node) mountSystem() error {
 	errs := linux.MountAll(linux.System)
 	// Before the mounts there may have been no /dev to open the console in.
-	n.console = linux.OpenConsole()
+	n.report.line = linux.OpenConsole().Line
 	return errors.Join(errs...)
+}
+
+// gatherEntropy begins early, and goes on beside the boot: on a machine without
+// a source of randomness the first key waits for seconds.
+func (n *node) gatherEntropy() error {
+	go n.report.guard("random numbers", linux.GatherEntropy)
+	return nil
 }
 
 // kernelSettings are sysctls: what a program that was taken over could
@@ -49,6 +57,8 @@ func (n *node) setKernel() error {
 	return errors.Join(append(errs, linux.TakeCtrlAltDel(), linux.InterfaceUp("lo"), unix.Sethostname([]byte("phase")))...)
 }
 
+const cmdlineFile = "/proc/cmdline"
+
 // diskWait is how long a boot that came from a jump waits for the disk of the
 // stub: a USB stick is there some seconds after the kernel.
 const diskWait = 6 * time.Second
@@ -56,10 +66,7 @@ const diskWait = 6 * time.Second
 // findDisk finds the boot disk and mounts its boot partition. A machine that
 // came up from RAM may have none.
 func (n *node) findDisk() error {
-	_, err := os.Stat(filepath.Join(releaseDir, manifest.ManifestFile))
-	if n.carried = err == nil; n.carried {
-		n.boot.BootedFrom = statefile.FromKexec
-	}
+	n.carried = exists(filepath.Join(releaseDir, manifest.ManifestFile))
 	root, err := linux.RootPartition()
 	if errors.Is(err, linux.ErrNoDisk) {
 		root, err = n.stubDisk()
@@ -82,7 +89,7 @@ func (n *node) findDisk() error {
 
 // stubDisk is the disk the jump began on, when it began on one.
 func (n *node) stubDisk() (linux.Partition, error) {
-	cmdline, err := readCapped("/proc/cmdline", 4<<10)
+	cmdline, err := statefile.ReadCapped(cmdlineFile, settings.MaxCmdline)
 	if err != nil {
 		return linux.Partition{}, err
 	}
@@ -90,33 +97,34 @@ func (n *node) stubDisk() (linux.Partition, error) {
 	if options.Disk == "" {
 		return linux.Partition{}, linux.ErrNoDisk
 	}
-	for deadline := time.Now().Add(diskWait); ; time.Sleep(50 * time.Millisecond) {
-		root, err := linux.FindPartition(options.Disk)
-		if !errors.Is(err, linux.ErrNoDisk) {
-			return root, err
-		}
-		if time.Now().After(deadline) {
-			return root, fmt.Errorf("the disk this machine was started from (%s) is gone; nothing is kept", options.Disk)
-		}
+	var root linux.Partition
+	waitFor(n.clock, diskWait, func() bool {
+		root, err = linux.FindPartition(options.Disk)
+		return !errors.Is(err, linux.ErrNoDisk)
+	})
+	if errors.Is(err, linux.ErrNoDisk) {
+		err = fmt.Errorf("the disk this machine was started from (%s) is gone; nothing is kept", options.Disk)
 	}
+	return root, err
 }
 
 func (n *node) readSettings() error {
-	cmdline, err := readCapped("/proc/cmdline", 4<<10)
+	cmdline, err := statefile.ReadCapped(cmdlineFile, settings.MaxCmdline)
 	if err != nil {
 		return err
 	}
-	conf, err := readCapped(filepath.Join(bootDir, "phase.conf"), 64<<10+1)
+	conf, err := statefile.ReadCapped(filepath.Join(bootDir, "phase.conf"), settings.MaxConf)
 	if errors.Is(err, os.ErrNotExist) {
 		err = nil
 	}
 	options, problems := settings.Parse(string(cmdline), string(conf))
 	n.options = options
+	n.trials.running, _ = names.ParseDigest(options.Trial) // zero when there is none; Parse has checked it
 	for _, p := range problems {
 		if p.Word != "" {
-			n.boot.OptionsUnknown = append(n.boot.OptionsUnknown, p.Word)
+			n.unknown = append(n.unknown, p.Word)
 		}
-		n.problem("%s", p)
+		n.report.problem("%s", p)
 	}
 	return err
 }
@@ -138,7 +146,7 @@ func (n *node) findRelease() error {
 			return err
 		}
 	}
-	rootData, err := readCapped(rootFile, 1<<20)
+	rootData, err := statefile.ReadCapped(rootFile, envelope.MaxBytes)
 	if err != nil {
 		return fmt.Errorf("%w; nothing can be verified", err)
 	}
@@ -147,7 +155,7 @@ func (n *node) findRelease() error {
 		return fmt.Errorf("%s: %w; nothing can be verified", rootFile, err)
 	}
 	file := filepath.Join(dir, manifest.ManifestFile)
-	data, err := readCapped(file, 1<<20)
+	data, err := statefile.ReadCapped(file, envelope.MaxBytes)
 	if err != nil {
 		return fmt.Errorf("%w; nothing is held", err)
 	}
@@ -156,7 +164,7 @@ func (n *node) findRelease() error {
 		return fmt.Errorf("%s: %w; nothing is held", file, err)
 	}
 	n.release = verified
-	n.boot.Held = &statefile.Held{Manifest: file, Artifacts: map[string]string{
+	n.held = &statefile.Held{Manifest: file, Artifacts: map[string]string{
 		"kernel":    filepath.Join(dir, manifest.FileName("kernel")),
 		"initramfs": filepath.Join(dir, manifest.FileName("initramfs")),
 		"rootfs":    rootfs,
@@ -171,7 +179,7 @@ func (n *node) raiseClock() error {
 		return nil
 	}
 	created := n.release.Manifest().Created
-	now := time.Now()
+	now := n.clock.Now()
 	if !now.Before(created) {
 		return nil
 	}
@@ -179,8 +187,8 @@ func (n *node) raiseClock() error {
 	if err := syscall.Settimeofday(&tv); err != nil {
 		return fmt.Errorf("setting it: %w", err)
 	}
-	n.started = time.Now()
-	n.say("the clock said %s; it is not before %s, when this release was made", now.UTC().Format(time.RFC3339), created.UTC().Format(time.RFC3339))
+	n.started = n.clock.Now()
+	n.report.say("the clock said %s; it is not before %s, when this release was made", now.UTC().Format(time.RFC3339), created.UTC().Format(time.RFC3339))
 	return nil
 }
 
@@ -214,12 +222,12 @@ func (n *node) mountPerm() error {
 		err = fmt.Errorf("the disk is full (%d KiB are free)", free>>10)
 	}
 	if err == nil {
-		n.boot.Data = dataDir
+		n.data = dataDir
 		return nil
 	}
 	// An identity that is there already can still be read.
-	if _, stat := os.Stat(filepath.Join(dataDir, "identity.pem")); stat == nil {
-		n.boot.Data = dataDir
+	if exists(filepath.Join(dataDir, identity.File)) {
+		n.data = dataDir
 		return fmt.Errorf("%w; nothing new is kept", err)
 	}
 	return fmt.Errorf("%w; nothing is kept, and this node has a new identity at each boot", err)
@@ -233,10 +241,7 @@ func (n *node) delegateMemory() (err error) {
 // growPerm lets the persistent partition's file system, made small, take all of
 // the partition, which is the rest of the stick. Nothing waits for it.
 func (n *node) growPerm() error {
-	n.mu.Lock()
-	kept := n.boot.Data == dataDir
-	n.mu.Unlock()
-	if !kept {
+	if n.data == "" {
 		return nil
 	}
 	part, err := n.disk.Sibling(4)
@@ -245,7 +250,7 @@ func (n *node) growPerm() error {
 	}
 	grown, err := linux.GrowExt4(permDir, part.Device())
 	if grown > 0 {
-		n.say("the persistent partition has grown by %d MiB", grown>>20)
+		n.report.say("the persistent partition has grown by %d MiB", grown>>20)
 	}
 	return err
 }
@@ -262,20 +267,6 @@ func (n *node) raiseInterfaces() error {
 }
 
 func (n *node) openWatchdog() (err error) {
-	n.watchdog, err = linux.OpenWatchdog(watchdogTime)
+	n.shutdown.watchdog, err = linux.OpenWatchdog(watchdogTime)
 	return err
-}
-
-// readCapped reads a file that may hold anything, in size too.
-func readCapped(path string, limit int64) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, limit))
-	if err != nil {
-		return nil, fmt.Errorf("reading %s: %w", path, err)
-	}
-	return data, nil
 }

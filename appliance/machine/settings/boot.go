@@ -13,8 +13,8 @@ import (
 // architectures (COMMAND_LINE_SIZE), one of them the terminating zero.
 const (
 	MaxNext     = 2047     // bytes of a next kernel's command line
-	maxCmdline  = 4096     // bytes of a running kernel's command line that are read
-	maxConf     = 64 << 10 // bytes of phase.conf that are read
+	MaxCmdline  = 4096     // bytes of a running kernel's command line that are read
+	MaxConf     = 64 << 10 // bytes of phase.conf that are read
 	maxProblems = 32       // problems that are told; the rest are counted
 	maxTold     = 100      // bytes of a stranger's word that are repeated
 	maxList     = 32       // providers, bootstrap peers
