@@ -41,7 +41,7 @@ type step struct {
 var steps = []step{
 	{"mounting /dev and /proc", mountSystem},
 	{"preparing for a trial", prepareTrial},
-	{"seeding the random numbers", func() error { return seedRandom(seed, linux.AddEntropy) }},
+	{"seeding the random numbers", func() error { warn(seedRandom(seed, linux.AddEntropy)); return nil }},
 	{"mounting the rootfs", mountRootfs},
 	{"carrying the release over", bindRelease},
 	{"switching to the rootfs", switchRoot},
@@ -107,9 +107,8 @@ func prepareTrial() error {
 	if err != nil || !onTrial(string(cmdline)) {
 		return err
 	}
-	if _, err := linux.OpenWatchdog(trialWatchdog); err != nil {
-		warn(err)
-	}
+	_, err = linux.OpenWatchdog(trialWatchdog)
+	warn(err)
 	env, err := linux.StartGuard()
 	if err != nil {
 		warn(err)
@@ -119,7 +118,12 @@ func prepareTrial() error {
 	return os.Setenv(name, value)
 }
 
-func warn(err error) { linux.OpenConsole().Line(linux.Warning, "initramfs", err.Error()) }
+// warn reports an error that the boot goes on without; nil is none.
+func warn(err error) {
+	if err != nil {
+		linux.OpenConsole().Line(linux.Warning, "initramfs", err.Error())
+	}
+}
 
 // seedRandom gives the kernel the randomness that was carried over in a file, by
 // add, and deletes it. A machine without it only waits longer for its first key.
@@ -131,10 +135,7 @@ func seedRandom(file string, add func([]byte) error) error {
 	if err == nil {
 		err = add(data)
 	}
-	if err := errors.Join(err, os.Remove(file)); err != nil {
-		warn(err)
-	}
-	return nil
+	return errors.Join(err, os.Remove(file))
 }
 
 func mountRootfs() error {
