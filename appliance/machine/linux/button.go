@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"time"
 	"unsafe"
 )
@@ -110,4 +112,16 @@ func pressedPower(events []byte) bool {
 		}
 	}
 	return false
+}
+
+// bitSet reads a bit map as sysfs writes it: words of 64 bits in hexadecimal,
+// the highest first.
+func bitSet(words string, bit int) bool {
+	fields := strings.Fields(words)
+	i := len(fields) - 1 - bit/64
+	if i < 0 {
+		return false
+	}
+	word, err := strconv.ParseUint(fields[i], 16, 64)
+	return err == nil && word&(1<<(bit%64)) != 0
 }

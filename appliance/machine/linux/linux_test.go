@@ -183,7 +183,7 @@ func TestRecorder(t *testing.T) {
 
 func TestNoWatchdog(t *testing.T) {
 	var w Watchdog
-	if w.Name() != "none" || w.Pet() != nil || w.SetTimeout(1) != nil || w.Stop() != nil {
+	if w.Name() != "none" || w.Pet() != nil || w.SetTimeout(1) != nil {
 		t.Error("a machine without a watchdog has trouble with it")
 	}
 }

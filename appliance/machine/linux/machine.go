@@ -1,9 +1,9 @@
 package linux
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"math"
 	"os"
@@ -29,7 +29,7 @@ var e820Kinds = map[string]uint32{
 }
 
 func readX86(root string) (m kexecplan.X86, err error) {
-	if m.BootParams, err = readSmall(filepath.Join(root, "sys/kernel/boot_params/data")); err != nil {
+	if m.BootParams, err = os.ReadFile(filepath.Join(root, "sys/kernel/boot_params/data")); err != nil {
 		return m, fmt.Errorf("asking what the running kernel was started with: %w", err)
 	}
 	dir := filepath.Join(root, "sys/firmware/memmap")
@@ -51,12 +51,7 @@ func readX86(root string) (m kexecplan.X86, err error) {
 		}
 		m.Memory = append(m.Memory, line)
 	}
-	slices.SortFunc(m.Memory, func(a, b kexecplan.E820) int {
-		if a.Start < b.Start {
-			return -1
-		}
-		return 1
-	})
+	slices.SortFunc(m.Memory, func(a, b kexecplan.E820) int { return cmp.Compare(a.Start, b.Start) })
 	err = readEFI(root, &m)
 	return m, err
 }
@@ -109,15 +104,10 @@ func readEFI(root string, m *kexecplan.X86) error {
 }
 
 func readARM64(root string) (m kexecplan.ARM64, err error) {
-	f, err := os.Open(filepath.Join(root, "sys/firmware/fdt"))
-	if err != nil {
+	if m.DeviceTree, err = os.ReadFile(filepath.Join(root, "sys/firmware/fdt")); err != nil {
 		return m, fmt.Errorf("asking for the device tree: %w", err)
 	}
-	defer f.Close()
-	if m.DeviceTree, err = io.ReadAll(io.LimitReader(f, 4<<20)); err != nil {
-		return m, fmt.Errorf("asking for the device tree: %w", err)
-	}
-	iomem, err := readSmall(filepath.Join(root, "proc/iomem"))
+	iomem, err := os.ReadFile(filepath.Join(root, "proc/iomem"))
 	if err != nil {
 		return m, fmt.Errorf("asking for the map of the memory: %w", err)
 	}
@@ -163,7 +153,7 @@ func (f *fields) text(name string) string {
 	if f.err != nil {
 		return ""
 	}
-	data, err := readSmall(filepath.Join(f.dir, name))
+	data, err := os.ReadFile(filepath.Join(f.dir, name))
 	f.err = err
 	return strings.TrimSpace(string(data))
 }
@@ -179,13 +169,4 @@ func (f *fields) number(name string) uint64 {
 		f.err = fmt.Errorf("%s is %q, which is no number", name, text)
 	}
 	return n
-}
-
-func readSmall(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, 256<<10))
 }
