@@ -6,8 +6,7 @@
 // it from, and nothing is ever held twice.
 //
 // The format is "newc" (Documentation/driver-api/early-userspace/buffer-format.rst
-// in Linux). The u-root reader allocates what a header claims, up to 4 GiB for
-// a name; ours is capped, and u-root's serves as the second opinion in tests.
+// in Linux). Nothing here reads one: the kernel does, and u-root's reader in tests.
 package initrd
 
 import (
@@ -48,6 +47,7 @@ const (
 	fileMode    = 0o100644
 	folderMode  = 0o040755
 	maxSize     = 1<<32 - 1 // what 8 hexadecimal digits can say
+	maxName     = 4096      // bytes of a path, with the zero behind it
 )
 
 // NewLayout plans the archive that begins with prefix bytes of another archive
