@@ -39,7 +39,7 @@ func (m ARM64) Plan(kernel, initrd []byte, cmdline string) (Plan, error) {
 	if offset >= arm64Alignment || offset%page != 0 || size < uint64(len(kernel)) || size > mostKernel {
 		return Plan{}, fmt.Errorf("the kernel's header cannot be: %d bytes at offset %d, in a file of %d", size, offset, len(kernel))
 	}
-	size = up(size, page)
+	size = roundUp(size, page)
 	s := newSpace(m.RAM, m.Reserved)
 	at, ok := s.low(size, 0, arm64Alignment, offset)
 	if !ok {
@@ -47,7 +47,7 @@ func (m ARM64) Plan(kernel, initrd []byte, cmdline string) (Plan, error) {
 	}
 	// Kernel and initrd must lie within 32 GiB.
 	const window = 32 << 30
-	initrdSize := up(uint64(len(initrd)), page)
+	initrdSize := roundUp(uint64(len(initrd)), page)
 	initrdAt, ok := s.high(initrdSize, at&^(1<<30-1)+window)
 	if !ok || initrdAt < at&^(1<<30-1) {
 		return Plan{}, noRoom("an initrd", initrdSize)
@@ -56,19 +56,19 @@ func (m ARM64) Plan(kernel, initrd []byte, cmdline string) (Plan, error) {
 	if err != nil {
 		return Plan{}, err
 	}
-	enter := up(uint64(len(tree)), 8)
-	told := make([]byte, enter, enter+64)
-	copy(told, tree)
-	toldSize := up(enter+64, page)
-	toldAt, ok := s.high(toldSize, 1<<63)
+	enter := roundUp(uint64(len(tree)), 8)
+	params := make([]byte, enter, enter+64)
+	copy(params, tree)
+	paramsSize := roundUp(enter+64, page)
+	paramsAt, ok := s.high(paramsSize, 1<<63)
 	if !ok {
-		return Plan{}, noRoom("a device tree", toldSize)
+		return Plan{}, noRoom("a device tree", paramsSize)
 	}
-	told = append(told, enterARM64(at, toldAt)...)
-	return Plan{Entry: toldAt + enter, Segments: []Segment{
+	params = append(params, enterARM64(at, paramsAt)...)
+	return Plan{Entry: paramsAt + enter, Segments: []Segment{
 		{Data: kernel, At: at, Size: size},
 		{Data: initrd, At: initrdAt, Size: initrdSize},
-		{Data: told, At: toldAt, Size: toldSize},
+		{Data: params, At: paramsAt, Size: paramsSize},
 	}}, nil
 }
 
@@ -89,7 +89,7 @@ func enterARM64(entry, tree uint64) []byte {
 	return binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(code, entry), tree)
 }
 
-// tree is the running kernel's device tree with what the next one is told. All
+// tree is the running kernel's device tree, changed for the next one. All
 // that speaks of the machine and its firmware stays.
 func (m ARM64) tree(initrd, size uint64, cmdline string) ([]byte, error) {
 	if len(m.DeviceTree) > mostDeviceTree {
