@@ -37,8 +37,8 @@ func table(o settings.Options, data, group string) []supervise.Service {
 	}
 }
 
-// turn is how long a service has the processor to itself: until it listens or
-// has told how it stands, and not longer. Three programs that start at once on
+// turn is the longest a service has the processor to itself, until it listens or
+// has written its state. Three programs that start at once on
 // one slow core are all up when the last is; one after the other, in the order
 // they are waited for, each is up sooner.
 const turn = 3 * time.Second

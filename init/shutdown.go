@@ -122,7 +122,7 @@ func (n *node) flush() {
 	if err := linux.Unmount(permDir); err != nil {
 		n.report.say("%v", err)
 	}
-	unix.Sync() // what somebody still holds open is not unmounted yet
+	unix.Sync() // what a process still holds open is not unmounted yet
 }
 
 // signals of the first process: the kernel sends SIGINT for Ctrl-Alt-Del; the

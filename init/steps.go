@@ -130,8 +130,8 @@ func (n *node) readSettings() error {
 }
 
 // findRelease verifies the manifest this machine came up with and notes where
-// its bytes are. That a release is held gives it no trust: whoever serves it
-// verifies it again, bytes and all.
+// its bytes are. That a release is held gives it no trust: a program that serves
+// it verifies it again, bytes and all.
 func (n *node) findRelease() error {
 	dir, rootfs := bootDir, filepath.Join(releaseDir, manifest.FileName("rootfs"))
 	if n.carried {

@@ -35,7 +35,7 @@ func newTrials(r *report, endGuard func() (bool, error), open func() journal) *t
 	return &trials{report: r, endGuard: endGuard, work: newQueue(), open: open}
 }
 
-// do calls f with the journal, while nobody else has it.
+// do calls f with the journal, which nothing else uses meanwhile.
 func (t *trials) do(f func(journal) error) error {
 	return t.work.do(func() error {
 		if t.journal == nil {

@@ -1,5 +1,5 @@
-// Package ui is how Phase speaks to a person at a terminal: sizes and times in
-// human units, tables, progress bars, and text from strangers made harmless.
+// Package ui writes for a person at a terminal: sizes and times in human units,
+// tables, progress bars, and text from outside made harmless.
 package ui
 
 import (
@@ -17,8 +17,8 @@ import (
 	"golang.org/x/term"
 )
 
-// cleanMax is how many bytes of a stranger's text reach a log line: enough for
-// any honest name or reason, too few to push what matters off the screen.
+// cleanMax is how many bytes of a text from outside reach a log line: enough for
+// any real name or reason, too few to push other lines off the screen.
 const cleanMax = 512
 
 // Bytes writes a size in bytes for people, in binary units: "16.5 MiB".

@@ -12,6 +12,7 @@ package initrd
 import (
 	"fmt"
 	"io"
+	"io/fs"
 	"path"
 	"slices"
 	"strings"
@@ -139,11 +140,10 @@ func header(name string, mode uint32, inode int, size int64) []byte {
 // align rounds up to 4 bytes, where the kernel looks for the next header.
 func align(n int64) int64 { return (n + 3) &^ 3 }
 
-// clean says whether a path stays below the root it is unpacked in and is
-// written in its one shortest form.
+// clean says whether a path stays below the root it is unpacked in, and is UTF-8
+// in its one shortest form.
 func clean(name string) bool {
-	return name != "" && name != trailer && len(name) < maxName && path.Clean(name) == name && !strings.HasPrefix(name, "/") &&
-		name != "." && name != ".." && !strings.HasPrefix(name, "../") && !strings.ContainsRune(name, 0)
+	return fs.ValidPath(name) && name != "." && name != trailer && len(name) < maxName && !strings.ContainsRune(name, 0)
 }
 
 // folders are those that name lies in, the outermost first.

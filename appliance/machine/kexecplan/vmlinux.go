@@ -11,7 +11,7 @@ import (
 )
 
 // A bzImage carries the kernel proper, vmlinux, compressed, and unpacks it
-// between the kernels, where nobody serves. It can be done before the jump: an
+// between the kernels, while the machine serves nothing. It can be done before the jump: an
 // unpacked kernel, here, is the bzImage's first sectors, which hold the setup
 // header, and then vmlinux with the relocations behind it that move it to
 // another virtual address (arch/x86/boot/compressed/misc.c of Linux).

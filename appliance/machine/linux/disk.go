@@ -17,7 +17,7 @@ type Partition struct {
 	Name   string // "sda2"
 	Disk   string // "sda"
 	Number int
-	UUID   string // the PARTUUID, where the kernel tells it
+	UUID   string // the PARTUUID, where the kernel knows it
 }
 
 // Device is the partition's block device.

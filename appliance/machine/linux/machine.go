@@ -15,7 +15,7 @@ import (
 	"phase/appliance/machine/kexecplan"
 )
 
-// What a machine tells of its memory and its firmware lies below /sys and /proc
+// What a kernel knows of the machine's memory and firmware lies below /sys and /proc
 // (Documentation/ABI/testing/sysfs-firmware-memmap, sysfs-firmware-efi,
 // sysfs-firmware-efi-runtime-map and sysfs-kernel-boot_params of Linux). root
 // is "/", or a folder of a test.
@@ -117,7 +117,7 @@ func readARM64(root string) (m kexecplan.ARM64, err error) {
 
 // parseIomem reads the text of /proc/iomem: "40000000-5fffffff : System RAM"
 // with the last byte's address, and indented below it what lies therein. Only
-// root is told the addresses; others read zeros.
+// root can read the addresses; others read zeros.
 func parseIomem(text string) (ram, reserved []kexecplan.Range, err error) {
 	for line := range strings.Lines(text) {
 		where, name, ok := strings.Cut(strings.TrimSpace(line), " : ")

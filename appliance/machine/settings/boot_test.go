@@ -190,7 +190,7 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("got %+v and %d problems", o, len(problems))
 		}
 		for _, p := range problems {
-			if s := p.String(); len(s) > 2*maxTold+100 || strings.ContainsFunc(s, func(r rune) bool { return r < ' ' }) {
+			if s := p.String(); len(s) > 2*maxWord+100 || strings.ContainsFunc(s, func(r rune) bool { return r < ' ' }) {
 				t.Errorf("problem %q", s)
 			}
 		}

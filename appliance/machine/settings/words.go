@@ -20,7 +20,7 @@ func newWord(text string) word {
 type parser struct {
 	options  Options
 	problems []Problem
-	noise    []Problem       // lines that are no setting at all: told last
+	noise    []Problem       // lines that are no setting at all: reported last
 	last     map[string]word // the last usable word of each key
 }
 

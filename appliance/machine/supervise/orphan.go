@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// zombies returns the ended children of parent that nobody has waited for.
+// zombies returns the ended children of parent that were not waited for yet.
 // /proc is read rather than wait4(-1) called, because that would also take the
 // end of a service away from the exec.Cmd that waits for it.
 func zombies(parent int) []int {

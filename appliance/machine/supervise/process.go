@@ -38,7 +38,7 @@ func (set *Set) once(ctx context.Context, r *running) string {
 	// What it started itself must not outlive it, nor the memory it holds; it
 	// leads a session and so a process group of its own. Workers of jobs, which
 	// lead their own, die with it by themselves.
-	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // ESRCH: nobody is left
+	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // ESRCH: none is left
 	set.Reap()
 	select {
 	case <-allRead:
