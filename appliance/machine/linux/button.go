@@ -10,22 +10,17 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unsafe"
 )
 
-// The codes of linux/input-event-codes.h.
+// The codes of linux/input-event-codes.h, and struct input_event of linux/input.h
+// on 64-bit machines: the time, u16 type, u16 code, u32 value.
 const (
-	evKey    = 1
-	keyPower = 116
-	pressed  = 1
+	evKey     = 1
+	keyPower  = 116
+	pressed   = 1
+	eventTime = 16
+	eventSize = 24
 )
-
-// inputEvent is struct input_event of linux/input.h on 64-bit machines.
-type inputEvent struct {
-	Sec, Usec  int64
-	Type, Code uint16
-	Value      int32
-}
 
 // PowerButton sends on the channel it returns each time a power button is
 // pressed, until ctx ends. Buttons (ACPI's, or a GPIO on a board without ACPI)
@@ -78,7 +73,7 @@ func watchButton(ctx context.Context, device string, presses chan<- struct{}) {
 	}
 	defer f.Close()
 	defer context.AfterFunc(ctx, func() { f.Close() })()
-	buf := make([]byte, 16*unsafe.Sizeof(inputEvent{}))
+	buf := make([]byte, 16*eventSize)
 	for {
 		n, err := f.Read(buf)
 		if err != nil {
@@ -103,9 +98,8 @@ func watchButton(ctx context.Context, device string, presses chan<- struct{}) {
 // pressedPower says whether events, as read from an input device, hold a press
 // of the power key.
 func pressedPower(events []byte) bool {
-	const size = int(unsafe.Sizeof(inputEvent{}))
-	for ; len(events) >= size; events = events[size:] {
-		e := events[16:size] // behind the time
+	for ; len(events) >= eventSize; events = events[eventSize:] {
+		e := events[eventTime:eventSize]
 		if binary.NativeEndian.Uint16(e) == evKey && binary.NativeEndian.Uint16(e[2:]) == keyPower &&
 			binary.NativeEndian.Uint32(e[4:]) == pressed {
 			return true
