@@ -14,6 +14,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 
@@ -106,12 +107,7 @@ func (e Envelope) SignedBy(keys map[string]ed25519.PublicKey) []string {
 			signed[id] = true
 		}
 	}
-	ids := make([]string, 0, len(signed))
-	for id := range signed {
-		ids = append(ids, id)
-	}
-	slices.Sort(ids)
-	return ids
+	return slices.Sorted(maps.Keys(signed))
 }
 
 func signer(message []byte, s Signature, keys map[string]ed25519.PublicKey) string {

@@ -16,6 +16,7 @@ type EFI struct {
 // (EFI_MEMORY_DESCRIPTOR of the UEFI specification).
 type EFIRegion struct {
 	Kind      uint32
+	_         uint32
 	Physical  uint64
 	Virtual   uint64
 	Pages     uint64 // of 4096 bytes
@@ -36,13 +37,9 @@ const (
 )
 
 func (e *EFI) regions() []byte {
-	var out []byte
-	for _, r := range e.Runtime {
-		out = binary.LittleEndian.AppendUint32(out, r.Kind)
-		out = binary.LittleEndian.AppendUint32(out, 0)
-		for _, v := range []uint64{r.Physical, r.Virtual, r.Pages, r.Attribute} {
-			out = binary.LittleEndian.AppendUint64(out, v)
-		}
+	out, err := binary.Append(nil, binary.LittleEndian, e.Runtime)
+	if err != nil { // its size is known
+		panic(err)
 	}
 	return out
 }
