@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	"phase/appliance/machine/button"
 	"phase/appliance/machine/linux"
 
 	"golang.org/x/sys/unix"
@@ -149,7 +150,7 @@ func (n *node) watchSignals() error {
 }
 
 func (n *node) watchButton() error {
-	for range linux.PowerButton(context.Background()) {
+	for range button.Presses(context.Background()) {
 		n.report.say("power button")
 		go n.end(powerOff)
 	}

@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"unsafe"
 
+	"phase/appliance/machine/firmware"
 	"phase/appliance/machine/kexecplan"
 
 	"golang.org/x/sys/unix"
@@ -50,14 +51,14 @@ func planFor(kernel, initrd []byte, cmdline string) (kexecplan.Plan, error) {
 	seed := make([]byte, 64)
 	_, _ = rand.Read(seed) // never fails (crypto/rand)
 	if runtime.GOARCH == "arm64" {
-		m, err := readARM64("/")
+		m, err := firmware.ReadARM64("/")
 		if err != nil {
 			return kexecplan.Plan{}, err
 		}
 		m.Seed = seed
 		return m.Plan(kernel, initrd, cmdline)
 	}
-	m, err := readX86("/")
+	m, err := firmware.ReadX86("/")
 	if err != nil {
 		return kexecplan.Plan{}, err
 	}

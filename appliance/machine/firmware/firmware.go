@@ -1,4 +1,8 @@
-package linux
+// Package firmware reads what the kernel knows of the memory and the firmware of
+// this machine, for the kernel that comes next. It lies below /sys and /proc
+// (Documentation/ABI/testing/sysfs-firmware-memmap, sysfs-firmware-efi,
+// sysfs-firmware-efi-runtime-map and sysfs-kernel-boot_params of Linux).
+package firmware
 
 import (
 	"cmp"
@@ -15,11 +19,6 @@ import (
 	"phase/appliance/machine/kexecplan"
 )
 
-// What a kernel knows of the machine's memory and firmware lies below /sys and /proc
-// (Documentation/ABI/testing/sysfs-firmware-memmap, sysfs-firmware-efi,
-// sysfs-firmware-efi-runtime-map and sysfs-kernel-boot_params of Linux). root
-// is "/", or a folder of a test.
-
 // e820Kinds are the names that /sys/firmware/memmap gives. What has another
 // name is memory that the next kernel leaves alone.
 var e820Kinds = map[string]uint32{
@@ -28,7 +27,9 @@ var e820Kinds = map[string]uint32{
 	"ACPI Non-volatile Storage": kexecplan.E820NVS,
 }
 
-func readX86(root string) (m kexecplan.X86, err error) {
+// ReadX86 describes an x86_64 machine, without a Seed. root is "/", or a folder of
+// a test.
+func ReadX86(root string) (m kexecplan.X86, err error) {
 	if m.BootParams, err = os.ReadFile(filepath.Join(root, "sys/kernel/boot_params/data")); err != nil {
 		return m, fmt.Errorf("asking what the running kernel was started with: %w", err)
 	}
@@ -103,7 +104,8 @@ func readEFI(root string, m *kexecplan.X86) error {
 	return nil
 }
 
-func readARM64(root string) (m kexecplan.ARM64, err error) {
+// ReadARM64 describes an arm64 machine, without a Seed. root is as for ReadX86.
+func ReadARM64(root string) (m kexecplan.ARM64, err error) {
 	if m.DeviceTree, err = os.ReadFile(filepath.Join(root, "sys/firmware/fdt")); err != nil {
 		return m, fmt.Errorf("asking for the device tree: %w", err)
 	}

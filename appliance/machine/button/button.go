@@ -1,4 +1,5 @@
-package linux
+// Package button watches the power button of this machine.
+package button
 
 import (
 	"context"
@@ -22,11 +23,11 @@ const (
 	eventSize = 24
 )
 
-// PowerButton sends on the channel it returns each time a power button is
-// pressed, until ctx ends. Buttons (ACPI's, or a GPIO on a board without ACPI)
+// Presses sends on the channel it returns each time a power button is pressed,
+// until ctx ends. Buttons (ACPI's, or a GPIO on a board without ACPI)
 // are input devices; new ones are looked for every few seconds, since a
 // keyboard with such a key may be plugged in at any time.
-func PowerButton(ctx context.Context) <-chan struct{} {
+func Presses(ctx context.Context) <-chan struct{} {
 	presses := make(chan struct{}, 1)
 	go func() {
 		ended := make(chan string)
