@@ -14,12 +14,12 @@ const (
 	// plasmdAt is where plasmd answers in every mode.
 	plasmdAt = "127.0.0.1:8080"
 
-	trialTime  = 4 * time.Minute  // for a release on trial to become healthy
-	lastTime   = 10 * time.Minute // for a release that is healthy to be no trial any more
-	firstProbe = 100 * time.Millisecond
-	probeEvery = 15 * time.Second // once plasmd has answered
-	probeTime  = 10 * time.Second // for an answer
-	deafAfter  = 4                // probes without an answer: plasmd hangs
+	trialTime     = 4 * time.Minute  // for a release on trial to become healthy
+	lastTime      = 10 * time.Minute // for a release that is healthy to be no trial any more
+	firstProbe    = 100 * time.Millisecond
+	probeEvery    = 15 * time.Second // once plasmd has answered
+	probeTime     = 10 * time.Second // for an answer
+	maxUnanswered = 4                // probes without an answer: plasmd hangs
 )
 
 // clock is the time of this machine, or that of a test.
@@ -46,22 +46,22 @@ type health struct {
 	giveUp  func()                         // ends a trial that did not become healthy
 
 	good, lasted bool
-	deaf         int // probes in a row without an answer
+	unanswered   int // probes in a row without an answer
 }
 
 // check asks once and returns how long to wait before the next time.
 func (h *health) check() time.Duration {
 	switch status, err := h.probe(); {
 	case err == nil && status == 200 && !h.good:
-		h.good, h.deaf = true, 0
+		h.good, h.unanswered = true, 0
 		h.report.say("plasmd answers, %.1f s after the kernel started", trial.Up().Seconds())
 		h.trials.cameUp()
 	case err == nil:
-		h.deaf = 0
+		h.unanswered = 0
 	case h.good:
-		if h.deaf++; h.deaf == deafAfter {
-			h.deaf = 0
-			h.report.problem("plasmd has not answered for %s (%v); it is started again", deafAfter*probeEvery, err)
+		if h.unanswered++; h.unanswered == maxUnanswered {
+			h.unanswered = 0
+			h.report.problem("plasmd has not answered for %s (%v); it is started again", maxUnanswered*probeEvery, err)
 			if err := h.restart(); err != nil {
 				h.report.problem("%v", err)
 			}

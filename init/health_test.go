@@ -30,7 +30,7 @@ func (h *health) until(d time.Duration) {
 	}
 }
 
-var errDeaf = errors.New("no answer")
+var errNoAnswer = errors.New("no answer")
 
 // TestGoodOnlyWhenHealthy: a release that is started is not good yet, one that
 // answers with an error neither; the first healthy answer makes it good, once,
@@ -38,7 +38,7 @@ var errDeaf = errors.New("no answer")
 func TestGoodOnlyWhenHealthy(t *testing.T) {
 	n := newTestNode(t)
 	n.trials.running = onTrial
-	status, err := 0, errDeaf
+	status, err := 0, errNoAnswer
 	h := watched(n, func() (int, error) { return status, err })
 	h.until(time.Minute)
 	n.events.want(t)
@@ -71,7 +71,7 @@ func TestHungTrial(t *testing.T) {
 	for _, answer := range []struct {
 		status int
 		err    error
-	}{{0, errDeaf}, {503, nil}} {
+	}{{0, errNoAnswer}, {503, nil}} {
 		n := newTestNode(t)
 		n.trials.running = onTrial
 		h := watched(n, func() (int, error) { return answer.status, answer.err })
@@ -96,14 +96,14 @@ func TestHungPlasmd(t *testing.T) {
 	var err error
 	h := watched(n, func() (int, error) { return 200, err })
 	h.check()
-	err = errDeaf
-	for range deafAfter - 1 {
+	err = errNoAnswer
+	for range maxUnanswered - 1 {
 		h.check()
 	}
 	err = nil
 	h.check() // an answer just in time
-	err = errDeaf
-	for range 2 * deafAfter {
+	err = errNoAnswer
+	for range 2 * maxUnanswered {
 		h.check()
 	}
 	n.events.want(t, "end guard", "good "+onTrial.String(), "restart plasmd", "restart plasmd")

@@ -192,9 +192,9 @@ func (n *node) raiseClock() error {
 	return nil
 }
 
-// permLeast is what must be free on the persistent partition to call it usable:
+// minFree is what must be free on the persistent partition to call it usable:
 // room for plasmd's own files, and for the journal of trials.
-const permLeast = 1 << 20
+const minFree = 1 << 20
 
 // mountPerm mounts the persistent partition, unless the mode forbids it, and
 // makes the folders on it.
@@ -203,34 +203,43 @@ func (n *node) mountPerm() error {
 		return nil
 	}
 	part, err := n.disk.Sibling(4)
+	if err == nil {
+		err = linux.Mount{Source: part.Device(), Target: permDir, Type: "ext4",
+			Flags: unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC | unix.MS_NOATIME, Data: "errors=remount-ro"}.Do()
+	}
 	if err != nil {
 		return fmt.Errorf("%w; nothing is kept", err)
 	}
-	err = linux.Mount{Source: part.Device(), Target: permDir, Type: "ext4",
-		Flags: unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC | unix.MS_NOATIME, Data: "errors=remount-ro"}.Do()
-	if err != nil {
-		return fmt.Errorf("%w; nothing is kept", err)
-	}
-	if err = makeDir(filepath.Dir(dataDir), 0, 0o755); err == nil {
-		err = makeDir(dataDir, plasmdUID, 0o700)
-	}
-	var fs unix.Statfs_t
-	if err == nil {
-		err = unix.Statfs(permDir, &fs)
-	}
-	if free := int64(fs.Bavail) * fs.Bsize; err == nil && free < permLeast {
-		err = fmt.Errorf("the disk is full (%d KiB are free)", free>>10)
-	}
-	if err == nil {
-		n.data = dataDir
-		return nil
-	}
+	err = preparePerm()
 	// An identity that is there already can still be read.
-	if exists(filepath.Join(dataDir, identity.File)) {
+	if err == nil || exists(filepath.Join(dataDir, identity.File)) {
 		n.data = dataDir
+	}
+	switch {
+	case err == nil:
+		return nil
+	case n.data != "":
 		return fmt.Errorf("%w; nothing new is kept", err)
 	}
 	return fmt.Errorf("%w; nothing is kept, and this node has a new identity at each boot", err)
+}
+
+// preparePerm makes the folders of the persistent partition and asks for room.
+func preparePerm() error {
+	if err := makeDir(filepath.Dir(dataDir), 0, 0o755); err != nil {
+		return err
+	}
+	if err := makeDir(dataDir, plasmdUID, 0o700); err != nil {
+		return err
+	}
+	var fs unix.Statfs_t
+	if err := unix.Statfs(permDir, &fs); err != nil {
+		return err
+	}
+	if free := int64(fs.Bavail) * fs.Bsize; free < minFree {
+		return fmt.Errorf("the disk is full (%d KiB are free)", free>>10)
+	}
+	return nil
 }
 
 func (n *node) delegateMemory() (err error) {

@@ -16,7 +16,7 @@ const (
 	atImageSize     = 16 // u64, with what the file does not hold
 	atARM64Magic    = 56 // "ARM\x64"
 	arm64Alignment  = 2 << 20
-	mostDeviceTree  = 2 << 20
+	maxDeviceTree   = 2 << 20
 )
 
 var arm64Magic = []byte("ARM\x64")
@@ -36,7 +36,7 @@ func (m ARM64) Plan(kernel, initrd []byte, cmdline string) (Plan, error) {
 		return Plan{}, fmt.Errorf("the kernel is no arm64 Image, or it is compressed")
 	}
 	offset, size := le.Uint64(kernel[atTextOffset:]), le.Uint64(kernel[atImageSize:])
-	if offset >= arm64Alignment || offset%page != 0 || size < uint64(len(kernel)) || size > mostKernel {
+	if offset >= arm64Alignment || offset%page != 0 || size < uint64(len(kernel)) || size > maxKernel {
 		return Plan{}, fmt.Errorf("the kernel's header cannot be: %d bytes at offset %d, in a file of %d", size, offset, len(kernel))
 	}
 	size = roundUp(size, page)
@@ -92,8 +92,8 @@ func enterARM64(entry, tree uint64) []byte {
 // tree is the running kernel's device tree, changed for the next one. All
 // that speaks of the machine and its firmware stays.
 func (m ARM64) tree(initrd, size uint64, cmdline string) ([]byte, error) {
-	if len(m.DeviceTree) > mostDeviceTree {
-		return nil, fmt.Errorf("the device tree has %d bytes, at most %d are allowed", len(m.DeviceTree), mostDeviceTree)
+	if len(m.DeviceTree) > maxDeviceTree {
+		return nil, fmt.Errorf("the device tree has %d bytes, at most %d are allowed", len(m.DeviceTree), maxDeviceTree)
 	}
 	tree, err := dt.ReadFDT(bytes.NewReader(m.DeviceTree))
 	if err != nil {
@@ -118,8 +118,8 @@ func (m ARM64) tree(initrd, size uint64, cmdline string) ([]byte, error) {
 	if _, err := tree.Write(&out); err != nil {
 		return nil, fmt.Errorf("writing the device tree of the next kernel: %w", err)
 	}
-	if out.Len() > mostDeviceTree {
-		return nil, fmt.Errorf("the device tree of the next kernel has %d bytes, at most %d are allowed", out.Len(), mostDeviceTree)
+	if out.Len() > maxDeviceTree {
+		return nil, fmt.Errorf("the device tree of the next kernel has %d bytes, at most %d are allowed", out.Len(), maxDeviceTree)
 	}
 	return out.Bytes(), nil
 }

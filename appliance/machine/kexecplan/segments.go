@@ -151,15 +151,15 @@ func KernelMemory(kernel io.ReaderAt) (int64, error) {
 	le := binary.LittleEndian
 	switch {
 	case bytes.Equal(head[atARM64Magic:][:4], arm64Magic):
-		return int64(min(le.Uint64(head[atImageSize:]), mostKernel)), nil
+		return int64(min(le.Uint64(head[atImageSize:]), maxKernel)), nil
 	case bytes.Equal(head[atMagic:][:4], x86Magic):
 		return int64(le.Uint32(head[atInitSize:])), nil
 	}
 	return 0, fmt.Errorf("the kernel has no header that is known")
 }
 
-// mostKernel is the most memory a kernel may begin in, many times today's.
-const mostKernel = 1 << 30
+// maxKernel is the most memory a kernel may begin in, many times today's.
+const maxKernel = 1 << 30
 
 func noRoom(what string, size uint64) error {
 	return fmt.Errorf("the memory of this machine has no place in one piece for %s of %d KiB", what, size>>10)

@@ -158,7 +158,7 @@ func TestX86EFIAndMuchMemory(t *testing.T) {
 	checkPlan(t, p, ram, reserved)
 	params := p.Segments[2]
 	d := list(t, params)
-	if params.Data[atE820Entries] != e820Most || len(d[setupE820Ext]) != (len(m.Memory)-e820Most)*e820Size || le.Uint64(d[setupE820Ext]) != m.Memory[e820Most].Start {
+	if params.Data[atE820Entries] != maxE820 || len(d[setupE820Ext]) != (len(m.Memory)-maxE820)*e820Size || le.Uint64(d[setupE820Ext]) != m.Memory[maxE820].Start {
 		t.Errorf("%d lines of memory, %d bytes more", params.Data[atE820Entries], len(d[setupE820Ext]))
 	}
 	if s := d[setupEFI]; len(s) != 96 || le.Uint64(s) != m.EFI.Vendor || le.Uint64(s[16:]) != m.EFI.ConfigTable || le.Uint64(s[24:]) != m.EFI.SMBIOS {

@@ -94,7 +94,7 @@ func TestUnpackedKernel(t *testing.T) {
 // The last place there is ends where the kernel's addresses do, and the next
 // random number begins again.
 func TestMoveStaysInReach(t *testing.T) {
-	const slots = (kernelMost-16*mib-9*mib)/(2*mib) + 1
+	const slots = (maxReach-16*mib-9*mib)/(2*mib) + 1
 	for random, want := range map[uint64]uint64{0: 0, slots - 1: (slots - 1) * 2 * mib, slots: 0} {
 		kernel := unpacked(nil)
 		if err := Move(kernel, random); err != nil {

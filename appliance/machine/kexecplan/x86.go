@@ -37,13 +37,13 @@ const (
 	atInitSize    = 0x260 // u32, memory it needs until it knows its own way
 	atE820        = 0x2d0
 
-	headerLast   = 0x290 // no header reaches beyond
-	e820Most     = 128
+	maxHeaderEnd = 0x290 // no header reaches beyond
+	maxE820      = 128
 	e820Size     = 20
 	kexecLoader  = 0xd0 // the loader's number given to kexec
 	kernel64     = 1    // xloadflags: it can be entered in 64-bit mode
 	entry64      = 0x200
-	leastVersion = 0x020c // has xloadflags
+	minVersion   = 0x020c // has xloadflags
 )
 
 var x86Magic = []byte("HdrS")
@@ -183,14 +183,14 @@ func parseHeader(kernel []byte, size int64) (h header, err error) {
 		return h, fmt.Errorf("the kernel is no bzImage: it has no setup header")
 	}
 	le := binary.LittleEndian
-	if v := le.Uint16(kernel[atVersion:]); v < leastVersion {
-		return h, fmt.Errorf("the kernel speaks boot protocol %d.%02d; at least %d.%02d is needed", v>>8, v&0xff, leastVersion>>8, leastVersion&0xff)
+	if v := le.Uint16(kernel[atVersion:]); v < minVersion {
+		return h, fmt.Errorf("the kernel speaks boot protocol %d.%02d; at least %d.%02d is needed", v>>8, v&0xff, minVersion>>8, minVersion&0xff)
 	}
 	if le.Uint16(kernel[atLoadFlags2:])&kernel64 == 0 || kernel[atRelocatable] == 0 {
 		return h, fmt.Errorf("the kernel cannot be entered in 64-bit mode at any address")
 	}
 	end := atMagic + int(kernel[atHeaderEnd])
-	if end <= atInitSize+4 || end > headerLast {
+	if end <= atInitSize+4 || end > maxHeaderEnd {
 		return h, fmt.Errorf("the kernel's setup header ends at %#x", end)
 	}
 	sects := uint64(kernel[atSetupSects])
@@ -211,8 +211,8 @@ func parseHeader(kernel []byte, size int64) (h header, err error) {
 		return h, fmt.Errorf("the kernel is cut off: its code begins at byte %d of %d", h.payload, size)
 	case uint64(size)-h.payload > h.initSize:
 		return h, fmt.Errorf("the kernel is larger than the %d bytes it says it needs", h.initSize)
-	case h.initSize > mostKernel:
-		return h, fmt.Errorf("the kernel wants to begin in %d bytes of memory, at most %d are allowed", h.initSize, mostKernel)
+	case h.initSize > maxKernel:
+		return h, fmt.Errorf("the kernel wants to begin in %d bytes of memory, at most %d are allowed", h.initSize, maxKernel)
 	case h.alignment < page || h.alignment&(h.alignment-1) != 0 || h.alignment > 1<<30:
 		return h, fmt.Errorf("the kernel wants to be aligned to %d bytes", h.alignment)
 	}
@@ -238,7 +238,7 @@ func (m X86) layout(cmdline string) (l paramsLayout) {
 		l.end = l.efiSetup + setupDataHead + efiSetupSize
 	}
 	l.e820 = roundUp(l.end, 16)
-	if more := len(m.Memory) - e820Most; more > 0 {
+	if more := len(m.Memory) - maxE820; more > 0 {
 		l.end = l.e820 + setupDataHead + uint64(more*e820Size)
 	}
 	return l
@@ -259,7 +259,7 @@ func (l paramsLayout) params(at uint64, m X86, h header, cmdline string) []byte 
 	copy(p, m.BootParams)
 	clear(p[atExtInitrd : atExtCmdline+4])
 	p[atSentinel] = 0
-	clear(p[atHeader:headerLast])
+	clear(p[atHeader:maxHeaderEnd])
 	copy(p[atHeader:], h.bytes)
 	p[atLoader] = kexecLoader
 	copy(p[l.cmdline:], cmdline)
@@ -278,8 +278,8 @@ func (l paramsLayout) params(at uint64, m X86, h header, cmdline string) []byte 
 	}
 	data(l.seed, setupSeed, m.Seed[8:])
 	memory := e820(m.Memory)
-	first := min(len(memory), e820Most*e820Size)
-	clear(p[atE820 : atE820+e820Most*e820Size])
+	first := min(len(memory), maxE820*e820Size)
+	clear(p[atE820 : atE820+maxE820*e820Size])
 	copy(p[atE820:], memory[:first])
 	p[atE820Entries] = byte(first / e820Size)
 	if rest := memory[first:]; len(rest) > 0 {

@@ -42,7 +42,7 @@ func (set *Set) once(ctx context.Context, r *running) string {
 	set.Reap()
 	select {
 	case <-allRead:
-	case <-time.After(lastWords):
+	case <-time.After(drainTime):
 		// A process that left the process group holds the pipe.
 	}
 	return ending(err)

@@ -37,7 +37,7 @@ const (
 	backoffMax   = 30 * time.Second
 	steady       = time.Minute     // ran this long: the next restart is quick again
 	grace        = 8 * time.Second // from SIGTERM to SIGKILL
-	lastWords    = time.Second     // what is in the pipe is read that long after the end
+	drainTime    = time.Second     // what is in the pipe is read that long after the end
 	maxLine      = 1024            // bytes of one line; a longer one counts as several
 	maxLines     = 256
 )
