@@ -63,7 +63,7 @@ type services struct {
 }
 
 func newServices(r *report, c clock) *services {
-	s := &services{report: r, clock: c}
+	s := &services{report: r, clock: c, limits: limits{spent: map[string]bucket{}}}
 	s.set.Line = s.line
 	return s
 }
@@ -176,9 +176,9 @@ func listens(address string) bool {
 	return conn.Close() == nil
 }
 
-// line carries a line of a service to the console. The ring has every line; the
-// console, which may be a serial line that the kernel itself waits for, has no
-// more than it can bear.
+// line carries a line of a service to the console, which may be a serial line that
+// the kernel itself waits for: it is given no more than it can bear. The set holds
+// the other lines too.
 func (s *services) line(service, text string) {
 	show, missed := s.limits.allow(service, s.clock.Now())
 	if missed > 0 {
@@ -195,14 +195,15 @@ const (
 	lineRate  = 20 // a second
 )
 
-// limits is a bucket of lines for each service. The zero value is full.
+// limits counts the lines of each service.
 type limits struct {
-	mu      sync.Mutex
-	buckets map[string]*bucket
+	mu    sync.Mutex
+	spent map[string]bucket
 }
 
+// bucket is full when nothing is spent of it, as at first.
 type bucket struct {
-	left   float64
+	spent  float64 // lines
 	at     time.Time
 	missed int
 }
@@ -212,21 +213,15 @@ type bucket struct {
 func (l *limits) allow(service string, now time.Time) (show bool, missed int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.buckets == nil {
-		l.buckets = map[string]*bucket{}
-	}
-	b := l.buckets[service]
-	if b == nil {
-		b = &bucket{left: lineBurst, at: now}
-		l.buckets[service] = b
-	}
-	b.left = min(lineBurst, b.left+now.Sub(b.at).Seconds()*lineRate)
+	b := l.spent[service]
+	b.spent = max(0, b.spent-now.Sub(b.at).Seconds()*lineRate)
 	b.at = now
-	if b.left < 1 {
+	if show = b.spent <= lineBurst-1; show {
+		missed = b.missed
+		b.spent, b.missed = b.spent+1, 0
+	} else {
 		b.missed++
-		return false, 0
 	}
-	b.left--
-	missed, b.missed = b.missed, 0
-	return true, missed
+	l.spent[service] = b
+	return show, missed
 }

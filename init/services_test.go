@@ -70,7 +70,7 @@ func TestWaitFor(t *testing.T) {
 }
 
 func TestLimits(t *testing.T) {
-	var l limits
+	l := limits{spent: map[string]bucket{}}
 	now := time.Unix(0, 0)
 	shown := 0
 	for range 10 * lineBurst {

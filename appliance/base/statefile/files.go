@@ -15,9 +15,8 @@ const (
 
 // Where a boot came from, as Boot.BootedFrom says it.
 const (
-	FromStub   = "stub"   // the release on the boot disk
-	FromKexec  = "kexec"  // a release another kernel loaded
-	FromFolder = "folder" // no boot at all: a program on a laptop
+	FromStub  = "stub"  // the release on the boot disk
+	FromKexec = "kexec" // a release another kernel loaded
 )
 
 // Boot is boot.json: how this machine came up and what it holds.
