@@ -2,227 +2,276 @@ package main
 
 import (
 	"errors"
-	"net"
-	"os"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"phase/appliance/base/names"
 	"phase/appliance/machine/control"
 	"phase/appliance/machine/linux"
-	"phase/appliance/machine/settings"
 	"phase/appliance/release/trial"
 )
 
-func TestTable(t *testing.T) {
-	find := func(o settings.Options, data, name string) []string {
-		for _, s := range table(o, data, "") {
-			if s.Name == name {
-				if root := s.UID == 0; root == (name == "plasmd") {
-					t.Errorf("%s runs as uid %d", name, s.UID)
-				}
-				return s.Args
-			}
-		}
-		t.Fatalf("no %s", name)
-		return nil
-	}
-	o := settings.Default()
-	args := find(o, dataDir, "plasmd")
-	if s := strings.Join(args, " "); !strings.Contains(s, "--http [::]:8080") || !strings.Contains(s, "--data "+dataDir) {
-		t.Errorf("plasmd %s", s)
-	}
-	o.Mode = settings.Private
-	// Private: nobody else can reach it, and nothing of it stays.
-	if s := strings.Join(find(o, "", "plasmd"), " "); !strings.Contains(s, "--http 127.0.0.1:8080") || !strings.Contains(s, "--data "+bootData) {
-		t.Errorf("plasmd in private %s", s)
-	}
-	find(o, "", "net")
-	find(o, "", "update")
-	// net outlives whoever says goodbye, and whoever waits for another is
-	// started after it.
-	all := table(o, "", "")
-	for i, s := range all {
-		if s.Name != "net" && s.Rank <= 0 || s.Name == "net" && s.Rank != 0 {
-			t.Errorf("%s has rank %d", s.Name, s.Rank)
-		}
-		if last := i == len(all)-1; !last && started[s.Name] == nil {
-			t.Errorf("nothing says when %s is as far as the others wait for", s.Name)
-		}
+// fakeClock moves by itself: a wait is over at once, and the time is later by it.
+type fakeClock struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+func (c *fakeClock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+func (c *fakeClock) After(d time.Duration) <-chan time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(d)
+	over := make(chan time.Time, 1)
+	over <- c.now
+	return over
+}
+
+// events are what a node did, in order.
+type events struct {
+	mu   sync.Mutex
+	list []string
+}
+
+func (e *events) add(what string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.list = append(e.list, what)
+}
+
+func (e *events) want(t *testing.T, want ...string) {
+	t.Helper()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !slices.Equal(e.list, want) {
+		t.Errorf("it did %q, want %q", e.list, want)
 	}
 }
 
-func TestWaitFor(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
+// fakeJournal writes its calls into the events. Each write fails with fail, and
+// waits for slow where there is one.
+type fakeJournal struct {
+	events *events
+	fail   error
+	failed bool
+	slow   chan struct{}
+	writes chan struct{} // one for each write that has begun
+}
+
+func (j *fakeJournal) write(what string) error {
+	j.events.add(what)
+	select {
+	case j.writes <- struct{}{}:
+	default:
+	}
+	if j.slow != nil {
+		<-j.slow
+	}
+	return j.fail
+}
+
+func (j *fakeJournal) Where() string                 { return "test" }
+func (j *fakeJournal) Begin(d names.Digest) error    { return j.write("begin " + d.String()) }
+func (j *fakeJournal) Good(d names.Digest) error     { return j.write("good " + d.String()) }
+func (j *fakeJournal) Lasted(d names.Digest) error   { return j.write("lasted " + d.String()) }
+func (j *fakeJournal) Failed(names.Digest) bool      { return j.failed }
+func (j *fakeJournal) Open() ([]trial.Record, error) { return nil, j.fail }
+func (j *fakeJournal) Reset() error                  { j.events.add("reset"); return nil }
+
+// fakeKernel has a kernel to jump into. What ends a machine ends the goroutine.
+type fakeKernel struct {
+	linux.Recorder
+	events *events
+	ended  chan struct{}
+}
+
+func (k *fakeKernel) end(how string) error {
+	k.events.add(how)
+	close(k.ended)
+	runtime.Goexit()
+	return nil
+}
+
+func (k *fakeKernel) Jump() error    { return k.end("jump") }
+func (k *fakeKernel) Restart() error { return k.end("restart") }
+
+// testNode is a node without a machine.
+type testNode struct {
+	*node
+	events  *events
+	time    *fakeClock
+	journal *fakeJournal
+	kernel  *fakeKernel
+}
+
+func newTestNode(t *testing.T) *testNode {
+	t.Helper()
+	e := &events{}
+	n := &testNode{
+		node: newNode(linux.Console{}), events: e, time: &fakeClock{},
+		journal: &fakeJournal{events: e, writes: make(chan struct{}, 1)},
+		kernel:  &fakeKernel{events: e, ended: make(chan struct{})},
+	}
+	n.report.line = func(linux.Priority, string, string) {}
+	n.trials.open = func() journal { return n.journal }
+	n.trials.endGuard = func() (bool, error) { e.add("end guard"); return true, nil }
+	n.shutdown.kernel = n.kernel
+	n.shutdown.stopServices = func() { e.add("stop services") }
+	n.shutdown.flush = func() { e.add("flush"); n.trials.lasted() }
+	if err := n.kernel.Load(linux.Part{}, linux.Part{}, ""); err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	asked := 0
-	waitFor(func() bool { asked++; return asked > 2 && listens(l.Addr().String()) }, time.Minute)
-	if asked != 3 {
-		t.Errorf("asked %d times", asked)
-	}
-	waitFor(func() bool { return false }, time.Millisecond) // a service that never comes holds nobody up
-	l.Close()
-	if listens(l.Addr().String()) {
-		t.Error("it listens after it was closed")
-	}
-}
-
-func TestLimits(t *testing.T) {
-	var l limits
-	now := time.Unix(0, 0)
-	shown := 0
-	for range 10 * lineBurst {
-		if ok, _ := l.allow("loud", now); ok {
-			shown++
-		}
-	}
-	if shown != lineBurst {
-		t.Errorf("%d lines at once", shown)
-	}
-	if ok, _ := l.allow("quiet", now); !ok {
-		t.Error("one service silences another")
-	}
-	ok, missed := l.allow("loud", now.Add(time.Second))
-	if !ok || missed != 9*lineBurst {
-		t.Errorf("a second later: shown %v, %d missed", ok, missed)
-	}
-	if _, missed = l.allow("loud", now.Add(2*time.Second)); missed != 0 {
-		t.Errorf("%d missed are told twice", missed)
-	}
-}
-
-func TestProbe(t *testing.T) {
-	for answer, want := range map[string]int{
-		"HTTP/1.0 200 OK\r\n\r\n": 200, "HTTP/1.1 503 Service Unavailable\r\n": 503,
-		"": 0, "HTTP/1.1 2": 0, "SSH-2.0-x\r\n": 0, "HTTP/1.1 abc\r\n": 0, "HTTP/2.0 200 OK\r\n": 0, strings.Repeat("x", 5000): 0,
-	} {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		go func() {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			defer conn.Close()
-			_, _ = conn.Read(make([]byte, 100)) // the question
-			_, _ = conn.Write([]byte(answer))   // an impatient asker is gone by now
-		}()
-		got, err := probe(l.Addr().String(), time.Minute)
-		if got != want || (err == nil) != (want != 0) {
-			t.Errorf("%.30q: %d, %v; want %d", answer, got, err, want)
-		}
-		l.Close()
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close() // accepts in the kernel and never answers
-	if _, err := probe(l.Addr().String(), 10*time.Millisecond); !errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Errorf("a plasmd that hangs: %v", err)
-	}
-}
-
-// node0 is a node whose kernel only takes notes.
-func node0(k linux.Kernel) *node {
-	n := newNode()
-	n.kernel = k
 	return n
 }
 
+func ask(n *node, r control.Request) (answer control.Response, jumps bool) {
+	answer, after := n.handle(control.Peer{}, r)
+	return answer, after != nil
+}
+
 func TestKexecRequest(t *testing.T) {
-	digest := names.Sum([]byte("x")).String()
-	ask := func(n *node, r control.Request) (control.Response, bool) {
-		answer, after := n.handle(control.Peer{}, r)
-		return answer, after != nil
-	}
-	k := &linux.Recorder{}
-	n := node0(k)
-	if a, jumps := ask(n, control.Request{Do: control.Kexec, Trial: digest}); a.OK || jumps || !strings.Contains(a.Error, "no kernel is loaded") {
-		t.Errorf("without a kernel: %+v, jumps %v", a, jumps)
-	}
-	if err := k.Load(linux.Part{}, linux.Part{}, ""); err != nil {
+	d := names.Sum([]byte("x"))
+	n := newTestNode(t)
+	if err := n.kernel.Unload(); err != nil {
 		t.Fatal(err)
 	}
+	if a, jumps := ask(n.node, control.Request{Do: control.Kexec, Trial: d.String()}); a.OK || jumps || !strings.Contains(a.Error, "no kernel is loaded") {
+		t.Errorf("without a kernel: %+v, jumps %v", a, jumps)
+	}
 	for _, bad := range []string{"", "x", "sha256:00"} {
-		if a, jumps := ask(n, control.Request{Do: control.Kexec, Trial: bad}); a.OK || jumps {
+		if a, jumps := ask(newTestNode(t).node, control.Request{Do: control.Kexec, Trial: bad}); a.OK || jumps {
 			t.Errorf("trial %q: %+v", bad, a)
 		}
-	}
-	if a, jumps := ask(n, control.Request{Do: control.Kexec, Trial: digest}); !a.OK || !jumps {
-		t.Errorf("with a kernel: %+v", a)
 	}
 	// Tried twice by other boots: no third time, whoever asks.
 	dir := t.TempDir()
 	up := func() time.Duration { return time.Minute }
 	for _, b := range []string{"one", "two"} {
-		if err := trial.InFolder(dir, trial.Boot{ID: b, Up: up}).Begin(names.Sum([]byte("x"))); err != nil {
+		if err := trial.InFolder(dir, trial.Boot{ID: b, Up: up}).Begin(d); err != nil {
 			t.Fatal(err)
 		}
 	}
-	n.journal = trial.InFolder(dir, trial.Boot{ID: "three", Up: up})
-	if a, jumps := ask(n, control.Request{Do: control.Kexec, Trial: digest}); a.OK || jumps || a.Code != "failed_before" {
-		t.Errorf("a third try: %+v, jumps %v", a, jumps)
+	for where, want := range map[string]string{dir: "failed_before", dir + "/gone": ""} { // not counted, not jumped
+		n = newTestNode(t)
+		n.trials.open = func() journal { return trial.InFolder(where, trial.Boot{ID: "three", Up: up}) }
+		if a, jumps := ask(n.node, control.Request{Do: control.Kexec, Trial: d.String()}); a.OK || jumps || a.Code != want {
+			t.Errorf("a journal in %s: %+v, jumps %v", where, a, jumps)
+		}
+		n.events.want(t)
 	}
-	// Not counted, not jumped.
-	n.journal = trial.InFolder(dir+"/gone", trial.Boot{ID: "three", Up: up})
-	if a, jumps := ask(n, control.Request{Do: control.Kexec, Trial: digest}); a.OK || jumps {
-		t.Errorf("without a place to count: %+v, jumps %v", a, jumps)
+}
+
+// TestCountedBeforeTheJump: the try is in the journal before anything is stopped,
+// and the jump is the last that happens.
+func TestCountedBeforeTheJump(t *testing.T) {
+	n := newTestNode(t)
+	answer, after := n.handle(control.Peer{}, control.Request{Do: control.Kexec, Trial: onTrial.String()})
+	if !answer.OK || after == nil {
+		t.Fatalf("%+v", answer)
 	}
-	if slices.Contains(k.Calls(), "jump") {
-		t.Error("it jumped while it was only asked")
+	n.events.want(t, "begin "+onTrial.String())
+	go after()
+	<-n.kernel.ended
+	n.events.want(t, "begin "+onTrial.String(), "stop services", "flush", "jump")
+}
+
+// TestNoJumpUncounted: a try that cannot be written down, or that is one too
+// many, is refused.
+func TestNoJumpUncounted(t *testing.T) {
+	n := newTestNode(t)
+	n.journal.fail = errors.New("disk full")
+	if a, jumps := ask(n.node, control.Request{Do: control.Kexec, Trial: onTrial.String()}); a.OK || jumps || !strings.Contains(a.Error, "disk full") {
+		t.Errorf("%+v, jumps %v", a, jumps)
 	}
+	n.journal.fail, n.journal.failed = nil, true
+	if a, jumps := ask(n.node, control.Request{Do: control.Kexec, Trial: onTrial.String()}); a.OK || jumps || a.Code != "failed_before" {
+		t.Errorf("%+v, jumps %v", a, jumps)
+	}
+	n.events.want(t, "begin "+onTrial.String())
+}
+
+// TestNoLockOverAWrite: while the disk takes its time, for the journal and for
+// boot.json, no lock is held, questions are answered, and the machine can be
+// ended, which does not wait for ever either.
+func TestNoLockOverAWrite(t *testing.T) {
+	n := newTestNode(t)
+	n.journal.slow = make(chan struct{})
+	jumped := make(chan struct{})
+	go func() {
+		defer close(jumped)
+		ask(n.node, control.Request{Do: control.Kexec, Trial: onTrial.String()})
+	}()
+	<-n.journal.writes
+	saving, saved := make(chan struct{}), make(chan struct{})
+	published := make(chan error, 1)
+	go func() {
+		published <- n.report.publish(func([]string) error { close(saving); <-saved; return nil })
+	}()
+	<-saving
+	for name, mu := range map[string]*sync.Mutex{"report": &n.report.mu, "services": &n.services.mu} {
+		if !mu.TryLock() {
+			t.Fatalf("the lock of %s is held over a write", name)
+		}
+		mu.Unlock()
+	}
+	if a, _ := ask(n.node, control.Request{Do: control.Status}); !a.OK {
+		t.Errorf("status: %+v", a)
+	}
+	n.shutdown.clock = n.time
+	go n.end(restart)
+	<-n.kernel.ended
+	// The flush runs beside the shutdown, so it may begin late.
+	n.events.mu.Lock()
+	rest := slices.DeleteFunc(slices.Clone(n.events.list), func(e string) bool { return e == "flush" })
+	n.events.mu.Unlock()
+	if want := []string{"begin " + onTrial.String(), "stop services", "restart"}; !slices.Equal(rest, want) {
+		t.Errorf("it did %q, want %q", rest, want)
+	}
+	close(n.journal.slow)
+	close(saved)
+	<-jumped
+	if err := <-published; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestUnfinished(t *testing.T) {
+	n := newTestNode(t)
+	dir, bad := t.TempDir(), names.Sum([]byte("bad"))
+	boot := trial.Boot{ID: "one", Up: func() time.Duration { return time.Minute }}
+	for _, d := range []names.Digest{bad, onTrial} {
+		if err := trial.InFolder(dir, boot).Begin(d); err != nil {
+			t.Fatal(err)
+		}
+	}
+	n.trials.open, n.trials.running = func() journal { return trial.InFolder(dir, boot) }, onTrial
+	if err := n.trials.unfinished(); err != nil {
+		t.Fatal(err)
+	}
+	want := "release " + bad.String() + " was started and did not come up; it may be tried once more"
+	if !slices.Equal(n.report.problems, []string{want}) {
+		t.Errorf("problems %q", n.report.problems)
+	}
+	// A journal that cannot be read begins anew.
+	n = newTestNode(t)
+	n.journal.fail = errors.New("torn")
+	if err := n.trials.unfinished(); err != nil || !slices.Equal(n.report.problems, []string{"torn; it begins anew"}) {
+		t.Errorf("%v, problems %q", err, n.report.problems)
+	}
+	n.events.want(t, "reset")
 }
 
 func TestResumeWithoutPause(t *testing.T) {
-	n := node0(&linux.Recorder{})
-	if a, _ := n.handle(control.Peer{}, control.Request{Do: control.Resume}); a.OK {
+	if a, _ := ask(newTestNode(t).node, control.Request{Do: control.Resume}); a.OK {
 		t.Error("what was not paused was resumed")
 	}
-}
-
-// A step that panics is a problem in words, and the next one is done.
-// TestWithin: what hangs, as a call to a dead disk does, keeps nobody.
-func TestWithin(t *testing.T) {
-	hang := make(chan struct{})
-	defer close(hang)
-	if within(time.Millisecond, func() { <-hang }) {
-		t.Error("what hangs came to an end")
-	}
-	if !within(time.Hour, func() {}) {
-		t.Error("what ended did not")
-	}
-}
-
-func TestGuard(t *testing.T) {
-	n := node0(&linux.Recorder{})
-	n.guard(step{"first", func(*node) error { panic("oh") }})
-	n.guard(step{"second", func(*node) error { return errors.New("no disk\x1b[2J") }})
-	want := []string{"first: a fault in init itself: oh", "second: no disk [2J"}
-	if !slices.Equal(n.boot.Problems, want) {
-		t.Errorf("problems %q, want %q", n.boot.Problems, want)
-	}
-	for range 10 * maxProblems {
-		n.problem("again")
-	}
-	if len(n.boot.Problems) != maxProblems {
-		t.Errorf("%d problems", len(n.boot.Problems))
-	}
-}
-
-// FuzzParseStatus states: a status is a number of three digits.
-func FuzzParseStatus(f *testing.F) {
-	f.Add("HTTP/1.1 200 OK\r\n")
-	f.Fuzz(func(t *testing.T, line string) {
-		if status, err := parseStatus(line); err == nil && (status < 100 || status > 999) {
-			t.Errorf("%q is %d", line, status)
-		}
-	})
 }

@@ -24,6 +24,7 @@ type step struct {
 // that goes into beside.
 var steps = []step{
 	{"mounts", (*node).mountSystem},
+	{"random numbers", (*node).gatherEntropy},
 	{"kernel settings", (*node).setKernel},
 	{"boot disk", (*node).findDisk},
 	{"settings", (*node).readSettings},
@@ -44,7 +45,7 @@ var beside = []step{
 	{"power button", (*node).watchButton},
 	{"health", (*node).watchHealth},
 	{"room on the disk", (*node).growPerm},
-	{"trial", (*node).watchTrials},
+	{"trial", (*node).reportTrials},
 	{"watchdog", (*node).petWatchdog},
 }
 
@@ -53,29 +54,13 @@ func main() {
 		fmt.Fprintln(os.Stderr, "init: this program is the first of a node; it does nothing on a machine that runs already")
 		os.Exit(1)
 	}
-	n := newNode()
-	n.console = linux.OpenConsole()
-	// At once: on a machine without a source of randomness the first key waits
-	// for seconds, and the boot need not wait with it.
-	go n.guard(step{"random numbers", func(*node) error { return linux.GatherEntropy() }})
+	n := newNode(linux.OpenConsole())
 	for _, s := range steps {
-		n.guard(s)
+		n.report.guard(s.name, func() error { return s.do(n) })
 	}
 	n.greet()
 	for _, s := range beside {
-		go n.guard(s)
+		go n.report.guard(s.name, func() error { return s.do(n) })
 	}
 	select {} // PID 1 may not return: the kernel would panic
-}
-
-// guard does a step; an error of it or a panic in it is a problem in words.
-func (n *node) guard(s step) {
-	defer func() {
-		if p := recover(); p != nil {
-			n.problem("%s: a fault in init itself: %v", s.name, p)
-		}
-	}()
-	if err := s.do(n); err != nil {
-		n.problem("%s: %v", s.name, err)
-	}
 }

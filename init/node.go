@@ -1,9 +1,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
-	"sync"
+	"path/filepath"
 	"time"
 
 	"phase/appliance/base/statefile"
@@ -11,7 +12,6 @@ import (
 	"phase/appliance/machine/disk"
 	"phase/appliance/machine/linux"
 	"phase/appliance/machine/settings"
-	"phase/appliance/machine/supervise"
 	"phase/appliance/release/layout"
 	"phase/appliance/release/roots"
 	"phase/appliance/release/trial"
@@ -34,96 +34,97 @@ const (
 	plasmdGID    = 900
 )
 
-// node is the machine as init knows it. The steps of the boot fill it one after
-// the other; what is used beside them afterwards is behind mu.
+// node is what the steps of the boot find out about this machine, each for those
+// behind it; nothing changes it afterwards. The parts of init that go on beside
+// the services have each their own state.
 type node struct {
-	console  linux.Console
-	kernel   linux.Kernel
-	started  time.Time
-	services supervise.Set
-	limits   limits
+	report   *report
+	clock    clock
+	services *services
+	trials   *trials
+	shutdown *shutdown
 
-	options  settings.Options
-	disk     *disk.Partition // the root partition of the boot disk
-	carried  bool            // this boot came from a jump
-	release  trust.Verified  // zero when nothing verified is held
-	journal  trial.Journal
-	watchdog linux.Watchdog
+	started time.Time
+	options settings.Options
+	unknown []string        // words of the settings that were not understood
+	disk    *disk.Partition // the root partition of the boot disk
+	carried bool            // this boot came from a jump
+	release trust.Verified  // zero when nothing verified is held
+	held    *statefile.Held // where the bytes of release are
+	data    string          // plasmd's folder; empty where nothing is kept
 	// plasmdGroup is plasmd's control group; the workers it starts have theirs
 	// beside it. Empty where the kernel cannot limit their memory so.
 	plasmdGroup string
-
-	mu      sync.Mutex
-	boot    statefile.Boot
-	written bool // boot.json is there and follows what changes
-	ending  bool
-	good    bool // the release on trial came up
-	unpause *time.Timer
 }
 
-func newNode() *node {
-	n := &node{kernel: linux.Running{}, started: time.Now(), journal: trial.InMemory()}
-	n.boot = statefile.Boot{Problems: []string{}, OptionsUnknown: []string{}, BootedFrom: statefile.FromStub, Watchdog: "none"}
-	n.services.Line = n.serviceLine
+func newNode(console linux.Console) *node {
+	n := &node{report: &report{line: console.Line, saves: newQueue(), problems: []string{}}, clock: wallClock{}, started: time.Now(), unknown: []string{}}
+	n.services = newServices(n.report, n.clock)
+	n.trials = newTrials(n.report, linux.EndGuard, n.openJournal)
+	n.shutdown = &shutdown{report: n.report, clock: n.clock, kernel: linux.Running{}, stopServices: n.services.stop, flush: n.flush}
 	return n
 }
 
-// say writes a line of init's own to the console.
-func (n *node) say(format string, args ...any) {
-	n.console.Line(linux.Notice, "init", fmt.Sprintf(format, args...))
+// openJournal finds the journal of trials: on the disk, or else among the
+// firmware's variables.
+func (n *node) openJournal() journal {
+	// Also where there is a disk that nothing can be kept on.
+	if !exists(filepath.Dir(dataDir)) && !n.options.NoWrite && exists(linux.EFIVars.Target) {
+		if err := linux.EFIVars.Do(); err != nil {
+			n.report.problem("%v", err)
+		}
+	}
+	return trial.Here()
 }
 
-const maxProblems = 100 // in boot.json; a machine that has more has said enough
+func (n *node) reportTrials() error { return n.trials.unfinished() }
 
-// problem reports what is not as it should be: on the console, and in boot.json
-// for /status.
-func (n *node) problem(format string, args ...any) {
-	text := fmt.Sprintf(format, args...)
-	// Last: whoever reads the line finds it in /status.
-	defer n.console.Line(linux.Warning, "init", "problem: "+text)
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if len(n.boot.Problems) < maxProblems {
-		n.boot.Problems = append(n.boot.Problems, linux.Record("init", text)[len("init: "):])
+func (n *node) petWatchdog() error { return n.shutdown.pet() }
+
+func (n *node) watchHealth() error {
+	h := &health{
+		report:  n.report,
+		trials:  n.trials,
+		clock:   n.clock,
+		started: n.started,
+		probe:   func() (int, error) { return probe(plasmdAt, probeTime) },
+		restart: func() error { return n.services.set.Restart("plasmd") },
+		giveUp:  func() { n.end(restart) },
 	}
-	n.writeLocked()
+	for {
+		<-n.clock.After(h.check())
+	}
 }
 
 // writeState makes the folder where programs meet and writes boot.json. From
 // then on it is written again whenever a problem is added.
 func (n *node) writeState() error {
-	for _, dir := range []struct {
-		path string
-		uid  int
-		mode os.FileMode
-	}{
-		{runDir, 0, 0o755},
-		{bootData, plasmdUID, 0o700},
-	} {
-		if err := makeDir(dir.path, dir.uid, dir.mode); err != nil {
-			return err
-		}
-	}
 	options, err := strictjson.Marshal(n.options)
-	if err != nil {
+	if err := errors.Join(err, makeDir(runDir, 0, 0o755), makeDir(bootData, plasmdUID, 0o700)); err != nil {
 		return err
 	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.boot.Mode = string(n.options.Mode)
-	n.boot.Options = options
-	n.boot.Trial = n.options.Trial
-	n.boot.Watchdog = n.watchdog.Name()
-	n.boot.Started = n.started
-	n.written = true
-	return n.writeLocked()
+	boot := statefile.Boot{
+		Mode:           string(n.options.Mode),
+		Options:        options,
+		OptionsUnknown: n.unknown,
+		BootedFrom:     n.bootedFrom(),
+		Watchdog:       n.shutdown.watchdog.Name(),
+		Data:           n.data,
+		Held:           n.held,
+		Trial:          n.options.Trial,
+		Started:        n.started,
+	}
+	return n.report.publish(func(problems []string) error {
+		boot.Problems = problems
+		return statefile.Write(runDir, statefile.BootFile, boot)
+	})
 }
 
-func (n *node) writeLocked() error {
-	if !n.written {
-		return nil
+func (n *node) bootedFrom() string {
+	if n.carried {
+		return statefile.FromKexec
 	}
-	return statefile.Write(runDir, statefile.BootFile, n.boot)
+	return statefile.FromStub
 }
 
 // makeDir makes a folder with exactly that owner and mode.
@@ -137,6 +138,11 @@ func makeDir(path string, uid int, mode os.FileMode) error {
 	return os.Chmod(path, mode)
 }
 
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
 // greet is the line by which a person, or a test, knows what came up.
 func (n *node) greet() {
 	what := "Phase without a verified release"
@@ -144,5 +150,5 @@ func (n *node) greet() {
 		m := n.release.Manifest()
 		what = fmt.Sprintf("Phase %s (version %d, %s, %s)", m.Name, m.Version, m.Channel, m.Arch)
 	}
-	n.say("%s, mode %s, booted from %s", what, n.options.Mode, n.boot.BootedFrom)
+	n.report.say("%s, mode %s, booted from %s", what, n.options.Mode, n.bootedFrom())
 }

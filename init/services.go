@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"net"
-	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -31,14 +30,15 @@ func table(o settings.Options, data, group string) []supervise.Service {
 	}
 	plasmd := []string{"start", "--http", listen, "--state", runDir, "--root", rootFile, "--data", data, "--socket", plasmdSocket}
 	return []supervise.Service{
-		{Name: "plasmd", Rank: 1, Path: phase, Args: plasmd, UID: plasmdUID, GID: plasmdGID, Cgroup: group},
-		{Name: "net", Rank: 0, Path: phase, Args: []string{"--state", runDir, "--resolv", resolvFile}}, // outlives whoever says goodbye
-		{Name: "update", Rank: 1, Path: phase, Args: []string{"--state", runDir, "--root", rootFile}},
+		{Name: "plasmd", Rank: 1, Path: phase, Args: plasmd, Env: environment, UID: plasmdUID, GID: plasmdGID, Cgroup: group},
+		// Of the lowest rank: the others send their last messages over it.
+		{Name: "net", Rank: 0, Path: phase, Args: []string{"--state", runDir, "--resolv", resolvFile}, Env: environment},
+		{Name: "update", Rank: 1, Path: phase, Args: []string{"--state", runDir, "--root", rootFile}, Env: environment},
 	}
 }
 
-// turn is how long a service has the processor to itself: until it listens or
-// has told how it stands, and not longer. Three programs that start at once on
+// turn is the longest a service has the processor to itself, until it listens or
+// has written its state. Three programs that start at once on
 // one slow core are all up when the last is; one after the other, in the order
 // they are waited for, each is up sooner.
 const turn = 3 * time.Second
@@ -49,41 +49,122 @@ var started = map[string]func() bool{
 	"net":    func() bool { return exists(filepath.Join(runDir, statefile.NetFile)) },
 }
 
-// startServices starts the first service and, beside the rest of the boot, the
-// others after it.
+// services are the programs that init keeps running.
+type services struct {
+	report *report
+	clock  clock
+	set    supervise.Set
+	limits limits
+
+	mu       sync.Mutex
+	table    []supervise.Service // all of them, in the order they are started in
+	stopping bool                // for good: the machine is ending
+	unpause  *time.Timer         // set while they are paused
+}
+
+func newServices(r *report, c clock) *services {
+	s := &services{report: r, clock: c, limits: limits{spent: map[string]bucket{}}}
+	s.set.Line = s.line
+	return s
+}
+
 func (n *node) startServices() error {
-	n.mu.Lock()
-	all := table(n.options, n.boot.Data, n.plasmdGroup)
-	n.mu.Unlock()
-	err := n.startService(all[0])
-	go n.guard(step{"services", func(n *node) error {
-		for i, s := range all[1:] {
-			waitFor(started[all[i].Name], turn)
-			if err := n.startService(s); err != nil {
+	return n.services.start(table(n.options, n.data, n.plasmdGroup))
+}
+
+// start starts the first service and, beside the rest of the boot, the others
+// after it.
+func (s *services) start(table []supervise.Service) error {
+	s.mu.Lock()
+	s.table = table
+	s.mu.Unlock()
+	err := s.startOne(table[0])
+	go s.report.guard("services", func() error {
+		for i, next := range table[1:] {
+			waitFor(s.clock, turn, started[table[i].Name])
+			if err := s.startOne(next); err != nil {
 				return err
 			}
 		}
 		return nil
-	}})
+	})
 	return err
 }
 
-// startService starts a service, unless the machine is ending: those that run
-// are being stopped then.
-func (n *node) startService(s supervise.Service) error {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.ending {
+// startOne starts a service, unless the machine is ending: those that run are
+// being stopped then.
+func (s *services) startOne(one supervise.Service) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopping {
 		return nil
 	}
-	s.Env = environment
-	return n.services.Start(s)
+	return s.set.Start(one)
+}
+
+// stop stops the services for good. net runs on: it holds nothing that must
+// come to rest, and the last to serve is heard to the end.
+func (s *services) stop() {
+	s.mu.Lock()
+	s.stopping = true
+	if s.unpause != nil {
+		s.unpause.Stop()
+	}
+	s.mu.Unlock()
+	s.set.Stop("net")
+}
+
+// pauseTime is how long services may be paused: the program that paused them
+// may have died meanwhile.
+const pauseTime = 3 * time.Minute
+
+// pause stops every service but one, so that their memory can hold a kernel.
+// They come back when asked for, or by themselves after a while.
+func (s *services) pause(spare string) error {
+	s.mu.Lock()
+	if s.stopping {
+		s.mu.Unlock()
+		return fmt.Errorf("this machine is stopping")
+	}
+	if s.unpause == nil {
+		s.unpause = time.AfterFunc(pauseTime, func() { s.report.guard("services", s.resume) })
+	}
+	s.mu.Unlock()
+	s.report.say("pausing the services to free their memory")
+	s.set.Stop(spare)
+	return linux.DropCaches()
+}
+
+// resume starts the services that were paused.
+func (s *services) resume() error {
+	s.mu.Lock()
+	if s.stopping || s.unpause == nil {
+		s.mu.Unlock()
+		return fmt.Errorf("the services are not paused")
+	}
+	s.unpause.Stop()
+	s.unpause = nil
+	table := s.table
+	s.mu.Unlock()
+	running := map[string]bool{}
+	for _, one := range s.set.Status() {
+		running[one.Name] = true
+	}
+	s.report.say("starting the services again")
+	for _, one := range table {
+		if !running[one.Name] {
+			if err := s.startOne(one); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // waitFor waits until done, or for so long.
-func waitFor(done func() bool, longest time.Duration) {
-	for end := time.Now().Add(longest); !done() && time.Now().Before(end); {
-		time.Sleep(50 * time.Millisecond)
+func waitFor(c clock, longest time.Duration, done func() bool) {
+	for end := c.Now().Add(longest); !done() && c.Now().Before(end); {
+		<-c.After(50 * time.Millisecond)
 	}
 }
 
@@ -95,21 +176,16 @@ func listens(address string) bool {
 	return conn.Close() == nil
 }
 
-func exists(path string) bool {
-	_, err := os.Stat(path)
-	return err == nil
-}
-
-// serviceLine carries a line of a service to the console. The ring has every
-// line; the console, which may be a serial line that the kernel itself waits
-// for, has no more than it can bear.
-func (n *node) serviceLine(service, text string) {
-	show, missed := n.limits.allow(service, time.Now())
+// line carries a line of a service to the console, which may be a serial line that
+// the kernel itself waits for: it is given no more than it can bear. The set holds
+// the other lines too.
+func (s *services) line(service, text string) {
+	show, missed := s.limits.allow(service, s.clock.Now())
 	if missed > 0 {
-		n.console.Line(linux.Warning, service, fmt.Sprintf("(%d lines were too many for the console)", missed))
+		s.report.line(linux.Warning, service, fmt.Sprintf("(%d lines were too many for the console)", missed))
 	}
 	if show {
-		n.console.Line(linux.Notice, service, text)
+		s.report.line(linux.Notice, service, text)
 	}
 }
 
@@ -119,14 +195,15 @@ const (
 	lineRate  = 20 // a second
 )
 
-// limits is a bucket of lines for each service. The zero value is full.
+// limits counts the lines of each service.
 type limits struct {
-	mu      sync.Mutex
-	buckets map[string]*bucket
+	mu    sync.Mutex
+	spent map[string]bucket
 }
 
+// bucket is full when nothing is spent of it, as at first.
 type bucket struct {
-	left   float64
+	spent  float64 // lines
 	at     time.Time
 	missed int
 }
@@ -136,21 +213,15 @@ type bucket struct {
 func (l *limits) allow(service string, now time.Time) (show bool, missed int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.buckets == nil {
-		l.buckets = map[string]*bucket{}
-	}
-	b := l.buckets[service]
-	if b == nil {
-		b = &bucket{left: lineBurst, at: now}
-		l.buckets[service] = b
-	}
-	b.left = min(lineBurst, b.left+now.Sub(b.at).Seconds()*lineRate)
+	b := l.spent[service]
+	b.spent = max(0, b.spent-now.Sub(b.at).Seconds()*lineRate)
 	b.at = now
-	if b.left < 1 {
+	if show = b.spent <= lineBurst-1; show {
+		missed = b.missed
+		b.spent, b.missed = b.spent+1, 0
+	} else {
 		b.missed++
-		return false, 0
 	}
-	b.left--
-	missed, b.missed = b.missed, 0
-	return true, missed
+	l.spent[service] = b
+	return show, missed
 }

@@ -41,9 +41,8 @@ type step struct {
 
 var steps = []step{
 	{"mounting /dev and /proc", mountSystem},
-	{"arming the watchdog", armWatchdog},
-	{"starting the guard", startGuard},
-	{"seeding the random numbers", seedRandom},
+	{"preparing for a trial", prepareTrial},
+	{"seeding the random numbers", func() error { warn(seedRandom(seed, linux.AddEntropy)); return nil }},
 	{"mounting the rootfs", mountRootfs},
 	{"carrying the release over", bindRelease},
 	{"switching to the rootfs", switchRoot},
@@ -59,7 +58,7 @@ func main() {
 		fmt.Fprintln(os.Stderr, "init: this program is the first of a node; it does nothing on a machine that runs already")
 		os.Exit(1)
 	}
-	err := bringUp()
+	err := bringUp(steps)
 	console = linux.OpenConsole() // there may have been no /dev before
 	console.Line(linux.Error, "initramfs", err.Error())
 	console.Line(linux.Error, "initramfs", "restarting through the firmware in 10 seconds")
@@ -70,8 +69,9 @@ func main() {
 	}
 }
 
-// bringUp returns only on an error; a panic is one.
-func bringUp() (err error) {
+// bringUp does the steps, the last of which does not return. It returns only on
+// an error; a panic is one.
+func bringUp(steps []step) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("a fault in the initramfs itself: %v", p)
@@ -82,7 +82,7 @@ func bringUp() (err error) {
 			return fmt.Errorf("%s: %w", s.what, err)
 		}
 	}
-	return fmt.Errorf("%s returned", next)
+	return fmt.Errorf("%s returned", steps[len(steps)-1].what)
 }
 
 func mountSystem() error {
@@ -95,57 +95,48 @@ func mountSystem() error {
 	return nil
 }
 
-// onTrial says whether the kernel that jumped here tries this release.
-func onTrial() (bool, error) {
+// onTrial says whether a command line is that of a release which is tried.
+func onTrial(cmdline string) bool { return strings.Contains(cmdline, "phase.trial=") }
+
+// prepareTrial sees to it that a release on trial whose init hangs is ended: by
+// the watchdog, whose driver keeps it running after the file is closed, since it
+// was not told to stop; and, as far as a process can, by a guard, which the init
+// of the rootfs finds in its environment, and ends once the trial has ended well.
+// Without either the boot goes on.
+func prepareTrial() error {
 	cmdline, err := os.ReadFile("/proc/cmdline")
-	return strings.Contains(string(cmdline), "phase.trial="), err
-}
-
-// armWatchdog starts the watchdog of a machine that tries a release, so that
-// a rootfs whose init hangs is reset. The driver keeps it running after the
-// file is closed, since it was not told to stop. Its absence is no error.
-func armWatchdog() error {
-	trial, err := onTrial()
-	if err != nil || !trial {
+	if err != nil || !onTrial(string(cmdline)) {
 		return err
 	}
-	if _, err := linux.OpenWatchdog(trialWatchdog); err != nil {
-		linux.OpenConsole().Line(linux.Warning, "initramfs", err.Error())
-	}
-	return nil
-}
-
-// startGuard does the same for a machine without a watchdog, as far as a process
-// can. The init of the rootfs, told by its environment, ends it when the trial
-// has ended well.
-func startGuard() error {
-	trial, err := onTrial()
-	if err != nil || !trial {
-		return err
-	}
+	_, err = linux.OpenWatchdog(trialWatchdog)
+	warn(err)
 	env, err := linux.StartGuard()
 	if err != nil {
-		linux.OpenConsole().Line(linux.Warning, "initramfs", err.Error())
+		warn(err)
 		return nil
 	}
 	name, value, _ := strings.Cut(env, "=")
 	return os.Setenv(name, value)
 }
 
-// seedRandom gives the kernel the randomness that was carried over, and deletes
-// it. A machine without it only waits longer for its first key.
-func seedRandom() error {
-	data, err := os.ReadFile(seed)
+// warn reports an error that the boot goes on without; nil is none.
+func warn(err error) {
+	if err != nil {
+		linux.OpenConsole().Line(linux.Warning, "initramfs", err.Error())
+	}
+}
+
+// seedRandom gives the kernel the randomness that was carried over in a file, by
+// add, and deletes it. A machine without it only waits longer for its first key.
+func seedRandom(file string, add func([]byte) error) error {
+	data, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err == nil {
-		err = linux.AddEntropy(data)
+		err = add(data)
 	}
-	if err := errors.Join(err, os.Remove(seed)); err != nil {
-		linux.OpenConsole().Line(linux.Warning, "initramfs", err.Error())
-	}
-	return nil
+	return errors.Join(err, os.Remove(file))
 }
 
 func mountRootfs() error {

@@ -3,7 +3,7 @@ package plasmd
 import (
 	"io"
 
-	"phase/appliance/base/program"
+	"phase/appliance/base/completion"
 )
 
 // completionCmd prints a shell's completion.
@@ -12,5 +12,5 @@ type completionCmd struct {
 }
 
 func (c completionCmd) run(stdout io.Writer) error {
-	return program.Completion("plasmd", &commandLine{}, c.Shell, stdout)
+	return completion.Write(stdout, "plasmd", &commandLine{}, c.Shell)
 }

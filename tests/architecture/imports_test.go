@@ -53,7 +53,7 @@ var (
 // owners: a third-party library, by the start of its path, has one package
 // that imports it (more where the line says so).
 var owners = map[string][]string{
-	"github.com/alecthomas/kong":                    {"appliance/base/program"},
+	"github.com/alecthomas/kong":                    {"appliance/base/program", "appliance/base/completion"},
 	"github.com/schollz/progressbar":                {"appliance/base/ui"},
 	"github.com/dustin/go-humanize":                 {"appliance/base/ui"},
 	"golang.org/x/term":                             {"appliance/base/ui", "qemu/main"},

@@ -2,8 +2,8 @@
 // envelope (https://github.com/secure-systems-lab/dsse) with Ed25519. Root,
 // release manifest, receipt and capability record all travel in one, so there
 // is one verification path. The signature covers the exact payload bytes and
-// their type; nobody serialises anything again to verify it. Who may sign what
-// is trust's question.
+// their type, so nothing is serialised again to verify it. Which keys may sign
+// what is decided by package trust.
 package envelope
 
 import (
@@ -14,6 +14,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 
@@ -23,14 +24,14 @@ import (
 const (
 	// MaxBytes caps a whole envelope: 1 MiB.
 	MaxBytes = strictjson.MaxBytes
-	// MaxSignatures caps the signatures of one envelope, because each costs a
-	// stranger nothing and its reader up to one verification a key.
+	// MaxSignatures caps the signatures of one envelope, because each costs its
+	// sender nothing and its reader up to one verification a key.
 	MaxSignatures = 32
 	maxType       = 255
 )
 
 // Signature is one signature as it stands in an envelope. KeyID is a hint that
-// nobody signed.
+// no signature covers.
 type Signature struct {
 	KeyID string
 	Sig   []byte
@@ -40,8 +41,8 @@ type Signature struct {
 type Envelope struct {
 	// PayloadType is the media type that the signatures cover.
 	PayloadType string
-	// Payload is the document itself; do not read it before SignedBy has
-	// vouched for it.
+	// Payload is the document itself. Read it only after SignedBy has checked
+	// who signed it.
 	Payload []byte
 	// Signatures are in the order of the file.
 	Signatures []Signature
@@ -60,9 +61,8 @@ type wireSignature struct {
 	Sig   string `json:"sig"`
 }
 
-// Parse reads an envelope of at most MaxBytes. It says nothing about who
-// signed: an empty list of signatures parses, and satisfies nobody. Too long
-// is strictjson.ErrSize.
+// Parse reads an envelope of at most MaxBytes. It does not check the
+// signatures, of which there may be none. Too long is strictjson.ErrSize.
 func Parse(data []byte) (Envelope, error) {
 	var w wire
 	if err := strictjson.Unmarshal(data, &w, strictjson.Limit(MaxBytes)); err != nil {
@@ -107,12 +107,7 @@ func (e Envelope) SignedBy(keys map[string]ed25519.PublicKey) []string {
 			signed[id] = true
 		}
 	}
-	ids := make([]string, 0, len(signed))
-	for id := range signed {
-		ids = append(ids, id)
-	}
-	slices.Sort(ids)
-	return ids
+	return slices.Sorted(maps.Keys(signed))
 }
 
 func signer(message []byte, s Signature, keys map[string]ed25519.PublicKey) string {
@@ -171,7 +166,7 @@ func Sign(payloadType string, payload []byte, keys ...ed25519.PrivateKey) ([]byt
 	}
 	data = append(data, '\n')
 	if _, err := Parse(data); err != nil {
-		return nil, fmt.Errorf("signing an envelope nobody could read: %w", err)
+		return nil, fmt.Errorf("signing an envelope that cannot be read: %w", err)
 	}
 	return data, nil
 }

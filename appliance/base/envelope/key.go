@@ -7,6 +7,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"strings"
 )
 
 const (
@@ -21,29 +22,13 @@ func EncodeKey(key ed25519.PrivateKey) ([]byte, error) {
 	if len(key) != ed25519.PrivateKeySize {
 		return nil, fmt.Errorf("encoding a private key: %d bytes, not %d", len(key), ed25519.PrivateKeySize)
 	}
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return nil, fmt.Errorf("encoding a private key: %w", err)
-	}
-	return pem.EncodeToMemory(&pem.Block{Type: privateBlock, Bytes: der}), nil
+	return encode(privateBlock, key, x509.MarshalPKCS8PrivateKey)
 }
 
 // DecodeKey reads an Ed25519 private key from PKCS#8 PEM, one block and
 // nothing beside it.
 func DecodeKey(data []byte) (ed25519.PrivateKey, error) {
-	der, err := block(data, privateBlock)
-	if err != nil {
-		return nil, fmt.Errorf("reading a private key: %w", err)
-	}
-	key, err := x509.ParsePKCS8PrivateKey(der)
-	if err != nil {
-		return nil, fmt.Errorf("reading a private key: %w", err)
-	}
-	private, ok := key.(ed25519.PrivateKey)
-	if !ok {
-		return nil, fmt.Errorf("reading a private key: it is a %T, not Ed25519", key)
-	}
-	return private, nil
+	return decode[ed25519.PrivateKey](privateBlock, data, x509.ParsePKCS8PrivateKey)
 }
 
 // EncodePublicKey writes a public key as SPKI PEM (RFC 8410).
@@ -51,29 +36,37 @@ func EncodePublicKey(key ed25519.PublicKey) ([]byte, error) {
 	if len(key) != ed25519.PublicKeySize {
 		return nil, fmt.Errorf("encoding a public key: %d bytes, not %d", len(key), ed25519.PublicKeySize)
 	}
-	der, err := x509.MarshalPKIXPublicKey(key)
-	if err != nil {
-		return nil, fmt.Errorf("encoding a public key: %w", err)
-	}
-	return pem.EncodeToMemory(&pem.Block{Type: publicBlock, Bytes: der}), nil
+	return encode(publicBlock, key, x509.MarshalPKIXPublicKey)
 }
 
 // DecodePublicKey reads an Ed25519 public key from SPKI PEM, one block and
 // nothing beside it.
 func DecodePublicKey(data []byte) (ed25519.PublicKey, error) {
-	der, err := block(data, publicBlock)
+	return decode[ed25519.PublicKey](publicBlock, data, x509.ParsePKIXPublicKey)
+}
+
+func encode(kind string, key any, marshal func(any) ([]byte, error)) ([]byte, error) {
+	der, err := marshal(key)
 	if err != nil {
-		return nil, fmt.Errorf("reading a public key: %w", err)
+		return nil, fmt.Errorf("encoding a %s: %w", strings.ToLower(kind), err)
 	}
-	key, err := x509.ParsePKIXPublicKey(der)
+	return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), nil
+}
+
+func decode[Key any](kind string, data []byte, parse func([]byte) (any, error)) (key Key, err error) {
+	var parsed any
+	der, err := block(data, kind)
+	if err == nil {
+		parsed, err = parse(der)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("reading a public key: %w", err)
+		return key, fmt.Errorf("reading a %s: %w", strings.ToLower(kind), err)
 	}
-	public, ok := key.(ed25519.PublicKey)
+	key, ok := parsed.(Key)
 	if !ok {
-		return nil, fmt.Errorf("reading a public key: it is a %T, not Ed25519", key)
+		return key, fmt.Errorf("reading a %s: it is a %T, not Ed25519", strings.ToLower(kind), parsed)
 	}
-	return public, nil
+	return key, nil
 }
 
 func block(data []byte, kind string) ([]byte, error) {

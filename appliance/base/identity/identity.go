@@ -1,8 +1,8 @@
-// Package identity holds the node's one Ed25519 key, from which come its peer
-// id, its name on the LAN and its signature under receipts. The key is made
-// once and kept in a folder, or made anew for a machine that keeps nothing. A
-// key file that is damaged or readable by others is refused, never replaced: a
-// node that silently became another one would be worse than one that stops.
+// Package identity holds the node's Ed25519 key: it gives the node its peer id,
+// its name on the LAN and its signature under receipts. The key is made once and
+// kept in a folder, or made anew for a machine that keeps nothing. A key file
+// that is damaged or readable by others is refused, never replaced: a node that
+// silently became another one would be worse than one that stops.
 package identity
 
 import (
@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 
 	"phase/appliance/base/envelope"
+	"phase/appliance/base/statefile"
 )
 
 // File is the name of the key file within the folder: PKCS#8 PEM, 0600.
@@ -35,23 +36,21 @@ func Load(dir string) (Identity, error) {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return id, err
 	}
-	id, err = Ephemeral(rand.Reader)
+	if id, err = Ephemeral(rand.Reader); err != nil {
+		return Identity{}, err
+	}
+	data, err := envelope.EncodeKey(id.key)
 	if err != nil {
 		return Identity{}, err
 	}
-	if err := create(dir, path, id.key); err != nil && !errors.Is(err, fs.ErrExist) {
-		return Identity{}, fmt.Errorf("keeping the identity in %s: %w", dir, err)
+	if err := statefile.WriteNew(path, data, 0o600); err != nil && !errors.Is(err, fs.ErrExist) {
+		return Identity{}, fmt.Errorf("keeping the identity: %w", err)
 	}
 	return read(path)
 }
 
 func read(path string) (Identity, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return Identity{}, fmt.Errorf("reading the identity: %w", err)
-	}
-	defer f.Close()
-	info, err := f.Stat()
+	info, err := os.Stat(path)
 	if err != nil {
 		return Identity{}, fmt.Errorf("reading the identity: %w", err)
 	}
@@ -61,7 +60,7 @@ func read(path string) (Identity, error) {
 	if info.Mode().Perm()&0o077 != 0 {
 		return Identity{}, fmt.Errorf("reading the identity: others may open %s (mode %04o); chmod 600 it if nobody else has read it, else move it away for a new identity", path, info.Mode().Perm())
 	}
-	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	data, err := statefile.ReadCapped(path, maxFile)
 	if err != nil {
 		return Identity{}, fmt.Errorf("reading the identity: %w", err)
 	}
@@ -70,35 +69,6 @@ func read(path string) (Identity, error) {
 		return Identity{}, fmt.Errorf("reading the identity: %s is damaged; restore it, or move it away for a new identity: %w", path, err)
 	}
 	return Identity{key: key}, nil
-}
-
-// create puts the key file in place whole or not at all, 0600 from the first
-// byte. A hard link rather than a rename, because a link never replaces.
-func create(dir, path string, key ed25519.PrivateKey) error {
-	data, err := envelope.EncodeKey(key)
-	if err != nil {
-		return err
-	}
-	f, err := os.CreateTemp(dir, ".identity-") // mode 0600
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(data)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err := errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	if err := os.Link(f.Name(), path); err != nil {
-		return err
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 // Ephemeral makes an identity that is kept nowhere, from 32 bytes of random.

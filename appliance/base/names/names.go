@@ -1,5 +1,5 @@
-// Package names has the names that manifests, settings and programs share: the
-// channel and the architecture of a release, and the digest of bytes.
+// Package names defines what manifests, settings and programs name releases and
+// bytes by: channels, architectures and digests.
 package names
 
 import (

@@ -1,6 +1,5 @@
-// Package problem writes every error a Phase node answers over HTTP in the one
-// form of RFC 9457, application/problem+json, so that a client has a single way
-// to read what went wrong.
+// Package problem writes the errors that a Phase node answers over HTTP, all in
+// the form of RFC 9457, application/problem+json.
 package problem
 
 import (
@@ -52,6 +51,5 @@ func WriteCode(w http.ResponseWriter, status int, code, detail string) {
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
-	// A client that went away is told nothing more.
-	_, _ = w.Write(body)
+	_, _ = w.Write(body) // fails for a client that went away
 }

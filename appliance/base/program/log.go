@@ -12,9 +12,8 @@ import (
 )
 
 // NewHandler returns a slog handler for people: one line a record,
-// "message key=value", with the level named only from warnings up. Time is
-// left to whoever keeps the log (the kernel's on a node, the journal's on a
-// laptop). Control characters never reach w.
+// "message key=value", with the level named only from warnings up. Times are
+// added by what keeps the log (the kernel on a node, the journal on a laptop). Control characters never reach w.
 func NewHandler(w io.Writer) slog.Handler {
 	return &handler{w: w, mu: new(sync.Mutex)}
 }

@@ -48,6 +48,16 @@ func Parse(name, about string, cli any, args []string, stdout, stderr io.Writer)
 	return parsed.Command(), nil
 }
 
+// Model is the command line that cli declares, for a reader of its commands and
+// flags.
+func Model(name string, cli any) (*kong.Node, error) {
+	parser, err := kong.New(cli, kong.Name(name), kong.Vars{"version": ""}, general)
+	if err != nil {
+		return nil, fmt.Errorf("building the command line of %s: %w", name, err)
+	}
+	return parser.Model.Node, nil
+}
+
 // general is what every program has without a field of its own for it.
 var general = kong.Embed(&struct {
 	Version kong.VersionFlag `help:"Print the version and exit."`

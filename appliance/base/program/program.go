@@ -1,7 +1,7 @@
-// Package program is the edge between a Phase program and the machine that
-// runs it: it makes the one context, turns signals into its end, parses the
-// command line, and turns an error into an exit code. A program itself is a
-// Run function, so tests call it with their own arguments and streams.
+// Package program runs a Phase program as a process: it makes the one context,
+// ends it on a signal, parses the command line, and turns an error into an exit
+// code. A program itself is a Run function, so tests call it with their own
+// arguments and streams.
 package program
 
 import (
@@ -33,8 +33,8 @@ const (
 // been printed already (--help, --version). It ends a program with code 0.
 var ErrDone = errors.New("done")
 
-// Exit ends a program with Code and prints nothing: whatever there was to say
-// has been said.
+// Exit ends a program with Code and prints nothing: the program has printed what
+// there was to say.
 type Exit struct{ Code int }
 
 func (e Exit) Error() string { return fmt.Sprintf("exit code %d", e.Code) }

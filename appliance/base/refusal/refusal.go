@@ -1,5 +1,5 @@
-// Package refusal is why something from outside was not accepted: a code and a
-// sentence for people.
+// Package refusal holds the reasons why something from outside is not accepted,
+// each a code for programs and a sentence for people.
 package refusal
 
 import (
@@ -16,18 +16,18 @@ type Code string
 const (
 	Format       Code = "format"        // not the document it should be
 	Size         Code = "size"          // longer or shorter than may be
-	Signature    Code = "signature"     // nobody whose word counts has signed
-	Threshold    Code = "threshold"     // too few of them have
+	Signature    Code = "signature"     // no key that counts has signed
+	Threshold    Code = "threshold"     // too few keys that count have signed
 	Expired      Code = "expired"       // past its expiry, or the root is
 	Channel      Code = "channel"       // another channel than asked for
 	Arch         Code = "arch"          // another arch than asked for
 	Rollback     Code = "rollback"      // older than the floor
 	Equivocation Code = "equivocation"  // the floor's version, another payload
-	Digest       Code = "digest"        // bytes that nobody signed
+	Digest       Code = "digest"        // not the bytes that were signed
 	Unreachable  Code = "unreachable"   // no answer, or not a whole one
 	Slow         Code = "slow"          // below the rate worth waiting for
 	FailedBefore Code = "failed_before" // tried here and did not come up
-	Busy         Code = "busy"          // no room or another one at work
+	Busy         Code = "busy"          // no room, or another one is at work
 )
 
 // Codes lists every Code.

@@ -15,15 +15,14 @@ const (
 
 // Where a boot came from, as Boot.BootedFrom says it.
 const (
-	FromStub   = "stub"   // the release on the boot disk
-	FromKexec  = "kexec"  // a release another kernel loaded
-	FromFolder = "folder" // no boot at all: a program on a laptop
+	FromStub  = "stub"  // the release on the boot disk
+	FromKexec = "kexec" // a release another kernel loaded
 )
 
 // Boot is boot.json: how this machine came up and what it holds.
 type Boot struct {
 	Mode string `json:"mode"`
-	// Options are boot.Options as JSON, kept as text so that this package
+	// Options are settings.Options as JSON, kept as text so that this package
 	// need not know them.
 	Options        strictjson.Raw `json:"options,omitzero"`
 	OptionsUnknown []string       `json:"options_unknown"`
@@ -40,8 +39,7 @@ type Boot struct {
 	Started time.Time `json:"started"`
 }
 
-// Held says where the running release's bytes are. Whoever uses them verifies
-// them again.
+// Held says where the running release's bytes are. A reader verifies them again.
 type Held struct {
 	// Manifest is the path of the envelope.
 	Manifest string `json:"manifest"`

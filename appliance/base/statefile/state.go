@@ -1,8 +1,8 @@
-// Package statefile is where programs meet: one JSON file each, in one folder,
-// with one producer, replaced atomically so that a reader sees the old text or
-// the new one and never half of either, and laid out for a person to read.
-// This package also owns the types of those files, so that a producer and its
-// readers cannot drift apart.
+// Package statefile writes files atomically and durably, and holds the state files
+// by which programs know of each other. A state file is JSON in one folder, has
+// one producer, and is laid out for a person to read; a reader sees the old text
+// or the new one and never half of either. Their types are here, so that a
+// producer and its readers cannot drift apart.
 package statefile
 
 import (

@@ -24,8 +24,8 @@ func (m *Mismatch) Error() string {
 	return m.Field + ": " + m.Problem
 }
 
-// clean tells an error of the library in the words of a person who has never
-// heard of it, nor of Go's types.
+// clean rewrites an error of the library without the library's name and without
+// names of Go's types.
 func clean(err error) error {
 	var wrong *json.SemanticError
 	if errors.As(err, &wrong) {
@@ -63,7 +63,7 @@ func mismatch(wrong *json.SemanticError) *Mismatch {
 	return &Mismatch{field, problem}
 }
 
-// found is what stands there.
+// found says what the document has.
 func found(wrong *json.SemanticError) string {
 	if wrong.JSONKind == jsontext.KindNumber && wrong.JSONValue != nil {
 		return fmt.Sprintf("%.40s", wrong.JSONValue)
@@ -81,7 +81,7 @@ func found(wrong *json.SemanticError) string {
 	return wrong.JSONKind.String() // null, true, false
 }
 
-// kind is what a Go type reads, "" where there is no short word for it.
+// kind says what a Go type reads, "" where there is no short word for it.
 func kind(t reflect.Type) string {
 	for t != nil && t.Kind() == reflect.Pointer {
 		t = t.Elem()

@@ -1,7 +1,6 @@
-// Package strictjson decodes the JSON that strangers send. Two programs that
-// read the same bytes must see the same document, or a signature over those
-// bytes means two things; so whatever two decoders could disagree about is
-// refused: duplicate names, names that differ only in case, invalid UTF-8,
+// Package strictjson decodes JSON from untrusted sources. Two programs that read
+// the same bytes must see the same document, or a signature over those bytes
+// means two things; so all that two decoders could disagree about is refused: duplicate names, names that differ only in case, invalid UTF-8,
 // trailing bytes, numbers no double holds exactly, and documents deeper or
 // longer than any of ours. It is the only package that knows the JSON library.
 package strictjson

@@ -1,5 +1,5 @@
-// Package ui is how Phase speaks to a person at a terminal: sizes and times in
-// human units, tables, progress bars, and text from strangers made harmless.
+// Package ui writes for a person at a terminal: sizes and times in human units,
+// tables, progress bars, and text from outside made harmless.
 package ui
 
 import (
@@ -17,8 +17,8 @@ import (
 	"golang.org/x/term"
 )
 
-// cleanMax is how many bytes of a stranger's text reach a log line: enough for
-// any honest name or reason, too few to push what matters off the screen.
+// cleanMax is how many bytes of a text from outside reach a log line: enough for
+// any real name or reason, too few to push other lines off the screen.
 const cleanMax = 512
 
 // Bytes writes a size in bytes for people, in binary units: "16.5 MiB".
@@ -83,15 +83,12 @@ func IsTerminal(w io.Writer) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
-// Bar is a progress bar in bytes. The zero value, and a nil one, show nothing.
+// Bar is a progress bar in bytes.
 type Bar struct{ bar *progressbar.ProgressBar }
 
 // Progress starts a bar for what is being done, total bytes long (-1: length
 // not known). Unless w is a terminal it shows nothing.
 func Progress(w io.Writer, what string, total int64) *Bar {
-	if !IsTerminal(w) {
-		return &Bar{}
-	}
 	return &Bar{progressbar.NewOptions64(total,
 		progressbar.OptionSetWriter(w),
 		progressbar.OptionSetDescription(what),
@@ -99,29 +96,18 @@ func Progress(w io.Writer, what string, total int64) *Bar {
 		progressbar.OptionUseIECUnits(true),
 		progressbar.OptionThrottle(100*time.Millisecond),
 		progressbar.OptionClearOnFinish(),
+		progressbar.OptionSetVisibility(IsTerminal(w)),
 	)}
 }
 
 // Add moves the bar n bytes on.
-func (b *Bar) Add(n int64) {
-	if b != nil && b.bar != nil {
-		_ = b.bar.Add64(n) // a bar that cannot be drawn is no reason to stop
-	}
-}
+func (b *Bar) Add(n int64) { _ = b.bar.Add64(n) } // a bar that cannot be drawn is no reason to stop
 
 // Set moves the bar to n bytes from the start.
-func (b *Bar) Set(n int64) {
-	if b != nil && b.bar != nil {
-		_ = b.bar.Set64(n)
-	}
-}
+func (b *Bar) Set(n int64) { _ = b.bar.Set64(n) }
 
 // Close takes the bar off the screen.
-func (b *Bar) Close() {
-	if b != nil && b.bar != nil {
-		_ = b.bar.Finish()
-	}
-}
+func (b *Bar) Close() { _ = b.bar.Finish() }
 
 // Count writes n things: "1 provider", "3 providers".
 func Count(n int, thing string) string {

@@ -1,8 +1,7 @@
-// Package control is how programs ask PID 1 for what only it may do: jump into
-// a kernel that was loaded, restart, power off, pause services to free their
-// memory. One request a connection over a Unix socket, JSON both ways; who asks
-// is known from the kernel (SO_PEERCRED), not from what is said, and whatever
-// changes the machine needs root.
+// Package control carries the requests of programs to PID 1 for what only it may
+// do: jump into a kernel that was loaded, restart, power off, pause services to
+// free their memory. One request a connection over a Unix socket, JSON both ways.
+// The kernel says who asks (SO_PEERCRED), and what changes the machine needs root.
 package control
 
 import (
@@ -30,7 +29,7 @@ const (
 	Kexec    = "kexec"    // jump into the kernel that was loaded; root
 	Reboot   = "reboot"   // restart through the firmware; root
 	PowerOff = "poweroff" // root
-	Pause    = "pause"    // stop every service but the asking one's; root
+	Pause    = "pause"    // stop every service but Service; root
 	Resume   = "resume"   // start them again; root
 	Status   = "status"   // what the services do
 	Logs     = "logs"     // the last lines of Service; root
@@ -58,8 +57,8 @@ type Peer struct {
 	PID int32
 }
 
-// Handler answers a request. What it returns is sent before what it started
-// (a jump) may end the connection: after is called once the answer is out.
+// Handler answers a request. after, when there is one, is called once the answer
+// has been sent: it may be a jump, which ends the connection.
 type Handler func(peer Peer, r Request) (answer Response, after func())
 
 const (
@@ -69,8 +68,8 @@ const (
 	maxWaiting  = 16 // connections at once; a flood waits in the kernel's queue
 )
 
-// needsRoot lists what only root may ask for. Logs are among it: lines of a
-// node are for its owner.
+// needsRoot lists what only root may ask for. Logs are among it: the lines of a
+// node's services are for its owner.
 var needsRoot = map[string]bool{Kexec: true, Reboot: true, PowerOff: true, Pause: true, Resume: true, Logs: true}
 
 // Listen makes the socket, for everybody to connect to, and removes what an

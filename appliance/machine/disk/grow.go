@@ -24,7 +24,7 @@ const (
 	incompat64     = 0x80 // the high half counts
 
 	resizeExt4 = 0x40086610 // EXT4_IOC_RESIZE_FS: _IOW('f', 16, u64)
-	growLeast  = 1 << 20    // less is not worth it
+	minGrowth  = 1 << 20    // less is not worth it
 )
 
 // GrowExt4 lets the ext4 that is mounted at dir from device take all of that,
@@ -49,7 +49,7 @@ func GrowExt4(dir, device string) (grown int64, err error) {
 	if err != nil {
 		return 0, fmt.Errorf("%s: %w", device, err)
 	}
-	if size-have < growLeast {
+	if size-have < minGrowth {
 		return 0, nil
 	}
 	at, err := os.Open(dir)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -19,7 +20,7 @@ type Partition struct {
 	Name   string // "sda2"
 	Disk   string // "sda"
 	Number int
-	UUID   string // the PARTUUID, where the kernel tells it
+	UUID   string // the PARTUUID, where the kernel knows it
 }
 
 // Device is the partition's block device.
@@ -27,16 +28,11 @@ func (p Partition) Device() string { return "/dev/" + p.Name }
 
 // Sibling is another partition of the same disk.
 func (p Partition) Sibling(number int) (Partition, error) {
-	all, err := partitions()
-	if err != nil {
-		return Partition{}, err
+	s, err := find(func(s Partition) bool { return s.Disk == p.Disk && s.Number == number })
+	if errors.Is(err, ErrNoDisk) {
+		err = fmt.Errorf("the disk %s has no partition %d", p.Disk, number)
 	}
-	for _, s := range all {
-		if s.Disk == p.Disk && s.Number == number {
-			return s, nil
-		}
-	}
-	return Partition{}, fmt.Errorf("the disk %s has no partition %d", p.Disk, number)
+	return s, err
 }
 
 // ErrNoDisk says that there is no such disk, or none at all.
@@ -53,36 +49,27 @@ func RootPartition() (Partition, error) {
 	if err != nil {
 		return Partition{}, ErrNoDisk
 	}
-	return namedPartition(filepath.Base(sys))
+	return find(func(p Partition) bool { return p.Name == filepath.Base(sys) })
 }
 
 // FindPartition finds a partition by the words of the kernel's root=:
 // "PARTUUID=…" or "/dev/NAME".
 func FindPartition(root string) (Partition, error) {
-	if uuid, ok := strings.CutPrefix(root, "PARTUUID="); ok {
-		all, err := partitions()
-		if err != nil {
-			return Partition{}, err
+	return find(func(p Partition) bool {
+		if uuid, ok := strings.CutPrefix(root, "PARTUUID="); ok {
+			return p.UUID != "" && strings.EqualFold(p.UUID, uuid)
 		}
-		for _, p := range all {
-			if p.UUID != "" && strings.EqualFold(p.UUID, uuid) {
-				return p, nil
-			}
-		}
-		return Partition{}, ErrNoDisk
-	}
-	return namedPartition(strings.TrimPrefix(root, "/dev/"))
+		return p.Name == strings.TrimPrefix(root, "/dev/")
+	})
 }
 
-func namedPartition(name string) (Partition, error) {
+func find(is func(Partition) bool) (Partition, error) {
 	all, err := partitions()
 	if err != nil {
 		return Partition{}, err
 	}
-	for _, p := range all {
-		if p.Name == name {
-			return p, nil
-		}
+	if i := slices.IndexFunc(all, is); i >= 0 {
+		return all[i], nil
 	}
 	return Partition{}, ErrNoDisk
 }

@@ -6,13 +6,13 @@
 // it from, and nothing is ever held twice.
 //
 // The format is "newc" (Documentation/driver-api/early-userspace/buffer-format.rst
-// in Linux). The u-root reader allocates what a header claims, up to 4 GiB for
-// a name; ours is capped, and u-root's serves as the second opinion in tests.
+// in Linux). Nothing here reads one: the kernel does, and u-root's reader in tests.
 package initrd
 
 import (
 	"fmt"
 	"io"
+	"io/fs"
 	"path"
 	"slices"
 	"strings"
@@ -50,6 +50,7 @@ const (
 	fileMode    = 0o100644
 	folderMode  = 0o040755
 	maxSize     = 1<<32 - 1 // what 8 hexadecimal digits can say
+	maxName     = 4096      // bytes of a path, with the zero behind it
 )
 
 // NewLayout plans the archive that begins with prefix bytes of another archive
@@ -151,11 +152,10 @@ func (n Node) Header() []byte {
 // align rounds up to 4 bytes, where the kernel looks for the next header.
 func align(n int64) int64 { return (n + 3) &^ 3 }
 
-// clean says whether a path stays below the root it is unpacked in and is
-// written in its one shortest form.
+// clean says whether a path stays below the root it is unpacked in, and is UTF-8
+// in its one shortest form.
 func clean(name string) bool {
-	return name != "" && name != Trailer && len(name) < maxName && path.Clean(name) == name && !strings.HasPrefix(name, "/") &&
-		name != "." && name != ".." && !strings.HasPrefix(name, "../") && !strings.ContainsRune(name, 0)
+	return fs.ValidPath(name) && name != "." && name != Trailer && len(name) < maxName && !strings.ContainsRune(name, 0)
 }
 
 // folders are those that name lies in, the outermost first.

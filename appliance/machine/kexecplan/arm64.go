@@ -16,7 +16,7 @@ const (
 	atImageSize     = 16 // u64, with what the file does not hold
 	atARM64Magic    = 56 // "ARM\x64"
 	arm64Alignment  = 2 << 20
-	mostDeviceTree  = 2 << 20
+	maxDeviceTree   = 2 << 20
 )
 
 var arm64Magic = []byte("ARM\x64")
@@ -36,10 +36,10 @@ func (m ARM64) Plan(kernel, initrd []byte, cmdline string) (Plan, error) {
 		return Plan{}, fmt.Errorf("the kernel is no arm64 Image, or it is compressed")
 	}
 	offset, size := le.Uint64(kernel[atTextOffset:]), le.Uint64(kernel[atImageSize:])
-	if offset >= arm64Alignment || offset%page != 0 || size < uint64(len(kernel)) || size > mostKernel {
+	if offset >= arm64Alignment || offset%page != 0 || size < uint64(len(kernel)) || size > maxKernel {
 		return Plan{}, fmt.Errorf("the kernel's header cannot be: %d bytes at offset %d, in a file of %d", size, offset, len(kernel))
 	}
-	size = up(size, page)
+	size = roundUp(size, page)
 	s := newSpace(m.RAM, m.Reserved)
 	at, ok := s.low(size, 0, arm64Alignment, offset)
 	if !ok {
@@ -47,7 +47,7 @@ func (m ARM64) Plan(kernel, initrd []byte, cmdline string) (Plan, error) {
 	}
 	// Kernel and initrd must lie within 32 GiB.
 	const window = 32 << 30
-	initrdSize := up(uint64(len(initrd)), page)
+	initrdSize := roundUp(uint64(len(initrd)), page)
 	initrdAt, ok := s.high(initrdSize, at&^(1<<30-1)+window)
 	if !ok || initrdAt < at&^(1<<30-1) {
 		return Plan{}, noRoom("an initrd", initrdSize)
@@ -56,19 +56,19 @@ func (m ARM64) Plan(kernel, initrd []byte, cmdline string) (Plan, error) {
 	if err != nil {
 		return Plan{}, err
 	}
-	enter := up(uint64(len(tree)), 8)
-	told := make([]byte, enter, enter+64)
-	copy(told, tree)
-	toldSize := up(enter+64, page)
-	toldAt, ok := s.high(toldSize, 1<<63)
+	enter := roundUp(uint64(len(tree)), 8)
+	params := make([]byte, enter, enter+64)
+	copy(params, tree)
+	paramsSize := roundUp(enter+64, page)
+	paramsAt, ok := s.high(paramsSize, 1<<63)
 	if !ok {
-		return Plan{}, noRoom("a device tree", toldSize)
+		return Plan{}, noRoom("a device tree", paramsSize)
 	}
-	told = append(told, enterARM64(at, toldAt)...)
-	return Plan{Entry: toldAt + enter, Segments: []Segment{
+	params = append(params, enterARM64(at, paramsAt)...)
+	return Plan{Entry: paramsAt + enter, Segments: []Segment{
 		{Data: kernel, At: at, Size: size},
 		{Data: initrd, At: initrdAt, Size: initrdSize},
-		{Data: told, At: toldAt, Size: toldSize},
+		{Data: params, At: paramsAt, Size: paramsSize},
 	}}, nil
 }
 
@@ -89,11 +89,11 @@ func enterARM64(entry, tree uint64) []byte {
 	return binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(code, entry), tree)
 }
 
-// tree is the running kernel's device tree with what the next one is told. All
+// tree is the running kernel's device tree, changed for the next one. All
 // that speaks of the machine and its firmware stays.
 func (m ARM64) tree(initrd, size uint64, cmdline string) ([]byte, error) {
-	if len(m.DeviceTree) > mostDeviceTree {
-		return nil, fmt.Errorf("the device tree has %d bytes, at most %d are allowed", len(m.DeviceTree), mostDeviceTree)
+	if len(m.DeviceTree) > maxDeviceTree {
+		return nil, fmt.Errorf("the device tree has %d bytes, at most %d are allowed", len(m.DeviceTree), maxDeviceTree)
 	}
 	tree, err := dt.ReadFDT(bytes.NewReader(m.DeviceTree))
 	if err != nil {
@@ -118,8 +118,8 @@ func (m ARM64) tree(initrd, size uint64, cmdline string) ([]byte, error) {
 	if _, err := tree.Write(&out); err != nil {
 		return nil, fmt.Errorf("writing the device tree of the next kernel: %w", err)
 	}
-	if out.Len() > mostDeviceTree {
-		return nil, fmt.Errorf("the device tree of the next kernel has %d bytes, at most %d are allowed", out.Len(), mostDeviceTree)
+	if out.Len() > maxDeviceTree {
+		return nil, fmt.Errorf("the device tree of the next kernel has %d bytes, at most %d are allowed", out.Len(), maxDeviceTree)
 	}
 	return out.Bytes(), nil
 }

@@ -2,8 +2,9 @@ package kexecplan
 
 import "encoding/binary"
 
-// EFI is what the next kernel must know to use the firmware's runtime, which is
-// told once in a machine's life where in the address space it is: at the boot.
+// EFI is what the next kernel must know to use the firmware's runtime. Its place
+// in the address space can be set only once after power-on, so it stays where the
+// first kernel put it.
 type EFI struct {
 	Vendor      uint64 // address of the firmware's name
 	ConfigTable uint64 // address of the table of tables
@@ -15,6 +16,7 @@ type EFI struct {
 // (EFI_MEMORY_DESCRIPTOR of the UEFI specification).
 type EFIRegion struct {
 	Kind      uint32
+	_         uint32
 	Physical  uint64
 	Virtual   uint64
 	Pages     uint64 // of 4096 bytes
@@ -35,13 +37,9 @@ const (
 )
 
 func (e *EFI) regions() []byte {
-	var out []byte
-	for _, r := range e.Runtime {
-		out = binary.LittleEndian.AppendUint32(out, r.Kind)
-		out = binary.LittleEndian.AppendUint32(out, 0)
-		for _, v := range []uint64{r.Physical, r.Virtual, r.Pages, r.Attribute} {
-			out = binary.LittleEndian.AppendUint64(out, v)
-		}
+	out, err := binary.Append(nil, binary.LittleEndian, e.Runtime)
+	if err != nil { // its size is known
+		panic(err)
 	}
 	return out
 }
@@ -54,9 +52,9 @@ func (e *EFI) setup() []byte {
 	return out
 }
 
-// tell puts the map that will lie at address at into efi_info, or takes all of
+// put writes the map that will lie at address at into efi_info, or takes all of
 // it away where there is no runtime to go on with.
-func (e *EFI) tell(info []byte, at uint64) {
+func (e *EFI) put(info []byte, at uint64) {
 	if e == nil {
 		clear(info[:efiInfoSize])
 		return

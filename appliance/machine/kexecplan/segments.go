@@ -1,6 +1,6 @@
 // Package kexecplan lays out what kexec_load(2) is given: where in memory the
-// next kernel, its initrd and what it is told shall lie, and where it is
-// entered. It only computes; package linux reads the machine and makes the call.
+// next kernel, its initrd and its parameters lie, and where it is entered. It only
+// computes; package linux reads the machine and makes the call.
 //
 // kexec_file_load(2) would do this in the kernel. It copies everything once
 // more, and on x86_64 hashes all of it twice, before the jump and behind it, in
@@ -11,6 +11,7 @@ package kexecplan
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -44,20 +45,15 @@ type Plan struct {
 type space struct{ free []Range }
 
 // newSpace takes the machine's RAM and what of it must be left alone. The first
-// mebibyte is never used: firmware and boot loaders keep things there that no
-// map tells of.
+// mebibyte is never used: firmware and boot loaders keep things there that are on
+// no map.
 func newSpace(ram, reserved []Range) *space {
 	s := &space{free: slices.Clone(ram)}
 	s.take(Range{0, 1 << 20})
 	for _, r := range reserved {
 		s.take(r)
 	}
-	slices.SortFunc(s.free, func(a, b Range) int {
-		if a.Start < b.Start {
-			return -1
-		}
-		return 1
-	})
+	slices.SortFunc(s.free, func(a, b Range) int { return cmp.Compare(a.Start, b.Start) })
 	return s
 }
 
@@ -87,7 +83,7 @@ func (s *space) low(size, from, align, offset uint64) (uint64, bool) {
 		if at < offset {
 			at = offset
 		}
-		at = offset + up(at-offset, align)
+		at = offset + roundUp(at-offset, align)
 		if at >= f.End || f.End-at < size {
 			continue
 		}
@@ -97,9 +93,9 @@ func (s *space) low(size, from, align, offset uint64) (uint64, bool) {
 	return 0, false
 }
 
-// any gives one of all places from the address from on that begin at a multiple
+// random gives one of all places from the address from on that begin at a multiple
 // of align, the one that the random number says.
-func (s *space) any(size, from, align, random uint64) (uint64, bool) {
+func (s *space) random(size, from, align, random uint64) (uint64, bool) {
 	var slots uint64
 	for _, f := range s.free {
 		slots += f.slots(size, from, align)
@@ -113,7 +109,7 @@ func (s *space) any(size, from, align, random uint64) (uint64, bool) {
 			nth -= n
 			continue
 		}
-		at := up(max(f.Start, from), align) + nth*align
+		at := roundUp(max(f.Start, from), align) + nth*align
 		s.take(Range{at, at + size})
 		return at, true
 	}
@@ -122,7 +118,7 @@ func (s *space) any(size, from, align, random uint64) (uint64, bool) {
 
 // slots counts the places for size bytes in a range.
 func (r Range) slots(size, from, align uint64) uint64 {
-	first := up(max(r.Start, from), align)
+	first := roundUp(max(r.Start, from), align)
 	if first >= r.End || r.End-first < size {
 		return 0
 	}
@@ -133,7 +129,7 @@ func (r Range) slots(size, from, align uint64) uint64 {
 func (s *space) high(size, below uint64) (uint64, bool) {
 	for _, f := range slices.Backward(s.free) {
 		end := min(f.End, below) &^ (page - 1)
-		if end <= f.Start || end-f.Start < size || end-size < up(f.Start, page) {
+		if end <= f.Start || end-f.Start < size || end-size < roundUp(f.Start, page) {
 			continue
 		}
 		s.take(Range{end - size, end})
@@ -142,8 +138,8 @@ func (s *space) high(size, below uint64) (uint64, bool) {
 	return 0, false
 }
 
-// up rounds n up to a multiple of align, a power of two.
-func up(n, align uint64) uint64 { return (n + align - 1) &^ (align - 1) }
+// roundUp rounds n up to a multiple of align, a power of two.
+func roundUp(n, align uint64) uint64 { return (n + align - 1) &^ (align - 1) }
 
 // KernelMemory reads from a kernel, not compressed, how many bytes of memory it
 // begins in.
@@ -155,15 +151,15 @@ func KernelMemory(kernel io.ReaderAt) (int64, error) {
 	le := binary.LittleEndian
 	switch {
 	case bytes.Equal(head[atARM64Magic:][:4], arm64Magic):
-		return int64(min(le.Uint64(head[atImageSize:]), mostKernel)), nil
+		return int64(min(le.Uint64(head[atImageSize:]), maxKernel)), nil
 	case bytes.Equal(head[atMagic:][:4], x86Magic):
 		return int64(le.Uint32(head[atInitSize:])), nil
 	}
 	return 0, fmt.Errorf("the kernel has no header that is known")
 }
 
-// mostKernel is the most memory a kernel may begin in, many times today's.
-const mostKernel = 1 << 30
+// maxKernel is the most memory a kernel may begin in, many times today's.
+const maxKernel = 1 << 30
 
 func noRoom(what string, size uint64) error {
 	return fmt.Errorf("the memory of this machine has no place in one piece for %s of %d KiB", what, size>>10)

@@ -49,8 +49,8 @@ func pc() X86 {
 	}
 }
 
-// sound holds every plan to what kexec_load and the next kernel rely on.
-func sound(t testing.TB, p Plan, ram, reserved []Range) {
+// checkPlan holds every plan to what kexec_load and the next kernel rely on.
+func checkPlan(t testing.TB, p Plan, ram, reserved []Range) {
 	t.Helper()
 	entered := false
 	for i, s := range p.Segments {
@@ -92,12 +92,12 @@ func ramOf(m []E820) (ram, reserved []Range) {
 }
 
 // list walks the list of setup_data and returns it by kind.
-func list(t *testing.T, told Segment) map[uint32][]byte {
+func list(t *testing.T, params Segment) map[uint32][]byte {
 	t.Helper()
 	le := binary.LittleEndian
 	found := map[uint32][]byte{}
-	for at := le.Uint64(told.Data[atSetupData:]); at != 0; {
-		d := told.Data[at-told.At:]
+	for at := le.Uint64(params.Data[atSetupData:]); at != 0; {
+		d := params.Data[at-params.At:]
 		found[le.Uint32(d[8:])] = d[setupDataHead : setupDataHead+le.Uint32(d[12:])]
 		at = le.Uint64(d)
 	}
@@ -112,33 +112,33 @@ func TestX86(t *testing.T) {
 		t.Fatal(err)
 	}
 	ram, reserved := ramOf(m.Memory)
-	sound(t, p, ram, reserved)
-	code, archive, told := p.Segments[0], p.Segments[1], p.Segments[2]
+	checkPlan(t, p, ram, reserved)
+	code, archive, params := p.Segments[0], p.Segments[1], p.Segments[2]
 	if code.At != 16*mib || code.Size != 9*mib || !bytes.Equal(code.Data, kernel[40*512:]) {
 		t.Errorf("the kernel: %d bytes at %#x in %#x", len(code.Data), code.At, code.Size)
 	}
-	if !bytes.Equal(archive.Data, initrd) || uint64(le.Uint32(told.Data[atInitrd:])) != archive.At || int(le.Uint32(told.Data[atInitrd+4:])) != len(initrd) {
-		t.Errorf("the initrd at %#x: told %x", archive.At, told.Data[atInitrd:atInitrd+8])
+	if !bytes.Equal(archive.Data, initrd) || uint64(le.Uint32(params.Data[atInitrd:])) != archive.At || int(le.Uint32(params.Data[atInitrd+4:])) != len(initrd) {
+		t.Errorf("the initrd at %#x: params %x", archive.At, params.Data[atInitrd:atInitrd+8])
 	}
-	at := uint64(le.Uint32(told.Data[atCmdline:])) - told.At
-	if !bytes.HasPrefix(told.Data[at:], []byte("panic=10 quiet\x00")) {
-		t.Errorf("the command line: %q", told.Data[at:at+20])
+	at := uint64(le.Uint32(params.Data[atCmdline:])) - params.At
+	if !bytes.HasPrefix(params.Data[at:], []byte("panic=10 quiet\x00")) {
+		t.Errorf("the command line: %q", params.Data[at:at+20])
 	}
-	want := append(append([]byte{0x48, 0xbe}, le.AppendUint64(nil, told.At)...), append(append([]byte{0x48, 0xb8}, le.AppendUint64(nil, code.At+0x200)...), 0xff, 0xe0)...)
-	if got := told.Data[p.Entry-told.At:]; !bytes.HasPrefix(got, want) {
+	want := append(append([]byte{0x48, 0xbe}, le.AppendUint64(nil, params.At)...), append(append([]byte{0x48, 0xb8}, le.AppendUint64(nil, code.At+0x200)...), 0xff, 0xe0)...)
+	if got := params.Data[p.Entry-params.At:]; !bytes.HasPrefix(got, want) {
 		t.Errorf("the code that enters it: %x", got[:len(want)])
 	}
-	if !bytes.Equal(told.Data[atMagic:atMagic+4], x86Magic) || told.Data[atSentinel] != 0 || told.Data[atLoader] != kexecLoader || told.Data[0] != 0x55 {
+	if !bytes.Equal(params.Data[atMagic:atMagic+4], x86Magic) || params.Data[atSentinel] != 0 || params.Data[atLoader] != kexecLoader || params.Data[0] != 0x55 {
 		t.Error("the boot parameters are not those of this kernel on this machine")
 	}
-	if n := int(told.Data[atE820Entries]); n != len(m.Memory) || le.Uint64(told.Data[atE820+3*e820Size:]) != 0x100000 || le.Uint64(told.Data[atE820+3*e820Size+8:]) != 0x1fedf000 {
+	if n := int(params.Data[atE820Entries]); n != len(m.Memory) || le.Uint64(params.Data[atE820+3*e820Size:]) != 0x100000 || le.Uint64(params.Data[atE820+3*e820Size+8:]) != 0x1fedf000 {
 		t.Errorf("%d lines of memory", n)
 	}
-	if d := list(t, told); len(d) != 1 || !bytes.Equal(d[setupSeed], m.Seed[8:]) {
-		t.Errorf("told besides: %x", d)
+	if d := list(t, params); len(d) != 1 || !bytes.Equal(d[setupSeed], m.Seed[8:]) {
+		t.Errorf("params besides: %x", d)
 	}
-	if !bytes.Equal(told.Data[atEFI:atEFI+efiInfoSize], make([]byte, efiInfoSize)) {
-		t.Error("a machine without EFI is told of one")
+	if !bytes.Equal(params.Data[atEFI:atEFI+efiInfoSize], make([]byte, efiInfoSize)) {
+		t.Error("a machine without EFI is params of one")
 	}
 }
 
@@ -155,18 +155,18 @@ func TestX86EFIAndMuchMemory(t *testing.T) {
 		t.Fatal(err)
 	}
 	ram, reserved := ramOf(m.Memory)
-	sound(t, p, ram, reserved)
-	told := p.Segments[2]
-	d := list(t, told)
-	if told.Data[atE820Entries] != e820Most || len(d[setupE820Ext]) != (len(m.Memory)-e820Most)*e820Size || le.Uint64(d[setupE820Ext]) != m.Memory[e820Most].Start {
-		t.Errorf("%d lines of memory, %d bytes more", told.Data[atE820Entries], len(d[setupE820Ext]))
+	checkPlan(t, p, ram, reserved)
+	params := p.Segments[2]
+	d := list(t, params)
+	if params.Data[atE820Entries] != maxE820 || len(d[setupE820Ext]) != (len(m.Memory)-maxE820)*e820Size || le.Uint64(d[setupE820Ext]) != m.Memory[maxE820].Start {
+		t.Errorf("%d lines of memory, %d bytes more", params.Data[atE820Entries], len(d[setupE820Ext]))
 	}
 	if s := d[setupEFI]; len(s) != 96 || le.Uint64(s) != m.EFI.Vendor || le.Uint64(s[16:]) != m.EFI.ConfigTable || le.Uint64(s[24:]) != m.EFI.SMBIOS {
 		t.Errorf("EFI: %x", s)
 	}
-	info := told.Data[atEFI:]
+	info := params.Data[atEFI:]
 	at := uint64(le.Uint32(info[efiMapLow:])) | uint64(le.Uint32(info[efiMapHigh:]))<<32
-	r := told.Data[at-told.At:]
+	r := params.Data[at-params.At:]
 	if le.Uint32(info[efiMapSize:]) != 80 || le.Uint32(info[efiRegionBytes:]) != 40 || le.Uint32(info) != 0x55555555 ||
 		le.Uint32(r) != 5 || le.Uint64(r[8:]) != 0x1fe00000 || le.Uint64(r[16:]) != 0xfffffffeffa00000 || le.Uint64(r[24:]) != 16 || le.Uint64(r[40+32:]) != 15 {
 		t.Errorf("the firmware's memory: %x, %x", info[:efiInfoSize], r[:80])
@@ -240,16 +240,16 @@ func TestARM64(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		sound(t, p, m.RAM, m.Reserved)
-		code, archive, told := p.Segments[0], p.Segments[1], p.Segments[2]
+		checkPlan(t, p, m.RAM, m.Reserved)
+		code, archive, params := p.Segments[0], p.Segments[1], p.Segments[2]
 		if code.At != 0x40200000+offset || code.Size != 3*mib || !bytes.Equal(code.Data, kernel) || !bytes.Equal(archive.Data, initrd) {
 			t.Errorf("the kernel at %#x in %#x", code.At, code.Size)
 		}
-		enter := told.Data[p.Entry-told.At:]
-		if binary.LittleEndian.Uint64(enter[24:]) != code.At || binary.LittleEndian.Uint64(enter[32:]) != told.At {
+		enter := params.Data[p.Entry-params.At:]
+		if binary.LittleEndian.Uint64(enter[24:]) != code.At || binary.LittleEndian.Uint64(enter[32:]) != params.At {
 			t.Errorf("the code that enters it: %x", enter)
 		}
-		tree, err := dt.ReadFDT(bytes.NewReader(told.Data))
+		tree, err := dt.ReadFDT(bytes.NewReader(params.Data))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -264,7 +264,7 @@ func TestARM64(t *testing.T) {
 		if be.Uint64(value("linux,initrd-start")) != archive.At || be.Uint64(value("linux,initrd-end")) != archive.At+uint64(len(initrd)) ||
 			string(value("bootargs")) != "panic=10\x00" || be.Uint64(value("linux,uefi-system-table")) != 0x5bfd0018 || value("linux,elfcorehdr") != nil ||
 			len(value("kaslr-seed")) != 8 || len(value("rng-seed")) != 56 {
-			t.Errorf("told: %v", chosen)
+			t.Errorf("params: %v", chosen)
 		}
 	}
 }
@@ -318,12 +318,12 @@ func FuzzPlan(f *testing.F) {
 		x := pc()
 		x.Memory = []E820{{ram, E820RAM}, {bad, E820Reserved}}
 		if p, err := x.Plan(kernel, archive, "x"); err == nil {
-			sound(t, p, []Range{ram}, []Range{bad})
+			checkPlan(t, p, []Range{ram}, []Range{bad})
 		}
 		a := board(t)
 		a.RAM, a.Reserved = []Range{ram}, []Range{bad}
 		if p, err := a.Plan(kernel, archive, "x"); err == nil {
-			sound(t, p, []Range{ram}, []Range{bad})
+			checkPlan(t, p, []Range{ram}, []Range{bad})
 		}
 	})
 }

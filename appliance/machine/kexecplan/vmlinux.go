@@ -11,7 +11,7 @@ import (
 )
 
 // A bzImage carries the kernel proper, vmlinux, compressed, and unpacks it
-// between the kernels, where nobody serves. It can be done before the jump: an
+// between the kernels, while the machine serves nothing. It can be done before the jump: an
 // unpacked kernel, here, is the bzImage's first sectors, which hold the setup
 // header, and then vmlinux with the relocations behind it that move it to
 // another virtual address (arch/x86/boot/compressed/misc.c of Linux).
@@ -23,8 +23,8 @@ const (
 	movedFlag = 1 << 1 // loadflags: the kernel's addresses were drawn at random
 
 	// The kernel's virtual addresses begin here and may reach so far.
-	kernelMap  = 0xffffffff80000000
-	kernelMost = 1 << 30
+	kernelMap = 0xffffffff80000000
+	maxReach  = 1 << 30
 )
 
 // Packed is where the kernel proper lies in a bzImage. In bytes.
@@ -75,7 +75,7 @@ func Move(kernel []byte, random uint64) error {
 	if err != nil {
 		return err
 	}
-	slots := (kernelMost-h.preferred-h.initSize)/h.alignment + 1
+	slots := (maxReach-h.preferred-h.initSize)/h.alignment + 1
 	by := random % slots * h.alignment
 	le := binary.LittleEndian
 	for _, list := range []struct {
@@ -112,7 +112,7 @@ const (
 	elfHeaderSize  = 64
 	elfProgSize    = 56
 	elfSectionSize = 64
-	mostParts      = 8 // the kernel has two; kexec_load takes 16 segments
+	maxParts       = 8 // the kernel has two; kexec_load takes 16 segments
 )
 
 func parseVmlinux(image []byte, h header) (v vmlinux, err error) {
@@ -134,10 +134,10 @@ func parseVmlinux(image []byte, h header) (v vmlinux, err error) {
 		}
 	}
 	slices.SortFunc(v.parts, func(a, b elf.Prog64) int { return cmp.Compare(a.Paddr, b.Paddr) })
-	if h.preferred > kernelMost || h.initSize > kernelMost-h.preferred {
+	if h.preferred > maxReach || h.initSize > maxReach-h.preferred {
 		return v, fmt.Errorf("the unpacked kernel is to lie at %#x, beyond what its addresses reach", h.preferred)
 	}
-	if len(v.parts) == 0 || len(v.parts) > mostParts || v.parts[0].Paddr != h.preferred {
+	if len(v.parts) == 0 || len(v.parts) > maxParts || v.parts[0].Paddr != h.preferred {
 		return v, fmt.Errorf("the unpacked kernel has %d parts to load, and the first is not where its header says", len(v.parts))
 	}
 	next, limit := h.preferred, h.preferred+h.initSize

@@ -56,7 +56,7 @@ func TestUnpackedKernel(t *testing.T) {
 		t.Errorf("moved by three places the words are %#x and %#x", wide, narrow)
 	}
 	if kernel[atLoadFlags]&movedFlag == 0 {
-		t.Error("the kernel is not told that its address was drawn")
+		t.Error("the kernel is not params that its address was drawn")
 	}
 	starts := map[uint64]bool{}
 	for i := range byte(20) {
@@ -67,21 +67,21 @@ func TestUnpackedKernel(t *testing.T) {
 			t.Fatal(err)
 		}
 		ram, reserved := ramOf(m.Memory)
-		sound(t, p, ram, reserved)
+		checkPlan(t, p, ram, reserved)
 		if len(p.Segments) != 4 {
 			t.Fatalf("%d segments", len(p.Segments))
 		}
-		text, data, told := p.Segments[0], p.Segments[1], p.Segments[3]
+		text, data, params := p.Segments[0], p.Segments[1], p.Segments[3]
 		if text.At%(2*mib) != 0 || text.At < 16*mib || data.At != text.At+2*mib || text.Size+data.Size != 9*mib {
 			t.Errorf("the parts lie at %#x and %#x", text.At, data.At)
 		}
 		if !bytes.Equal(text.Data, image[0x1000:0x1800]) || !bytes.Equal(data.Data, image[0x2000:0x2400]) {
 			t.Error("the parts are not those of the file")
 		}
-		if enter := enterX86(data.At+0x30, told.At); !bytes.HasPrefix(told.Data[p.Entry-told.At:], enter) {
-			t.Errorf("it is entered by %x", told.Data[p.Entry-told.At:][:len(enter)])
+		if enter := enterX86(data.At+0x30, params.At); !bytes.HasPrefix(params.Data[p.Entry-params.At:], enter) {
+			t.Errorf("it is entered by %x", params.Data[p.Entry-params.At:][:len(enter)])
 		}
-		if !bytes.Equal(told.Data[atMagic:atMagic+4], x86Magic) || told.Data[atLoadFlags]&movedFlag == 0 {
+		if !bytes.Equal(params.Data[atMagic:atMagic+4], x86Magic) || params.Data[atLoadFlags]&movedFlag == 0 {
 			t.Error("the boot parameters are not those of this kernel")
 		}
 		starts[text.At] = true
@@ -94,7 +94,7 @@ func TestUnpackedKernel(t *testing.T) {
 // The last place there is ends where the kernel's addresses do, and the next
 // random number begins again.
 func TestMoveStaysInReach(t *testing.T) {
-	const slots = (kernelMost-16*mib-9*mib)/(2*mib) + 1
+	const slots = (maxReach-16*mib-9*mib)/(2*mib) + 1
 	for random, want := range map[uint64]uint64{0: 0, slots - 1: (slots - 1) * 2 * mib, slots: 0} {
 		kernel := unpacked(nil)
 		if err := Move(kernel, random); err != nil {
@@ -183,7 +183,7 @@ func FuzzUnpacked(f *testing.F) {
 		binary.LittleEndian.PutUint64(m.Seed, random)
 		if p, err := m.Plan(k, make([]byte, mib), "x"); err == nil {
 			ram, reserved := ramOf(m.Memory)
-			sound(t, p, ram, reserved)
+			checkPlan(t, p, ram, reserved)
 		}
 	})
 }

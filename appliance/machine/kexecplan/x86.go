@@ -37,13 +37,13 @@ const (
 	atInitSize    = 0x260 // u32, memory it needs until it knows its own way
 	atE820        = 0x2d0
 
-	headerLast   = 0x290 // no header reaches beyond
-	e820Most     = 128
+	maxHeaderEnd = 0x290 // no header reaches beyond
+	maxE820      = 128
 	e820Size     = 20
 	kexecLoader  = 0xd0 // the loader's number given to kexec
 	kernel64     = 1    // xloadflags: it can be entered in 64-bit mode
 	entry64      = 0x200
-	leastVersion = 0x020c // has xloadflags
+	minVersion   = 0x020c // has xloadflags
 )
 
 var x86Magic = []byte("HdrS")
@@ -65,7 +65,7 @@ type E820 struct {
 // X86 is what an x86_64 machine says of itself.
 type X86 struct {
 	// BootParams are the 4096 bytes that its running kernel was given, of
-	// which the next one inherits what tells of screens and firmware.
+	// which the next one inherits what describes screens and firmware.
 	BootParams []byte
 	Memory     []E820
 	EFI        *EFI   // nil: booted by a BIOS, or its runtime is out of use
@@ -81,22 +81,44 @@ func (m X86) Plan(kernel, initrd []byte, cmdline string) (Plan, error) {
 	if err != nil {
 		return Plan{}, err
 	}
-	image := kernel[h.payload:]
-	var unpacked vmlinux
-	if isVmlinux(image) {
-		if unpacked, err = parseVmlinux(image, h); err != nil {
-			return Plan{}, err
-		}
-	}
-	if len(m.BootParams) != zeroPage {
+	switch {
+	case len(m.BootParams) != zeroPage:
 		return Plan{}, fmt.Errorf("the boot parameters of the running kernel have %d bytes, not %d", len(m.BootParams), zeroPage)
-	}
-	if len(m.Seed) < 16 {
+	case len(m.Seed) < 16:
 		return Plan{}, fmt.Errorf("the seed for the next kernel has %d bytes, at least 16 are needed", len(m.Seed))
-	}
-	if uint64(len(cmdline)) > h.cmdlineMax {
+	case uint64(len(cmdline)) > h.cmdlineMax:
 		return Plan{}, fmt.Errorf("the command line has %d bytes and this kernel takes %d", len(cmdline), h.cmdlineMax)
 	}
+	s := m.space()
+	initrdSize := roundUp(uint64(len(initrd)), page)
+	initrdAt, ok := s.high(initrdSize, min(h.initrdMax+1, 1<<32))
+	if !ok {
+		return Plan{}, noRoom("an initrd", initrdSize)
+	}
+	// What the next kernel reads of its machine comes in one segment: the
+	// parameters, the code that hands them over, the command line, and what does
+	// not fit into the parameters.
+	layout := m.layout(cmdline)
+	paramsAt, ok := s.high(layout.size(), 1<<32)
+	if !ok {
+		return Plan{}, noRoom("the boot parameters", layout.size())
+	}
+	code, entry, err := h.place(s, kernel[h.payload:], binary.LittleEndian.Uint64(m.Seed))
+	if err != nil {
+		return Plan{}, err
+	}
+	params := layout.params(paramsAt, m, h, cmdline)
+	binary.LittleEndian.PutUint32(params[atInitrd:], uint32(initrdAt))
+	binary.LittleEndian.PutUint32(params[atInitrd+4:], uint32(len(initrd)))
+	copy(params[layout.enter:], enterX86(entry, paramsAt))
+
+	return Plan{Entry: paramsAt + layout.enter, Segments: append(code,
+		Segment{Data: initrd, At: initrdAt, Size: initrdSize},
+		Segment{Data: params, At: paramsAt, Size: layout.size()},
+	)}, nil
+}
+
+func (m X86) space() *space {
 	var ram, reserved []Range
 	for _, e := range m.Memory {
 		if e.Kind == E820RAM {
@@ -105,46 +127,34 @@ func (m X86) Plan(kernel, initrd []byte, cmdline string) (Plan, error) {
 			reserved = append(reserved, e.Range)
 		}
 	}
-	s := newSpace(ram, reserved)
+	return newSpace(ram, reserved)
+}
 
-	initrdSize := up(uint64(len(initrd)), page)
-	initrdAt, ok := s.high(initrdSize, min(h.initrdMax+1, 1<<32))
-	if !ok {
-		return Plan{}, noRoom("an initrd", initrdSize)
-	}
-	// What is told comes in one segment: the parameters, the code that hands
-	// them over, the command line, and what does not fit into the parameters.
-	told := m.told(cmdline)
-	toldAt, ok := s.high(told.size(), 1<<32)
-	if !ok {
-		return Plan{}, noRoom("the boot parameters", told.size())
-	}
-	// All of the kernel's first memory is claimed, not its file's size alone: a
-	// bzImage moves within it while it still runs on the page tables of the jump,
-	// which are kept out of every segment. It also draws the kernel's address;
-	// for an unpacked one that is done here.
-	at, ok := uint64(0), false
+// place finds the kernel's place and returns the segments of its code and where
+// they are entered. All of the kernel's first memory is claimed, not its file's
+// size alone: a bzImage moves within it while it still runs on the page tables of
+// the jump, which are kept out of every segment. It also draws the kernel's
+// address; for an unpacked one that is done here, with the random number.
+func (h header) place(s *space, image []byte, random uint64) (code []Segment, entry uint64, err error) {
 	if isVmlinux(image) {
-		at, ok = s.any(h.initSize, h.preferred, h.alignment, binary.LittleEndian.Uint64(m.Seed))
-	} else if at, ok = s.low(h.initSize, h.preferred, h.alignment, 0); !ok {
+		v, err := parseVmlinux(image, h)
+		if err != nil {
+			return nil, 0, err
+		}
+		at, ok := s.random(h.initSize, h.preferred, h.alignment, random)
+		if !ok {
+			return nil, 0, noRoom("a kernel", h.initSize)
+		}
+		return v.segments(image, h, at), at + v.entry, nil
+	}
+	at, ok := s.low(h.initSize, h.preferred, h.alignment, 0)
+	if !ok {
 		at, ok = s.low(h.initSize, 1<<20, h.alignment, 0)
 	}
 	if !ok {
-		return Plan{}, noRoom("a kernel", h.initSize)
+		return nil, 0, noRoom("a kernel", h.initSize)
 	}
-	params := told.params(toldAt, m, h, cmdline)
-	binary.LittleEndian.PutUint32(params[atInitrd:], uint32(initrdAt))
-	binary.LittleEndian.PutUint32(params[atInitrd+4:], uint32(len(initrd)))
-	code, entry := []Segment{{Data: image, At: at, Size: h.initSize}}, at+entry64
-	if isVmlinux(image) {
-		code, entry = unpacked.segments(image, h, at), at+unpacked.entry
-	}
-	copy(params[told.enter:], enterX86(entry, toldAt))
-
-	return Plan{Entry: toldAt + told.enter, Segments: append(code,
-		Segment{Data: initrd, At: initrdAt, Size: initrdSize},
-		Segment{Data: params, At: toldAt, Size: told.size()},
-	)}, nil
+	return []Segment{{Data: image, At: at, Size: h.initSize}}, at + entry64, nil
 }
 
 // enterX86 is code that enters a kernel as the 64-bit boot protocol wants it,
@@ -173,24 +183,24 @@ func parseHeader(kernel []byte, size int64) (h header, err error) {
 		return h, fmt.Errorf("the kernel is no bzImage: it has no setup header")
 	}
 	le := binary.LittleEndian
-	if v := le.Uint16(kernel[atVersion:]); v < leastVersion {
-		return h, fmt.Errorf("the kernel speaks boot protocol %d.%02d; at least %d.%02d is needed", v>>8, v&0xff, leastVersion>>8, leastVersion&0xff)
+	if v := le.Uint16(kernel[atVersion:]); v < minVersion {
+		return h, fmt.Errorf("the kernel speaks boot protocol %d.%02d; at least %d.%02d is needed", v>>8, v&0xff, minVersion>>8, minVersion&0xff)
 	}
 	if le.Uint16(kernel[atLoadFlags2:])&kernel64 == 0 || kernel[atRelocatable] == 0 {
 		return h, fmt.Errorf("the kernel cannot be entered in 64-bit mode at any address")
 	}
 	end := atMagic + int(kernel[atHeaderEnd])
-	if end <= atInitSize+4 || end > headerLast {
+	if end <= atInitSize+4 || end > maxHeaderEnd {
 		return h, fmt.Errorf("the kernel's setup header ends at %#x", end)
 	}
 	sects := uint64(kernel[atSetupSects])
-	if sects == 0 { // so it was once, says the protocol
+	if sects == 0 { // means 4, says the protocol
 		sects = 4
 	}
 	h = header{
 		bytes:      kernel[atHeader:end],
 		payload:    (sects + 1) * 512,
-		initSize:   up(uint64(le.Uint32(kernel[atInitSize:])), page),
+		initSize:   roundUp(uint64(le.Uint32(kernel[atInitSize:])), page),
 		preferred:  le.Uint64(kernel[atPreferred:]),
 		alignment:  uint64(le.Uint32(kernel[atAlignment:])),
 		initrdMax:  uint64(le.Uint32(kernel[atInitrdMax:])),
@@ -201,36 +211,37 @@ func parseHeader(kernel []byte, size int64) (h header, err error) {
 		return h, fmt.Errorf("the kernel is cut off: its code begins at byte %d of %d", h.payload, size)
 	case uint64(size)-h.payload > h.initSize:
 		return h, fmt.Errorf("the kernel is larger than the %d bytes it says it needs", h.initSize)
-	case h.initSize > mostKernel:
-		return h, fmt.Errorf("the kernel wants to begin in %d bytes of memory, at most %d are allowed", h.initSize, mostKernel)
+	case h.initSize > maxKernel:
+		return h, fmt.Errorf("the kernel wants to begin in %d bytes of memory, at most %d are allowed", h.initSize, maxKernel)
 	case h.alignment < page || h.alignment&(h.alignment-1) != 0 || h.alignment > 1<<30:
 		return h, fmt.Errorf("the kernel wants to be aligned to %d bytes", h.alignment)
 	}
 	return h, nil
 }
 
-// told is the layout of what the next kernel is told; its fields are offsets.
-type told struct {
+// paramsLayout says where in the segment of the boot parameters, which come
+// first, the rest of it lies; its fields are offsets.
+type paramsLayout struct {
 	enter, cmdline, seed, efiMap, efiSetup, e820, end uint64
 }
 
-func (t told) size() uint64 { return up(t.end, page) }
+func (l paramsLayout) size() uint64 { return roundUp(l.end, page) }
 
-func (m X86) told(cmdline string) (t told) {
-	t.enter = zeroPage
-	t.cmdline = t.enter + 64
-	t.seed = up(t.cmdline+uint64(len(cmdline))+1, 16)
-	t.efiMap = up(t.seed+setupDataHead+uint64(len(m.Seed[8:])), 16)
-	t.efiSetup, t.end = t.efiMap, t.efiMap
+func (m X86) layout(cmdline string) (l paramsLayout) {
+	l.enter = zeroPage
+	l.cmdline = l.enter + 64
+	l.seed = roundUp(l.cmdline+uint64(len(cmdline))+1, 16)
+	l.efiMap = roundUp(l.seed+setupDataHead+uint64(len(m.Seed[8:])), 16)
+	l.efiSetup, l.end = l.efiMap, l.efiMap
 	if m.EFI != nil {
-		t.efiSetup = t.efiMap + uint64(len(m.EFI.Runtime)*efiRegionSize)
-		t.end = t.efiSetup + setupDataHead + efiSetupSize
+		l.efiSetup = l.efiMap + uint64(len(m.EFI.Runtime)*efiRegionSize)
+		l.end = l.efiSetup + setupDataHead + efiSetupSize
 	}
-	t.e820 = up(t.end, 16)
-	if more := len(m.Memory) - e820Most; more > 0 {
-		t.end = t.e820 + setupDataHead + uint64(more*e820Size)
+	l.e820 = roundUp(l.end, 16)
+	if more := len(m.Memory) - maxE820; more > 0 {
+		l.end = l.e820 + setupDataHead + uint64(more*e820Size)
 	}
-	return t
+	return l
 }
 
 // Kinds of setup_data, and the size of its head: next u64, kind u32, length u32.
@@ -242,17 +253,17 @@ const (
 )
 
 // params writes the segment that will lie at address at.
-func (t told) params(at uint64, m X86, h header, cmdline string) []byte {
+func (l paramsLayout) params(at uint64, m X86, h header, cmdline string) []byte {
 	le := binary.LittleEndian
-	p := make([]byte, t.end)
+	p := make([]byte, l.end)
 	copy(p, m.BootParams)
 	clear(p[atExtInitrd : atExtCmdline+4])
 	p[atSentinel] = 0
-	clear(p[atHeader:headerLast])
+	clear(p[atHeader:maxHeaderEnd])
 	copy(p[atHeader:], h.bytes)
 	p[atLoader] = kexecLoader
-	copy(p[t.cmdline:], cmdline)
-	le.PutUint32(p[atCmdline:], uint32(at+t.cmdline))
+	copy(p[l.cmdline:], cmdline)
+	le.PutUint32(p[atCmdline:], uint32(at+l.cmdline))
 	if le.Uint64(p[atRSDP:]) == 0 {
 		le.PutUint64(p[atRSDP:], m.RSDP)
 	}
@@ -265,19 +276,19 @@ func (t told) params(at uint64, m X86, h header, cmdline string) []byte {
 		copy(p[offset+setupDataHead:], body)
 		list = at + offset
 	}
-	data(t.seed, setupSeed, m.Seed[8:])
+	data(l.seed, setupSeed, m.Seed[8:])
 	memory := e820(m.Memory)
-	first := min(len(memory), e820Most*e820Size)
-	clear(p[atE820 : atE820+e820Most*e820Size])
+	first := min(len(memory), maxE820*e820Size)
+	clear(p[atE820 : atE820+maxE820*e820Size])
 	copy(p[atE820:], memory[:first])
 	p[atE820Entries] = byte(first / e820Size)
 	if rest := memory[first:]; len(rest) > 0 {
-		data(t.e820, setupE820Ext, rest)
+		data(l.e820, setupE820Ext, rest)
 	}
-	m.EFI.tell(p[atEFI:], at+t.efiMap)
+	m.EFI.put(p[atEFI:], at+l.efiMap)
 	if m.EFI != nil {
-		copy(p[t.efiMap:], m.EFI.regions())
-		data(t.efiSetup, setupEFI, m.EFI.setup())
+		copy(p[l.efiMap:], m.EFI.regions())
+		data(l.efiSetup, setupEFI, m.EFI.setup())
 	}
 	le.PutUint64(p[atSetupData:], list)
 	return p

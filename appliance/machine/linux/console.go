@@ -46,7 +46,7 @@ func (c Console) Line(p Priority, name, text string) {
 		return
 	}
 	const daemon = 3 << 3 // the facility; user space may not use the kernel's own
-	// There is nobody to tell when the console fails.
+	// A console that fails cannot be reported anywhere.
 	_, _ = fmt.Fprintf(c.file, "<%d>%s\n", daemon|int(p), record)
 }
 

@@ -17,7 +17,7 @@ import (
 // that hangs.
 const (
 	guardName = "phase-guard" // its argv[0]
-	// guardVariable tells the init that comes after which process it is.
+	// guardVariable holds the guard's process id for the init that comes after.
 	guardVariable = "PHASE_GUARD"
 )
 

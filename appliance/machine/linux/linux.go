@@ -1,8 +1,8 @@
-// Package linux is the edge to the kernel: mounts as a table, loop devices,
-// memory figures, the console, the power button, the watchdog,
-// and the calls nothing comes back from (load a kernel, jump, restart, power
-// off). The irreversible calls are methods of Kernel and are made nowhere else,
-// so that a test can put a Recorder in its place.
+// Package linux makes the calls to the Linux kernel: mounts, loop devices,
+// memory figures, the console, the watchdog, loading another kernel,
+// and those that do not return (jump, restart, power off). The irreversible calls
+// are methods of Kernel and are made nowhere else, so that a test can put a
+// Recorder in its place.
 package linux
 
 import (

@@ -1,7 +1,7 @@
 package linux
 
 import (
-	"encoding/binary"
+	"bytes"
 	"errors"
 	"os"
 	"os/exec"
@@ -48,37 +48,6 @@ func TestRecord(t *testing.T) {
 	long := Record("x", strings.Repeat("ä", 2000))
 	if len(long) > 1000 || !strings.HasSuffix(long, "ä…") {
 		t.Errorf("%d bytes, ends in %q", len(long), long[len(long)-8:])
-	}
-}
-
-func TestButton(t *testing.T) {
-	event := func(kind, code uint16, value uint32) []byte {
-		e := make([]byte, 24)
-		binary.NativeEndian.PutUint16(e[16:], kind)
-		binary.NativeEndian.PutUint16(e[18:], code)
-		binary.NativeEndian.PutUint32(e[20:], value)
-		return e
-	}
-	press, release, other := event(evKey, keyPower, 1), event(evKey, keyPower, 0), event(evKey, 30, 1)
-	sync := event(0, 0, 0)
-	for _, c := range []struct {
-		events []byte
-		want   bool
-	}{
-		{append(append([]byte{}, press...), sync...), true},
-		{append(append([]byte{}, other...), press...), true},
-		{append(append([]byte{}, release...), sync...), false},
-		{other, false}, {nil, false}, {press[:20], false},
-	} {
-		if got := pressedPower(c.events); got != c.want {
-			t.Errorf("% x is a press: %v", c.events, got)
-		}
-	}
-	// ACPI's button says "10000000000000 0": bit 116 is bit 52 of the second word.
-	for words, want := range map[string]bool{"10000000000000 0": true, "0 10000000000000": false, "": false, "x 0": false, "1f 10000000000000 0": true} {
-		if got := bitSet(words, keyPower); got != want {
-			t.Errorf("%q has the power key: %v", words, got)
-		}
 	}
 }
 
@@ -164,7 +133,31 @@ func TestRecorder(t *testing.T) {
 
 func TestNoWatchdog(t *testing.T) {
 	var w Watchdog
-	if w.Name() != "none" || w.Pet() != nil || w.SetTimeout(1) != nil || w.Stop() != nil {
+	if w.Name() != "none" || w.Pet() != nil || w.SetTimeout(1) != nil {
 		t.Error("a machine without a watchdog has trouble with it")
+	}
+}
+
+// A part is mapped from where it begins, which need not be where a page does.
+func TestMapPart(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "file")
+	content := bytes.Repeat([]byte("0123456789"), 3000)
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for _, p := range []Part{{f, 0, 30000}, {f, 5, 7}, {f, 4096, 4096}, {f, 12345, 30000 - 12345}} {
+		data, unmap, err := p.Map()
+		if err != nil || !bytes.Equal(data, content[p.At:p.At+p.Size]) {
+			t.Fatalf("%d bytes at %d: %d bytes, %v", p.Size, p.At, len(data), err)
+		}
+		unmap()
+	}
+	if _, _, err := (Part{f, 0, 0}).Map(); err == nil {
+		t.Error("nothing is mapped")
 	}
 }

@@ -2,12 +2,13 @@ package linux
 
 import (
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"os"
 	"runtime"
+	"syscall"
 	"unsafe"
 
+	"phase/appliance/machine/firmware"
 	"phase/appliance/machine/kexecplan"
 
 	"golang.org/x/sys/unix"
@@ -50,14 +51,14 @@ func planFor(kernel, initrd []byte, cmdline string) (kexecplan.Plan, error) {
 	seed := make([]byte, 64)
 	_, _ = rand.Read(seed) // never fails (crypto/rand)
 	if runtime.GOARCH == "arm64" {
-		m, err := readARM64("/")
+		m, err := firmware.ReadARM64("/")
 		if err != nil {
 			return kexecplan.Plan{}, err
 		}
 		m.Seed = seed
 		return m.Plan(kernel, initrd, cmdline)
 	}
-	m, err := readX86("/")
+	m, err := firmware.ReadX86("/")
 	if err != nil {
 		return kexecplan.Plan{}, err
 	}
@@ -84,6 +85,15 @@ type kexecSegment struct {
 	size uint64
 }
 
+// loadHints say what an error of kexec_load means.
+var loadHints = map[syscall.Errno]string{
+	unix.EPERM:         "; only root may load a kernel",
+	unix.ENOMEM:        "; there is not enough memory",
+	unix.EINVAL:        "; it would take more than half of the memory, or a part of it cannot lie where it should",
+	unix.EADDRNOTAVAIL: "; the memory it was to lie in is not there",
+	unix.ENOSYS:        "; this kernel has no kexec_load",
+}
+
 // kexecLoad loads a plan; an empty one unloads what was loaded before.
 func kexecLoad(p kexecplan.Plan) error {
 	list := make([]kexecSegment, len(p.Segments), len(p.Segments)+1)
@@ -95,18 +105,5 @@ func kexecLoad(p kexecplan.Plan) error {
 	if errno == 0 {
 		return nil
 	}
-	hint := ""
-	switch {
-	case errors.Is(errno, unix.EPERM):
-		hint = "; only root may load a kernel"
-	case errors.Is(errno, unix.ENOMEM):
-		hint = "; there is not enough memory"
-	case errors.Is(errno, unix.EINVAL):
-		hint = "; it would take more than half of the memory, or a part of it cannot lie where it should"
-	case errors.Is(errno, unix.EADDRNOTAVAIL):
-		hint = "; the memory it was to lie in is not there"
-	case errors.Is(errno, unix.ENOSYS):
-		hint = "; this kernel has no kexec_load"
-	}
-	return fmt.Errorf("kexec_load: %w%s", errno, hint)
+	return fmt.Errorf("kexec_load: %w%s", errno, loadHints[errno])
 }

@@ -3,7 +3,6 @@ package linux
 import (
 	"bytes"
 	"fmt"
-	"io"
 	"os"
 	"strconv"
 	"strings"
@@ -17,12 +16,7 @@ type Memory struct {
 
 // ReadMemory asks the kernel.
 func ReadMemory() (Memory, error) {
-	f, err := os.Open("/proc/meminfo")
-	if err != nil {
-		return Memory{}, fmt.Errorf("asking for free memory: %w", err)
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, 64<<10))
+	data, err := os.ReadFile("/proc/meminfo")
 	if err != nil {
 		return Memory{}, fmt.Errorf("asking for free memory: %w", err)
 	}

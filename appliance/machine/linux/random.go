@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// AddEntropy mixes a secret that nobody else has into the kernel's random
+// AddEntropy mixes bytes that nothing else knows into the kernel's random
 // numbers and counts it as random: struct rand_pool_info and RNDADDENTROPY of
 // linux/random.h. At most 512 bytes.
 func AddEntropy(secret []byte) error {

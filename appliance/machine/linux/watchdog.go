@@ -66,12 +66,3 @@ func (w Watchdog) Pet() error {
 	}
 	return nil
 }
-
-// Stop switches the watchdog off ("magic close").
-func (w Watchdog) Stop() error {
-	if w.file == nil {
-		return nil
-	}
-	_, err := w.file.WriteString("V")
-	return errors.Join(err, w.file.Close())
-}

@@ -1,7 +1,7 @@
 // Package settings turns the kernel command line and phase.conf, the settings
 // flashed with a stick, into typed options, and writes the command line of the
-// next kernel. It decides nothing twice: what a mode forbids is already applied
-// in the Options it returns, so that no program has to know the table of modes.
+// next kernel. What a mode forbids is already applied in the Options it returns,
+// so that no program has to know the rules of the modes.
 package settings
 
 import (
@@ -13,10 +13,10 @@ import (
 // architectures (COMMAND_LINE_SIZE), one of them the terminating zero.
 const (
 	MaxNext     = 2047     // bytes of a next kernel's command line
-	maxCmdline  = 4096     // bytes of a running kernel's command line that are read
-	maxConf     = 64 << 10 // bytes of phase.conf that are read
-	maxProblems = 32       // problems that are told; the rest are counted
-	maxTold     = 100      // bytes of a stranger's word that are repeated
+	MaxCmdline  = 4096     // bytes of a running kernel's command line that are read
+	MaxConf     = 64 << 10 // bytes of phase.conf that are read
+	maxProblems = 32       // problems that are reported; the rest are counted
+	maxWord     = 100      // bytes of a word that are repeated in a problem
 	maxList     = 32       // providers, bootstrap peers
 )
 
@@ -89,9 +89,7 @@ func Parse(cmdline, conf string) (Options, []Problem) {
 	// would otherwise add up.
 	set := map[string]bool{}
 	for _, w := range line {
-		if p.usable(w) {
-			set[w.key] = true
-		}
+		set[w.key] = set[w.key] || p.usable(w)
 	}
 	for _, w := range file {
 		switch {
@@ -110,15 +108,15 @@ func Parse(cmdline, conf string) (Options, []Problem) {
 		p.apply(w)
 	}
 	p.mode()
-	return p.options, p.told()
+	return p.options, p.all()
 }
 
-// Clean makes a stranger's word fit for a console line: one line, printable
+// clean makes a word from outside fit for a console line: one line, printable
 // ASCII, at most 100 bytes.
 func clean(s string) string {
-	cut := len(s) > maxTold
+	cut := len(s) > maxWord
 	if cut {
-		s = s[:maxTold]
+		s = s[:maxWord]
 	}
 	s = strings.Map(func(r rune) rune {
 		if r < ' ' || r > '~' {
@@ -132,8 +130,8 @@ func clean(s string) string {
 	return s
 }
 
-// told returns the problems found, at most maxProblems and a count of the rest.
-func (p *parser) told() []Problem {
+// all returns the problems found, at most maxProblems and a count of the rest.
+func (p *parser) all() []Problem {
 	p.problems = append(p.problems, p.noise...)
 	if len(p.problems) <= maxProblems {
 		return p.problems

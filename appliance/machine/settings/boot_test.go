@@ -96,8 +96,8 @@ func TestParse(t *testing.T) {
 func TestParseTooLong(t *testing.T) {
 	// The word that straddles the cap is left out whole: half a word may mean
 	// something else.
-	cmdline := strings.Repeat("x", maxCmdline-16) + " phase.update=off phase.mode=private"
-	o, problems := Parse(cmdline, strings.Repeat("#\n", maxConf/2)+"phase.mode=private\n")
+	cmdline := strings.Repeat("x", MaxCmdline-16) + " phase.update=off phase.mode=private"
+	o, problems := Parse(cmdline, strings.Repeat("#\n", MaxConf/2)+"phase.mode=private\n")
 	if o.Mode != Internet || !o.Update || len(problems) != 2 {
 		t.Errorf("got %+v, %q", o, problems)
 	}
@@ -190,7 +190,7 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("got %+v and %d problems", o, len(problems))
 		}
 		for _, p := range problems {
-			if s := p.String(); len(s) > 2*maxTold+100 || strings.ContainsFunc(s, func(r rune) bool { return r < ' ' }) {
+			if s := p.String(); len(s) > 2*maxWord+100 || strings.ContainsFunc(s, func(r rune) bool { return r < ' ' }) {
 				t.Errorf("problem %q", s)
 			}
 		}
@@ -205,7 +205,7 @@ func FuzzNextCmdline(f *testing.F) {
 	f.Fuzz(func(t *testing.T, wanted, running string) {
 		before, _ := Parse(running, "")
 		next, err := NextCmdline(wanted, running, nil, names.Digest{})
-		if err != nil || len(running) > maxCmdline {
+		if err != nil || len(running) > MaxCmdline {
 			return
 		}
 		if len(next) > MaxNext {

@@ -14,7 +14,7 @@ import (
 var internal = map[string]bool{"phase.trial": true, "phase.disk": true}
 
 // later keys are read and checked, but nothing in this release acts on them.
-// They are reported, because an option that is silently ignored is a lie.
+// They are reported: no option is ignored silently.
 var later = map[string]bool{"phase.bootstrap": true, "phase.menu": true}
 
 // key reads one value into the options. It returns what is wrong with a value

@@ -24,9 +24,6 @@ func NextCmdline(wanted, running string, conf []string, trial names.Digest) (str
 	}
 	next := split(wanted)
 	var disk string
-	add := func(w string) {
-		next = append(next, w)
-	}
 	for _, w := range slices.Concat(split(running), conf) {
 		key, value, _ := strings.Cut(w, "=")
 		switch {
@@ -34,9 +31,9 @@ func NextCmdline(wanted, running string, conf []string, trial names.Digest) (str
 		case strings.HasPrefix(key, "phase."):
 			// The last word of a key wins, so of two equal ones the first goes.
 			next = slices.DeleteFunc(next, func(have string) bool { return have == w })
-			add(w)
+			next = append(next, w)
 		case key == "console" && !slices.Contains(next, w): // named twice it prints twice
-			add(w)
+			next = append(next, w)
 		case key == "root" && isDisk(value):
 			disk = "phase.disk=" + value
 		}
@@ -45,10 +42,10 @@ func NextCmdline(wanted, running string, conf []string, trial names.Digest) (str
 		}
 	}
 	if disk != "" {
-		add(disk)
+		next = append(next, disk)
 	}
 	if !trial.IsZero() {
-		add("phase.trial=" + trial.String())
+		next = append(next, "phase.trial="+trial.String())
 	}
 	for _, w := range next {
 		if strings.ContainsAny(w, "\"\n\x00") {

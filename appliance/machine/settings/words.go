@@ -20,7 +20,7 @@ func newWord(text string) word {
 type parser struct {
 	options  Options
 	problems []Problem
-	noise    []Problem       // lines that are no setting at all: told last
+	noise    []Problem       // lines that are no setting at all: reported last
 	last     map[string]word // the last usable word of each key
 }
 
@@ -30,9 +30,9 @@ func (p *parser) report(w word, detail string) {
 
 // words returns the phase.* settings of a command line; the rest is the kernel's.
 func (p *parser) words(cmdline string) []word {
-	if len(cmdline) > maxCmdline {
-		cmdline = wholeWords(cmdline[:maxCmdline+1], " \t\n")
-		p.problems = append(p.problems, Problem{Detail: fmt.Sprintf("the command line is longer than %d bytes; the rest of it is not read", maxCmdline)})
+	if len(cmdline) > MaxCmdline {
+		cmdline = wholeWords(cmdline[:MaxCmdline+1], " \t\n")
+		p.problems = append(p.problems, Problem{Detail: fmt.Sprintf("the command line is longer than %d bytes; the rest of it is not read", MaxCmdline)})
 	}
 	var words []word
 	for _, text := range split(cmdline) {
@@ -46,9 +46,9 @@ func (p *parser) words(cmdline string) []word {
 // lines returns the settings of phase.conf: one a line, # begins a comment,
 // and the file is filled up to its fixed size with spaces, newlines or zeros.
 func (p *parser) lines(conf string) []word {
-	if len(conf) > maxConf {
-		conf = wholeWords(conf[:maxConf+1], "\n")
-		p.problems = append(p.problems, Problem{Detail: fmt.Sprintf("phase.conf is longer than %d KiB; the rest of it is not read", maxConf>>10)})
+	if len(conf) > MaxConf {
+		conf = wholeWords(conf[:MaxConf+1], "\n")
+		p.problems = append(p.problems, Problem{Detail: fmt.Sprintf("phase.conf is longer than %d KiB; the rest of it is not read", MaxConf>>10)})
 	}
 	var words []word
 	for line := range strings.SplitSeq(conf, "\n") {

@@ -2,12 +2,12 @@ package supervise
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"strconv"
-	"strings"
 )
 
-// zombies returns the ended children of parent that nobody has waited for.
+// zombies returns the ended children of parent that were not waited for yet.
 // /proc is read rather than wait4(-1) called, because that would also take the
 // end of a service away from the exec.Cmd that waits for it.
 func zombies(parent int) []int {
@@ -36,13 +36,6 @@ func zombies(parent int) []int {
 // name before them is in parentheses and may hold anything, more of them too.
 func parseStat(stat []byte) (state string, ppid int, ok bool) {
 	end := bytes.LastIndexByte(stat, ')')
-	if end < 0 {
-		return "", 0, false
-	}
-	fields := strings.Fields(string(stat[end+1:]))
-	if len(fields) < 2 {
-		return "", 0, false
-	}
-	ppid, err := strconv.Atoi(fields[1])
-	return fields[0], ppid, err == nil
+	n, _ := fmt.Sscan(string(stat[end+1:]), &state, &ppid)
+	return state, ppid, end >= 0 && n == 2
 }

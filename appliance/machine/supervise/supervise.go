@@ -1,51 +1,50 @@
-// Package supervise keeps programs running: it starts the services of a table,
-// starts each again when it ends, ever more slowly while it keeps ending, holds
-// the last lines of what each said, and stops them in order. As PID 1 it also
-// takes in orphans, without taking away what exec.Cmd waits for.
+// Package supervise keeps programs running: it starts services, starts each
+// again when it ends, ever more slowly while it keeps ending, holds the last
+// lines that each wrote, and stops them in order. As PID 1 it also reaps orphans,
+// but no process that an exec.Cmd waits for.
 package supervise
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"os"
-	"os/exec"
 	"slices"
 	"sync"
 	"syscall"
 	"time"
 )
 
-// Service is one line of the table.
+// Service is a program to keep running.
 type Service struct {
 	Name string
 	Path string   // of the program
 	Args []string // without the program's name
 	Env  []string // all of its environment
-	Dir  string   // where it runs; empty is /
 	UID  uint32   // 0 is root, with all its capabilities; any other has none
 	GID  uint32
 	// Rank orders the end: services of a higher one are stopped before those of
-	// a lower one, which they may need to say goodbye.
+	// a lower one, which they may need for their last messages.
 	Rank int
-	// Cgroup is the path of the control group it runs in; empty is that of
-	// whoever starts it.
+	// Cgroup is the path of the control group it runs in; empty is that of the
+	// program that starts it.
 	Cgroup string
 }
 
-// The times of a service's life.
+// The times of a service's life, and the caps of what is held of its lines: a
+// quarter of a MiB at most.
 const (
 	backoffFirst = 500 * time.Millisecond
 	backoffMax   = 30 * time.Second
 	steady       = time.Minute     // ran this long: the next restart is quick again
 	grace        = 8 * time.Second // from SIGTERM to SIGKILL
-	lastWords    = time.Second     // what is in the pipe is read that long after the end
+	drainTime    = time.Second     // what is in the pipe is read that long after the end
+	maxLine      = 1024            // bytes of one line; a longer one counts as several
+	maxLines     = 256
 )
 
-// Backoff is the pause before the next start of a service that ran for ran,
+// backoff is the pause before the next start of a service that ran for ran,
 // when the pause before that start was last.
-func Backoff(last, ran time.Duration) time.Duration {
+func backoff(last, ran time.Duration) time.Duration {
 	if last == 0 || ran >= steady {
 		return backoffFirst
 	}
@@ -54,11 +53,11 @@ func Backoff(last, ran time.Duration) time.Duration {
 
 // Set runs services. Its methods may be called from several goroutines.
 type Set struct {
-	// Line is called for each line a service says on stdout or stderr, and for
-	// what the set itself has to say about it. It must be set before Start.
+	// Line is called for each line a service writes to stdout or stderr, and for
+	// what the set itself reports about it. It must be set before Start.
 	Line func(service, text string)
 
-	mu       sync.Mutex
+	mu       sync.Mutex // of services, and of what changes in each
 	services []*running // by rank, and within one in the order they were started
 
 	// spawn is held for reading while a child is started and noted, for
@@ -77,22 +76,18 @@ type Status struct {
 
 type running struct {
 	service Service
-	ring    Ring
 	stop    context.CancelFunc
 	done    chan struct{}
-
-	mu     sync.Mutex
-	status Status
+	status  Status
+	lines   []string // the last ones
 }
 
 // Start runs s until Stop. A name that runs already is refused.
 func (set *Set) Start(s Service) error {
 	set.mu.Lock()
 	defer set.mu.Unlock()
-	for _, r := range set.services {
-		if r.service.Name == s.Name {
-			return fmt.Errorf("%s runs already", s.Name)
-		}
+	if _, err := set.find(s.Name); err == nil {
+		return fmt.Errorf("%s runs already", s.Name)
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	r := &running{service: s, stop: stop, done: make(chan struct{}), status: Status{Name: s.Name}}
@@ -108,6 +103,16 @@ func (set *Set) Start(s Service) error {
 	return nil
 }
 
+// find returns a service. The caller holds mu.
+func (set *Set) find(name string) (*running, error) {
+	for _, r := range set.services {
+		if r.service.Name == name {
+			return r, nil
+		}
+	}
+	return nil, fmt.Errorf("there is no service %s", name)
+}
+
 // keep starts the service, again and again, until ctx ends.
 func (set *Set) keep(ctx context.Context, r *running) {
 	var pause time.Duration
@@ -117,12 +122,12 @@ func (set *Set) keep(ctx context.Context, r *running) {
 		if ctx.Err() != nil {
 			return
 		}
-		pause = Backoff(pause, time.Since(started))
+		pause = backoff(pause, time.Since(started))
 		set.say(r, fmt.Sprintf("%s after %s; starting again in %s", how, time.Since(started).Round(time.Millisecond), pause))
-		r.mu.Lock()
+		set.mu.Lock()
 		r.status.PID, r.status.Started, r.status.LastExit = 0, time.Time{}, how
 		r.status.Restarts++
-		r.mu.Unlock()
+		set.mu.Unlock()
 		select {
 		case <-ctx.Done():
 			return
@@ -131,85 +136,12 @@ func (set *Set) keep(ctx context.Context, r *running) {
 	}
 }
 
-// once runs the service to its end and says how it ended.
-func (set *Set) once(ctx context.Context, r *running) string {
-	s := r.service
-	cmd := exec.CommandContext(ctx, s.Path, s.Args...)
-	cmd.Args[0] = s.Name // the multi-call binary goes by its name
-	cmd.Env = s.Env
-	cmd.Dir = s.Dir
-	if cmd.Dir == "" {
-		cmd.Dir = "/"
-	}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	if s.UID != 0 {
-		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: s.UID, Gid: s.GID}
-	}
-	if s.Cgroup != "" {
-		group, err := os.Open(s.Cgroup)
-		if err != nil {
-			return fmt.Sprintf("could not be started (%v)", err)
-		}
-		defer group.Close()
-		cmd.SysProcAttr.UseCgroupFD, cmd.SysProcAttr.CgroupFD = true, int(group.Fd())
-	}
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
-	cmd.WaitDelay = grace
-
-	// A pipe of our own, not exec's: its Wait would wait for every worker that
-	// still holds the pipe, and we kill those only after it.
-	read, write, err := os.Pipe()
-	if err != nil {
-		return fmt.Sprintf("could not be started (%v)", err)
-	}
-	defer read.Close()
-	cmd.Stdout, cmd.Stderr = write, write
-
-	set.spawn.RLock()
-	err = cmd.Start()
-	if err == nil {
-		r.mu.Lock()
-		r.status.PID, r.status.Started = cmd.Process.Pid, time.Now()
-		r.mu.Unlock()
-	}
-	set.spawn.RUnlock()
-	write.Close()
-	if err != nil {
-		return fmt.Sprintf("could not be started (%v)", err)
-	}
-	said := make(chan struct{})
-	go func() {
-		defer close(said)
-		out := &lineWriter{line: func(text string) { set.say(r, text) }}
-		_, _ = io.Copy(out, read) // ends with the last writer, or when read is closed
-		out.flush()
-	}()
-	err = cmd.Wait()
-	// What it started itself must not outlive it, nor the memory it holds; it
-	// leads a session and so a process group of its own. Workers of jobs, which
-	// lead their own, die with it by themselves.
-	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // ESRCH: nobody is left
-	set.Reap()
-	select {
-	case <-said:
-	case <-time.After(lastWords):
-		// Somebody who left the process group holds the pipe.
-	}
-	var exit *exec.ExitError
-	switch {
-	case err == nil:
-		return "ended by itself"
-	case errors.As(err, &exit) && exit.Sys().(syscall.WaitStatus).Signaled():
-		return fmt.Sprintf("was killed by signal %d (%s)", exit.Sys().(syscall.WaitStatus).Signal(), exit.Sys().(syscall.WaitStatus).Signal())
-	case errors.As(err, &exit):
-		return fmt.Sprintf("ended with exit code %d", exit.ExitCode())
-	default:
-		return fmt.Sprintf("ended (%v)", err)
-	}
-}
-
 func (set *Set) say(r *running, text string) {
-	r.ring.Add(text)
+	set.mu.Lock()
+	if r.lines = append(r.lines, text); len(r.lines) > maxLines {
+		r.lines = slices.Delete(r.lines, 0, 1)
+	}
+	set.mu.Unlock()
 	set.Line(r.service.Name, text)
 }
 
@@ -247,90 +179,53 @@ func (set *Set) takeHighest(spare []string) (group []*running) {
 // Restart kills a service that no longer answers; it is started again as after
 // any end.
 func (set *Set) Restart(name string) error {
-	for _, r := range set.all() {
-		if r.service.Name != name {
-			continue
-		}
-		r.mu.Lock()
-		pid := r.status.PID
-		r.mu.Unlock()
-		if pid == 0 {
-			return fmt.Errorf("%s does not run", name)
-		}
-		return syscall.Kill(pid, syscall.SIGKILL)
-	}
-	return fmt.Errorf("there is no service %s", name)
-}
-
-func (set *Set) all() []*running {
 	set.mu.Lock()
 	defer set.mu.Unlock()
-	return append([]*running(nil), set.services...)
+	r, err := set.find(name)
+	if err != nil {
+		return err
+	}
+	if r.status.PID == 0 {
+		return fmt.Errorf("%s does not run", name)
+	}
+	return syscall.Kill(r.status.PID, syscall.SIGKILL)
 }
 
 // Status returns every service's.
 func (set *Set) Status() []Status {
+	set.mu.Lock()
+	defer set.mu.Unlock()
 	var all []Status
-	for _, r := range set.all() {
-		r.mu.Lock()
+	for _, r := range set.services {
 		all = append(all, r.status)
-		r.mu.Unlock()
 	}
 	return all
 }
 
 // Lines returns the last lines of a service, oldest first.
 func (set *Set) Lines(name string) ([]string, error) {
-	for _, r := range set.all() {
-		if r.service.Name == name {
-			return r.ring.Lines(), nil
-		}
+	set.mu.Lock()
+	defer set.mu.Unlock()
+	r, err := set.find(name)
+	if err != nil {
+		return nil, err
 	}
-	return nil, fmt.Errorf("there is no service %s", name)
+	return slices.Clone(r.lines), nil
 }
 
-// Reap takes in every ended orphan. PID 1 calls it on SIGCHLD. Children of the
-// set itself are left to whoever waits for them.
+// Reap takes the exit status of every ended orphan, which is then gone. PID 1
+// calls it on SIGCHLD. Children of the set itself are left to the exec.Cmd that
+// waits for them.
 func (set *Set) Reap() {
 	set.spawn.Lock()
 	defer set.spawn.Unlock()
 	own := map[int]bool{}
-	for _, r := range set.all() {
-		r.mu.Lock()
-		own[r.status.PID] = true
-		r.mu.Unlock()
+	for _, s := range set.Status() {
+		own[s.PID] = true
 	}
 	for _, pid := range zombies(os.Getpid()) {
 		if !own[pid] {
-			var status syscall.WaitStatus
-			_, _ = syscall.Wait4(pid, &status, syscall.WNOHANG, nil) // already gone is as good
+			_, _ = syscall.Wait4(pid, nil, syscall.WNOHANG, nil) // already gone is as good
 		}
 	}
-}
-
-// lineWriter cuts a stream into lines of at most MaxLine bytes.
-type lineWriter struct {
-	line func(string)
-	rest []byte
-}
-
-var _ io.Writer = (*lineWriter)(nil)
-
-func (w *lineWriter) Write(p []byte) (int, error) {
-	for _, c := range p {
-		if c == '\n' || len(w.rest) == MaxLine {
-			w.flush()
-		}
-		if c != '\n' {
-			w.rest = append(w.rest, c)
-		}
-	}
-	return len(p), nil
-}
-
-func (w *lineWriter) flush() {
-	if len(w.rest) > 0 {
-		w.line(string(w.rest))
-	}
-	w.rest = w.rest[:0]
 }

@@ -1,25 +1,30 @@
-package program
+// Package completion writes what makes a shell complete the command line of a
+// program.
+package completion
 
 import (
 	"fmt"
 	"io"
 	"strings"
 
+	"phase/appliance/base/program"
+
 	"github.com/alecthomas/kong"
 )
 
-// Completion writes what makes a shell (bash, zsh or fish) complete the command
-// line of a program: commands and flags of cli, and file names elsewhere.
-func Completion(name string, cli any, shell string, w io.Writer) error {
-	parser, err := kong.New(cli, kong.Name(name), kong.Vars{"version": ""}, general)
+// Write writes the completion for a shell (bash, zsh or fish) of a program whose
+// command line is declared by cli, as program.Parse takes it: its commands and
+// flags, and file names elsewhere.
+func Write(w io.Writer, name string, cli any, shell string) error {
+	model, err := program.Model(name, cli)
 	if err != nil {
-		return fmt.Errorf("building the command line of %s: %w", name, err)
+		return err
 	}
 	write, ok := shells[shell]
 	if !ok {
-		return Usagef("there is no completion for the shell %q; bash, zsh and fish have one", shell)
+		return program.Usagef("there is no completion for the shell %q; bash, zsh and fish have one", shell)
 	}
-	_, err = io.WriteString(w, write(name, words(parser.Model.Node, "", parser.Model.Node.Flags)))
+	_, err = io.WriteString(w, write(name, words(model, "", model.Flags)))
 	return err
 }
 

@@ -1,9 +1,13 @@
-package linux
+// Package firmware reads what the kernel knows of the memory and the firmware of
+// this machine, for the kernel that comes next. It lies below /sys and /proc
+// (Documentation/ABI/testing/sysfs-firmware-memmap, sysfs-firmware-efi,
+// sysfs-firmware-efi-runtime-map and sysfs-kernel-boot_params of Linux).
+package firmware
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"math"
 	"os"
@@ -15,11 +19,6 @@ import (
 	"phase/appliance/machine/kexecplan"
 )
 
-// What a machine tells of its memory and its firmware lies below /sys and /proc
-// (Documentation/ABI/testing/sysfs-firmware-memmap, sysfs-firmware-efi,
-// sysfs-firmware-efi-runtime-map and sysfs-kernel-boot_params of Linux). root
-// is "/", or a folder of a test.
-
 // e820Kinds are the names that /sys/firmware/memmap gives. What has another
 // name is memory that the next kernel leaves alone.
 var e820Kinds = map[string]uint32{
@@ -28,8 +27,10 @@ var e820Kinds = map[string]uint32{
 	"ACPI Non-volatile Storage": kexecplan.E820NVS,
 }
 
-func readX86(root string) (m kexecplan.X86, err error) {
-	if m.BootParams, err = readSmall(filepath.Join(root, "sys/kernel/boot_params/data")); err != nil {
+// ReadX86 describes an x86_64 machine, without a Seed. root is "/", or a folder of
+// a test.
+func ReadX86(root string) (m kexecplan.X86, err error) {
+	if m.BootParams, err = os.ReadFile(filepath.Join(root, "sys/kernel/boot_params/data")); err != nil {
 		return m, fmt.Errorf("asking what the running kernel was started with: %w", err)
 	}
 	dir := filepath.Join(root, "sys/firmware/memmap")
@@ -51,12 +52,7 @@ func readX86(root string) (m kexecplan.X86, err error) {
 		}
 		m.Memory = append(m.Memory, line)
 	}
-	slices.SortFunc(m.Memory, func(a, b kexecplan.E820) int {
-		if a.Start < b.Start {
-			return -1
-		}
-		return 1
-	})
+	slices.SortFunc(m.Memory, func(a, b kexecplan.E820) int { return cmp.Compare(a.Start, b.Start) })
 	err = readEFI(root, &m)
 	return m, err
 }
@@ -108,16 +104,12 @@ func readEFI(root string, m *kexecplan.X86) error {
 	return nil
 }
 
-func readARM64(root string) (m kexecplan.ARM64, err error) {
-	f, err := os.Open(filepath.Join(root, "sys/firmware/fdt"))
-	if err != nil {
+// ReadARM64 describes an arm64 machine, without a Seed. root is as for ReadX86.
+func ReadARM64(root string) (m kexecplan.ARM64, err error) {
+	if m.DeviceTree, err = os.ReadFile(filepath.Join(root, "sys/firmware/fdt")); err != nil {
 		return m, fmt.Errorf("asking for the device tree: %w", err)
 	}
-	defer f.Close()
-	if m.DeviceTree, err = io.ReadAll(io.LimitReader(f, 4<<20)); err != nil {
-		return m, fmt.Errorf("asking for the device tree: %w", err)
-	}
-	iomem, err := readSmall(filepath.Join(root, "proc/iomem"))
+	iomem, err := os.ReadFile(filepath.Join(root, "proc/iomem"))
 	if err != nil {
 		return m, fmt.Errorf("asking for the map of the memory: %w", err)
 	}
@@ -127,7 +119,7 @@ func readARM64(root string) (m kexecplan.ARM64, err error) {
 
 // parseIomem reads the text of /proc/iomem: "40000000-5fffffff : System RAM"
 // with the last byte's address, and indented below it what lies therein. Only
-// root is told the addresses; others read zeros.
+// root can read the addresses; others read zeros.
 func parseIomem(text string) (ram, reserved []kexecplan.Range, err error) {
 	for line := range strings.Lines(text) {
 		where, name, ok := strings.Cut(strings.TrimSpace(line), " : ")
@@ -163,7 +155,7 @@ func (f *fields) text(name string) string {
 	if f.err != nil {
 		return ""
 	}
-	data, err := readSmall(filepath.Join(f.dir, name))
+	data, err := os.ReadFile(filepath.Join(f.dir, name))
 	f.err = err
 	return strings.TrimSpace(string(data))
 }
@@ -179,13 +171,4 @@ func (f *fields) number(name string) uint64 {
 		f.err = fmt.Errorf("%s is %q, which is no number", name, text)
 	}
 	return n
-}
-
-func readSmall(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, 256<<10))
 }

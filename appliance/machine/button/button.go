@@ -1,4 +1,5 @@
-package linux
+// Package button watches the power button of this machine.
+package button
 
 import (
 	"context"
@@ -7,29 +8,26 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"time"
-	"unsafe"
 )
 
-// The codes of linux/input-event-codes.h.
+// The codes of linux/input-event-codes.h, and struct input_event of linux/input.h
+// on 64-bit machines: the time, u16 type, u16 code, u32 value.
 const (
-	evKey    = 1
-	keyPower = 116
-	pressed  = 1
+	evKey     = 1
+	keyPower  = 116
+	pressed   = 1
+	eventTime = 16
+	eventSize = 24
 )
 
-// inputEvent is struct input_event of linux/input.h on 64-bit machines.
-type inputEvent struct {
-	Sec, Usec  int64
-	Type, Code uint16
-	Value      int32
-}
-
-// PowerButton sends on the channel it returns each time a power button is
-// pressed, until ctx ends. Buttons (ACPI's, or a GPIO on a board without ACPI)
+// Presses sends on the channel it returns each time a power button is pressed,
+// until ctx ends. Buttons (ACPI's, or a GPIO on a board without ACPI)
 // are input devices; new ones are looked for every few seconds, since a
 // keyboard with such a key may be plugged in at any time.
-func PowerButton(ctx context.Context) <-chan struct{} {
+func Presses(ctx context.Context) <-chan struct{} {
 	presses := make(chan struct{}, 1)
 	go func() {
 		ended := make(chan string)
@@ -76,7 +74,7 @@ func watchButton(ctx context.Context, device string, presses chan<- struct{}) {
 	}
 	defer f.Close()
 	defer context.AfterFunc(ctx, func() { f.Close() })()
-	buf := make([]byte, 16*unsafe.Sizeof(inputEvent{}))
+	buf := make([]byte, 16*eventSize)
 	for {
 		n, err := f.Read(buf)
 		if err != nil {
@@ -101,13 +99,24 @@ func watchButton(ctx context.Context, device string, presses chan<- struct{}) {
 // pressedPower says whether events, as read from an input device, hold a press
 // of the power key.
 func pressedPower(events []byte) bool {
-	const size = int(unsafe.Sizeof(inputEvent{}))
-	for ; len(events) >= size; events = events[size:] {
-		e := events[16:size] // behind the time
+	for ; len(events) >= eventSize; events = events[eventSize:] {
+		e := events[eventTime:eventSize]
 		if binary.NativeEndian.Uint16(e) == evKey && binary.NativeEndian.Uint16(e[2:]) == keyPower &&
 			binary.NativeEndian.Uint32(e[4:]) == pressed {
 			return true
 		}
 	}
 	return false
+}
+
+// bitSet reads a bit map as sysfs writes it: words of 64 bits in hexadecimal,
+// the highest first.
+func bitSet(words string, bit int) bool {
+	fields := strings.Fields(words)
+	i := len(fields) - 1 - bit/64
+	if i < 0 {
+		return false
+	}
+	word, err := strconv.ParseUint(fields[i], 16, 64)
+	return err == nil && word&(1<<(bit%64)) != 0
 }

@@ -1,7 +1,6 @@
-package linux
+package firmware
 
 import (
-	"bytes"
 	"maps"
 	"os"
 	"path/filepath"
@@ -54,7 +53,7 @@ func pc() map[string]string {
 
 func TestReadX86(t *testing.T) {
 	files := pc()
-	m, err := readX86(tree(t, files))
+	m, err := ReadX86(tree(t, files))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +70,7 @@ func TestReadX86(t *testing.T) {
 	// The machine that tests run on, where it tells.
 	if runtime.GOARCH == "amd64" && os.Geteuid() == 0 {
 		if _, err := os.Stat("/sys/firmware/memmap/0"); err == nil {
-			if m, err := readX86("/"); err != nil || len(m.Memory) == 0 {
+			if m, err := ReadX86("/"); err != nil || len(m.Memory) == 0 {
 				t.Errorf("this machine: %+v, %v", m, err)
 			}
 		}
@@ -88,7 +87,7 @@ func TestReadEFI(t *testing.T) {
 		"sys/firmware/efi/runtime-map/0/phys_addr": "0x1f8ed000\n", "sys/firmware/efi/runtime-map/0/virt_addr": "0xfffffffeffeed000\n",
 		"sys/firmware/efi/runtime-map/0/num_pages": "0x100\n", "sys/firmware/efi/runtime-map/0/attribute": "0x800000000000000f\n",
 	})
-	m, err := readX86(tree(t, files))
+	m, err := ReadX86(tree(t, files))
 	want := &kexecplan.EFI{Vendor: 0x1f9e8f98, ConfigTable: 0x1f9ee018, SMBIOS: 0x1f94b000,
 		Runtime: []kexecplan.EFIRegion{{Kind: 5, Physical: 0x1f8ed000, Virtual: 0xfffffffeffeed000, Pages: 0x100, Attribute: 0x800000000000000f}}}
 	if err != nil || !reflect.DeepEqual(m.EFI, want) || m.RSDP != 0x1fb7e014 {
@@ -102,14 +101,14 @@ func TestReadEFI(t *testing.T) {
 	} {
 		damaged := maps.Clone(files)
 		damaged[c.file] = c.text
-		if _, err := readX86(tree(t, damaged)); err == nil || !strings.Contains(err.Error(), c.words) {
+		if _, err := ReadX86(tree(t, damaged)); err == nil || !strings.Contains(err.Error(), c.words) {
 			t.Errorf("%s is %q: %v", c.file, c.text, err)
 		}
 	}
 	for _, gone := range []string{"sys/firmware/efi/fw_vendor", "sys/firmware/efi/runtime-map/0/attribute", "sys/kernel/boot_params/data", "sys/firmware/memmap/2/end"} {
 		less := maps.Clone(files)
 		delete(less, gone)
-		if _, err := readX86(tree(t, less)); err == nil {
+		if _, err := ReadX86(tree(t, less)); err == nil {
 			t.Errorf("read without %s", gone)
 		}
 	}
@@ -149,28 +148,4 @@ func FuzzParseIomem(f *testing.F) {
 			}
 		}
 	})
-}
-
-// A part is mapped from where it begins, which need not be where a page does.
-func TestMapPart(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "file")
-	content := bytes.Repeat([]byte("0123456789"), 3000)
-	if err := os.WriteFile(path, content, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	for _, p := range []Part{{f, 0, 30000}, {f, 5, 7}, {f, 4096, 4096}, {f, 12345, 30000 - 12345}} {
-		data, unmap, err := p.Map()
-		if err != nil || !bytes.Equal(data, content[p.At:p.At+p.Size]) {
-			t.Fatalf("%d bytes at %d: %d bytes, %v", p.Size, p.At, len(data), err)
-		}
-		unmap()
-	}
-	if _, _, err := (Part{f, 0, 0}).Map(); err == nil {
-		t.Error("nothing is mapped")
-	}
 }

@@ -3,12 +3,13 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"syscall"
 	"time"
 
+	"phase/appliance/base/envelope"
+	"phase/appliance/base/identity"
 	"phase/appliance/base/names"
 	"phase/appliance/base/statefile"
 	"phase/appliance/machine/disk"
@@ -25,8 +26,15 @@ import (
 func (n *node) mountSystem() error {
 	errs := linux.MountAll(linux.System)
 	// Before the mounts there may have been no /dev to open the console in.
-	n.console = linux.OpenConsole()
+	n.report.line = linux.OpenConsole().Line
 	return errors.Join(errs...)
+}
+
+// gatherEntropy begins early, and goes on beside the boot: on a machine without
+// a source of randomness the first key waits for seconds.
+func (n *node) gatherEntropy() error {
+	go n.report.guard("random numbers", linux.GatherEntropy)
+	return nil
 }
 
 // kernelSettings are sysctls: what a program that was taken over could
@@ -51,6 +59,8 @@ func (n *node) setKernel() error {
 	return errors.Join(append(errs, linux.TakeCtrlAltDel(), linux.InterfaceUp("lo"), unix.Sethostname([]byte("phase")))...)
 }
 
+const cmdlineFile = "/proc/cmdline"
+
 // diskWait is how long a boot that came from a jump waits for the disk of the
 // stub: a USB stick is there some seconds after the kernel.
 const diskWait = 6 * time.Second
@@ -58,10 +68,7 @@ const diskWait = 6 * time.Second
 // findDisk finds the boot disk and mounts its boot partition. A machine that
 // came up from RAM may have none.
 func (n *node) findDisk() error {
-	_, err := os.Stat(filepath.Join(releaseDir, layout.ManifestFile))
-	if n.carried = err == nil; n.carried {
-		n.boot.BootedFrom = statefile.FromKexec
-	}
+	n.carried = exists(filepath.Join(releaseDir, layout.ManifestFile))
 	root, err := disk.RootPartition()
 	if errors.Is(err, disk.ErrNoDisk) {
 		root, err = n.stubDisk()
@@ -84,7 +91,7 @@ func (n *node) findDisk() error {
 
 // stubDisk is the disk the jump began on, when it began on one.
 func (n *node) stubDisk() (disk.Partition, error) {
-	cmdline, err := readCapped("/proc/cmdline", 4<<10)
+	cmdline, err := statefile.ReadCapped(cmdlineFile, settings.MaxCmdline)
 	if err != nil {
 		return disk.Partition{}, err
 	}
@@ -92,40 +99,41 @@ func (n *node) stubDisk() (disk.Partition, error) {
 	if options.Disk == "" {
 		return disk.Partition{}, disk.ErrNoDisk
 	}
-	for deadline := time.Now().Add(diskWait); ; time.Sleep(50 * time.Millisecond) {
-		root, err := disk.FindPartition(options.Disk)
-		if !errors.Is(err, disk.ErrNoDisk) {
-			return root, err
-		}
-		if time.Now().After(deadline) {
-			return root, fmt.Errorf("the disk this machine was started from (%s) is gone; nothing is kept", options.Disk)
-		}
+	var root disk.Partition
+	waitFor(n.clock, diskWait, func() bool {
+		root, err = disk.FindPartition(options.Disk)
+		return !errors.Is(err, disk.ErrNoDisk)
+	})
+	if errors.Is(err, disk.ErrNoDisk) {
+		err = fmt.Errorf("the disk this machine was started from (%s) is gone; nothing is kept", options.Disk)
 	}
+	return root, err
 }
 
 func (n *node) readSettings() error {
-	cmdline, err := readCapped("/proc/cmdline", 4<<10)
+	cmdline, err := statefile.ReadCapped(cmdlineFile, settings.MaxCmdline)
 	if err != nil {
 		return err
 	}
-	conf, err := readCapped(filepath.Join(bootDir, "phase.conf"), 64<<10+1)
+	conf, err := statefile.ReadCapped(filepath.Join(bootDir, "phase.conf"), settings.MaxConf)
 	if errors.Is(err, os.ErrNotExist) {
 		err = nil
 	}
 	options, problems := settings.Parse(string(cmdline), string(conf))
 	n.options = options
+	n.trials.running, _ = names.ParseDigest(options.Trial) // zero when there is none; Parse has checked it
 	for _, p := range problems {
 		if p.Word != "" {
-			n.boot.OptionsUnknown = append(n.boot.OptionsUnknown, p.Word)
+			n.unknown = append(n.unknown, p.Word)
 		}
-		n.problem("%s", p)
+		n.report.problem("%s", p)
 	}
 	return err
 }
 
 // findRelease verifies the manifest this machine came up with and notes where
-// its bytes are. That a release is held gives it no trust: whoever serves it
-// verifies it again, bytes and all.
+// its bytes are. That a release is held gives it no trust: a program that serves
+// it verifies it again, bytes and all.
 func (n *node) findRelease() error {
 	dir, rootfs := bootDir, filepath.Join(releaseDir, layout.FileName("rootfs"))
 	if n.carried {
@@ -145,7 +153,7 @@ func (n *node) findRelease() error {
 		return fmt.Errorf("%w; nothing can be verified", err)
 	}
 	file := filepath.Join(dir, layout.ManifestFile)
-	data, err := readCapped(file, 1<<20)
+	data, err := statefile.ReadCapped(file, envelope.MaxBytes)
 	if err != nil {
 		return fmt.Errorf("%w; nothing is held", err)
 	}
@@ -154,7 +162,7 @@ func (n *node) findRelease() error {
 		return fmt.Errorf("%s: %w; nothing is held", file, err)
 	}
 	n.release = verified
-	n.boot.Held = &statefile.Held{Manifest: file, Artifacts: map[string]string{
+	n.held = &statefile.Held{Manifest: file, Artifacts: map[string]string{
 		"kernel":    filepath.Join(dir, layout.FileName("kernel")),
 		"initramfs": filepath.Join(dir, layout.FileName("initramfs")),
 		"rootfs":    rootfs,
@@ -169,7 +177,7 @@ func (n *node) raiseClock() error {
 		return nil
 	}
 	created := n.release.Manifest().Created
-	now := time.Now()
+	now := n.clock.Now()
 	if !now.Before(created) {
 		return nil
 	}
@@ -177,14 +185,14 @@ func (n *node) raiseClock() error {
 	if err := syscall.Settimeofday(&tv); err != nil {
 		return fmt.Errorf("setting it: %w", err)
 	}
-	n.started = time.Now()
-	n.say("the clock said %s; it is not before %s, when this release was made", now.UTC().Format(time.RFC3339), created.UTC().Format(time.RFC3339))
+	n.started = n.clock.Now()
+	n.report.say("the clock said %s; it is not before %s, when this release was made", now.UTC().Format(time.RFC3339), created.UTC().Format(time.RFC3339))
 	return nil
 }
 
-// permLeast is what must be free on the persistent partition to call it usable:
+// minFree is what must be free on the persistent partition to call it usable:
 // room for plasmd's own files, and for the journal of trials.
-const permLeast = 1 << 20
+const minFree = 1 << 20
 
 // mountPerm mounts the persistent partition, unless the mode forbids it, and
 // makes the folders on it.
@@ -193,34 +201,43 @@ func (n *node) mountPerm() error {
 		return nil
 	}
 	part, err := n.disk.Sibling(disk.Perm)
+	if err == nil {
+		err = linux.Mount{Source: part.Device(), Target: permDir, Type: "ext4",
+			Flags: unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC | unix.MS_NOATIME, Data: "errors=remount-ro"}.Do()
+	}
 	if err != nil {
 		return fmt.Errorf("%w; nothing is kept", err)
 	}
-	err = linux.Mount{Source: part.Device(), Target: permDir, Type: "ext4",
-		Flags: unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC | unix.MS_NOATIME, Data: "errors=remount-ro"}.Do()
-	if err != nil {
-		return fmt.Errorf("%w; nothing is kept", err)
-	}
-	if err = makeDir(filepath.Dir(dataDir), 0, 0o755); err == nil {
-		err = makeDir(dataDir, plasmdUID, 0o700)
-	}
-	var fs unix.Statfs_t
-	if err == nil {
-		err = unix.Statfs(permDir, &fs)
-	}
-	if free := int64(fs.Bavail) * fs.Bsize; err == nil && free < permLeast {
-		err = fmt.Errorf("the disk is full (%d KiB are free)", free>>10)
-	}
-	if err == nil {
-		n.boot.Data = dataDir
-		return nil
-	}
+	err = preparePerm()
 	// An identity that is there already can still be read.
-	if _, stat := os.Stat(filepath.Join(dataDir, "identity.pem")); stat == nil {
-		n.boot.Data = dataDir
+	if err == nil || exists(filepath.Join(dataDir, identity.File)) {
+		n.data = dataDir
+	}
+	switch {
+	case err == nil:
+		return nil
+	case n.data != "":
 		return fmt.Errorf("%w; nothing new is kept", err)
 	}
 	return fmt.Errorf("%w; nothing is kept, and this node has a new identity at each boot", err)
+}
+
+// preparePerm makes the folders of the persistent partition and asks for room.
+func preparePerm() error {
+	if err := makeDir(filepath.Dir(dataDir), 0, 0o755); err != nil {
+		return err
+	}
+	if err := makeDir(dataDir, plasmdUID, 0o700); err != nil {
+		return err
+	}
+	var fs unix.Statfs_t
+	if err := unix.Statfs(permDir, &fs); err != nil {
+		return err
+	}
+	if free := int64(fs.Bavail) * fs.Bsize; free < minFree {
+		return fmt.Errorf("the disk is full (%d KiB are free)", free>>10)
+	}
+	return nil
 }
 
 func (n *node) delegateMemory() (err error) {
@@ -231,10 +248,7 @@ func (n *node) delegateMemory() (err error) {
 // growPerm lets the persistent partition's file system, made small, take all of
 // the partition, which is the rest of the stick. Nothing waits for it.
 func (n *node) growPerm() error {
-	n.mu.Lock()
-	kept := n.boot.Data == dataDir
-	n.mu.Unlock()
-	if !kept {
+	if n.data == "" {
 		return nil
 	}
 	part, err := n.disk.Sibling(disk.Perm)
@@ -243,7 +257,7 @@ func (n *node) growPerm() error {
 	}
 	grown, err := disk.GrowExt4(permDir, part.Device())
 	if grown > 0 {
-		n.say("the persistent partition has grown by %d MiB", grown>>20)
+		n.report.say("the persistent partition has grown by %d MiB", grown>>20)
 	}
 	return err
 }
@@ -260,20 +274,6 @@ func (n *node) raiseInterfaces() error {
 }
 
 func (n *node) openWatchdog() (err error) {
-	n.watchdog, err = linux.OpenWatchdog(watchdogTime)
+	n.shutdown.watchdog, err = linux.OpenWatchdog(watchdogTime)
 	return err
-}
-
-// readCapped reads a file that may hold anything, in size too.
-func readCapped(path string, limit int64) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, limit))
-	if err != nil {
-		return nil, fmt.Errorf("reading %s: %w", path, err)
-	}
-	return data, nil
 }

@@ -1,0 +1,43 @@
+package main
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"phase/appliance/machine/linux"
+)
+
+// TestGuard: a step that fails or panics is a problem in words, and the next one
+// is done. Each problem is saved before its line is on the console.
+func TestGuard(t *testing.T) {
+	var saved []string
+	r := &report{saves: newQueue(), line: func(_ linux.Priority, _, text string) {
+		if len(saved) == 0 || !strings.HasPrefix(text, "problem: "+saved[len(saved)-1][:5]) {
+			t.Errorf("%q is on the console, saved are %q", text, saved)
+		}
+	}}
+	if err := r.publish(func(problems []string) error { saved = problems; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	r.guard("first", func() error { panic("oh") })
+	r.guard("second", func() error { return errors.New("no disk\x1b[2J") })
+	want := []string{"first: a fault in init itself: oh", "second: no disk [2J"}
+	if !slices.Equal(saved, want) {
+		t.Errorf("problems %q, want %q", saved, want)
+	}
+	for range 10 * maxProblems {
+		r.problem("second again")
+	}
+	if len(saved) != maxProblems {
+		t.Errorf("%d problems", len(saved))
+	}
+	// A save that panics is an error, and the next one is made.
+	if err := r.publish(func([]string) error { panic("oh") }); err == nil {
+		t.Error("a panic was no error")
+	}
+	if err := r.publish(func([]string) error { return nil }); err != nil {
+		t.Error(err)
+	}
+}
