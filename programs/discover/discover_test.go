@@ -25,6 +25,7 @@ import (
 	"phase/appliance/base/program"
 	"phase/appliance/network/lan"
 	"phase/appliance/release/manifest"
+	"phase/appliance/release/survey"
 	"phase/appliance/release/trust"
 	"phase/tests/netlab"
 )
@@ -185,7 +186,7 @@ func TestSilentHoldUpOnlyThemselves(t *testing.T) {
 		announcements int
 		source        func(i int) netip.Addr
 	}{
-		"one":  {maxAsks + 100, func(int) netip.Addr { return netip.MustParseAddr("192.0.2.66") }},
+		"one":  {5000, func(int) netip.Addr { return netip.MustParseAddr("192.0.2.66") }},
 		"many": {asksAtOnce - 1, func(i int) netip.Addr { return netip.AddrFrom4([4]byte{198, 51, byte(i >> 8), byte(i)}) }},
 	} {
 		t.Run(name, func(t *testing.T) { holdUp(t, c.announcements, c.source) })
@@ -218,21 +219,34 @@ func holdUp(t *testing.T, announcements int, source func(i int) netip.Addr) {
 		h.ServeHTTP(w, r)
 	}))
 	defer honest.Close()
-	found := make(chan lan.Found)
-	go func() {
-		defer close(found)
-		announce := func(url string, source netip.Addr, version uint64) {
-			found <- lan.Found{Instance: "phase-" + source.String(), Channel: "stable", Arch: "x86_64", Version: version, Interface: "eth0",
-				Source: source, URLs: []string{url}}
-		}
+	found := finder(func(announce func(url string, source netip.Addr, version uint64)) {
 		for i := range announcements {
 			announce(silent.URL, source(i), 100+uint64(i))
 		}
 		announce(honest.URL, netip.MustParseAddr("192.0.2.1"), 42)
-	}()
+	})
 	began := time.Now()
-	nodes := gather(t.Context(), root, found, func() { t.Error("one sender ended the search") })
-	if len(nodes) != 1 || nodes[0].Version != 42 || time.Since(began) > askTime {
+	nodes, err := gather(t.Context(), root, found, time.Hour)
+	if err != nil || len(nodes) != 1 || nodes[0].Version != 42 || time.Since(began) > askTime {
 		t.Errorf("found %+v after %v", nodes, time.Since(began))
 	}
+}
+
+// finder announces under names that never come twice.
+type finder func(announce func(url string, source netip.Addr, version uint64))
+
+func (f finder) Find(ctx context.Context) (<-chan survey.Announcement, error) {
+	found := make(chan survey.Announcement)
+	go func() {
+		defer close(found)
+		f(func(url string, source netip.Addr, version uint64) {
+			a := survey.Announcement{Key: fmt.Sprint(source, version), Source: source.String(), Interface: "eth0", URLs: []string{url},
+				Channel: "stable", Arch: "x86_64", Version: version, Name: "phase-" + source.String()}
+			select {
+			case found <- a:
+			case <-ctx.Done():
+			}
+		})
+	}()
+	return found, nil
 }

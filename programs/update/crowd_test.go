@@ -26,6 +26,7 @@ import (
 	"phase/appliance/network/lan"
 	"phase/appliance/release/fetch"
 	"phase/appliance/release/manifest"
+	"phase/appliance/release/survey"
 	"phase/appliance/release/trust"
 	"phase/appliance/release/update"
 	"phase/tests/netlab"
@@ -235,18 +236,13 @@ func nodeRole(ctx context.Context, args []byte, say func(any)) error {
 	if err := netlink.AddrAdd(l, &netlink.Addr{IPNet: &net.IPNet{IP: net.IPv4(10, 9, 0, 2), Mask: net.CIDRMask(16, 32)}}); err != nil {
 		return err
 	}
-	found, err := lan.Browse(ctx, lan.BrowseOptions{Channel: "stable", Arch: "x86_64", SkipOwn: true, Again: heardAgain})
-	if err != nil {
-		return err
-	}
-	heard := make(chan update.Announcement)
-	go announcements(ctx, found, heard)
 	client := fetch.NewClient()
 	var asked atomic.Int64
 	return update.Updater{
 		Root: root, Running: running, Channel: "stable", Arch: "x86_64",
-		Failed: func(names.Digest) bool { return false },
-		Now:    time.Now,
+		Finders: []survey.Finder{lan.Finder{Channel: "stable", Arch: "x86_64", SkipOwn: true, Again: heardAgain}},
+		Failed:  func(names.Digest) bool { return false },
+		Now:     time.Now,
 		Ask: func(ctx context.Context, url, channel, arch string) ([]byte, error) {
 			if asked.Add(1) == crowdAsked {
 				say("busy with the crowd")
@@ -260,7 +256,7 @@ func nodeRole(ctx context.Context, args []byte, say func(any)) error {
 		},
 		Jump:   func(context.Context, trust.Verified) error { return nil },
 		Report: func(statefile.Update) {},
-	}.Run(ctx, heard)
+	}.Run(ctx)
 }
 
 // crowdAsked is how many of the crowd a node has asked before the honest one

@@ -12,6 +12,7 @@ import (
 	"github.com/miekg/dns"
 
 	"phase/appliance/machine/link"
+	"phase/appliance/release/survey"
 )
 
 const (
@@ -59,21 +60,36 @@ func Browse(ctx context.Context, o BrowseOptions) (<-chan Found, error) {
 	return out, nil
 }
 
-// Find looks for as long as it is told and returns what is announced at the
-// end of it, newest version first. That nobody was found is no error.
-func Find(ctx context.Context, o BrowseOptions, timeout time.Duration) ([]Found, error) {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	b, err := newBrowser(ctx, o)
+// Finder is Browse as package survey asks it.
+type Finder BrowseOptions
+
+// Find browses until ctx ends.
+func (f Finder) Find(ctx context.Context) (<-chan survey.Announcement, error) {
+	found, err := Browse(ctx, BrowseOptions(f))
 	if err != nil {
 		return nil, err
 	}
-	out := make(chan Found)
-	go b.run(ctx, out)
-	for range out {
+	out := make(chan survey.Announcement)
+	go func() {
+		defer close(out)
+		for f := range found {
+			select {
+			case out <- f.announcement():
+			case <-ctx.Done():
+			}
+		}
+	}()
+	return out, nil
+}
+
+// announcement is f for a survey. The sender's address is part of its key, so
+// that a stranger under a node's name replaces no one.
+func (f Found) announcement() survey.Announcement {
+	return survey.Announcement{
+		Key:    fmt.Sprintf("%s %s %s %d", f.Interface, f.Source, f.Instance, f.Port),
+		Source: f.Source.String(), Interface: f.Interface, URLs: f.URLs,
+		Channel: f.Channel, Arch: f.Arch, Version: f.Version, Name: f.Instance, Peer: f.Peer,
 	}
-	// run has ended and closed out: what it knew is ours to read.
-	return b.wanted(time.Now()), nil
 }
 
 type browser struct {

@@ -1,4 +1,4 @@
-package update
+package survey
 
 import (
 	"cmp"
@@ -9,45 +9,46 @@ import (
 	"phase/appliance/base/refusal"
 )
 
-// Times between two looks at one provider, and the room for strangers.
+// Times between two questions to one provider, and the room for strangers.
 const (
 	recheck      = 5 * time.Minute  // an answer holds this long
 	firstRetry   = 5 * time.Second  // after the first time it could not be asked
 	longestRetry = 2 * time.Minute  // however often it could not
+	shortTurn    = time.Second      // to answer while others wait, and twice as long after each failure
 	maxProviders = 2048             // more than any segment has; see makeRoom
 	roomAtOnce   = 32               // forgotten when there are so many
-	sourceAtOnce = 4                // of one source asked at once
+	sourceAtOnce = 4                // of one sender asked at once
 	forgetAfter  = 30 * time.Minute // not heard of for so long
 	firstPause   = 10 * time.Second // after a download that came to nothing
 	longestPause = 5 * time.Minute
+	never        = 1 << 62 // ns
 )
 
-// book is what is known of each provider. It is pure: time and chance come in.
-type book struct {
-	providers map[string]*provider // by key
-	sources   map[string]int       // how often in a row who announced them could not be asked or was refused
-	chance    *rand.Rand
+// providers is what is known of each provider. It is pure: time and chance
+// come in.
+type providers struct {
+	list     map[string]*provider // by key
+	failures map[string]int       // of a sender: how often in a row it could not be asked or was refused
+	once     bool                 // each is asked once for each announcement
+	chance   *rand.Rand
 }
 
-// provider is one announcement, or one URL the owner named.
+// provider is one announcement, or one URL the owner named, and what came of it.
 type provider struct {
-	key    string
-	source string    // who announced it
-	urls   []string  // bases, in the order to try
-	hint   uint64    // version it says it has
-	fixed  bool      // named by the owner: never forgotten
+	Announcement
+	named  bool      // by the owner: never forgotten
 	failed bool      // could not be asked, or what it answered was refused
-	first  time.Time // heard of it
-	heard  time.Time // last
+	first  time.Time // announced first
+	heard  time.Time // announced last
 	next   time.Time // when to ask (again)
 	retry  time.Duration
-	fails  int       // times in a row that it could not be asked or was refused, whatever it announced meanwhile
+	fails  int       // times in a row that it failed, whatever it announced meanwhile
 	asked  time.Time // last
 	asking bool
-	hurry  func() // ends the asking, whose time is up when others wait
-	again  bool   // heard anew while it was being asked
+	hurry  func() // ends a question whose time is up when others wait
+	again  bool   // announced something new while it was being asked
 	offer  *Offer // what it answered last
-	told   string // the refusal that was told last, so that it is told once
+	reason string // for the last refusal, so that the same one is no news
 
 	// A provider whose download came to nothing is not downloaded from for a
 	// while, which grows each time; meanwhile others have their turn.
@@ -55,49 +56,54 @@ type provider struct {
 	until time.Time
 }
 
-func newBook(chance *rand.Rand) *book {
-	return &book{providers: map[string]*provider{}, sources: map[string]int{}, chance: chance}
+func newProviders(chance *rand.Rand, once bool) *providers {
+	return &providers{list: map[string]*provider{}, failures: map[string]int{}, once: once, chance: chance}
 }
 
 // hear notes that a provider is there. A new one, or one that says something
-// new, is to be asked at once; who failed last time waits a moment, lest it be
-// asked as often as it speaks. One that is fixed was named by the owner.
-func (b *book) hear(a Announcement, fixed bool, now time.Time) {
-	p := b.providers[a.Key]
+// new, is to be asked at once; one that failed last time waits a moment, or it
+// would be asked as often as it speaks. named says that the owner named it.
+func (b *providers) hear(a Announcement, named bool, now time.Time) {
+	p := b.list[a.Key]
 	if p == nil {
 		b.makeRoom()
-		p = &provider{key: a.Key, source: cmp.Or(a.Source, a.Key), next: now, first: now}
-		b.providers[a.Key] = p
+		p = &provider{next: now, first: now}
+		b.list[a.Key] = p
+	} else if p.Version != a.Version || !slices.Equal(p.URLs, a.URLs) {
+		p.next, p.retry, p.again = p.soonest(now), 0, p.asking
 	}
-	if p.hint != a.Version || !slices.Equal(p.urls, a.URLs) {
-		p.next, p.retry, p.again = now, 0, p.asking
-		if soon := p.asked.Add(firstRetry); p.failed && soon.After(now) {
-			p.next = soon
-		}
-	}
-	p.urls, p.hint, p.fixed, p.heard = slices.Clone(a.URLs), a.Version, fixed, now
+	a.URLs = slices.Clone(a.URLs)
+	p.Announcement, p.named, p.heard = a, named, now
 }
 
-// makeRoom forgets some when the book is full. Those who failed go first, the
-// ones not heard for longest before the others. Then those not asked yet, of the
-// source that announces most of them, and of these the latest: a crowd of
-// strangers pushes out its own, and nobody who was there before. Last come those
-// who have something good.
-func (b *book) makeRoom() {
-	if len(b.providers) < maxProviders {
+// soonest is when a provider with something new to say may be asked.
+func (p *provider) soonest(now time.Time) time.Time {
+	if soon := p.asked.Add(firstRetry); p.failed && soon.After(now) {
+		return soon
+	}
+	return now
+}
+
+// makeRoom forgets some when there are too many. Those that failed go first,
+// the ones not announced for longest before the others. Then those not asked
+// yet, of the sender that announces most of them, and of these the latest: a
+// crowd of strangers pushes out its own, and no one who was there before. Last
+// come those that have something good.
+func (b *providers) makeRoom() {
+	if len(b.list) < maxProviders {
 		return
 	}
 	crowd := map[string]int{}
 	var out []*provider
-	for _, p := range b.providers {
-		crowd[p.source]++
-		if !p.fixed && !p.asking {
+	for _, p := range b.list {
+		crowd[p.sender()]++
+		if !p.named && !p.asking {
 			out = append(out, p)
 		}
 	}
 	slices.SortFunc(out, func(x, y *provider) int { return rather(x, y, crowd) })
 	for _, p := range out[:min(len(out), roomAtOnce)] {
-		delete(b.providers, p.key)
+		delete(b.list, p.Key)
 	}
 }
 
@@ -115,19 +121,19 @@ func rather(x, y *provider, crowd map[string]int) int {
 	}
 	order := cmp.Compare(rank(x), rank(y))
 	if order == 0 && rank(x) == 1 {
-		order = cmp.Or(cmp.Compare(crowd[y.source], crowd[x.source]), y.first.Compare(x.first))
+		order = cmp.Or(cmp.Compare(crowd[y.sender()], crowd[x.sender()]), y.first.Compare(x.first))
 	}
-	return cmp.Or(order, x.heard.Compare(y.heard), cmp.Compare(x.key, y.key))
+	return cmp.Or(order, x.heard.Compare(y.heard), cmp.Compare(x.Key, y.Key))
 }
 
 // due returns the providers to ask now, in order, and when to look again at the
 // latest.
-func (b *book) due(now time.Time) (ask []*provider, wake time.Time) {
+func (b *providers) due(now time.Time) (ask []*provider, wake time.Time) {
 	wake = now.Add(recheck)
-	for key, p := range b.providers {
+	for key, p := range b.list {
 		switch {
-		case !p.fixed && !p.asking && now.Sub(p.heard) > forgetAfter:
-			delete(b.providers, key)
+		case !p.named && !p.asking && now.Sub(p.heard) > forgetAfter:
+			delete(b.list, key)
 		case p.asking:
 		case p.next.After(now):
 			if p.next.Before(wake) {
@@ -144,45 +150,46 @@ func (b *book) due(now time.Time) (ask []*provider, wake time.Time) {
 // crowd, whatever it does, is always ahead: the best hint, the longest wait, the
 // latest arrival, and chance. By its hint alone a crowd that promises much would
 // win, by its wait one that was there before, by its arrival one that comes anew
-// all the time. In the first three, whom the owner named comes first, whoever
-// keeps failing, under whatever names, waits behind everyone else, and nobody's
-// second announcement comes before another's first. No source has more than a few
-// turns at once.
-func (b *book) inTurns(ask []*provider) []*provider {
-	hint := func(x, y *provider) int { return cmp.Or(cmp.Compare(y.hint, x.hint), cmp.Compare(x.key, y.key)) }
+// all the time. In the first three, those the owner named come first, a sender
+// that keeps failing, under whatever names, waits behind everyone else, and no
+// second announcement of a sender comes before another's first. No sender has
+// more than a few questions at once.
+func (b *providers) inTurns(ask []*provider) []*provider {
+	hint := func(x, y *provider) int { return cmp.Or(cmp.Compare(y.Version, x.Version), cmp.Compare(x.Key, y.Key)) }
 	slices.SortFunc(ask, hint)
 	turn, seen := map[*provider]int{}, map[string]int{}
-	for _, p := range b.providers {
+	for _, p := range b.list {
 		if p.asking {
-			seen[p.source]++
+			seen[p.sender()]++
 		}
 	}
 	ask = slices.DeleteFunc(ask, func(p *provider) bool {
-		turn[p] = seen[p.source]
-		seen[p.source]++
+		turn[p] = seen[p.sender()]
+		seen[p.sender()]++
 		return turn[p] >= sourceAtOnce
 	})
-	owners := func(x, y *provider) int {
-		if x.fixed == y.fixed {
+	owners := func(p *provider) int {
+		if p.named {
 			return 0
-		} else if x.fixed {
-			return -1
 		}
 		return 1
 	}
-	fair := func(x, y *provider) int {
-		return cmp.Or(owners(x, y), cmp.Compare(b.sources[x.source], b.sources[y.source]),
-			cmp.Compare(x.fails, y.fails), cmp.Compare(turn[x], turn[y]))
+	orders := [4][]*provider{slices.Clone(ask), slices.Clone(ask), slices.Clone(ask), slices.Clone(ask)}
+	for i, then := range []func(x, y *provider) int{
+		func(_, _ *provider) int { return 0 },
+		func(x, y *provider) int { return x.first.Compare(y.first) },
+		func(x, y *provider) int { return y.first.Compare(x.first) },
+	} {
+		slices.SortFunc(orders[i], func(x, y *provider) int {
+			return cmp.Or(cmp.Compare(owners(x), owners(y)), cmp.Compare(b.failures[x.sender()], b.failures[y.sender()]),
+				cmp.Compare(x.fails, y.fails), cmp.Compare(turn[x], turn[y]), then(x, y), hint(x, y))
+		})
 	}
-	byHint, byWait, byArrival, byChance := slices.Clone(ask), slices.Clone(ask), slices.Clone(ask), slices.Clone(ask)
-	slices.SortFunc(byHint, func(x, y *provider) int { return cmp.Or(fair(x, y), hint(x, y)) })
-	slices.SortFunc(byWait, func(x, y *provider) int { return cmp.Or(fair(x, y), x.first.Compare(y.first), hint(x, y)) })
-	slices.SortFunc(byArrival, func(x, y *provider) int { return cmp.Or(fair(x, y), y.first.Compare(x.first), hint(x, y)) })
-	b.chance.Shuffle(len(byChance), func(i, j int) { byChance[i], byChance[j] = byChance[j], byChance[i] })
+	b.chance.Shuffle(len(ask), func(i, j int) { orders[3][i], orders[3][j] = orders[3][j], orders[3][i] })
 	list, in := make([]*provider, 0, len(ask)), map[*provider]bool{}
 	for i := range ask {
-		for _, p := range []*provider{byHint[i], byWait[i], byArrival[i], byChance[i]} {
-			if !in[p] {
+		for _, order := range orders {
+			if p := order[i]; !in[p] {
 				in[p] = true
 				list = append(list, p)
 			}
@@ -191,15 +198,15 @@ func (b *book) inTurns(ask []*provider) []*provider {
 	return list
 }
 
-// hurry makes room when somebody waits: a stranger who has not answered in its
+// hurry makes room when somebody waits: a stranger that has not answered in its
 // time (turnTime) has had its turn. It returns when there is more to hurry.
-func (b *book) hurry(now time.Time) (wake time.Time) {
+func (b *providers) hurry(now time.Time) (wake time.Time) {
 	waits := false
-	for _, p := range b.providers {
+	for _, p := range b.list {
 		waits = waits || !p.asking && !p.next.After(now)
 	}
-	for _, p := range b.providers {
-		if !waits || p.hurry == nil || p.fixed {
+	for _, p := range b.list {
+		if !waits || p.hurry == nil || p.named {
 			continue
 		}
 		if end := p.asked.Add(p.turnTime()); !end.After(now) {
@@ -213,60 +220,62 @@ func (b *book) hurry(now time.Time) (wake time.Time) {
 }
 
 // turnTime is how long a provider is asked while others wait: the first time as
-// long as anybody needs who is well, and longer each time it did not do, up to
-// what it would have without the others.
-func (p *provider) turnTime() time.Duration { return crowdTime << min(p.fails, 4) }
+// long as one needs that is well, and longer after each failure, up to what it
+// would have without the others.
+func (p *provider) turnTime() time.Duration { return shortTurn << min(p.fails, 4) }
 
-// answered notes what came of asking. It returns whether err is news.
-func (b *book) answered(p *provider, offer *Offer, err error, now time.Time) (news bool) {
+// answered notes what came of asking, an offer or err. It returns whether that
+// is news.
+func (b *providers) answered(p *provider, offer Offer, err error, now time.Time) (news bool) {
 	p.asking, p.hurry = false, nil
 	if err == nil {
-		p.offer, p.retry, p.told, p.failed, p.fails = offer, 0, "", false, 0
-		delete(b.sources, p.source)
+		news = p.offer == nil || p.offer.Release.Digest() != offer.Release.Digest()
+		p.offer, p.retry, p.reason, p.failed, p.fails = &offer, 0, "", false, 0
+		delete(b.failures, p.sender())
 		p.next = now.Add(recheck)
 	} else {
 		p.offer, p.failed = nil, true
 		p.fails++
-		b.blame(p.source)
+		b.blame(p.sender())
 		// A provider that could not be asked is asked again soon; one that
-		// answered with something unacceptable has had its say.
+		// answered with something unacceptable only after a while.
 		if code := refusal.CodeOf(err); code == "" || code == refusal.Unreachable || code == refusal.Slow || code == refusal.Busy {
 			p.retry = min(max(2*p.retry, firstRetry), longestRetry)
 			p.next = now.Add(p.retry)
 		} else {
 			p.retry, p.next = 0, now.Add(recheck)
 		}
-		news = p.told != err.Error()
-		p.told = err.Error()
+		news = p.reason != err.Error()
+		p.reason = err.Error()
+	}
+	if b.once {
+		p.next = now.Add(never)
 	}
 	if p.again {
-		p.again, p.next = false, now
-		if soon := p.asked.Add(firstRetry); p.failed && soon.After(now) {
-			p.next = soon
-		}
+		p.again, p.next = false, p.soonest(now)
 	}
 	return news
 }
 
-// blame counts a failure of a source. Who is not in the book any more is
-// forgotten when there are too many.
-func (b *book) blame(source string) {
-	b.sources[source]++
-	if len(b.sources) <= 2*maxProviders {
+// blame counts a failure of a sender. Senders of no provider known are forgotten
+// when there are too many.
+func (b *providers) blame(sender string) {
+	b.failures[sender]++
+	if len(b.failures) <= 2*maxProviders {
 		return
 	}
 	known := map[string]int{}
-	for _, p := range b.providers {
-		if n, ok := b.sources[p.source]; ok {
-			known[p.source] = n
+	for _, p := range b.list {
+		if n, ok := b.failures[p.sender()]; ok {
+			known[p.sender()] = n
 		}
 	}
-	b.sources = known
+	b.failures = known
 }
 
 // dropped notes that downloading from the provider at url came to nothing.
-func (b *book) dropped(url string, now time.Time) {
-	for _, p := range b.providers {
+func (b *providers) dropped(url string, now time.Time) {
+	for _, p := range b.list {
 		if p.offer != nil && p.offer.Provider == url {
 			p.pause = min(max(2*p.pause, firstPause), longestPause)
 			p.until = now.Add(p.pause)
@@ -276,9 +285,9 @@ func (b *book) dropped(url string, now time.Time) {
 
 // offers lists what providers have answered that may be downloaded from now, in
 // a fixed order, and when there may be more; zero for never.
-func (b *book) offers(now time.Time) (offers []Offer, wake time.Time) {
+func (b *providers) offers(now time.Time) (offers []Offer, wake time.Time) {
 	var keys []string
-	for key, p := range b.providers {
+	for key, p := range b.list {
 		switch {
 		case p.offer == nil:
 		case p.until.After(now):
@@ -291,7 +300,7 @@ func (b *book) offers(now time.Time) (offers []Offer, wake time.Time) {
 	}
 	slices.Sort(keys)
 	for _, key := range keys {
-		offers = append(offers, *b.providers[key].offer)
+		offers = append(offers, *b.list[key].offer)
 	}
 	return offers, wake
 }

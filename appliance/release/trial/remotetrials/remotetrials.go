@@ -1,4 +1,22 @@
-package update
+// Package remotetrials lets providers count the trials of machines that cannot:
+// those with no disk, and no variables in their firmware. Such a machine says to
+// the providers of a release that it is about to jump into it, and later that it
+// came up; after a restart it asks them how often it has tried, and leaves alone
+// what has died under it. A provider's answer can keep a machine from that
+// provider's own release and from nothing else, so a liar gains no more than by
+// not serving. A provider knows a machine by the address it asks from, counts
+// only tries of releases it holds, and forgets the oldest when there are too
+// many.
+//
+// It travels in the header of a request for the manifest:
+//
+//	Phase-Trial: sha256:<hex>; asked     → Phase-Tries: <n>
+//	Phase-Trial: sha256:<hex>; begun     → Phase-Tries: <n + 1>
+//	Phase-Trial: sha256:<hex>; good      → Phase-Tries: 0
+//
+// It is apart from package trial because init, which that one serves, has no
+// room for net/http.
+package remotetrials
 
 import (
 	"context"
@@ -6,6 +24,7 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -14,63 +33,63 @@ import (
 	"phase/appliance/base/refusal"
 	"phase/appliance/release/trial"
 	"phase/appliance/release/trust"
-	"phase/appliance/release/witness"
 )
 
-// witnesses are the providers that remember trials for a machine which cannot.
-// A machine with a journal of its own asks none, and one in private mode tells
-// nobody what it does.
-type witnesses struct {
-	client   *http.Client
-	manifest string // its path at a provider
-	health   string // URL of this node's own
-	private  bool
-	trial    string // digest of the release on trial, which this node runs; or empty
+// Client is the side of the machine that forgets.
+type Client struct {
+	HTTP *http.Client
+	// Manifest is the path of the manifest at a provider, from the slash on.
+	Manifest string
+	// Health is the URL that answers 200 as soon as this node is healthy.
+	Health string
+	// Needed says whether this machine forgets its trials and may say so.
+	Needed func() bool
+	// Up is how long this machine has been up.
+	Up func() time.Duration
+	// Trial is the digest of the release on trial, which this node runs, or empty.
+	Trial string
 
 	mu     sync.Mutex
-	offers map[names.Digest][]string // who offered it and counts
-	told   map[string]bool           // providers that know that the trial went well
+	offers map[names.Digest][]string // URLs that offered it and count
+	knows  map[string]bool           // URLs of providers that are told that the trial went well
 }
 
-// needed says whether this machine forgets its trials at a restart.
-func (w *witnesses) needed() bool { return !w.private && trial.Here().Where() == trial.Memory }
-
-// tried refuses a release that this machine has begun too often, as the
-// provider that offers it has counted. One that does not count is no witness,
-// and no reason against its release.
-func (w *witnesses) tried(ctx context.Context, url string, v trust.Verified) error {
-	if !w.needed() {
+// Tried refuses a release that this machine has begun too often, as the
+// provider at url, which offers it, has counted. That a provider does not count
+// is no reason against its release.
+func (c *Client) Tried(ctx context.Context, url string, v trust.Verified) error {
+	if !c.Needed() {
 		return nil
 	}
-	tries, err := w.tell(ctx, url, v.Digest(), witness.Asked)
+	tries, err := c.say(ctx, url, v.Digest(), asked)
 	if err != nil {
 		return nil
 	}
-	if up, again := trial.Wait(tries, false); !again || trial.Up() < up {
+	if up, again := trial.Wait(tries, false); !again || c.Up() < up {
 		return refusal.New(refusal.FailedBefore, "version %d was tried on this machine %d times and did not come up, as this provider has counted", v.Manifest().Version, tries)
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.offers == nil {
-		w.offers = map[names.Digest][]string{}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.offers == nil {
+		c.offers = map[names.Digest][]string{}
 	}
-	if have := w.offers[v.Digest()]; !slices.Contains(have, url) {
-		w.offers[v.Digest()] = append(have, url)
+	if have := c.offers[v.Digest()]; !slices.Contains(have, url) {
+		c.offers[v.Digest()] = append(have, url)
 	}
 	return nil
 }
 
-// begin tells everyone who offered a release that it is about to be tried.
-func (w *witnesses) begin(ctx context.Context, d names.Digest) {
-	if !w.needed() {
+// Begin says to all that offered a release that it is about to be tried.
+func (c *Client) Begin(ctx context.Context, d names.Digest) {
+	if !c.Needed() {
 		return
 	}
-	w.mu.Lock()
-	urls := slices.Clone(w.offers[d])
-	w.mu.Unlock()
+	c.mu.Lock()
+	urls := slices.Clone(c.offers[d])
+	c.mu.Unlock()
 	var counted []string
 	for _, url := range urls {
-		if _, err := w.tell(ctx, url, d, witness.Begun); err == nil {
+		if _, err := c.say(ctx, url, d, begun); err == nil {
 			counted = append(counted, url)
 		}
 	}
@@ -84,55 +103,72 @@ func (w *witnesses) begin(ctx context.Context, d names.Digest) {
 // goodTime is more than init gives a release on trial to become healthy.
 const goodTime = 10 * time.Minute
 
-// good tells a provider, once, that the release on trial came up: as soon as
-// this node calls itself healthy.
-func (w *witnesses) good(ctx context.Context, url string) {
-	d, err := names.ParseDigest(w.trial)
-	if err != nil || !w.needed() {
+// Good says to the provider at url, once, that the release on trial came up: as
+// soon as this node calls itself healthy. It does not wait for that.
+func (c *Client) Good(ctx context.Context, url string) {
+	d, err := names.ParseDigest(c.Trial)
+	if err != nil || !c.Needed() {
 		return
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.told[url] {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.knows[url] {
 		return
 	}
-	if w.told == nil {
-		w.told = map[string]bool{}
+	if c.knows == nil {
+		c.knows = map[string]bool{}
 	}
-	w.told[url] = true
+	c.knows[url] = true
 	go func() {
 		// The request that brought us here ends sooner.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), goodTime)
 		defer cancel()
-		for !w.healthy(ctx) {
+		for !c.healthy(ctx) {
 			select {
 			case <-ctx.Done():
 				return
 			case <-time.After(time.Second):
 			}
 		}
-		if _, err := w.tell(ctx, url, d, witness.Good); err == nil {
+		if _, err := c.say(ctx, url, d, good); err == nil {
 			slog.Info(fmt.Sprintf("%s knows that this release is good", url))
 		}
 	}()
 }
 
-func (w *witnesses) healthy(ctx context.Context) bool {
-	req, err := http.NewRequestWithContext(ctx, http.MethodHead, w.health, nil)
-	if err != nil {
-		return false
-	}
-	resp, err := w.client.Do(req)
-	if err != nil {
-		return false
-	}
-	resp.Body.Close()
-	return resp.StatusCode == http.StatusOK
+func (c *Client) healthy(ctx context.Context) bool {
+	resp, err := c.head(ctx, c.Health, nil)
+	return err == nil && resp.StatusCode == http.StatusOK
 }
 
-// tell waits for a provider no longer than an answer without a body may take.
-func (w *witnesses) tell(ctx context.Context, url string, d names.Digest, word witness.Word) (int, error) {
+// say tells the provider at url about a trial, and returns how often this
+// machine has begun it since it was good last. A provider that does not count
+// is an error. An answer without a body takes no longer than 5 s.
+func (c *Client) say(ctx context.Context, url string, d names.Digest, s state) (tries int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	return witness.Tell(ctx, w.client, strings.TrimSuffix(url, "/")+w.manifest, d, word)
+	resp, err := c.head(ctx, strings.TrimSuffix(url, "/")+c.Manifest, http.Header{trialHeader: {d.String() + "; " + string(s)}})
+	if err != nil {
+		return 0, fmt.Errorf("saying how a trial goes: %w", err)
+	}
+	n, err := strconv.ParseUint(resp.Header.Get(triesHeader), 10, 16)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		return 0, fmt.Errorf("saying how a trial goes: %s keeps no count of trials", url)
+	}
+	return int(n), nil
+}
+
+func (c *Client) head(ctx context.Context, url string, header http.Header) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodHead, url, nil)
+	if err != nil {
+		return nil, err
+	}
+	if header != nil {
+		req.Header = header
+	}
+	resp, err := c.HTTP.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	return resp, resp.Body.Close()
 }
