@@ -58,7 +58,7 @@ var owners = map[string][]string{
 	"github.com/dustin/go-humanize":                 {"appliance/base/ui"},
 	"golang.org/x/term":                             {"appliance/base/ui", "qemu/main"},
 	"github.com/go-json-experiment/json":            {"appliance/base/strictjson"},
-	"github.com/google/renameio":                    {"appliance/base/statefile", "appliance/release/trial"},
+	"github.com/google/renameio":                    {"appliance/base/statefile"},
 	"github.com/mr-tron/base58":                     {"appliance/base/identity"},
 	"github.com/vishvananda/netlink":                {"appliance/machine/link", "tests/netlab"},
 	"github.com/insomniacslk/dhcp":                  {"appliance/machine/link"},
