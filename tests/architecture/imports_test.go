@@ -62,6 +62,8 @@ var owners = map[string][]string{
 	"github.com/mr-tron/base58":                     {"appliance/base/identity"},
 	"github.com/vishvananda/netlink":                {"appliance/machine/link", "tests/netlab"},
 	"github.com/insomniacslk/dhcp":                  {"appliance/machine/link"},
+	"github.com/mdlayher/packet":                    {"appliance/machine/link"},
+	"golang.org/x/net":                              {"appliance/machine/link"},
 	"github.com/miekg/dns":                          {"appliance/network/lan", "tests/lab"},
 	"golang.org/x/crypto/x509roots":                 {"appliance/release/fetch"},
 	"github.com/u-root/u-root":                      {"appliance/machine/kexecplan"},

@@ -34,7 +34,7 @@ func ipNet(p netip.Prefix) *net.IPNet {
 	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
 }
 
-// hold puts an address with its routes on an interface. Repeated, it renews.
+// hold puts an address with its routes on an interface, or renews it there.
 func hold(index int, h holding) error {
 	l := &netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: index}}
 	addr := &netlink.Addr{IPNet: ipNet(h.address)}
