@@ -18,8 +18,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/vishvananda/netlink"
-
 	"phase/appliance/base/envelope"
 	"phase/appliance/base/names"
 	"phase/appliance/base/program"
@@ -31,17 +29,6 @@ import (
 )
 
 func TestMain(m *testing.M) { netlab.Main(m, nil) }
-
-func raiseLoopback(t *testing.T) {
-	t.Helper()
-	lo, err := netlink.LinkByName("lo")
-	if err == nil {
-		err = netlink.LinkSetUp(lo)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-}
 
 func newKey(t *testing.T) ed25519.PrivateKey {
 	t.Helper()
@@ -119,7 +106,7 @@ func TestListsVerifiedNewestFirst(t *testing.T) {
 	if !netlab.Isolated(t) {
 		return
 	}
-	raiseLoopback(t)
+	netlab.Raise(t, "lo")
 	key, stranger := newKey(t), newKey(t)
 	root := writeRoot(t, key)
 	serveNode(t, "phase-00000001", 42, give(signed(t, key, 42)))
@@ -157,7 +144,7 @@ func TestNobody(t *testing.T) {
 	if !netlab.Isolated(t) {
 		return
 	}
-	raiseLoopback(t)
+	netlab.Raise(t, "lo")
 	root := writeRoot(t, newKey(t))
 	serveNode(t, "phase-0bad0001", 1000, give(signed(t, newKey(t), 1000)))
 	for _, args := range [][]string{{"--json"}, {}} {

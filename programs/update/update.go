@@ -148,7 +148,7 @@ func (n *node) updater() update.Updater {
 			}
 		},
 	}
-	if !private { // which asks only those it was told of
+	if !private { // which asks only those its owner named
 		u.Finders = []survey.Finder{lan.Finder{Channel: channel, Arch: arch, SkipOwn: true, Again: heardAgain}}
 	}
 	return u
@@ -196,7 +196,7 @@ func (c commandLine) off(ctx context.Context, why error) error {
 	if why != nil {
 		u.Last = &statefile.Attempt{At: time.Now(), Result: "failed", Code: string(refusal.CodeOf(why)), Reason: why.Error()}
 	}
-	// Shown before it is said: whoever reads the line finds it in /status.
+	// Shown before it is said: one who reads the line finds it in /status.
 	if err := statefile.Write(c.State, statefile.UpdateFile, u); err != nil {
 		return err
 	}
@@ -209,7 +209,7 @@ func (c commandLine) off(ctx context.Context, why error) error {
 	return nil
 }
 
-// answered waits until plasmd answers HTTP, whatever it answers.
+// answered waits until plasmd answers HTTP, with any status.
 func answered(ctx context.Context, url string) error {
 	client := &http.Client{Timeout: 2 * time.Second}
 	for {

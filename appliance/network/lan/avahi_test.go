@@ -151,8 +151,8 @@ func TestAvahiFindsANode(t *testing.T) {
 	b := netlab.Start(t, "b", "avahi", avahiArgs{t.TempDir(), []string{"avahi-browse", "--parsable", "--resolve", "_phase-image._tcp"}})
 	for n, addr := range map[*netlab.Node]string{a: "192.0.2.1/24", b: "192.0.2.2/24"} {
 		s.Plug(t, n, "eth0")
-		addAddress(t, n, "eth0", addr)
-		raise(t, n, "eth0")
+		n.AddAddress(t, "eth0", addr)
+		n.Raise(t, "eth0")
 	}
 	// =;interface;protocol;name;type;domain;host;address;port;txt
 	line := netlab.Wait(t, b, "the resolved instance over IPv4", func(line string) bool {
@@ -181,8 +181,8 @@ func TestNodeFindsAvahi(t *testing.T) {
 	b := netlab.Start(t, "b", "browse", BrowseOptions{})
 	for n, addr := range map[*netlab.Node]string{a: "192.0.2.1/24", b: "192.0.2.2/24"} {
 		s.Plug(t, n, "eth0")
-		addAddress(t, n, "eth0", addr)
-		raise(t, n, "eth0")
+		n.AddAddress(t, "eth0", addr)
+		n.Raise(t, "eth0")
 	}
 	f := netlab.Wait(t, b, "what avahi publishes, with its IPv4 address", func(f Found) bool { return hasFamily(f, false) })
 	if f.Instance != "another" || f.Host != "stranger" || f.Version != 43 || f.Port != 8081 || f.Peer != "12D3KooWother" ||

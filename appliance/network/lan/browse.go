@@ -5,14 +5,12 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"net/netip"
 	"slices"
 	"time"
 
 	"github.com/miekg/dns"
 
 	"phase/appliance/machine/link"
-	"phase/appliance/release/survey"
 )
 
 const (
@@ -40,7 +38,7 @@ type BrowseOptions struct {
 	// SkipOwn leaves out what this machine itself announces.
 	SkipOwn bool
 	// Again is how often what is still announced is delivered once more, for a
-	// reader with too little room to remember everybody; 0 is never.
+	// reader that cannot remember all of it; 0 is never.
 	Again time.Duration
 	// Log receives what happened in words; nil is slog.Default.
 	Log *slog.Logger
@@ -60,46 +58,14 @@ func Browse(ctx context.Context, o BrowseOptions) (<-chan Found, error) {
 	return out, nil
 }
 
-// Finder is Browse as package survey asks it.
-type Finder BrowseOptions
-
-// Find browses until ctx ends.
-func (f Finder) Find(ctx context.Context) (<-chan survey.Announcement, error) {
-	found, err := Browse(ctx, BrowseOptions(f))
-	if err != nil {
-		return nil, err
-	}
-	out := make(chan survey.Announcement)
-	go func() {
-		defer close(out)
-		for f := range found {
-			select {
-			case out <- f.announcement():
-			case <-ctx.Done():
-			}
-		}
-	}()
-	return out, nil
-}
-
-// announcement is f for a survey. The sender's address is part of its key, so
-// that a stranger under a node's name replaces no one.
-func (f Found) announcement() survey.Announcement {
-	return survey.Announcement{
-		Key:    fmt.Sprintf("%s %s %s %d", f.Interface, f.Source, f.Instance, f.Port),
-		Source: f.Source.String(), Interface: f.Interface, URLs: f.URLs,
-		Channel: f.Channel, Arch: f.Arch, Version: f.Version, Name: f.Instance, Peer: f.Peer,
-	}
-}
-
 type browser struct {
 	o        BrowseOptions
 	segments *segments
 	cache    *cache
-	news     <-chan []link.Interface
+	changes  <-chan []link.Interface
 	ifaces   map[int]link.Interface
-	told     map[string]bool // contents delivered and still announced
-	toldAt   time.Time       // all of it, for Again
+	sent     map[string]bool // contents delivered and still announced
+	sentAt   time.Time       // when all of them were, for Again
 	pending  []Found
 	tick     time.Duration
 	tickAt   time.Time
@@ -109,13 +75,13 @@ func newBrowser(ctx context.Context, o BrowseOptions) (*browser, error) {
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
-	news, err := watchInterfaces(ctx, o.Log)
+	changes, err := watchInterfaces(ctx, o.Log)
 	if err != nil {
 		return nil, fmt.Errorf("looking for nodes nearby: %w", err)
 	}
 	return &browser{
-		o: o, segments: newSegments(o.Log), cache: newCache(), news: news,
-		ifaces: make(map[int]link.Interface), told: make(map[string]bool),
+		o: o, segments: newSegments(o.Log), cache: newCache(), changes: changes,
+		ifaces: make(map[int]link.Interface), sent: make(map[string]bool),
 	}, nil
 }
 
@@ -142,14 +108,14 @@ func (b *browser) run(ctx context.Context, out chan<- Found) {
 		select {
 		case <-ctx.Done():
 			return
-		case list, ok := <-b.news:
+		case list, ok := <-b.changes:
 			if !ok {
-				b.news = nil
+				b.changes = nil
 				continue
 			}
 			b.follow(list)
 			b.tickAt = time.Time{}
-		case s := <-b.segments.broken:
+		case s := <-b.segments.failed:
 			b.segments.drop(s)
 		case p := <-b.segments.packets:
 			b.hear(p)
@@ -191,7 +157,7 @@ func (b *browser) hear(p packet) {
 	}
 	now := time.Now()
 	b.cache.hear(now, p.on.key.index, p.from.Addr(), msg)
-	b.tell(b.cache.of(sourceKey{p.on.key.index, p.from.Addr().WithZone("")}, now, b.ifaces))
+	b.deliver(b.cache.of(sourceKey{p.on.key.index, p.from.Addr().WithZone("")}, now, b.ifaces))
 	b.askMissing(now, p)
 	if soon := now.Add(b.tick); b.tickAt.After(soon) {
 		b.tickAt = soon // what was heard may end sooner than all else
@@ -241,7 +207,7 @@ func (b *browser) ask(now time.Time, s *station) {
 	s.askedAt = now
 	q := &dns.Msg{Compress: true}
 	q.Question = []dns.Question{{Name: Service, Qtype: dns.TypePTR, Qclass: dns.ClassINET}}
-	b.send(s, q)
+	s.send(s.group(), q)
 }
 
 // askMissing asks for the parts of announcements that a responder left out.
@@ -269,25 +235,15 @@ func (b *browser) askMissing(now time.Time, p packet) {
 	}
 	if len(q.Question) > 0 {
 		s.askedAt = now
-		b.send(p.on, q)
+		p.on.send(p.on.group(), q)
 	}
 }
 
-func (b *browser) send(s *station, m *dns.Msg) {
-	data, err := m.Pack()
-	if err == nil {
-		_, err = s.conn.WriteTo(data, s.group())
-	}
-	if err != nil {
-		b.o.Log.Debug("a question was not sent", "interface", s.iface.Name, "err", err)
-	}
-}
-
-// tell queues what was not delivered in its present form.
-func (b *browser) tell(list []Found) {
+// deliver queues what was not delivered in its present form.
+func (b *browser) deliver(list []Found) {
 	for _, f := range list {
-		if content := f.content(); b.wants(f) && !b.told[content] {
-			b.told[content] = true
+		if content := f.content(); b.wants(f) && !b.sent[content] {
+			b.sent[content] = true
 			b.pending = append(b.pending, f)
 		}
 	}
@@ -296,18 +252,18 @@ func (b *browser) tell(list []Found) {
 	}
 }
 
-// collect looks through everything: it tells what the machine's own changes made
-// reachable, and forgets to have told what is no longer announced.
+// collect looks through everything: it delivers what the machine's own changes
+// made reachable, and forgets what was delivered and is no longer announced.
 func (b *browser) collect(now time.Time) {
-	if b.o.Again > 0 && now.Sub(b.toldAt) >= b.o.Again {
-		clear(b.told)
-		b.toldAt = now
+	if b.o.Again > 0 && now.Sub(b.sentAt) >= b.o.Again {
+		clear(b.sent)
+		b.sentAt = now
 	}
 	list := b.wanted(now)
-	b.tell(list)
-	b.told = make(map[string]bool, len(list))
+	b.deliver(list)
+	b.sent = make(map[string]bool, len(list))
 	for _, f := range list {
-		b.told[f.content()] = true
+		b.sent[f.content()] = true
 	}
 }
 
@@ -322,17 +278,7 @@ func (b *browser) wanted(now time.Time) (list []Found) {
 
 func (b *browser) wants(f Found) bool {
 	return (b.o.Channel == "" || f.Channel == b.o.Channel) && (b.o.Arch == "" || f.Arch == b.o.Arch) &&
-		(!b.o.SkipOwn || !b.own(f.Source))
-}
-
-func (b *browser) own(addr netip.Addr) bool {
-	addr = addr.WithZone("")
-	for _, i := range b.ifaces {
-		if slices.ContainsFunc(i.Addresses, func(p netip.Prefix) bool { return p.Addr() == addr }) {
-			return true
-		}
-	}
-	return false
+		(!b.o.SkipOwn || !b.segments.own(f.Source))
 }
 
 // refreshAt is when what was heard on an interface wants to be asked for

@@ -2,6 +2,7 @@ package lan
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"net/netip"
 	"net/url"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"phase/appliance/machine/link"
+	"phase/appliance/release/survey"
 )
 
 // found lists the complete announcements. What a node says over IPv4 and over
@@ -103,4 +105,36 @@ func zoned(a netip.Addr, iface link.Interface) netip.Addr {
 // baseURL writes an address as RFC 6874 wants it, the zone's "%" escaped.
 func baseURL(a netip.Addr, port uint16) string {
 	return (&url.URL{Scheme: "http", Host: netip.AddrPortFrom(a, port).String()}).String()
+}
+
+// Finder is Browse as package survey asks it.
+type Finder BrowseOptions
+
+// Find browses until ctx ends.
+func (f Finder) Find(ctx context.Context) (<-chan survey.Announcement, error) {
+	found, err := Browse(ctx, BrowseOptions(f))
+	if err != nil {
+		return nil, err
+	}
+	out := make(chan survey.Announcement)
+	go func() {
+		defer close(out)
+		for f := range found {
+			select {
+			case out <- f.announcement():
+			case <-ctx.Done():
+			}
+		}
+	}()
+	return out, nil
+}
+
+// announcement is f for a survey. The sender's address is part of its key, so
+// that a stranger under a node's name replaces no one.
+func (f Found) announcement() survey.Announcement {
+	return survey.Announcement{
+		Key:    fmt.Sprintf("%s %s %s %d", f.Interface, f.Source, f.Instance, f.Port),
+		Source: f.Source.String(), Interface: f.Interface, URLs: f.URLs,
+		Channel: f.Channel, Arch: f.Arch, Version: f.Version, Name: f.Instance, Peer: f.Peer,
+	}
 }

@@ -3,7 +3,7 @@
 // and, where need be, nothing but IPv6 link-local addresses. A node announces
 // each release it holds as an instance of _phase-image._tcp; what is found is
 // a hint, to be asked over HTTP and verified. Everything heard is kept apart
-// by who said it, so that a stranger with a node's name masks nobody.
+// by sender, so that a stranger with a node's name hides no one.
 package lan
 
 import (
@@ -22,7 +22,7 @@ type Instance struct {
 
 // Found is one announcement of one release line by one node on one interface.
 type Found struct {
-	Instance string // the DNS-SD instance label, "phase-1a2b3c4d"; cleaned, but a stranger's words
+	Instance string // the DNS-SD instance label, "phase-1a2b3c4d"; cleaned of control characters, but a stranger's words
 	Host     string // the host it points to, without ".local."
 	Channel  string
 	Arch     string

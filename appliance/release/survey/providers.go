@@ -198,7 +198,7 @@ func (b *providers) inTurns(ask []*provider) []*provider {
 	return list
 }
 
-// hurry makes room when somebody waits: a stranger that has not answered in its
+// hurry makes room when others wait: a stranger that has not answered in its
 // time (turnTime) has had its turn. It returns when there is more to hurry.
 func (b *providers) hurry(now time.Time) (wake time.Time) {
 	waits := false

@@ -35,7 +35,7 @@ func InEFI(dir string, boot Boot) Journal {
 // InMemory returns a journal that lasts as long as this process.
 func InMemory() Journal { return Journal{&memory{}, Boot{"this", Up}} }
 
-// Up is how long this machine has been up; 0 when that cannot be told.
+// Up is how long this machine has been up; 0 when that is not known.
 func Up() time.Duration {
 	var now unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &now); err != nil {

@@ -51,7 +51,7 @@ type Client struct {
 
 	mu     sync.Mutex
 	offers map[names.Digest][]string // URLs that offered it and count
-	knows  map[string]bool           // URLs of providers that are told that the trial went well
+	knows  map[string]bool           // URLs of providers that know, or will, that the trial went well
 }
 
 // Tried refuses a release that this machine has begun too often, as the
