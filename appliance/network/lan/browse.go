@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"net/netip"
 	"slices"
 	"time"
 
 	"github.com/miekg/dns"
 
 	"phase/appliance/machine/link"
+	"phase/appliance/release/survey"
 )
 
 const (
@@ -26,13 +28,13 @@ const (
 	// tick is how often, at most, everything that is known is looked through: a
 	// flood of packets must not make a flood of work.
 	tick = 50 * time.Millisecond
-	// maxPending bounds what a slow reader of Browse's channel can leave
+	// maxPending bounds what a slow reader of Find's channel can leave
 	// unread; the oldest is dropped.
 	maxPending = 1024
 )
 
-// BrowseOptions say what to look for.
-type BrowseOptions struct {
+// Finder looks for nodes on every interface, as package survey wants it.
+type Finder struct {
 	// Channel and Arch, when not empty, leave out everything else.
 	Channel, Arch string
 	// SkipOwn leaves out what this machine itself announces.
@@ -44,34 +46,33 @@ type BrowseOptions struct {
 	Log *slog.Logger
 }
 
-// Browse looks for nodes on every interface until ctx ends, when the channel
-// is closed. Each announcement is delivered when it is first heard and again
-// when anything in it changes. A reader that is slow loses nothing newer than
-// its 1024 oldest unread.
-func Browse(ctx context.Context, o BrowseOptions) (<-chan Found, error) {
-	b, err := newBrowser(ctx, o)
+// Find looks until ctx ends, when the channel is closed. Each announcement is
+// delivered when it is first heard and again when anything in it changes. A
+// reader that is slow loses nothing newer than its 1024 oldest unread.
+func (f Finder) Find(ctx context.Context) (<-chan survey.Announcement, error) {
+	b, err := newBrowser(ctx, f)
 	if err != nil {
 		return nil, err
 	}
-	out := make(chan Found)
+	out := make(chan survey.Announcement)
 	go b.run(ctx, out)
 	return out, nil
 }
 
 type browser struct {
-	o        BrowseOptions
+	o        Finder
 	segments *segments
 	cache    *cache
 	changes  <-chan []link.Interface
 	ifaces   map[int]link.Interface
 	sent     map[string]bool // contents delivered and still announced
 	sentAt   time.Time       // when all of them were, for Again
-	pending  []Found
+	pending  []survey.Announcement
 	tick     time.Duration
 	tickAt   time.Time
 }
 
-func newBrowser(ctx context.Context, o BrowseOptions) (*browser, error) {
+func newBrowser(ctx context.Context, o Finder) (*browser, error) {
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
@@ -85,7 +86,7 @@ func newBrowser(ctx context.Context, o BrowseOptions) (*browser, error) {
 	}, nil
 }
 
-func (b *browser) run(ctx context.Context, out chan<- Found) {
+func (b *browser) run(ctx context.Context, out chan<- survey.Announcement) {
 	defer close(out)
 	defer b.segments.close()
 	timer := time.NewTimer(time.Hour)
@@ -100,8 +101,8 @@ func (b *browser) run(ctx context.Context, out chan<- Found) {
 			b.tickAt = now.Add(max(wait, b.tick))
 		}
 		timer.Reset(b.tickAt.Sub(now))
-		var deliver chan<- Found
-		var next Found
+		var deliver chan<- survey.Announcement
+		var next survey.Announcement
 		if len(b.pending) > 0 {
 			deliver, next = out, b.pending[0]
 		}
@@ -240,10 +241,10 @@ func (b *browser) askMissing(now time.Time, p packet) {
 }
 
 // deliver queues what was not delivered in its present form.
-func (b *browser) deliver(list []Found) {
+func (b *browser) deliver(list []survey.Announcement) {
 	for _, f := range list {
-		if content := f.content(); b.wants(f) && !b.sent[content] {
-			b.sent[content] = true
+		if said := content(f); b.wants(f) && !b.sent[said] {
+			b.sent[said] = true
 			b.pending = append(b.pending, f)
 		}
 	}
@@ -263,11 +264,11 @@ func (b *browser) collect(now time.Time) {
 	b.deliver(list)
 	b.sent = make(map[string]bool, len(list))
 	for _, f := range list {
-		b.sent[f.content()] = true
+		b.sent[content(f)] = true
 	}
 }
 
-func (b *browser) wanted(now time.Time) (list []Found) {
+func (b *browser) wanted(now time.Time) (list []survey.Announcement) {
 	for _, f := range b.cache.found(now, b.ifaces) {
 		if b.wants(f) {
 			list = append(list, f)
@@ -276,9 +277,10 @@ func (b *browser) wanted(now time.Time) (list []Found) {
 	return list
 }
 
-func (b *browser) wants(f Found) bool {
+func (b *browser) wants(f survey.Announcement) bool {
+	from, _ := netip.ParseAddr(f.Source)
 	return (b.o.Channel == "" || f.Channel == b.o.Channel) && (b.o.Arch == "" || f.Arch == b.o.Arch) &&
-		(!b.o.SkipOwn || !b.segments.own(f.Source))
+		(!b.o.SkipOwn || !b.segments.own(from))
 }
 
 // refreshAt is when what was heard on an interface wants to be asked for

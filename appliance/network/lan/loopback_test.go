@@ -3,11 +3,13 @@ package lan
 import (
 	"context"
 	"net"
+	"net/netip"
 	"testing"
 	"time"
 
 	"github.com/vishvananda/netlink"
 
+	"phase/appliance/release/survey"
 	"phase/tests/netlab"
 )
 
@@ -21,11 +23,11 @@ func TestToldAgain(t *testing.T) {
 	if _, err := Announce(t.Context(), someConfig("d")); err != nil {
 		t.Fatal(err)
 	}
-	once, err := Browse(t.Context(), BrowseOptions{})
+	once, err := Finder{}.Find(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	again, err := Browse(t.Context(), BrowseOptions{Again: time.Second})
+	again, err := Finder{Again: time.Second}.Find(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,11 +50,11 @@ func TestOneMachineWithLoopbackOnly(t *testing.T) {
 	if _, err := Announce(t.Context(), someConfig("d")); err != nil {
 		t.Fatal(err)
 	}
-	found, err := Browse(t.Context(), BrowseOptions{})
+	found, err := Finder{}.Find(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if f := <-found; f.Interface != "lo" || len(f.URLs) != 2 || !f.Source.IsLoopback() {
+	if f := <-found; f.Interface != "lo" || len(f.URLs) != 2 || !netip.MustParseAddr(f.Source).IsLoopback() {
 		t.Errorf("found %+v", f)
 	}
 }
@@ -89,22 +91,22 @@ func TestFindKnowsGoodbyes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	found, err := Browse(t.Context(), BrowseOptions{})
+	found, err := Finder{}.Find(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	seen := make(map[string]bool)
 	for f := range found {
-		seen[f.Instance] = true
+		seen[f.Name] = true
 		if len(seen) == 2 {
 			break
 		}
 	}
-	b, err := newBrowser(t.Context(), BrowseOptions{})
+	b, err := newBrowser(t.Context(), Finder{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	out := make(chan Found)
+	out := make(chan survey.Announcement)
 	done, end := context.WithCancel(t.Context())
 	go b.run(done, out)
 	for range 2 {
@@ -124,7 +126,7 @@ func TestFindKnowsGoodbyes(t *testing.T) {
 	for range out {
 	}
 	list := b.wanted(time.Now())
-	if len(list) != 1 || list[0].Instance != "phase-1a2b3c4e" {
+	if len(list) != 1 || list[0].Name != "phase-1a2b3c4e" {
 		t.Errorf("after the goodbye: %+v", list)
 	}
 }
