@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"maps"
 	"net"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -29,20 +28,12 @@ type Manager struct {
 	minLease time.Duration
 	grace    time.Duration
 
-	ports    map[int]*port
-	refused  map[int]string   // interfaces that could not be raised, and why
-	notes    map[int][]string // lesser problems
+	ports    map[int]*port // by interface
 	poked    chan struct{}
 	routers  chan announcedServers
-	servers  map[int]serversUntil // from routers, by interface
-	resolved string               // what stands in Resolv
+	resolved string // what stands in Resolv
 	reported *Status
 	trouble  string // about the whole machine
-}
-
-type serversUntil struct {
-	servers []netip.Addr
-	until   time.Time
 }
 
 // NewManager returns a manager that has done nothing yet.
@@ -53,9 +44,7 @@ func NewManager(o Options) *Manager {
 	}
 	return &Manager{
 		o: o, log: log, minLease: minLease, grace: linkLocalGrace,
-		ports: make(map[int]*port), refused: make(map[int]string), notes: make(map[int][]string),
-		poked: make(chan struct{}, 1), routers: make(chan announcedServers, 16),
-		servers: make(map[int]serversUntil),
+		ports: make(map[int]*port), poked: make(chan struct{}, 1), routers: make(chan announcedServers, 16),
 	}
 }
 
@@ -92,7 +81,11 @@ func (m *Manager) Run(ctx context.Context) error {
 		m.publish()
 		// What went wrong without an event is tried again without one.
 		again = nil
-		if m.trouble != "" || len(m.refused) > 0 || len(m.servers) > 0 {
+		unsettled := m.trouble != ""
+		for _, p := range m.ports {
+			unsettled = unsettled || p.refused != "" || len(p.servers) > 0
+		}
+		if unsettled {
 			again = time.After(10 * time.Second)
 		}
 		select {
@@ -104,7 +97,9 @@ func (m *Manager) Run(ctx context.Context) error {
 			}
 		case <-m.poked:
 		case a := <-m.routers:
-			m.servers[a.index] = serversUntil{a.servers, time.Now().Add(a.life)}
+			if p := m.ports[a.index]; p != nil {
+				p.servers, p.serversUntil = a.servers, time.Now().Add(a.life)
+			}
 		case <-again:
 		}
 	}
@@ -155,12 +150,12 @@ func (m *Manager) reconcile(ctx context.Context) error {
 	for index, p := range m.ports {
 		if !present[index] {
 			p.shutdown(true)
-			m.forget(index)
+			delete(m.ports, index)
 		}
 	}
 	carrier := make(map[int]bool)
 	for _, l := range links {
-		if p := m.ports[l.Attrs().Index]; p != nil {
+		if p := m.ports[l.Attrs().Index]; p != nil && p.ready {
 			carrier[p.index] = hasCarrier(l.Attrs()) && !p.fresh
 			p.fresh = false
 		}
@@ -169,7 +164,7 @@ func (m *Manager) reconcile(ctx context.Context) error {
 		if !carrier[p.index] && p.stop != nil {
 			m.log.Info("the carrier is gone", "interface", p.name)
 			p.shutdown(false)
-			delete(m.servers, p.index)
+			p.servers = nil
 		}
 	}
 	m.placeStatic(carrier)
@@ -186,44 +181,36 @@ func (m *Manager) reconcile(ctx context.Context) error {
 func (m *Manager) reconcilePort(l netlink.Link) {
 	attrs := l.Attrs()
 	p := m.ports[attrs.Index]
-	if p != nil && (p.name != attrs.Name || p.own != hardwareAddr(attrs.HardwareAddr)) {
+	if p != nil && p.ready && (p.name != attrs.Name || p.own != hardwareAddr(attrs.HardwareAddr)) {
 		p.shutdown(false)
-		m.forget(attrs.Index)
 		p = nil
 	}
-	if p != nil {
+	if p != nil && p.ready {
+		p.refused = ""
 		if attrs.Flags&net.FlagUp == 0 {
 			if err := netlink.LinkSetUp(l); err != nil {
-				m.refused[p.index] = fmt.Sprintf("%s: raising it: %v", p.name, err)
+				p.refused = fmt.Sprintf("%s: raising it: %v", p.name, err)
 			}
-		} else {
-			delete(m.refused, p.index)
 		}
 		return
+	}
+	before := ""
+	if p != nil {
+		before = p.refused
 	}
 	p = &port{m: m, index: attrs.Index, name: attrs.Name, own: hardwareAddr(attrs.HardwareAddr),
 		log: m.log.With("interface", attrs.Name)}
-	notes, err := p.prepare(attrs)
-	m.notes[p.index] = notes
-	if err != nil {
-		if m.refused[p.index] != err.Error() {
+	m.ports[p.index] = p
+	var err error
+	if p.notes, err = p.prepare(attrs); err != nil {
+		if p.refused = err.Error(); p.refused != before {
 			m.log.Error("an interface is left out", "err", err)
 		}
-		m.refused[p.index] = err.Error()
 		return
 	}
-	delete(m.refused, p.index)
-	m.ports[p.index] = p
 	// What was listed was the interface before it was raised: look again.
-	p.fresh = true
+	p.ready, p.fresh = true, true
 	m.poke()
-}
-
-func (m *Manager) forget(index int) {
-	delete(m.ports, index)
-	delete(m.refused, index)
-	delete(m.notes, index)
-	delete(m.servers, index)
 }
 
 // placeStatic gives the static address to one interface.

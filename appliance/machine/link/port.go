@@ -33,7 +33,13 @@ type port struct {
 	stop   context.CancelFunc // of the running worker, nil for none
 	ended  chan struct{}
 	static *Static // the static address, if this interface has it
+	ready  bool    // prepared and raised
 	fresh  bool    // raised since the interfaces were listed
+
+	refused      string       // why it could not be raised
+	notes        []string     // lesser problems
+	servers      []netip.Addr // name servers that a router announced
+	serversUntil time.Time
 
 	// Kept from one carrier to the next, by the worker alone.
 	lastLease, lastLinkLocal netip.Addr

@@ -45,51 +45,57 @@ func (m *Manager) status() (s Status, servers []netip.Addr) {
 	for _, i := range list {
 		byIndex[i.Index] = i
 	}
-	var names []string
+	var names, refused []string
 	anyCarrier := false
 	for _, index := range slices.Sorted(maps.Keys(m.ports)) {
 		p := m.ports[index]
+		if p.refused != "" {
+			refused = append(refused, p.refused)
+		}
+		refused = append(refused, p.notes...)
+		if !p.ready {
+			continue
+		}
 		i, up := byIndex[index]
 		if !up {
 			i = Interface{Name: p.name, Index: index, MAC: p.own.String()}
 		}
-		i.Method = None
 		p.mu.Lock()
-		switch {
-		case p.fixed:
-			i.Method = Fixed
-		case p.lease != nil:
-			i.Method = DHCP
-		case p.linkLocal.IsValid():
-			i.Method = LinkLocal
-		}
+		i.Method = p.method()
 		if p.trouble != "" {
 			s.Problems = append(s.Problems, p.trouble)
 		}
-		found := m.serversOf(p, i)
-		p.mu.Unlock()
-		for _, a := range found {
+		for _, a := range m.serversOf(p, i) {
 			if !slices.Contains(servers, a) {
 				servers = append(servers, a)
 			}
 		}
+		p.mu.Unlock()
 		names = append(names, p.name)
 		anyCarrier = anyCarrier || i.Up
 		s.Interfaces = append(s.Interfaces, i)
 	}
-	for _, index := range slices.Sorted(maps.Keys(m.refused)) {
-		s.Problems = append(s.Problems, m.refused[index])
-	}
-	for _, index := range slices.Sorted(maps.Keys(m.notes)) {
-		s.Problems = append(s.Problems, m.notes[index]...)
-	}
+	s.Problems = append(s.Problems, refused...)
 	switch {
-	case len(names) == 0 && len(m.refused) == 0:
+	case len(m.ports) == 0:
 		s.Problems = append(s.Problems, "there is no wired network interface: plug one in that this kernel has a driver for")
 	case len(names) > 0 && !anyCarrier:
 		s.Problems = append(s.Problems, fmt.Sprintf("no cable is plugged in, or nothing is at its other end (%s)", strings.Join(names, ", ")))
 	}
 	return s, servers
+}
+
+// method is how the port came by its address.
+func (p *port) method() Method {
+	switch {
+	case p.fixed:
+		return Fixed
+	case p.lease != nil:
+		return DHCP
+	case p.linkLocal.IsValid():
+		return LinkLocal
+	}
+	return None
 }
 
 // serversOf are the name servers of one interface, to be used in this mode.
@@ -100,17 +106,14 @@ func (m *Manager) serversOf(p *port, i Interface) (list []netip.Addr) {
 	if p.lease != nil {
 		list = append(list, p.lease.dns...)
 	}
-	if r, ok := m.servers[p.index]; ok {
-		if time.Now().Before(r.until) {
-			for _, a := range r.servers {
-				if a.IsLinkLocalUnicast() {
-					a = a.WithZone(p.name)
-				}
-				list = append(list, a)
-			}
-		} else {
-			delete(m.servers, p.index)
+	if !time.Now().Before(p.serversUntil) {
+		p.servers = nil
+	}
+	for _, a := range p.servers {
+		if a.IsLinkLocalUnicast() {
+			a = a.WithZone(p.name)
 		}
+		list = append(list, a)
 	}
 	if m.o.OnLink {
 		list = onLinkServers(list, i.Addresses)
