@@ -23,6 +23,7 @@ import (
 
 	"phase/appliance/base/names"
 	"phase/appliance/base/statefile"
+	"phase/appliance/machine/link"
 	"phase/appliance/network/lan"
 	"phase/appliance/release/fetch"
 	"phase/appliance/release/manifest"
@@ -49,8 +50,11 @@ func crowdRole(ctx context.Context, args []byte, say func(any)) error {
 	if err := json.Unmarshal(args, &c); err != nil {
 		return err
 	}
-	addrs, err := addressesOf(ctx, c.Addresses)
-	if err != nil {
+	var addrs []netip.Addr
+	for i := range c.Addresses {
+		addrs = append(addrs, netip.AddrFrom4([4]byte{10, 9, byte(1 + i/250), byte(1 + i%250)}))
+	}
+	if err := wire(ctx, addrs...); err != nil {
 		return err
 	}
 	l, err := net.Listen("tcp4", ":8080")
@@ -101,32 +105,25 @@ func crowdRole(ctx context.Context, args []byte, say func(any)) error {
 	return nil
 }
 
-// addressesOf gives eth0 so many addresses, once it is there.
-func addressesOf(ctx context.Context, n int) (addrs []netip.Addr, err error) {
-	l, err := wire(ctx)
+// wire waits until eth0 is plugged in, raises it and gives it addresses of
+// 10.9.0.0/16.
+func wire(ctx context.Context, addrs ...netip.Addr) error {
+	changed, err := link.Watch(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	for i := range n {
-		a := netip.AddrFrom4([4]byte{10, 9, byte(1 + i/250), byte(1 + i%250)})
-		if err := netlink.AddrAdd(l, &netlink.Addr{IPNet: &net.IPNet{IP: a.AsSlice(), Mask: net.CIDRMask(16, 32)}}); err != nil {
-			return nil, err
-		}
-		addrs = append(addrs, a)
-	}
-	return addrs, nil
-}
-
-// wire waits until eth0 is plugged in, and raises it.
-func wire(ctx context.Context) (netlink.Link, error) {
 	for {
 		if l, err := netlink.LinkByName("eth0"); err == nil {
-			return l, netlink.LinkSetUp(l)
+			err = netlink.LinkSetUp(l)
+			for _, a := range addrs {
+				err = errors.Join(err, netlink.AddrAdd(l, &netlink.Addr{IPNet: &net.IPNet{IP: a.AsSlice(), Mask: net.CIDRMask(16, 32)}}))
+			}
+			return err
 		}
 		select {
 		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-time.After(10 * time.Millisecond):
+			return ctx.Err()
+		case <-changed:
 		}
 	}
 }
@@ -190,11 +187,7 @@ func honestRole(ctx context.Context, args []byte, say func(any)) error {
 	if err := json.Unmarshal(args, &a); err != nil {
 		return err
 	}
-	l, err := wire(ctx)
-	if err != nil {
-		return err
-	}
-	if err := netlink.AddrAdd(l, &netlink.Addr{IPNet: &net.IPNet{IP: net.IPv4(10, 9, 0, 1), Mask: net.CIDRMask(16, 32)}}); err != nil {
+	if err := wire(ctx, netip.AddrFrom4([4]byte{10, 9, 0, 1})); err != nil {
 		return err
 	}
 	listener, err := net.Listen("tcp4", ":8080")
@@ -229,11 +222,7 @@ func nodeRole(ctx context.Context, args []byte, say func(any)) error {
 	if err != nil {
 		return err
 	}
-	l, err := wire(ctx)
-	if err != nil {
-		return err
-	}
-	if err := netlink.AddrAdd(l, &netlink.Addr{IPNet: &net.IPNet{IP: net.IPv4(10, 9, 0, 2), Mask: net.CIDRMask(16, 32)}}); err != nil {
+	if err := wire(ctx, netip.AddrFrom4([4]byte{10, 9, 0, 2})); err != nil {
 		return err
 	}
 	client := fetch.NewClient()

@@ -101,14 +101,14 @@ func (b *providers) makeRoom() {
 			out = append(out, p)
 		}
 	}
-	slices.SortFunc(out, func(x, y *provider) int { return rather(x, y, crowd) })
+	slices.SortFunc(out, func(x, y *provider) int { return forgetFirst(x, y, crowd) })
 	for _, p := range out[:min(len(out), roomAtOnce)] {
 		delete(b.list, p.Key)
 	}
 }
 
-// rather is negative when x is to be forgotten rather than y.
-func rather(x, y *provider, crowd map[string]int) int {
+// forgetFirst is negative when x is to be forgotten before y.
+func forgetFirst(x, y *provider, crowd map[string]int) int {
 	rank := func(p *provider) int {
 		switch {
 		case p.failed:
