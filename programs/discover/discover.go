@@ -1,4 +1,4 @@
-// Package discover is the command line of package nearby: it looks for nodes
+// Package discover is the command line of package lan: it looks for nodes
 // on the local network, asks each over HTTP for the manifest it announces, and
 // lists those whose manifest the root vouches for, newest first and, among
 // equals, the one that answered soonest first.
@@ -11,10 +11,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net/http"
+	"maps"
 	"slices"
 	"strconv"
-	"sync"
 	"time"
 
 	"phase/appliance/base/names"
@@ -23,26 +22,20 @@ import (
 	"phase/appliance/base/strictjson"
 	"phase/appliance/base/ui"
 	"phase/appliance/network/lan"
-	"phase/appliance/release/fetch"
 	"phase/appliance/release/roots"
+	"phase/appliance/release/survey"
 	"phase/appliance/release/trust"
 )
 
 const about = "List the nodes on the local network and the releases they offer, verified, newest first."
 
-// Bounds on what a segment full of strangers can cost.
 const (
 	// answerTime is how long after the end of looking an answer is waited for.
 	answerTime = 5 * time.Second
-	// askTime is how long one node may take, so that those who accept and
+	// askTime is how long one node may take, so that those that accept and
 	// never answer use up no more than their own turn.
 	askTime    = 4 * time.Second
-	asksAtOnce = 512  // a question costs little, however long it stays open
-	maxAsks    = 4096 // in one run
-	// Of these one source gets no more than its share, so that whoever
-	// announces much and answers nothing holds up only itself.
-	sourceAtOnce = 4
-	sourceAsks   = 64
+	asksAtOnce = 512
 )
 
 type commandLine struct {
@@ -115,130 +108,57 @@ func (c *commandLine) check() (err error) {
 	return nil
 }
 
-// look asks every node as it is found, so that a slow or hostile one delays
-// nobody, and returns when the time is over, however many were found.
+// look asks every node as it is found, so that a slow or hostile one delays no
+// other, and returns when the time is over, however many were found.
 func (c *commandLine) look(ctx context.Context, root trust.Root) ([]Node, error) {
-	asking, cancel := context.WithTimeout(ctx, c.Timeout+answerTime)
-	defer cancel()
-	looking, stop := context.WithTimeout(ctx, c.Timeout)
-	defer stop()
-	o := lan.BrowseOptions{Log: slog.Default()}
+	o := lan.Finder{Log: slog.Default()}
 	if c.Channel != trust.Any {
 		o.Channel = c.Channel
 	}
 	if c.Arch != trust.Any {
 		o.Arch = c.Arch
 	}
-	found, err := lan.Browse(looking, o)
-	if err != nil {
-		return nil, err
-	}
-	nodes := gather(asking, root, found, stop)
+	asking, cancel := context.WithTimeout(ctx, c.Timeout+answerTime)
+	defer cancel()
+	nodes, err := gather(asking, root, o, c.Timeout)
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
-	return nodes, nil
+	return nodes, err
 }
 
-// gather asks whoever is found until all have answered or ctx ends; stop ends
-// the looking when there is more than can be asked.
-func gather(ctx context.Context, root trust.Root, found <-chan lan.Found, stop func()) []Node {
-	client := fetch.NewClient()
-	defer client.CloseIdleConnections()
-	var mu sync.Mutex
+// gather lists the verified offers of those found, newest first and, among
+// equals, the one that answered soonest first.
+func gather(ctx context.Context, root trust.Root, finder survey.Finder, timeout time.Duration) ([]Node, error) {
 	nodes := make(map[string]Node)
-	turns := make(chan struct{}, asksAtOnce)
-	type source struct {
-		turns chan struct{}
-		asks  int
+	s := survey.Survey{
+		Finders: []survey.Finder{finder}, Once: true, Look: timeout, AtOnce: asksAtOnce, AskTime: askTime,
+		Check: func(_ context.Context, _, channel, arch string, envelope []byte) (trust.Verified, error) {
+			return root.Verify(envelope, trust.Policy{Channel: channel, Arch: arch, Now: time.Now()})
+		},
 	}
-	sources := make(map[string]*source)
-	var asks sync.WaitGroup
-	count := 0
-	for f := range found {
-		by := f.Interface + " " + f.Source.String()
-		from := sources[by]
-		if from == nil {
-			from = &source{turns: make(chan struct{}, sourceAtOnce)}
-			sources[by] = from
+	err := s.Run(ctx, func(a survey.Answer) {
+		if a.Err != nil {
+			slog.Warn("left out", "node", a.Name, "interface", a.Interface, "source", a.Source,
+				"code", string(refusal.CodeOf(a.Err)), "reason", a.Err.Error())
+			return
 		}
-		if from.asks++; from.asks > sourceAsks {
-			if from.asks == sourceAsks+1 {
-				slog.Warn("too many announcements of one sender: the rest is left out", "interface", f.Interface, "source", f.Source.String(), "asked", sourceAsks)
-			}
-			continue
+		m := a.Release.Manifest()
+		n := Node{
+			Name: a.Name, Peer: a.Peer, Channel: m.Channel, Arch: m.Arch, Version: m.Version, Release: m.Name,
+			Digest: a.Release.Digest().String(), URL: a.URL, URLs: a.URLs, Interface: a.Interface,
+			AnswerMS: float64(a.Took.Microseconds()) / 1000,
 		}
-		if count++; count > maxAsks {
-			slog.Warn("too many announcements: the rest is left out", "asked", maxAsks)
-			stop()
-			break
-		}
-		asks.Go(func() {
-			for _, turn := range []chan struct{}{from.turns, turns} {
-				select {
-				case turn <- struct{}{}:
-					defer func() { <-turn }()
-				case <-ctx.Done():
-					return
-				}
-			}
-			one, cancel := context.WithTimeout(ctx, askTime)
-			defer cancel()
-			n, err := ask(one, client, root, f)
-			if err != nil {
-				slog.Warn("left out", "node", f.Instance, "interface", f.Interface, "source", f.Source.String(),
-					"code", string(refusal.CodeOf(err)), "reason", err.Error())
-				return
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			// What a node says changes while it is asked: its addresses grow,
-			// its version rises. The last word on one interface counts.
-			nodes[n.Name+"\n"+n.Interface+"\n"+n.URL+"\n"+n.Channel+"\n"+n.Arch] = n
-		})
-	}
-	asks.Wait()
-	list := make([]Node, 0, len(nodes))
-	for _, n := range nodes {
-		list = append(list, n)
-	}
-	slices.SortFunc(list, func(a, b Node) int {
-		return cmp.Or(cmp.Compare(b.Version, a.Version), cmp.Compare(a.AnswerMS, b.AnswerMS), cmp.Compare(a.URL, b.URL))
+		// What a node says changes while it is asked: its addresses grow, its
+		// version rises. The last word on one interface counts.
+		nodes[n.Name+"\n"+n.Interface+"\n"+n.URL+"\n"+n.Channel+"\n"+n.Arch] = n
 	})
-	return list
-}
-
-// ask takes the first of a node's addresses that answers.
-func ask(ctx context.Context, client *http.Client, root trust.Root, f lan.Found) (Node, error) {
-	channel, err := names.ParseChannel(f.Channel)
-	if err != nil {
-		return Node{}, refusal.New(refusal.Channel, "it announces %v", err)
+	if err != nil && ctx.Err() == nil {
+		return nil, err
 	}
-	arch, err := names.ParseArch(f.Arch)
-	if err != nil {
-		return Node{}, refusal.New(refusal.Arch, "it announces %v", err)
-	}
-	var last error
-	for _, base := range f.URLs {
-		began := time.Now()
-		data, err := fetch.Manifest(ctx, client, base, channel, arch)
-		if err != nil {
-			last = err
-			continue
-		}
-		took := time.Since(began)
-		v, err := root.Verify(data, trust.Policy{Channel: channel, Arch: arch, Now: time.Now()})
-		if err != nil {
-			return Node{}, err
-		}
-		m := v.Manifest()
-		return Node{
-			Name: f.Instance, Peer: f.Peer, Channel: m.Channel, Arch: m.Arch, Version: m.Version, Release: m.Name,
-			Digest: v.Digest().String(), URL: base, URLs: f.URLs, Interface: f.Interface,
-			AnswerMS: float64(took.Microseconds()) / 1000,
-		}, nil
-	}
-	return Node{}, last
+	return slices.SortedFunc(maps.Values(nodes), func(a, b Node) int {
+		return cmp.Or(cmp.Compare(b.Version, a.Version), cmp.Compare(a.AnswerMS, b.AnswerMS), cmp.Compare(a.URL, b.URL))
+	}), nil
 }
 
 func (c *commandLine) print(w io.Writer, nodes []Node) error {

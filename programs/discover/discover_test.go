@@ -18,29 +18,17 @@ import (
 	"testing"
 	"time"
 
-	"github.com/vishvananda/netlink"
-
 	"phase/appliance/base/envelope"
 	"phase/appliance/base/names"
 	"phase/appliance/base/program"
 	"phase/appliance/network/lan"
 	"phase/appliance/release/manifest"
+	"phase/appliance/release/survey"
 	"phase/appliance/release/trust"
 	"phase/tests/netlab"
 )
 
 func TestMain(m *testing.M) { netlab.Main(m, nil) }
-
-func raiseLoopback(t *testing.T) {
-	t.Helper()
-	lo, err := netlink.LinkByName("lo")
-	if err == nil {
-		err = netlink.LinkSetUp(lo)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-}
 
 func newKey(t *testing.T) ed25519.PrivateKey {
 	t.Helper()
@@ -118,7 +106,7 @@ func TestListsVerifiedNewestFirst(t *testing.T) {
 	if !netlab.Isolated(t) {
 		return
 	}
-	raiseLoopback(t)
+	netlab.Raise(t, "lo")
 	key, stranger := newKey(t), newKey(t)
 	root := writeRoot(t, key)
 	serveNode(t, "phase-00000001", 42, give(signed(t, key, 42)))
@@ -156,7 +144,7 @@ func TestNobody(t *testing.T) {
 	if !netlab.Isolated(t) {
 		return
 	}
-	raiseLoopback(t)
+	netlab.Raise(t, "lo")
 	root := writeRoot(t, newKey(t))
 	serveNode(t, "phase-0bad0001", 1000, give(signed(t, newKey(t), 1000)))
 	for _, args := range [][]string{{"--json"}, {}} {
@@ -185,7 +173,7 @@ func TestSilentHoldUpOnlyThemselves(t *testing.T) {
 		announcements int
 		source        func(i int) netip.Addr
 	}{
-		"one":  {maxAsks + 100, func(int) netip.Addr { return netip.MustParseAddr("192.0.2.66") }},
+		"one":  {5000, func(int) netip.Addr { return netip.MustParseAddr("192.0.2.66") }},
 		"many": {asksAtOnce - 1, func(i int) netip.Addr { return netip.AddrFrom4([4]byte{198, 51, byte(i >> 8), byte(i)}) }},
 	} {
 		t.Run(name, func(t *testing.T) { holdUp(t, c.announcements, c.source) })
@@ -218,21 +206,34 @@ func holdUp(t *testing.T, announcements int, source func(i int) netip.Addr) {
 		h.ServeHTTP(w, r)
 	}))
 	defer honest.Close()
-	found := make(chan lan.Found)
-	go func() {
-		defer close(found)
-		announce := func(url string, source netip.Addr, version uint64) {
-			found <- lan.Found{Instance: "phase-" + source.String(), Channel: "stable", Arch: "x86_64", Version: version, Interface: "eth0",
-				Source: source, URLs: []string{url}}
-		}
+	found := finder(func(announce func(url string, source netip.Addr, version uint64)) {
 		for i := range announcements {
 			announce(silent.URL, source(i), 100+uint64(i))
 		}
 		announce(honest.URL, netip.MustParseAddr("192.0.2.1"), 42)
-	}()
+	})
 	began := time.Now()
-	nodes := gather(t.Context(), root, found, func() { t.Error("one sender ended the search") })
-	if len(nodes) != 1 || nodes[0].Version != 42 || time.Since(began) > askTime {
+	nodes, err := gather(t.Context(), root, found, time.Hour)
+	if err != nil || len(nodes) != 1 || nodes[0].Version != 42 || time.Since(began) > askTime {
 		t.Errorf("found %+v after %v", nodes, time.Since(began))
 	}
+}
+
+// finder announces under names that never come twice.
+type finder func(announce func(url string, source netip.Addr, version uint64))
+
+func (f finder) Find(ctx context.Context) (<-chan survey.Announcement, error) {
+	found := make(chan survey.Announcement)
+	go func() {
+		defer close(found)
+		f(func(url string, source netip.Addr, version uint64) {
+			a := survey.Announcement{Key: fmt.Sprint(source, version), Source: source.String(), Interface: "eth0", URLs: []string{url},
+				Channel: "stable", Arch: "x86_64", Version: version, Name: "phase-" + source.String()}
+			select {
+			case found <- a:
+			case <-ctx.Done():
+			}
+		})
+	}()
+	return found, nil
 }

@@ -6,6 +6,7 @@
 package fetch
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,14 +29,20 @@ import (
 	"phase/appliance/release/layout/staging"
 	"phase/appliance/release/manifest"
 	"phase/appliance/release/roots"
+	"phase/appliance/release/survey"
 	"phase/appliance/release/trust"
 )
 
 const about = "Download a release, verify it, and keep it in a folder."
 
-// lookTime is how long the network is asked for providers when none is named:
-// a node answers within a second.
-const lookTime = 3 * time.Second
+const (
+	// lookTime is how long the network is asked for providers when none is
+	// named: a node answers within a second.
+	lookTime   = 3 * time.Second
+	asksAtOnce = 512
+	// settle is how long the silent of a crowd are waited for.
+	settle = 2 * time.Second
+)
 
 type commandLine struct {
 	roots.Flag
@@ -144,13 +151,7 @@ func (c *commandLine) fetch(ctx context.Context, a *answer, stderr io.Writer) er
 	if err != nil {
 		return err
 	}
-	providers := c.Provider
-	if len(providers) == 0 {
-		if providers, err = c.look(ctx); err != nil {
-			return err
-		}
-	}
-	best, sources, err := c.choose(ctx, root, floor, providers, a)
+	best, sources, err := c.choose(ctx, root, floor, a)
 	if err != nil {
 		if code := refusal.CodeOf(err); floor.Valid() && (code == refusal.Rollback || code == refusal.Equivocation) {
 			err = fmt.Errorf("%w; %s holds version %d, so choose another folder for that one", err, c.Output, floor.Manifest().Version)
@@ -166,61 +167,9 @@ func (c *commandLine) fetch(ctx context.Context, a *answer, stderr io.Writer) er
 	return staging.KeepRoot(c.Output, root)
 }
 
-// look finds providers on the local network.
-func (c *commandLine) look(ctx context.Context) ([]string, error) {
-	found, err := lan.Find(ctx, lan.BrowseOptions{Channel: c.Channel, Arch: c.Arch, Log: slog.Default()}, lookTime)
-	if err != nil {
-		return nil, err
-	}
-	urls := inTurns(found)
-	if len(urls) == 0 {
-		return nil, refusal.New(refusal.Unreachable, "nobody on the network offers %s/%s; name a provider with --provider URL", c.Channel, c.Arch)
-	}
-	return urls, nil
-}
-
-// maxAsked is how many addresses are asked at most; more than any network has.
-const maxAsked = 2048
-
-// inTurns lists the addresses to ask: one of each sender, then a second of each,
-// and so on, so that whoever announces much comes before nobody.
-func inTurns(found []lan.Found) (urls []string) {
-	var senders []string
-	bySender := map[string][]string{}
-	known := map[string]bool{}
-	for _, f := range found {
-		by := f.Interface + " " + f.Source.String()
-		if bySender[by] == nil {
-			senders = append(senders, by)
-		}
-		for _, u := range f.URLs {
-			if !known[by+" "+u] {
-				known[by+" "+u] = true
-				bySender[by] = append(bySender[by], u)
-			}
-		}
-	}
-	listed := map[string]bool{}
-	for turn := 0; ; turn++ {
-		more := false
-		for _, by := range senders {
-			if turn >= len(bySender[by]) {
-				continue
-			}
-			more = true
-			if u := bySender[by][turn]; !listed[u] && len(urls) < maxAsked {
-				listed[u] = true
-				urls = append(urls, u)
-			}
-		}
-		if !more {
-			return urls
-		}
-	}
-}
-
-// floor is the release that the folder holds already. It is not valid when
-// there is none, or none that the root vouches for.
+// floor is the release that the folder holds already: nothing from the network
+// may take it back to an older one. It is not valid when there is none, or none
+// that the root vouches for.
 func (c *commandLine) floor(root trust.Root) (trust.Verified, error) {
 	held, err := staging.Held(c.Output, root, c.Channel, c.Arch)
 	var refused *refusal.Refusal
@@ -234,42 +183,59 @@ func (c *commandLine) floor(root trust.Root) (trust.Verified, error) {
 	return held, nil
 }
 
-// choose asks every provider for its manifest and picks the newest that the
-// root vouches for; sources are those who offer exactly that one.
-func (c *commandLine) choose(ctx context.Context, root trust.Root, floor trust.Verified, providers []string, a *answer) (trust.Verified, []string, error) {
+// choose asks the providers named, or those on the local network, for their
+// manifests and picks the newest that the root vouches for; sources are those
+// that offer exactly that one.
+func (c *commandLine) choose(ctx context.Context, root trust.Root, floor trust.Verified, a *answer) (trust.Verified, []string, error) {
 	policy := trust.Policy{Channel: c.Channel, Arch: c.Arch, Floor: c.Floor, Now: time.Now()}
 	if held := floor.Manifest().Version; floor.Valid() && held >= c.Floor {
 		policy.Floor, policy.FloorDigest = held, floor.Digest()
 	}
-	offers := fetch.Offers(ctx, providers, root, policy)
-	var best trust.Verified
+	s := survey.Survey{
+		Named: c.Provider, Channel: c.Channel, Arch: c.Arch, AtOnce: asksAtOnce, Once: true, Settle: settle,
+		Check: func(_ context.Context, _, _, _ string, envelope []byte) (trust.Verified, error) {
+			return root.Verify(envelope, policy)
+		},
+	}
+	if len(c.Provider) == 0 {
+		s.Finders, s.Look = []survey.Finder{lan.Finder{Channel: c.Channel, Arch: c.Arch, Log: slog.Default()}}, lookTime
+	}
+	var answers []survey.Answer
+	if err := s.Run(ctx, func(said survey.Answer) { answers = append(answers, said) }); err != nil {
+		return trust.Verified{}, nil, err
+	}
+	slices.SortStableFunc(answers, func(x, y survey.Answer) int { // as they were named
+		return cmp.Compare(slices.Index(c.Provider, x.URL), slices.Index(c.Provider, y.URL))
+	})
+	var offers []survey.Offer
 	var refused []error
-	for _, o := range offers {
-		if o.Err != nil {
-			slog.Warn("refused", "provider", o.URL, "reason", o.Err.Error())
-			a.Providers = append(a.Providers, provider{URL: o.URL, Code: refusal.CodeOf(o.Err), Reason: ui.Clean(o.Err.Error())})
-			refused = append(refused, fmt.Errorf("%s: %w", o.URL, o.Err))
+	for _, said := range answers {
+		if said.Err == nil {
+			offers = append(offers, survey.Offer{Provider: said.URL, Release: said.Release})
 			continue
 		}
-		if !best.Valid() || o.Release.Manifest().Version > best.Manifest().Version {
-			best = o.Release
+		slog.Warn("refused", "provider", said.URL, "reason", said.Err.Error())
+		a.Providers = append(a.Providers, provider{URL: said.URL, Code: refusal.CodeOf(said.Err), Reason: ui.Clean(said.Err.Error())})
+		refused = append(refused, fmt.Errorf("%s: %w", said.URL, said.Err))
+	}
+	if len(offers) == 0 {
+		if len(refused) > 0 {
+			return trust.Verified{}, nil, telling(refused) // all are in the log
 		}
+		return trust.Verified{}, nil, refusal.New(refusal.Unreachable, "nobody on the network offers %s/%s; name a provider with --provider URL", c.Channel, c.Arch)
 	}
-	if ctx.Err() != nil {
-		return best, nil, context.Cause(ctx)
-	}
-	if !best.Valid() {
-		return best, nil, telling(refused) // all are in the log
-	}
+	// Of two releases of one version the first named is taken.
+	best := slices.MaxFunc(offers, func(x, y survey.Offer) int {
+		return cmp.Compare(x.Release.Manifest().Version, y.Release.Manifest().Version)
+	}).Release
 	var sources []string
 	for _, o := range offers {
 		switch {
-		case o.Err != nil:
 		case o.Release.Digest() == best.Digest():
-			sources = append(sources, o.URL)
+			sources = append(sources, o.Provider)
 		case o.Release.Manifest().Version == best.Manifest().Version:
 			slog.Warn("two releases of one version are offered; the first is taken",
-				"version", best.Manifest().Version, "taken", best.Digest().String(), "other", o.Release.Digest().String(), "provider", o.URL)
+				"version", best.Manifest().Version, "taken", best.Digest().String(), "other", o.Release.Digest().String(), "provider", o.Provider)
 		}
 	}
 	return best, sources, nil

@@ -4,11 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -19,7 +17,6 @@ import (
 	"phase/appliance/base/names"
 	"phase/appliance/base/program"
 	"phase/appliance/base/refusal"
-	"phase/appliance/network/lan"
 	"phase/appliance/release/layout/staging"
 	"phase/appliance/release/provide"
 	"phase/appliance/release/store"
@@ -311,28 +308,5 @@ func TestFetchOntoAFullDisk(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(at, "manifest.json")); err == nil {
 		t.Error("there is a manifest")
-	}
-}
-
-// TestInTurns: of those announced, each sender has its turn before any has its
-// second, and nobody can fill the list.
-func TestInTurns(t *testing.T) {
-	of := func(source string, urls ...string) lan.Found {
-		return lan.Found{Interface: "eth0", Source: netip.MustParseAddr(source), URLs: urls}
-	}
-	got := inTurns([]lan.Found{of("192.0.2.66", "a", "b"), of("192.0.2.66", "b", "c"), of("192.0.2.1", "d", "a", "e"), of("192.0.2.2", "f")})
-	if want := "[a d f b c e]"; fmt.Sprint(got) != want {
-		t.Errorf("%v, want %s", got, want)
-	}
-	var found []lan.Found
-	for i := range 5000 {
-		found = append(found, of("192.0.2.66", fmt.Sprint("x", i), fmt.Sprint("y", i)))
-	}
-	got = inTurns(append(found, of("192.0.2.1", "honest")))
-	if len(got) != maxAsked || got[1] != "honest" {
-		t.Errorf("%d addresses, the second %q", len(got), got[1])
-	}
-	if inTurns(nil) != nil {
-		t.Error("nobody has addresses")
 	}
 }

@@ -1,6 +1,6 @@
 // Package net is the supervised program that keeps a node on its networks: it
-// reads how the machine was told to behave from boot.json, lets package link
-// do it, and tells the other programs in net.json how the interfaces stand.
+// reads the mode and options of the machine from boot.json, lets package link
+// do the work, and writes the state of the interfaces to net.json.
 package net
 
 import (
@@ -74,7 +74,7 @@ func linkOptions(b settings.Options, name string) link.Options {
 	return o
 }
 
-// reporter writes net.json, and says on the console what was not said before.
+// reporter writes net.json, and logs each problem when it is new.
 type reporter struct {
 	dir   string
 	log   *slog.Logger
@@ -91,7 +91,7 @@ func (r *reporter) report(s link.Status) {
 	}
 	r.known = now
 	if err := statefile.Write(r.dir, statefile.NetFile, netState(s)); err != nil {
-		r.log.Error("the state of the network is not told", "err", err)
+		r.log.Error("the state of the network is not written", "err", err)
 	}
 }
 

@@ -11,8 +11,6 @@ import (
 	"strings"
 	"testing"
 
-	"golang.org/x/sys/unix"
-
 	"phase/appliance/base/statefile"
 	"phase/appliance/base/strictjson"
 	"phase/appliance/machine/link"
@@ -32,18 +30,12 @@ func netRole(ctx context.Context, args []byte, say func(any)) error {
 	}
 	// A change of the network is news before the file tells it; that the file
 	// has taken its place is news after.
-	events, err := unix.InotifyInit1(unix.IN_CLOEXEC)
+	replaced, err := netlab.Replaced(dir)
 	if err != nil {
 		return err
 	}
-	if _, err := unix.InotifyAddWatch(events, dir, unix.IN_MOVED_TO); err != nil {
-		return err
-	}
 	go func() {
-		for buf := make([]byte, 4096); ; {
-			if _, err := unix.Read(events, buf); err != nil && err != unix.EINTR {
-				return
-			}
+		for range replaced {
 			var n statefile.Net
 			if err := statefile.Read(dir, statefile.NetFile, &n); err == nil {
 				say(n)

@@ -23,9 +23,11 @@ import (
 
 	"phase/appliance/base/names"
 	"phase/appliance/base/statefile"
+	"phase/appliance/machine/link"
 	"phase/appliance/network/lan"
 	"phase/appliance/release/fetch"
 	"phase/appliance/release/manifest"
+	"phase/appliance/release/survey"
 	"phase/appliance/release/trust"
 	"phase/appliance/release/update"
 	"phase/tests/netlab"
@@ -48,8 +50,11 @@ func crowdRole(ctx context.Context, args []byte, say func(any)) error {
 	if err := json.Unmarshal(args, &c); err != nil {
 		return err
 	}
-	addrs, err := addressesOf(ctx, c.Addresses)
-	if err != nil {
+	var addrs []netip.Addr
+	for i := range c.Addresses {
+		addrs = append(addrs, netip.AddrFrom4([4]byte{10, 9, byte(1 + i/250), byte(1 + i%250)}))
+	}
+	if err := wire(ctx, addrs...); err != nil {
 		return err
 	}
 	l, err := net.Listen("tcp4", ":8080")
@@ -100,32 +105,25 @@ func crowdRole(ctx context.Context, args []byte, say func(any)) error {
 	return nil
 }
 
-// addressesOf gives eth0 so many addresses, once it is there.
-func addressesOf(ctx context.Context, n int) (addrs []netip.Addr, err error) {
-	l, err := wire(ctx)
+// wire waits until eth0 is plugged in, raises it and gives it addresses of
+// 10.9.0.0/16.
+func wire(ctx context.Context, addrs ...netip.Addr) error {
+	changed, err := link.Watch(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	for i := range n {
-		a := netip.AddrFrom4([4]byte{10, 9, byte(1 + i/250), byte(1 + i%250)})
-		if err := netlink.AddrAdd(l, &netlink.Addr{IPNet: &net.IPNet{IP: a.AsSlice(), Mask: net.CIDRMask(16, 32)}}); err != nil {
-			return nil, err
-		}
-		addrs = append(addrs, a)
-	}
-	return addrs, nil
-}
-
-// wire waits until eth0 is plugged in, and raises it.
-func wire(ctx context.Context) (netlink.Link, error) {
 	for {
 		if l, err := netlink.LinkByName("eth0"); err == nil {
-			return l, netlink.LinkSetUp(l)
+			err = netlink.LinkSetUp(l)
+			for _, a := range addrs {
+				err = errors.Join(err, netlink.AddrAdd(l, &netlink.Addr{IPNet: &net.IPNet{IP: a.AsSlice(), Mask: net.CIDRMask(16, 32)}}))
+			}
+			return err
 		}
 		select {
 		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-time.After(10 * time.Millisecond):
+			return ctx.Err()
+		case <-changed:
 		}
 	}
 }
@@ -189,11 +187,7 @@ func honestRole(ctx context.Context, args []byte, say func(any)) error {
 	if err := json.Unmarshal(args, &a); err != nil {
 		return err
 	}
-	l, err := wire(ctx)
-	if err != nil {
-		return err
-	}
-	if err := netlink.AddrAdd(l, &netlink.Addr{IPNet: &net.IPNet{IP: net.IPv4(10, 9, 0, 1), Mask: net.CIDRMask(16, 32)}}); err != nil {
+	if err := wire(ctx, netip.AddrFrom4([4]byte{10, 9, 0, 1})); err != nil {
 		return err
 	}
 	listener, err := net.Listen("tcp4", ":8080")
@@ -228,25 +222,16 @@ func nodeRole(ctx context.Context, args []byte, say func(any)) error {
 	if err != nil {
 		return err
 	}
-	l, err := wire(ctx)
-	if err != nil {
+	if err := wire(ctx, netip.AddrFrom4([4]byte{10, 9, 0, 2})); err != nil {
 		return err
 	}
-	if err := netlink.AddrAdd(l, &netlink.Addr{IPNet: &net.IPNet{IP: net.IPv4(10, 9, 0, 2), Mask: net.CIDRMask(16, 32)}}); err != nil {
-		return err
-	}
-	found, err := lan.Browse(ctx, lan.BrowseOptions{Channel: "stable", Arch: "x86_64", SkipOwn: true, Again: heardAgain})
-	if err != nil {
-		return err
-	}
-	heard := make(chan update.Announcement)
-	go announcements(ctx, found, heard)
 	client := fetch.NewClient()
 	var asked atomic.Int64
 	return update.Updater{
 		Root: root, Running: running, Channel: "stable", Arch: "x86_64",
-		Failed: func(names.Digest) bool { return false },
-		Now:    time.Now,
+		Finders: []survey.Finder{lan.Finder{Channel: "stable", Arch: "x86_64", SkipOwn: true, Again: heardAgain}},
+		Failed:  func(names.Digest) bool { return false },
+		Now:     time.Now,
 		Ask: func(ctx context.Context, url, channel, arch string) ([]byte, error) {
 			if asked.Add(1) == crowdAsked {
 				say("busy with the crowd")
@@ -260,7 +245,7 @@ func nodeRole(ctx context.Context, args []byte, say func(any)) error {
 		},
 		Jump:   func(context.Context, trust.Verified) error { return nil },
 		Report: func(statefile.Update) {},
-	}.Run(ctx, heard)
+	}.Run(ctx)
 }
 
 // crowdAsked is how many of the crowd a node has asked before the honest one

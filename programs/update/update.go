@@ -22,7 +22,9 @@ import (
 	"phase/appliance/release/kexec"
 	"phase/appliance/release/layout"
 	"phase/appliance/release/roots"
+	"phase/appliance/release/survey"
 	"phase/appliance/release/trial"
+	"phase/appliance/release/trial/remotetrials"
 	"phase/appliance/release/trust"
 	"phase/appliance/release/update"
 )
@@ -55,39 +57,36 @@ func Run(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writ
 	if err := answered(ctx, c.Daemon); err != nil {
 		return err
 	}
-	heard := make(chan update.Announcement)
-	if n.options.Mode != settings.Private { // which asks nobody it was not told of
-		found, err := lan.Browse(ctx, lan.BrowseOptions{Channel: n.updater.Channel, Arch: n.updater.Arch, SkipOwn: true, Again: heardAgain})
-		if err != nil {
-			return err
-		}
-		go announcements(ctx, found, heard)
-	}
-	err = n.updater.Run(ctx, heard)
-	if err == nil {
+	if err := n.updater().Run(ctx); err == nil {
 		<-ctx.Done() // init is stopping the services, this one too
+	} else if ctx.Err() == nil {
+		return err
 	}
 	return nil
 }
 
-// node is this machine as the updater needs it.
+// node is the machine this program runs on.
 type node struct {
+	commandLine
 	options settings.Options
-	updater update.Updater
+	root    trust.Root
+	running trust.Verified
+	trial   string         // as statefile.Boot has it
 	staging *kexec.Staging // what an interrupted download left
 }
 
+// node reads what init wrote about this machine.
 func (c commandLine) node() (*node, error) {
 	var b statefile.Boot
 	if err := statefile.Read(c.State, statefile.BootFile, &b); err != nil {
 		return nil, err
 	}
-	n := &node{}
+	n := &node{commandLine: c, trial: b.Trial}
 	if err := strictjson.Unmarshal(b.Options, &n.options, strictjson.RejectUnknown); err != nil {
 		return nil, fmt.Errorf("reading the options in %s: %w", statefile.BootFile, err)
 	}
-	root, err := roots.LoadNamed(c.Root)
-	if err != nil {
+	var err error
+	if n.root, err = roots.LoadNamed(c.Root); err != nil {
 		return nil, err
 	}
 	if b.Held == nil {
@@ -97,58 +96,65 @@ func (c commandLine) node() (*node, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the running release's manifest: %w", err)
 	}
-	running, err := root.VerifyHeld(data, "", trust.Any)
+	n.running, err = n.root.VerifyHeld(data, "", trust.Any)
 	if err != nil {
 		return nil, fmt.Errorf("the running release's manifest: %w", err)
 	}
+	return n, nil
+}
+
+// updater puts the loop together for this machine.
+func (n *node) updater() update.Updater {
 	client := fetch.NewClient()
-	w := &witnesses{
-		client: client, health: c.Daemon + "/health", private: n.options.Mode == settings.Private, trial: b.Trial,
-		manifest: "/" + layout.Manifest(n.options.Channel, running.Manifest().Arch),
+	channel, arch := n.options.Channel, n.running.Manifest().Arch
+	private := n.options.Mode == settings.Private
+	remote := &remotetrials.Client{
+		HTTP: client, Manifest: "/" + layout.Manifest(channel, arch), Health: n.Daemon + "/health",
+		Needed: func() bool { return !private && trial.Here().Where() == trial.Memory }, Up: trial.Up, Trial: n.trial,
 	}
-	n.updater = update.Updater{
-		Root: root, Running: running,
-		Channel: n.options.Channel, Arch: running.Manifest().Arch,
+	u := update.Updater{
+		Root: n.root, Running: n.running, Channel: channel, Arch: arch,
 		Providers: n.options.Provider,
 		// Where the journal is, is asked each time: init mounts the firmware's
 		// variables beside the services.
 		Failed: func(d names.Digest) bool { return trial.Here().Failed(d) },
-		Now:    func() time.Time { return trust.Now(time.Now(), running.Manifest().Created) },
+		Tried:  remote.Tried,
+		Now:    func() time.Time { return trust.Now(time.Now(), n.running.Manifest().Created) },
 		Ask: func(ctx context.Context, url, channel, arch string) ([]byte, error) {
 			data, err := fetch.Manifest(ctx, client, url, channel, arch)
 			if err == nil {
-				w.good(ctx, url)
+				remote.Good(ctx, url)
 			}
 			return data, err
 		},
 		Ready: func(ctx context.Context, v trust.Verified) error {
-			options, err := kexec.OnNode(c.State, "update")
+			options, err := kexec.OnNode(n.State, "update")
 			if err != nil {
 				return err
 			}
 			return kexec.Ready(ctx, v, options)
 		},
-		Fetch: func(ctx context.Context, v trust.Verified, providers []string) (update.Payload, []update.Dropped, error) {
-			return n.fetch(ctx, c.State, v, providers)
-		},
-		Tried: w.tried,
+		Fetch: n.fetch,
 		Jump: func(ctx context.Context, v trust.Verified) error {
-			w.begin(ctx, v.Digest())
+			remote.Begin(ctx, v.Digest())
 			return kexec.Jump(ctx, v)
 		},
 		Report: func(u statefile.Update) {
-			if err := statefile.Write(c.State, statefile.UpdateFile, u); err != nil {
+			if err := statefile.Write(n.State, statefile.UpdateFile, u); err != nil {
 				slog.Error(err.Error())
 			}
 		},
 	}
-	return n, nil
+	if !private { // which asks only those its owner named
+		u.Finders = []survey.Finder{lan.Finder{Channel: channel, Arch: arch, SkipOwn: true, Again: heardAgain}}
+	}
+	return u
 }
 
 // fetch downloads a release to where the kernel will take it from. What an
 // interrupted download has left is used if it is of the same release, and
 // freed if it is not.
-func (n *node) fetch(ctx context.Context, stateDir string, v trust.Verified, providers []string) (update.Payload, []update.Dropped, error) {
+func (n *node) fetch(ctx context.Context, v trust.Verified, providers []string) (update.Payload, []update.Dropped, error) {
 	if n.staging != nil && n.staging.Release().Digest() != v.Digest() {
 		err := n.staging.Close()
 		n.staging = nil
@@ -157,7 +163,7 @@ func (n *node) fetch(ctx context.Context, stateDir string, v trust.Verified, pro
 		}
 	}
 	if n.staging == nil {
-		options, err := kexec.OnNode(stateDir, "update")
+		options, err := kexec.OnNode(n.State, "update")
 		if err != nil {
 			return nil, nil, err
 		}
@@ -187,7 +193,7 @@ func (c commandLine) off(ctx context.Context, why error) error {
 	if why != nil {
 		u.Last = &statefile.Attempt{At: time.Now(), Result: "failed", Code: string(refusal.CodeOf(why)), Reason: why.Error()}
 	}
-	// Shown before it is said: whoever reads the line finds it in /status.
+	// Shown before it is said: one who reads the line finds it in /status.
 	if err := statefile.Write(c.State, statefile.UpdateFile, u); err != nil {
 		return err
 	}
@@ -200,7 +206,7 @@ func (c commandLine) off(ctx context.Context, why error) error {
 	return nil
 }
 
-// answered waits until plasmd answers HTTP, whatever it answers.
+// answered waits until plasmd answers HTTP, with any status.
 func answered(ctx context.Context, url string) error {
 	client := &http.Client{Timeout: 2 * time.Second}
 	for {
@@ -219,25 +225,6 @@ func answered(ctx context.Context, url string) error {
 	}
 }
 
-// heardAgain is how often the updater, whose book has an end, hears once more of
-// everybody who is there.
+// heardAgain is how often the updater, which remembers a bounded number of
+// providers, hears once more of all that are there.
 const heardAgain = time.Minute
-
-// announcements passes on what is heard nearby.
-func announcements(ctx context.Context, found <-chan lan.Found, heard chan<- update.Announcement) {
-	for f := range found {
-		a := update.Announcement{
-			// Whoever speaks is told apart by where it speaks from, so that a
-			// stranger under a node's name replaces nobody.
-			Key:     fmt.Sprintf("%s %s %s %d", f.Interface, f.Source, f.Instance, f.Port),
-			Source:  fmt.Sprintf("%s %s", f.Interface, f.Source),
-			URLs:    f.URLs,
-			Version: f.Version,
-		}
-		select {
-		case heard <- a:
-		case <-ctx.Done():
-			return
-		}
-	}
-}

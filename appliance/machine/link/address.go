@@ -34,7 +34,7 @@ func ipNet(p netip.Prefix) *net.IPNet {
 	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
 }
 
-// hold puts an address with its routes on an interface. Repeated, it renews.
+// hold puts an address with its routes on an interface, or renews it there.
 func hold(index int, h holding) error {
 	l := &netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: index}}
 	addr := &netlink.Addr{IPNet: ipNet(h.address)}
@@ -47,9 +47,6 @@ func hold(index int, h holding) error {
 		// The prefix's route is made below, with a metric: the kernel's own
 		// would be the same for two interfaces on one prefix.
 		addr.Flags = unix.IFA_F_NOPREFIXROUTE
-		if h.address.Bits() < 31 {
-			addr.Broadcast = lastAddr(h.address).AsSlice()
-		}
 		if h.address.Addr().IsLinkLocalUnicast() {
 			addr.Scope = unix.RT_SCOPE_LINK
 		}
@@ -70,14 +67,6 @@ func prefixRoutes(p netip.Prefix) []route {
 		return nil // the kernel's
 	}
 	return []route{{to: p.Masked()}}
-}
-
-func lastAddr(p netip.Prefix) netip.Addr {
-	a := p.Addr().As4()
-	for i := p.Bits(); i < 32; i++ {
-		a[i/8] |= 0x80 >> (i % 8)
-	}
-	return netip.AddrFrom4(a)
 }
 
 func addRoute(index int, own netip.Addr, r route) error {

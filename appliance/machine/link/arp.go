@@ -46,13 +46,13 @@ func parseARP(b []byte) (arpPacket, error) {
 	}, nil
 }
 
-// arpProbe asks whether anybody has an address without claiming it, RFC 5227
+// arpProbe asks whether another station has an address, without claiming it, RFC 5227
 // §1.1.
 func arpProbe(own hardwareAddr, addr netip.Addr) []byte {
 	return arpPacket{senderHW: own, sender: netip.IPv4Unspecified(), targetIP: addr}.marshal()
 }
 
-// arpAnnouncement tells everybody whose an address is.
+// arpAnnouncement tells all stations who has an address.
 func arpAnnouncement(own hardwareAddr, addr netip.Addr) []byte {
 	return arpPacket{senderHW: own, sender: addr, targetIP: addr}.marshal()
 }

@@ -1,17 +1,21 @@
 package link
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"math/rand/v2"
+	"net"
 	"net/netip"
 	"os"
 	"time"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
+	"github.com/insomniacslk/dhcp/dhcpv4/nclient4"
+	"github.com/mdlayher/packet"
 	"golang.org/x/sys/unix"
 )
 
@@ -22,7 +26,8 @@ type dhcpClient struct {
 	name     string // host name and client identifier; empty sends neither
 	minLease time.Duration
 	log      *slog.Logger
-	// granted is told of each lease won or renewed, and nil when one is lost.
+	// granted is called with each lease won or renewed, and with nil when one is
+	// lost.
 	granted func(*lease)
 	// last is the address held before, asked for again.
 	last netip.Addr
@@ -47,8 +52,8 @@ func (c *dhcpClient) run(ctx context.Context) error {
 		}
 		for err == nil {
 			c.last = l.address.Addr()
-			told := l // whoever is told keeps it, and reads it while l is renewed
-			c.granted(&told)
+			kept := l // granted keeps it, and reads it while l is renewed
+			c.granted(&kept)
 			var next lease
 			if next, err = c.renew(ctx, l); err == nil && next.address != l.address {
 				c.granted(nil)
@@ -67,7 +72,7 @@ func (c *dhcpClient) run(ctx context.Context) error {
 
 // acquire asks until a server grants a lease.
 func (c *dhcpClient) acquire(ctx context.Context) (lease, error) {
-	socket, err := c.open(ctx)
+	socket, err := openPacket(c.index, unix.ETH_P_IP, dhcpFilter)
 	if err != nil {
 		return lease{}, err
 	}
@@ -83,8 +88,8 @@ func (c *dhcpClient) acquire(ctx context.Context) (lease, error) {
 			discover.UpdateOption(dhcpv4.OptRequestedIPAddress(c.last.AsSlice()))
 		}
 		discover.NumSeconds = uint16(min(time.Since(began)/time.Second, 65535))
-		// RFC 2131 §4.1: each wait varies by up to a second, that machines
-		// switched on together fall apart.
+		// RFC 2131 §4.1: each wait varies by up to a second, so that
+		// machines switched on together do not stay in step.
 		wait := gap + rand.N(gap/4)
 		ends := time.Now().Add(wait)
 		offer, err := c.exchange(ctx, socket, discover, netip.IPv4Unspecified(), broadcastAddr, wait, dhcpv4.MessageTypeOffer)
@@ -107,7 +112,7 @@ func (c *dhcpClient) acquire(ctx context.Context) (lease, error) {
 }
 
 // accept asks for what a server offered.
-func (c *dhcpClient) accept(ctx context.Context, socket *packetSocket, offer *dhcpv4.DHCPv4) (lease, error) {
+func (c *dhcpClient) accept(ctx context.Context, socket *packet.Conn, offer *dhcpv4.DHCPv4) (lease, error) {
 	request, err := c.message(dhcpv4.MessageTypeRequest)
 	if err != nil {
 		return lease{}, err
@@ -132,7 +137,7 @@ func (c *dhcpClient) renew(ctx context.Context, l lease) (lease, error) {
 	if !pause(ctx, time.Until(l.granted.Add(l.renew))) {
 		return lease{}, ctx.Err()
 	}
-	socket, err := c.open(ctx)
+	socket, err := openPacket(c.index, unix.ETH_P_IP, dhcpFilter)
 	if err != nil {
 		return lease{}, err
 	}
@@ -156,7 +161,7 @@ func (c *dhcpClient) renew(ctx context.Context, l lease) (lease, error) {
 		if err == nil {
 			return leaseOf(ack, time.Now(), c.minLease)
 		}
-		// A wire that fails for a moment is no end of the lease.
+		// A wire that fails for a moment does not end the lease.
 		if errors.Is(err, errNak) || ctx.Err() != nil {
 			return lease{}, err
 		}
@@ -164,16 +169,6 @@ func (c *dhcpClient) renew(ctx context.Context, l lease) (lease, error) {
 			return lease{}, ctx.Err()
 		}
 	}
-}
-
-func (c *dhcpClient) open(ctx context.Context) (*packetSocket, error) {
-	socket, err := openPacket(c.index, unix.ETH_P_IP, dhcpFilter)
-	if err != nil {
-		return nil, err
-	}
-	// The socket's deadline, not its closing, ends a wait: the caller closes.
-	socket.release = context.AfterFunc(ctx, func() { socket.setReadDeadline(time.Unix(1, 0)) })
-	return socket, nil
 }
 
 func (c *dhcpClient) message(kind dhcpv4.MessageType) (*dhcpv4.DHCPv4, error) {
@@ -198,27 +193,28 @@ func (c *dhcpClient) message(kind dhcpv4.MessageType) (*dhcpv4.DHCPv4, error) {
 
 // exchange sends a message and waits for the answer to it of one kind, errNak
 // or os.ErrDeadlineExceeded.
-func (c *dhcpClient) exchange(ctx context.Context, socket *packetSocket, m *dhcpv4.DHCPv4, from, to netip.Addr, wait time.Duration, kind dhcpv4.MessageType) (*dhcpv4.DHCPv4, error) {
-	if err := socket.setReadDeadline(time.Now().Add(wait)); err != nil {
+func (c *dhcpClient) exchange(ctx context.Context, socket *packet.Conn, m *dhcpv4.DHCPv4, from, to netip.Addr, wait time.Duration, kind dhcpv4.MessageType) (*dhcpv4.DHCPv4, error) {
+	if err := socket.SetReadDeadline(time.Now().Add(wait)); err != nil {
 		return nil, fmt.Errorf("waiting for a DHCP server: %w", err)
 	}
-	if ctx.Err() != nil { // after the deadline is set, so that a later end shortens it
-		return nil, ctx.Err()
+	// After the deadline is set, so that the end of ctx shortens it.
+	defer context.AfterFunc(ctx, func() { _ = socket.SetReadDeadline(time.Unix(1, 0)) })()
+	out := nclient4.NewBroadcastUDPConn(socket, &net.UDPAddr{IP: from.AsSlice(), Port: dhcpv4.ClientPort})
+	if _, err := out.WriteTo(m.ToBytes(), &net.UDPAddr{IP: to.AsSlice(), Port: dhcpv4.ServerPort}); err != nil {
+		return nil, fmt.Errorf("asking a DHCP server: %w", err)
 	}
-	if err := socket.broadcast(udpPacket(from, to, m.ToBytes())); err != nil {
-		return nil, err
-	}
+	in := nclient4.NewBroadcastUDPConn(socket, &net.UDPAddr{Port: dhcpv4.ClientPort})
 	buf := make([]byte, maxFrame)
 	for {
-		n, err := socket.read(buf)
+		n, _, err := in.ReadFrom(buf)
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		if err != nil && !errors.Is(err, io.EOF) {
+		if err != nil && !errors.Is(err, io.EOF) { // an empty frame reads as one
 			return nil, fmt.Errorf("waiting for a DHCP server: %w", err)
 		}
 		answer, err := parseAnswer(buf[:n])
-		if err != nil || answer.TransactionID != m.TransactionID || hardwareString(answer) != c.own.String() {
+		if err != nil || answer.TransactionID != m.TransactionID || !bytes.Equal(answer.ClientHWAddr, c.own[:]) {
 			continue
 		}
 		// A refusal counts only from the server that was asked.
@@ -240,12 +236,8 @@ func (c *dhcpClient) exchange(ctx context.Context, socket *packetSocket, m *dhcp
 	}
 }
 
-// parseAnswer reads a server's message out of an IPv4 packet.
-func parseAnswer(b []byte) (*dhcpv4.DHCPv4, error) {
-	_, payload, err := udpPayload(b)
-	if err != nil {
-		return nil, err
-	}
+// parseAnswer reads a server's message, at most maxFrame long.
+func parseAnswer(payload []byte) (*dhcpv4.DHCPv4, error) {
 	m, err := dhcpv4.FromBytes(payload)
 	if err != nil {
 		return nil, fmt.Errorf("reading a DHCP message: %w", err)
@@ -255,8 +247,6 @@ func parseAnswer(b []byte) (*dhcpv4.DHCPv4, error) {
 	}
 	return m, nil
 }
-
-func hardwareString(m *dhcpv4.DHCPv4) string { return m.ClientHWAddr.String() }
 
 // pause waits and says whether the whole time passed before ctx ended.
 func pause(ctx context.Context, d time.Duration) bool {

@@ -3,6 +3,7 @@ package link
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -102,7 +103,7 @@ func startDHCP(t *testing.T, s *netlab.Segment, config ...dhcpv4.Modifier) *dhcp
 		t.Fatal(err)
 	}
 	d := &dhcpServer{heard: make(chan *dhcpv4.DHCPv4, 100), config: config}
-	server, err := server4.NewServer(s.Bridge.Attrs().Name, &net.UDPAddr{Port: dhcpServerPort}, d.serve)
+	server, err := server4.NewServer(s.Bridge.Attrs().Name, &net.UDPAddr{Port: dhcpv4.ServerPort}, d.serve)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,7 +136,7 @@ func (d *dhcpServer) serve(conn net.PacketConn, _ net.Addr, m *dhcpv4.DHCPv4) {
 	if err != nil {
 		return
 	}
-	conn.WriteTo(answer.ToBytes(), &net.UDPAddr{IP: net.IPv4bcast, Port: dhcpClientPort})
+	conn.WriteTo(answer.ToBytes(), &net.UDPAddr{IP: net.IPv4bcast, Port: dhcpv4.ClientPort})
 	select {
 	case d.heard <- m:
 	default:
@@ -234,12 +235,9 @@ func nameservers(t *testing.T, path string) (list []string) {
 // router come by another road than the addresses it is seen by.
 func awaitNameservers(t *testing.T, path string, want []string) {
 	t.Helper()
-	got := nameservers(t, path)
-	for end := time.Now().Add(time.Minute); !slices.Equal(got, want); got = nameservers(t, path) {
-		if time.Now().After(end) {
-			t.Errorf("name servers %v, want %v", got, want)
-			return
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
+	var got []string
+	netlab.WaitFile(t, path, fmt.Sprintf("name servers %v", want), func() bool {
+		got = nameservers(t, path)
+		return slices.Equal(got, want)
+	})
 }

@@ -44,7 +44,7 @@ func leaseOf(ack *dhcpv4.DHCPv4, now time.Time, least time.Duration) (lease, err
 	if !ok || !usable(addr) {
 		return lease{}, fmt.Errorf("the DHCP server offers the address %v, which no machine can have", ack.YourIPAddr)
 	}
-	bits := defaultBits(addr)
+	bits, _ := ack.YourIPAddr.DefaultMask().Size() // for servers that still leave the mask out
 	if mask := ack.SubnetMask(); mask != nil {
 		ones, size := mask.Size()
 		if size != 32 || ones < 8 || ones > 32 {
@@ -114,17 +114,4 @@ func v4(ip net.IP) (netip.Addr, bool) {
 func usable(a netip.Addr) bool {
 	return a.IsValid() && !a.IsUnspecified() && !a.IsLoopback() && !a.IsMulticast() &&
 		!(a.Is4() && (a.As4()[0] == 0 || a.As4()[0] >= 240))
-}
-
-// defaultBits is the class of an address, for the servers that still leave
-// the mask out.
-func defaultBits(a netip.Addr) int {
-	switch first := a.As4()[0]; {
-	case first < 128:
-		return 8
-	case first < 192:
-		return 16
-	default:
-		return 24
-	}
 }

@@ -1,10 +1,10 @@
-// Package link brings a node onto its wired networks and keeps it there: every
-// wired interface is raised, gets an address by DHCP or, when nobody answers,
-// claims one of 169.254/16 for itself (RFC 3927), or holds the static address
-// it was told; IPv6 is left to the kernel, told how by a table of settings.
-// Carriers come and go, servers appear late, interfaces are plugged in: each
-// is an event, none an error. The package also answers which interfaces can
-// be spoken on right now, which is what discovery on the LAN needs to know.
+// Package link connects a node to its wired networks and keeps it connected.
+// Every wired interface is raised, gets an address by DHCP or, when no server
+// answers, claims one of 169.254/16 for itself (RFC 3927), or holds the static
+// address its owner gave. IPv6 is left to the kernel, configured by a table of
+// settings. Carriers come and go, servers appear late, interfaces are plugged
+// in: each is an event, none an error. The package also lists the interfaces
+// that can be used right now, which discovery on the LAN needs.
 package link
 
 import (
@@ -26,14 +26,14 @@ const (
 	None      Method = "none"
 )
 
-// Static is an address told by the owner instead of asked from the network.
+// Static is an address given by the owner instead of asked from the network.
 type Static struct {
 	Address netip.Prefix // the address with its prefix length, v4 or v6
 	Gateway netip.Addr   // zero for none
 	DNS     []netip.Addr
 }
 
-// Options say what kind of citizen of the network the node is.
+// Options say how the node behaves on its networks.
 type Options struct {
 	// Static is given to one interface (see Manager); nil asks the network.
 	Static *Static

@@ -4,54 +4,47 @@ import (
 	"context"
 	"errors"
 	"hash/fnv"
-	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net/netip"
 	"os"
 	"time"
 
+	"github.com/mdlayher/packet"
 	"golang.org/x/sys/unix"
 )
 
 // linkLocalPrefix is where a node without a server finds its address.
 var linkLocalPrefix = netip.MustParsePrefix("169.254.0.0/16")
 
-// linkLocalTiming are the constants of RFC 3927 §9. The gaps between probes
-// are drawn from the lower end of what it allows (1–2 s), because a node on a
-// segment without servers should be there within five seconds or so.
-type linkLocalTiming struct {
-	probeWait       time.Duration // before the first probe, drawn from 0 to this
-	probeMin        time.Duration // between probes, drawn from probeMin to probeMax
-	probeMax        time.Duration
-	announceWait    time.Duration // after the last probe
-	announceGap     time.Duration
-	defendInterval  time.Duration
-	rateLimit       time.Duration // between attempts after maxConflicts
-	probes, announs int
-	maxConflicts    int
-}
-
-var rfc3927 = linkLocalTiming{
-	probeWait: time.Second, probeMin: time.Second, probeMax: 1200 * time.Millisecond,
-	announceWait: 2 * time.Second, announceGap: 2 * time.Second,
-	defendInterval: 10 * time.Second, rateLimit: time.Minute,
-	probes: 3, announs: 2, maxConflicts: 10,
-}
+// The constants of RFC 3927 §9. The gaps between probes are drawn from the lower
+// end of what it allows (1–2 s), because a node on a segment without servers
+// should be there within five seconds or so.
+const (
+	probeWait      = time.Second // before the first probe, drawn from 0 to this
+	probeMin       = time.Second // between probes, drawn from probeMin to probeMax
+	probeMax       = 1200 * time.Millisecond
+	probes         = 3
+	announceWait   = 2 * time.Second // after the last probe
+	announceGap    = 2 * time.Second
+	announcements  = 2
+	defendInterval = 10 * time.Second
+	maxConflicts   = 10
+	rateLimit      = time.Minute // between attempts after maxConflicts
+)
 
 // linkLocal claims and defends one address of 169.254/16 on one interface.
 type linkLocal struct {
-	index  int
-	own    hardwareAddr
-	timing linkLocalTiming
-	log    *slog.Logger
+	index int
+	own   hardwareAddr
+	log   *slog.Logger
 	// assign puts the address on the interface, drop takes it away.
 	assign func(netip.Addr) error
 	drop   func(netip.Addr)
 	// last is the address held before, tried first.
 	last netip.Addr
 
-	socket *packetSocket
+	socket *packet.Conn
 	random *rand.Rand
 }
 
@@ -90,8 +83,8 @@ func (l *linkLocal) run(ctx context.Context) error {
 		l.last = netip.Addr{}
 		// After many conflicts the segment is crowded or hostile, and the node
 		// must not make it worse, RFC 3927 §2.2.1.
-		if conflicts >= l.timing.maxConflicts {
-			if err := l.listen(ctx, l.timing.rateLimit, nil); err != nil {
+		if conflicts >= maxConflicts {
+			if err := l.listen(ctx, rateLimit, nil); err != nil {
 				return err
 			}
 		}
@@ -117,21 +110,21 @@ func (l *linkLocal) run(ctx context.Context) error {
 
 func (l *linkLocal) probe(ctx context.Context, addr netip.Addr) (free bool, err error) {
 	conflict := func(p arpPacket) bool { return p.claims(addr, l.own) || p.probes(addr, l.own) }
-	wait := time.Duration(rand.Int64N(int64(l.timing.probeWait) + 1))
+	wait := rand.N(probeWait + 1)
 	for i := 0; ; i++ {
 		err := l.listen(ctx, wait, conflict)
 		if errors.Is(err, errConflict) {
 			return false, nil
 		}
-		if err != nil || i == l.timing.probes {
+		if err != nil || i == probes {
 			return err == nil, err
 		}
-		if err := l.socket.broadcast(arpProbe(l.own, addr)); err != nil {
+		if err := broadcast(l.socket, arpProbe(l.own, addr)); err != nil {
 			return false, err
 		}
-		wait = l.timing.probeMin + rand.N(l.timing.probeMax-l.timing.probeMin+1)
-		if i == l.timing.probes-1 {
-			wait = l.timing.announceWait
+		wait = probeMin + rand.N(probeMax-probeMin+1)
+		if i == probes-1 {
+			wait = announceWait
 		}
 	}
 }
@@ -150,13 +143,13 @@ func (l *linkLocal) hold(ctx context.Context, addr netip.Addr) error {
 		switch {
 		case errors.Is(err, errConflict):
 			// RFC 3927 §2.5 (b): one conflict is answered with an announcement,
-			// a second within the interval means that the other will not yield.
-			if !defended.IsZero() && time.Since(defended) < l.timing.defendInterval {
+			// a second within the interval means that the other does not yield.
+			if !defended.IsZero() && time.Since(defended) < defendInterval {
 				return nil
 			}
 			defended = time.Now()
 			l.log.Info("defending a link-local address", "address", addr.String())
-			if err := l.socket.broadcast(arpAnnouncement(l.own, addr)); err != nil {
+			if err := broadcast(l.socket, arpAnnouncement(l.own, addr)); err != nil {
 				return err
 			}
 			continue
@@ -164,12 +157,12 @@ func (l *linkLocal) hold(ctx context.Context, addr netip.Addr) error {
 			return err
 		}
 		wait = time.Hour
-		if announced < l.timing.announs {
-			if err := l.socket.broadcast(arpAnnouncement(l.own, addr)); err != nil {
+		if announced < announcements {
+			if err := broadcast(l.socket, arpAnnouncement(l.own, addr)); err != nil {
 				return err
 			}
-			if announced++; announced < l.timing.announs {
-				wait = l.timing.announceGap
+			if announced++; announced < announcements {
+				wait = announceGap
 			}
 		}
 	}
@@ -180,17 +173,17 @@ var errConflict = errors.New("another station has the address")
 // listen reads ARP for a while and returns errConflict as soon as a message
 // is one, nil when the time is over.
 func (l *linkLocal) listen(ctx context.Context, wait time.Duration, conflict func(arpPacket) bool) error {
-	if err := l.socket.setReadDeadline(time.Now().Add(wait)); err != nil {
-		return cmpErr(ctx, err)
+	if err := l.socket.SetReadDeadline(time.Now().Add(wait)); err != nil {
+		return endOf(ctx, err)
 	}
 	buf := make([]byte, maxFrame)
 	for {
-		n, err := l.socket.read(buf)
+		n, _, err := l.socket.ReadFrom(buf)
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			return ctx.Err()
 		}
-		if err != nil && !errors.Is(err, io.EOF) { // an empty frame reads as one
-			return cmpErr(ctx, err)
+		if err != nil {
+			return endOf(ctx, err)
 		}
 		p, err := parseARP(buf[:n])
 		if err == nil && conflict != nil && conflict(p) {
@@ -199,8 +192,8 @@ func (l *linkLocal) listen(ctx context.Context, wait time.Duration, conflict fun
 	}
 }
 
-// cmpErr prefers the reason a context ended over the closed socket it caused.
-func cmpErr(ctx context.Context, err error) error {
+// endOf prefers the reason a context ended over the closed socket it caused.
+func endOf(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}

@@ -2,17 +2,14 @@ package link
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
-	"net/netip"
 	"os"
 	"path/filepath"
-	"reflect"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -31,20 +28,12 @@ type Manager struct {
 	minLease time.Duration
 	grace    time.Duration
 
-	ports    map[int]*port
-	refused  map[int]string   // interfaces that could not be raised, and why
-	notes    map[int][]string // lesser problems
+	ports    map[int]*port // by interface
 	poked    chan struct{}
 	routers  chan announcedServers
-	servers  map[int]serversUntil // from routers, by interface
-	resolved string               // what stands in Resolv
+	resolved string // what stands in Resolv
 	reported *Status
 	trouble  string // about the whole machine
-}
-
-type serversUntil struct {
-	servers []netip.Addr
-	until   time.Time
 }
 
 // NewManager returns a manager that has done nothing yet.
@@ -55,9 +44,7 @@ func NewManager(o Options) *Manager {
 	}
 	return &Manager{
 		o: o, log: log, minLease: minLease, grace: linkLocalGrace,
-		ports: make(map[int]*port), refused: make(map[int]string), notes: make(map[int][]string),
-		poked: make(chan struct{}, 1), routers: make(chan announcedServers, 16),
-		servers: make(map[int]serversUntil),
+		ports: make(map[int]*port), poked: make(chan struct{}, 1), routers: make(chan announcedServers, 16),
 	}
 }
 
@@ -81,7 +68,7 @@ func (m *Manager) Run(ctx context.Context) error {
 	defer func() {
 		cancel()
 		for _, p := range m.ports {
-			p.end(true)
+			p.shutdown(true)
 		}
 	}()
 	var again <-chan time.Time
@@ -94,7 +81,11 @@ func (m *Manager) Run(ctx context.Context) error {
 		m.publish()
 		// What went wrong without an event is tried again without one.
 		again = nil
-		if m.trouble != "" || len(m.refused) > 0 || len(m.servers) > 0 {
+		unsettled := m.trouble != ""
+		for _, p := range m.ports {
+			unsettled = unsettled || p.refused != "" || len(p.servers) > 0
+		}
+		if unsettled {
 			again = time.After(10 * time.Second)
 		}
 		select {
@@ -102,11 +93,13 @@ func (m *Manager) Run(ctx context.Context) error {
 			return nil
 		case _, ok := <-changed:
 			if !ok && ctx.Err() == nil {
-				return errors.New("the kernel's news of the network have ended")
+				return errors.New("the kernel reports no more changes of the network")
 			}
 		case <-m.poked:
 		case a := <-m.routers:
-			m.servers[a.index] = serversUntil{a.servers, time.Now().Add(a.life)}
+			if p := m.ports[a.index]; p != nil {
+				p.servers, p.serversUntil = a.servers, time.Now().Add(a.life)
+			}
 		case <-again:
 		}
 	}
@@ -156,13 +149,13 @@ func (m *Manager) reconcile(ctx context.Context) error {
 	}
 	for index, p := range m.ports {
 		if !present[index] {
-			p.end(true)
-			m.forget(index)
+			p.shutdown(true)
+			delete(m.ports, index)
 		}
 	}
 	carrier := make(map[int]bool)
 	for _, l := range links {
-		if p := m.ports[l.Attrs().Index]; p != nil {
+		if p := m.ports[l.Attrs().Index]; p != nil && p.ready {
 			carrier[p.index] = hasCarrier(l.Attrs()) && !p.fresh
 			p.fresh = false
 		}
@@ -170,8 +163,8 @@ func (m *Manager) reconcile(ctx context.Context) error {
 	for _, p := range m.ports {
 		if !carrier[p.index] && p.stop != nil {
 			m.log.Info("the carrier is gone", "interface", p.name)
-			p.end(false)
-			delete(m.servers, p.index)
+			p.shutdown(false)
+			p.servers = nil
 		}
 	}
 	m.placeStatic(carrier)
@@ -183,49 +176,41 @@ func (m *Manager) reconcile(ctx context.Context) error {
 	return nil
 }
 
-// reconcilePort makes a port of an interface that is new, and raises one that
-// somebody lowered.
+// reconcilePort makes a port for an interface that is new, and raises one that
+// was lowered.
 func (m *Manager) reconcilePort(l netlink.Link) {
 	attrs := l.Attrs()
 	p := m.ports[attrs.Index]
-	if p != nil && (p.name != attrs.Name || p.own != hardwareAddr(attrs.HardwareAddr)) {
-		p.end(false)
-		m.forget(attrs.Index)
+	if p != nil && p.ready && (p.name != attrs.Name || p.own != hardwareAddr(attrs.HardwareAddr)) {
+		p.shutdown(false)
 		p = nil
 	}
-	if p != nil {
+	if p != nil && p.ready {
+		p.refused = ""
 		if attrs.Flags&net.FlagUp == 0 {
 			if err := netlink.LinkSetUp(l); err != nil {
-				m.refused[p.index] = fmt.Sprintf("%s: raising it: %v", p.name, err)
+				p.refused = fmt.Sprintf("%s: raising it: %v", p.name, err)
 			}
-		} else {
-			delete(m.refused, p.index)
 		}
 		return
+	}
+	before := ""
+	if p != nil {
+		before = p.refused
 	}
 	p = &port{m: m, index: attrs.Index, name: attrs.Name, own: hardwareAddr(attrs.HardwareAddr),
 		log: m.log.With("interface", attrs.Name)}
-	notes, err := p.prepare(attrs)
-	m.notes[p.index] = notes
-	if err != nil {
-		if m.refused[p.index] != err.Error() {
+	m.ports[p.index] = p
+	var err error
+	if p.notes, err = p.prepare(attrs); err != nil {
+		if p.refused = err.Error(); p.refused != before {
 			m.log.Error("an interface is left out", "err", err)
 		}
-		m.refused[p.index] = err.Error()
 		return
 	}
-	delete(m.refused, p.index)
-	m.ports[p.index] = p
 	// What was listed was the interface before it was raised: look again.
-	p.fresh = true
+	p.ready, p.fresh = true, true
 	m.poke()
-}
-
-func (m *Manager) forget(index int) {
-	delete(m.ports, index)
-	delete(m.refused, index)
-	delete(m.notes, index)
-	delete(m.servers, index)
 }
 
 // placeStatic gives the static address to one interface.
@@ -234,7 +219,7 @@ func (m *Manager) placeStatic(carrier map[int]bool) {
 		return
 	}
 	var holder, candidate *port
-	for _, index := range sortedKeys(m.ports) {
+	for _, index := range slices.Sorted(maps.Keys(m.ports)) {
 		p := m.ports[index]
 		if p.static != nil {
 			holder = p
@@ -250,18 +235,9 @@ func (m *Manager) placeStatic(carrier map[int]bool) {
 		holder.static = nil
 	}
 	if candidate.static == nil {
-		candidate.end(false)
+		candidate.shutdown(false)
 		candidate.static = m.o.Static
 	}
-}
-
-func sortedKeys[V any](m map[int]V) []int {
-	keys := make([]int, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
 }
 
 // wired says whether an interface is one this package looks after: a piece of
@@ -276,116 +252,4 @@ func wired(l netlink.Link) bool {
 	}
 	_, err := os.Stat(filepath.Join("/sys/class/net", attrs.Name, "phy80211"))
 	return err != nil
-}
-
-func randomHardwareAddr() (h hardwareAddr) {
-	rand.Read(h[:])
-	h[0] = h[0]&^1 | 2 // one station's, and nobody's assignment
-	return h
-}
-
-// publish writes the name servers and reports the status where they changed.
-func (m *Manager) publish() {
-	status, servers := m.status()
-	if m.o.Resolv != "" {
-		if text := resolvConf(servers); text != m.resolved {
-			if err := writeResolv(m.o.Resolv, servers); err != nil {
-				status.Problems = append(status.Problems, err.Error())
-			} else {
-				m.resolved = text
-			}
-		}
-	}
-	if m.reported != nil && reflect.DeepEqual(*m.reported, status) {
-		return
-	}
-	m.reported = &status
-	if m.o.Report != nil {
-		m.o.Report(status)
-	}
-}
-
-func (m *Manager) status() (s Status, servers []netip.Addr) {
-	if m.trouble != "" {
-		s.Problems = append(s.Problems, m.trouble)
-	}
-	list, err := Interfaces()
-	if err != nil {
-		s.Problems = append(s.Problems, err.Error())
-	}
-	byIndex := make(map[int]Interface)
-	for _, i := range list {
-		byIndex[i.Index] = i
-	}
-	var names []string
-	anyCarrier := false
-	for _, index := range sortedKeys(m.ports) {
-		p := m.ports[index]
-		i, up := byIndex[index]
-		if !up {
-			i = Interface{Name: p.name, Index: index, MAC: p.own.String()}
-		}
-		i.Method = None
-		p.mu.Lock()
-		switch {
-		case p.fixed:
-			i.Method = Fixed
-		case p.lease != nil:
-			i.Method = DHCP
-		case p.linkLocal.IsValid():
-			i.Method = LinkLocal
-		}
-		if p.trouble != "" {
-			s.Problems = append(s.Problems, p.trouble)
-		}
-		found := m.serversOf(p, i)
-		p.mu.Unlock()
-		for _, a := range found {
-			if !slices.Contains(servers, a) {
-				servers = append(servers, a)
-			}
-		}
-		names = append(names, p.name)
-		anyCarrier = anyCarrier || i.Up
-		s.Interfaces = append(s.Interfaces, i)
-	}
-	for _, index := range sortedKeys(m.refused) {
-		s.Problems = append(s.Problems, m.refused[index])
-	}
-	for _, index := range sortedKeys(m.notes) {
-		s.Problems = append(s.Problems, m.notes[index]...)
-	}
-	switch {
-	case len(names) == 0 && len(m.refused) == 0:
-		s.Problems = append(s.Problems, "there is no wired network interface: plug one in that this kernel has a driver for")
-	case len(names) > 0 && !anyCarrier:
-		s.Problems = append(s.Problems, fmt.Sprintf("no cable is plugged in, or nothing is at its other end (%s)", strings.Join(names, ", ")))
-	}
-	return s, servers
-}
-
-// serversOf are the name servers of one interface, to be used in this mode.
-func (m *Manager) serversOf(p *port, i Interface) (list []netip.Addr) {
-	if p.fixed && p.static != nil {
-		list = append(list, p.static.DNS...)
-	}
-	if p.lease != nil {
-		list = append(list, p.lease.dns...)
-	}
-	if r, ok := m.servers[p.index]; ok {
-		if time.Now().Before(r.until) {
-			for _, a := range r.servers {
-				if a.IsLinkLocalUnicast() {
-					a = a.WithZone(p.name)
-				}
-				list = append(list, a)
-			}
-		} else {
-			delete(m.servers, p.index)
-		}
-	}
-	if m.o.OnLink {
-		list = onLinkServers(list, i.Addresses)
-	}
-	return list
 }

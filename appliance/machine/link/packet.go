@@ -1,85 +1,62 @@
 package link
 
 import (
+	"crypto/rand"
 	"fmt"
 	"net"
-	"os"
-	"time"
 
+	"github.com/insomniacslk/dhcp/dhcpv4"
+	"github.com/insomniacslk/dhcp/dhcpv4/nclient4"
+	"github.com/mdlayher/packet"
+	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 )
-
-// packetSocket speaks one Ethernet protocol on one interface, below IP: ARP,
-// and DHCP before there is an address. Reads and writes carry the payload of
-// a frame; reads end with os.ErrClosed when the socket is closed.
-type packetSocket struct {
-	file     *os.File
-	index    int
-	protocol uint16
-	release  func() bool // called when the socket is closed
-}
 
 // maxFrame is more than the payload of any frame of the protocols spoken here
 // on links of any sensible MTU.
 const maxFrame = 9216
 
-func networkOrder(v uint16) uint16 { return v<<8 | v>>8 } // both architectures are little-endian
-
-func openPacket(index int, protocol uint16, filter []unix.SockFilter) (*packetSocket, error) {
-	// The protocol is given at bind, not here, so that no frame arrives before
-	// the filter is in place.
-	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+// openPacket speaks one Ethernet protocol on one interface, below IP: ARP, and
+// DHCP before there is an address. Reads and writes carry the payload of a
+// frame.
+func openPacket(index int, protocol int, filter []bpf.RawInstruction) (*packet.Conn, error) {
+	conn, err := packet.Listen(&net.Interface{Index: index}, packet.Datagram, protocol, &packet.Config{Filter: filter})
 	if err != nil {
-		return nil, fmt.Errorf("opening a packet socket: %w", err)
+		return nil, fmt.Errorf("opening a packet socket on interface %d: %w", index, err)
 	}
-	if len(filter) > 0 {
-		program := &unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
-		if err := unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, program); err != nil {
-			unix.Close(fd)
-			return nil, fmt.Errorf("filtering a packet socket: %w", err)
-		}
-	}
-	if err := unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: networkOrder(protocol), Ifindex: index}); err != nil {
-		unix.Close(fd)
-		return nil, fmt.Errorf("binding a packet socket to interface %d: %w", index, err)
-	}
-	return &packetSocket{file: os.NewFile(uintptr(fd), "packet"), index: index, protocol: protocol}, nil
+	return conn, nil
 }
 
-func (s *packetSocket) Close() error {
-	if s.release != nil {
-		s.release()
-	}
-	return s.file.Close()
-}
-
-func (s *packetSocket) setReadDeadline(t time.Time) error { return s.file.SetReadDeadline(t) }
-
-func (s *packetSocket) read(buf []byte) (int, error) { return s.file.Read(buf) }
-
-// broadcast sends payload to every station of the segment.
-func (s *packetSocket) broadcast(payload []byte) error {
-	to := &unix.SockaddrLinklayer{Protocol: networkOrder(s.protocol), Ifindex: s.index, Halen: 6,
-		Addr: [8]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}}
-	raw, err := s.file.SyscallConn()
-	if err != nil {
-		return fmt.Errorf("sending a frame: %w", err)
-	}
-	var sent error
-	err = raw.Write(func(fd uintptr) bool {
-		sent = unix.Sendto(int(fd), payload, 0, to)
-		return sent != unix.EAGAIN
-	})
-	if err == nil {
-		err = sent
-	}
-	if err != nil {
+// broadcast sends a payload to every station of the segment.
+func broadcast(conn *packet.Conn, payload []byte) error {
+	if _, err := conn.WriteTo(payload, &packet.Addr{HardwareAddr: nclient4.BroadcastMac}); err != nil {
 		return fmt.Errorf("sending a frame: %w", err)
 	}
 	return nil
+}
+
+// dhcpFilter lets through unfragmented IPv4 UDP to the client port, so that a
+// machine busy with other traffic does not hand all of it to this program.
+var dhcpFilter = []bpf.RawInstruction{
+	{Op: unix.BPF_LD | unix.BPF_B | unix.BPF_ABS, K: 9}, // protocol
+	{Op: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, Jf: 6, K: unix.IPPROTO_UDP},
+	{Op: unix.BPF_LD | unix.BPF_H | unix.BPF_ABS, K: 6}, // fragment
+	{Op: unix.BPF_JMP | unix.BPF_JSET | unix.BPF_K, Jt: 4, K: 0x3fff},
+	{Op: unix.BPF_LDX | unix.BPF_B | unix.BPF_MSH, K: 0}, // header length
+	{Op: unix.BPF_LD | unix.BPF_H | unix.BPF_IND, K: 2},  // destination port
+	{Op: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, Jf: 1, K: dhcpv4.ClientPort},
+	{Op: unix.BPF_RET | unix.BPF_K, K: maxFrame},
+	{Op: unix.BPF_RET | unix.BPF_K, K: 0},
 }
 
 // hardwareAddr is an Ethernet address that can be compared.
 type hardwareAddr [6]byte
 
 func (h hardwareAddr) String() string { return net.HardwareAddr(h[:]).String() }
+
+// randomHardwareAddr is an address of one station, and no maker's.
+func randomHardwareAddr() (h hardwareAddr) {
+	rand.Read(h[:])
+	h[0] = h[0]&^1 | 2
+	return h
+}

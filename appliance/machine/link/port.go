@@ -9,10 +9,10 @@ import (
 	"sync"
 	"time"
 
-	"phase/appliance/machine/link/nic"
-
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"phase/appliance/machine/link/nic"
 )
 
 // linkLocalGrace is how long a link-local address stays beside a lease that
@@ -32,8 +32,14 @@ type port struct {
 	// Of the manager's goroutine.
 	stop   context.CancelFunc // of the running worker, nil for none
 	ended  chan struct{}
-	static *Static // told to this interface
+	static *Static // the static address, if this interface has it
+	ready  bool    // prepared and raised
 	fresh  bool    // raised since the interfaces were listed
+
+	refused      string       // why it could not be raised
+	notes        []string     // lesser problems
+	servers      []netip.Addr // name servers that a router announced
+	serversUntil time.Time
 
 	// Kept from one carrier to the next, by the worker alone.
 	lastLease, lastLinkLocal netip.Addr
@@ -42,7 +48,7 @@ type port struct {
 	lease     *lease     // held now
 	linkLocal netip.Addr // held now
 	fixed     bool       // the static address is held now
-	trouble   string     // why it does not get on
+	trouble   string     // why it has no address
 }
 
 // start begins to look for addresses on a carrier that has come.
@@ -57,7 +63,7 @@ func (p *port) start(ctx context.Context) {
 				return
 			}
 			p.set(func() { p.trouble = fmt.Sprintf("%s: %v", p.name, err) })
-			p.log.Warn("an interface does not get on", "err", err)
+			p.log.Warn("an interface gets no address", "err", err)
 			if !pause(ctx, gap) {
 				return
 			}
@@ -65,9 +71,9 @@ func (p *port) start(ctx context.Context) {
 	}(p.ended)
 }
 
-// end stops the worker and waits for it. When the whole program ends the
+// shutdown stops the worker and waits for it. When the whole program ends the
 // addresses stay: other programs are still serving their last requests.
-func (p *port) end(keep bool) {
+func (p *port) shutdown(keep bool) {
 	if p.stop == nil {
 		return
 	}
@@ -126,7 +132,7 @@ func (p *port) holdStatic() error {
 		return err
 	}
 	defer socket.Close()
-	return socket.broadcast(arpAnnouncement(p.own, h.address.Addr()))
+	return broadcast(socket, arpAnnouncement(p.own, h.address.Addr()))
 }
 
 func unspecifiedLike(a netip.Addr) netip.Addr {
@@ -137,13 +143,14 @@ func unspecifiedLike(a netip.Addr) netip.Addr {
 }
 
 // automatic asks for a lease and, at the same time, finds out which
-// link-local address is free. Whoever is first wins: a server answers long
-// before the probes are done, and without one nothing was lost by waiting.
+// link-local address is free. The first one wins: a server answers long before
+// the probes are done, and without one nothing was lost by waiting.
 func (p *port) automatic(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	ctx, fail := context.WithCancelCause(ctx)
+	s := &search{port: p, ctx: ctx, fail: fail}
+	defer s.workers.Wait()
+	defer fail(nil)
 	leases := make(chan *lease)
-	failed := make(chan error, 1)
 	client := &dhcpClient{
 		index: p.index, own: p.own, name: p.m.hostName(), minLease: p.m.minLease, log: p.log, last: p.lastLease,
 		granted: func(l *lease) {
@@ -153,64 +160,72 @@ func (p *port) automatic(ctx context.Context) error {
 			}
 		},
 	}
-	var workers sync.WaitGroup
-	defer workers.Wait()
-	defer cancel()
-	workers.Go(func() {
-		if err := client.run(ctx); err != nil && ctx.Err() == nil {
-			fail(failed, fmt.Errorf("asking for an address by DHCP: %w", err))
-		}
-	})
-	startLinkLocal := func() context.CancelFunc {
-		inner, stop := context.WithCancel(ctx)
-		workers.Go(func() {
-			if err := p.runLinkLocal(inner); err != nil && inner.Err() == nil {
-				fail(failed, fmt.Errorf("claiming a link-local address: %w", err))
-			}
-		})
-		return stop
-	}
-	stopLinkLocal := startLinkLocal()
-	defer func() {
-		if stopLinkLocal != nil {
-			stopLinkLocal()
-		}
-	}()
-	var held *lease
-	var grace <-chan time.Time
+	s.start(ctx, "asking for an address by DHCP", client.run)
+	s.startLinkLocal()
 	for {
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
-		case err := <-failed:
-			return err
-		case <-grace:
-			grace = nil
-			stopLinkLocal()
-			stopLinkLocal = nil
+			return context.Cause(ctx)
+		case <-s.grace:
+			s.grace = nil
+			s.stopLinkLocal()
+			s.stopLinkLocal = nil
 		case l := <-leases:
-			if held != nil && (l == nil || l.address != held.address) {
-				if err := release(p.index, held.address); err != nil {
-					return err
-				}
-			}
-			if l == nil {
-				held, grace = nil, nil
-				p.set(func() { p.lease = nil })
-				if stopLinkLocal == nil {
-					stopLinkLocal = startLinkLocal()
-				}
-				continue
-			}
-			if err := p.holdLease(l, held); err != nil {
+			if err := s.take(l); err != nil {
 				return err
-			}
-			held, p.lastLease = l, l.address.Addr()
-			if stopLinkLocal != nil && grace == nil {
-				grace = time.After(p.graceFor())
 			}
 		}
 	}
+}
+
+// search is a port's search for an IPv4 address.
+type search struct {
+	*port
+	ctx           context.Context
+	fail          context.CancelCauseFunc // ends it all
+	workers       sync.WaitGroup
+	held          *lease
+	stopLinkLocal context.CancelFunc // nil when there is none
+	grace         <-chan time.Time   // when it is to be stopped
+}
+
+func (s *search) start(ctx context.Context, doing string, work func(context.Context) error) {
+	s.workers.Go(func() {
+		if err := work(ctx); err != nil && ctx.Err() == nil {
+			s.fail(fmt.Errorf("%s: %w", doing, err))
+		}
+	})
+}
+
+func (s *search) startLinkLocal() {
+	ctx, stop := context.WithCancel(s.ctx)
+	s.stopLinkLocal = stop
+	s.start(ctx, "claiming a link-local address", s.runLinkLocal)
+}
+
+// take holds a lease won or renewed; nil is the loss of the one held.
+func (s *search) take(l *lease) error {
+	if s.held != nil && (l == nil || l.address != s.held.address) {
+		if err := release(s.index, s.held.address); err != nil {
+			return err
+		}
+	}
+	if l == nil {
+		s.held, s.grace = nil, nil
+		s.set(func() { s.lease = nil })
+		if s.stopLinkLocal == nil {
+			s.startLinkLocal()
+		}
+		return nil
+	}
+	if err := s.holdLease(l, s.held); err != nil {
+		return err
+	}
+	s.held, s.lastLease = l, l.address.Addr()
+	if s.stopLinkLocal != nil && s.grace == nil {
+		s.grace = time.After(s.graceFor())
+	}
+	return nil
 }
 
 // graceFor is no time at all for an address that is only being looked for.
@@ -221,13 +236,6 @@ func (p *port) graceFor() time.Duration {
 		return p.m.grace
 	}
 	return 0
-}
-
-func fail(to chan<- error, err error) {
-	select {
-	case to <- err:
-	default:
-	}
 }
 
 func (p *port) holdLease(l, before *lease) error {
@@ -248,7 +256,7 @@ func (p *port) holdLease(l, before *lease) error {
 func (p *port) runLinkLocal(ctx context.Context) error {
 	at := func(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, linkLocalPrefix.Bits()) }
 	claim := &linkLocal{
-		index: p.index, own: p.own, timing: rfc3927, log: p.log, last: p.lastLinkLocal,
+		index: p.index, own: p.own, log: p.log, last: p.lastLinkLocal,
 		assign: func(a netip.Addr) error {
 			if err := hold(p.index, holding{address: at(a)}); err != nil {
 				return err

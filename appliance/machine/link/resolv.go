@@ -4,8 +4,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -27,29 +25,6 @@ func resolvConf(servers []netip.Addr) string {
 		fmt.Fprintf(&b, "nameserver %s\n", s)
 	}
 	return b.String()
-}
-
-// writeResolv replaces the file in one step, so that a reader never sees half.
-func writeResolv(path string, servers []netip.Addr) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".resolv-*")
-	if err != nil {
-		return fmt.Errorf("writing the name servers: %w", err)
-	}
-	defer os.Remove(f.Name()) // gone already when all went well
-	_, err = f.WriteString(resolvConf(servers))
-	if err == nil {
-		err = f.Chmod(0o644)
-	}
-	if closeErr := f.Close(); err == nil {
-		err = closeErr
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return fmt.Errorf("writing the name servers to %s: %w", path, err)
-	}
-	return nil
 }
 
 // onLinkServers are the servers among list that stand on the link of an

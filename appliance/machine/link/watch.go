@@ -124,7 +124,7 @@ func watch(ctx context.Context, onUserOption func([]byte)) (<-chan struct{}, err
 			messages, _, err := socket.Receive()
 			switch {
 			case err == nil, errors.Is(err, syscall.ENOBUFS):
-				// Overflow lost messages, and whoever reads lists anew anyway.
+				// Overflow lost messages; the reader lists everything anew anyway.
 			case ctx.Err() != nil, errors.Is(err, os.ErrClosed):
 				return
 			case errors.Is(err, syscall.EINTR), errors.Is(err, syscall.EAGAIN):

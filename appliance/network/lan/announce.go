@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net"
-	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -61,8 +60,8 @@ type Announcer struct {
 // ctx ends; then it takes everything back with goodbyes and Done is closed.
 //
 // There is no probing for the name beforehand: the name is made from the
-// node's key, so whoever else uses it is no node to make room for. Asking
-// first would hand every stranger the means to silence a node.
+// node's key, so another user of it is no node to make room for. Asking
+// first would give every stranger the means to silence a node.
 func Announce(ctx context.Context, c Config) (*Announcer, error) {
 	if c.Log == nil {
 		c.Log = slog.Default()
@@ -120,7 +119,7 @@ func (a *Announcer) run(ctx context.Context, ifaces <-chan []link.Interface) {
 			for _, s := range a.segments.follow(list) {
 				a.announceSoon(s)
 			}
-		case s := <-a.segments.broken:
+		case s := <-a.segments.failed:
 			a.segments.drop(s)
 		case next := <-a.instances:
 			a.change(next)
@@ -152,7 +151,7 @@ func (a *Announcer) change(next []Instance) {
 			}
 		}
 		if len(farewell.Answer) > 0 {
-			a.send(s, s.group(), farewell)
+			s.send(s.group(), farewell)
 		}
 		a.announceSoon(s)
 	}
@@ -161,7 +160,7 @@ func (a *Announcer) change(next []Instance) {
 func (a *Announcer) goodbye(c Config) {
 	for _, s := range a.segments.stations {
 		for _, m := range announcements(c, s.iface.Addresses, 0) {
-			a.send(s, s.group(), m)
+			s.send(s.group(), m)
 		}
 	}
 }
@@ -174,7 +173,7 @@ func (a *Announcer) sendDue(now time.Time) time.Duration {
 		answer := !s.answerAt.IsZero() && !now.Before(s.answerAt)
 		if announce || answer {
 			for _, m := range announcements(a.config, s.iface.Addresses, ttl) {
-				a.send(s, s.group(), m)
+				s.send(s.group(), m)
 			}
 			s.sentAt, s.answerAt = now, time.Time{}
 		}
@@ -190,18 +189,6 @@ func (a *Announcer) sendDue(now time.Time) time.Duration {
 		}
 	}
 	return wait
-}
-
-// send writes one message. An error is not retried here: the next
-// announcement, question or change of address is.
-func (a *Announcer) send(s *station, to net.Addr, m *dns.Msg) {
-	data, err := m.Pack()
-	if err == nil {
-		_, err = s.conn.WriteTo(data, to)
-	}
-	if err != nil {
-		a.config.Log.Debug("an announcement was not sent", "interface", s.iface.Name, "err", err)
-	}
 }
 
 func (a *Announcer) hear(p packet) {
@@ -243,14 +230,14 @@ func (a *Announcer) answerOneShot(now time.Time, p packet, query *dns.Msg, said 
 	if p.on.unicasts++; p.on.unicasts > maxUnicasts {
 		return
 	}
-	a.send(p.on, net.UDPAddrFromAddrPort(p.from), oneShot(query, said))
+	p.on.send(net.UDPAddrFromAddrPort(p.from), oneShot(query, said))
 }
 
 // hearOther notices a stranger who speaks under this node's name. Others may
-// have taken the stranger's words in our place, so ours are said again; nobody
-// of this project does, since everything heard is kept by who said it.
+// have taken the stranger's words in our place, so ours are said again; no node
+// of this project does, since everything heard is kept by its sender.
 func (a *Announcer) hearOther(p packet, msg *dns.Msg) {
-	if a.own(p.from.Addr()) {
+	if a.segments.own(p.from.Addr()) { // another interface of this node on the same segment
 		return
 	}
 	host := a.config.Name + ".local."
@@ -272,16 +259,4 @@ func (a *Announcer) hearOther(p packet, msg *dns.Msg) {
 		}
 		return
 	}
-}
-
-// own says whether addr is one of this machine's: what other interfaces of
-// the node on the same segment say is no stranger's.
-func (a *Announcer) own(addr netip.Addr) bool {
-	addr = addr.WithZone("")
-	for _, s := range a.segments.stations {
-		if slices.ContainsFunc(s.iface.Addresses, func(p netip.Prefix) bool { return p.Addr() == addr }) {
-			return true
-		}
-	}
-	return false
 }

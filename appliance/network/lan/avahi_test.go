@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"phase/appliance/release/survey"
 	"phase/tests/netlab"
 )
 
@@ -151,8 +152,8 @@ func TestAvahiFindsANode(t *testing.T) {
 	b := netlab.Start(t, "b", "avahi", avahiArgs{t.TempDir(), []string{"avahi-browse", "--parsable", "--resolve", "_phase-image._tcp"}})
 	for n, addr := range map[*netlab.Node]string{a: "192.0.2.1/24", b: "192.0.2.2/24"} {
 		s.Plug(t, n, "eth0")
-		addAddress(t, n, "eth0", addr)
-		raise(t, n, "eth0")
+		n.AddAddress(t, "eth0", addr)
+		n.Raise(t, "eth0")
 	}
 	// =;interface;protocol;name;type;domain;host;address;port;txt
 	line := netlab.Wait(t, b, "the resolved instance over IPv4", func(line string) bool {
@@ -178,14 +179,14 @@ func TestNodeFindsAvahi(t *testing.T) {
 	s := netlab.NewSegment(t, "sw")
 	a := netlab.Start(t, "a", "avahi", avahiArgs{t.TempDir(), []string{"avahi-publish", "--service", "another", "_phase-image._tcp", "8081",
 		"channel=stable", "arch=x86_64", "version=43", "http_port=8081", "peer=12D3KooWother"}})
-	b := netlab.Start(t, "b", "browse", BrowseOptions{})
+	b := netlab.Start(t, "b", "browse", Finder{})
 	for n, addr := range map[*netlab.Node]string{a: "192.0.2.1/24", b: "192.0.2.2/24"} {
 		s.Plug(t, n, "eth0")
-		addAddress(t, n, "eth0", addr)
-		raise(t, n, "eth0")
+		n.AddAddress(t, "eth0", addr)
+		n.Raise(t, "eth0")
 	}
-	f := netlab.Wait(t, b, "what avahi publishes, with its IPv4 address", func(f Found) bool { return hasFamily(f, false) })
-	if f.Instance != "another" || f.Host != "stranger" || f.Version != 43 || f.Port != 8081 || f.Peer != "12D3KooWother" ||
+	f := netlab.Wait(t, b, "what avahi publishes, with its IPv4 address", func(f survey.Announcement) bool { return hasFamily(f, false) })
+	if f.Name != "another" || f.Version != 43 || f.Peer != "12D3KooWother" ||
 		!slices.Contains(f.URLs, "http://192.0.2.1:8081") {
 		t.Errorf("found %+v", f)
 	}

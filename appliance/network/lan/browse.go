@@ -12,6 +12,7 @@ import (
 	"github.com/miekg/dns"
 
 	"phase/appliance/machine/link"
+	"phase/appliance/release/survey"
 )
 
 const (
@@ -27,83 +28,65 @@ const (
 	// tick is how often, at most, everything that is known is looked through: a
 	// flood of packets must not make a flood of work.
 	tick = 50 * time.Millisecond
-	// maxPending bounds what a slow reader of Browse's channel can leave
+	// maxPending bounds what a slow reader of Find's channel can leave
 	// unread; the oldest is dropped.
 	maxPending = 1024
 )
 
-// BrowseOptions say what to look for.
-type BrowseOptions struct {
+// Finder looks for nodes on every interface, as package survey wants it.
+type Finder struct {
 	// Channel and Arch, when not empty, leave out everything else.
 	Channel, Arch string
 	// SkipOwn leaves out what this machine itself announces.
 	SkipOwn bool
 	// Again is how often what is still announced is delivered once more, for a
-	// reader with too little room to remember everybody; 0 is never.
+	// reader that cannot remember all of it; 0 is never.
 	Again time.Duration
 	// Log receives what happened in words; nil is slog.Default.
 	Log *slog.Logger
 }
 
-// Browse looks for nodes on every interface until ctx ends, when the channel
-// is closed. Each announcement is delivered when it is first heard and again
-// when anything in it changes. A reader that is slow loses nothing newer than
-// its 1024 oldest unread.
-func Browse(ctx context.Context, o BrowseOptions) (<-chan Found, error) {
-	b, err := newBrowser(ctx, o)
+// Find looks until ctx ends, when the channel is closed. Each announcement is
+// delivered when it is first heard and again when anything in it changes. A
+// reader that is slow loses nothing newer than its 1024 oldest unread.
+func (f Finder) Find(ctx context.Context) (<-chan survey.Announcement, error) {
+	b, err := newBrowser(ctx, f)
 	if err != nil {
 		return nil, err
 	}
-	out := make(chan Found)
+	out := make(chan survey.Announcement)
 	go b.run(ctx, out)
 	return out, nil
 }
 
-// Find looks for as long as it is told and returns what is announced at the
-// end of it, newest version first. That nobody was found is no error.
-func Find(ctx context.Context, o BrowseOptions, timeout time.Duration) ([]Found, error) {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	b, err := newBrowser(ctx, o)
-	if err != nil {
-		return nil, err
-	}
-	out := make(chan Found)
-	go b.run(ctx, out)
-	for range out {
-	}
-	// run has ended and closed out: what it knew is ours to read.
-	return b.wanted(time.Now()), nil
-}
-
 type browser struct {
-	o        BrowseOptions
+	o        Finder
 	segments *segments
 	cache    *cache
-	news     <-chan []link.Interface
+	changes  <-chan []link.Interface
 	ifaces   map[int]link.Interface
-	told     map[string]bool // contents delivered and still announced
-	toldAt   time.Time       // all of it, for Again
-	pending  []Found
+	sent     map[string]bool // contents delivered and still announced
+	sentAt   time.Time       // when all of them were, for Again
+	pending  []survey.Announcement
 	tick     time.Duration
 	tickAt   time.Time
 }
 
-func newBrowser(ctx context.Context, o BrowseOptions) (*browser, error) {
+func newBrowser(ctx context.Context, o Finder) (*browser, error) {
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
-	news, err := watchInterfaces(ctx, o.Log)
+	changes, err := watchInterfaces(ctx, o.Log)
 	if err != nil {
 		return nil, fmt.Errorf("looking for nodes nearby: %w", err)
 	}
 	return &browser{
-		o: o, segments: newSegments(o.Log), cache: newCache(), news: news,
-		ifaces: make(map[int]link.Interface), told: make(map[string]bool),
+		o: o, segments: newSegments(o.Log), cache: newCache(), changes: changes,
+		ifaces: make(map[int]link.Interface), sent: make(map[string]bool),
 	}, nil
 }
 
-func (b *browser) run(ctx context.Context, out chan<- Found) {
+func (b *browser) run(ctx context.Context, out chan<- survey.Announcement) {
 	defer close(out)
 	defer b.segments.close()
 	timer := time.NewTimer(time.Hour)
@@ -118,22 +101,22 @@ func (b *browser) run(ctx context.Context, out chan<- Found) {
 			b.tickAt = now.Add(max(wait, b.tick))
 		}
 		timer.Reset(b.tickAt.Sub(now))
-		var deliver chan<- Found
-		var next Found
+		var deliver chan<- survey.Announcement
+		var next survey.Announcement
 		if len(b.pending) > 0 {
 			deliver, next = out, b.pending[0]
 		}
 		select {
 		case <-ctx.Done():
 			return
-		case list, ok := <-b.news:
+		case list, ok := <-b.changes:
 			if !ok {
-				b.news = nil
+				b.changes = nil
 				continue
 			}
 			b.follow(list)
 			b.tickAt = time.Time{}
-		case s := <-b.segments.broken:
+		case s := <-b.segments.failed:
 			b.segments.drop(s)
 		case p := <-b.segments.packets:
 			b.hear(p)
@@ -175,7 +158,7 @@ func (b *browser) hear(p packet) {
 	}
 	now := time.Now()
 	b.cache.hear(now, p.on.key.index, p.from.Addr(), msg)
-	b.tell(b.cache.of(sourceKey{p.on.key.index, p.from.Addr().WithZone("")}, now, b.ifaces))
+	b.deliver(b.cache.of(sourceKey{p.on.key.index, p.from.Addr().WithZone("")}, now, b.ifaces))
 	b.askMissing(now, p)
 	if soon := now.Add(b.tick); b.tickAt.After(soon) {
 		b.tickAt = soon // what was heard may end sooner than all else
@@ -225,7 +208,7 @@ func (b *browser) ask(now time.Time, s *station) {
 	s.askedAt = now
 	q := &dns.Msg{Compress: true}
 	q.Question = []dns.Question{{Name: Service, Qtype: dns.TypePTR, Qclass: dns.ClassINET}}
-	b.send(s, q)
+	s.send(s.group(), q)
 }
 
 // askMissing asks for the parts of announcements that a responder left out.
@@ -253,25 +236,15 @@ func (b *browser) askMissing(now time.Time, p packet) {
 	}
 	if len(q.Question) > 0 {
 		s.askedAt = now
-		b.send(p.on, q)
+		p.on.send(p.on.group(), q)
 	}
 }
 
-func (b *browser) send(s *station, m *dns.Msg) {
-	data, err := m.Pack()
-	if err == nil {
-		_, err = s.conn.WriteTo(data, s.group())
-	}
-	if err != nil {
-		b.o.Log.Debug("a question was not sent", "interface", s.iface.Name, "err", err)
-	}
-}
-
-// tell queues what was not delivered in its present form.
-func (b *browser) tell(list []Found) {
+// deliver queues what was not delivered in its present form.
+func (b *browser) deliver(list []survey.Announcement) {
 	for _, f := range list {
-		if content := f.content(); b.wants(f) && !b.told[content] {
-			b.told[content] = true
+		if said := content(f); b.wants(f) && !b.sent[said] {
+			b.sent[said] = true
 			b.pending = append(b.pending, f)
 		}
 	}
@@ -280,22 +253,22 @@ func (b *browser) tell(list []Found) {
 	}
 }
 
-// collect looks through everything: it tells what the machine's own changes made
-// reachable, and forgets to have told what is no longer announced.
+// collect looks through everything: it delivers what the machine's own changes
+// made reachable, and forgets what was delivered and is no longer announced.
 func (b *browser) collect(now time.Time) {
-	if b.o.Again > 0 && now.Sub(b.toldAt) >= b.o.Again {
-		clear(b.told)
-		b.toldAt = now
+	if b.o.Again > 0 && now.Sub(b.sentAt) >= b.o.Again {
+		clear(b.sent)
+		b.sentAt = now
 	}
 	list := b.wanted(now)
-	b.tell(list)
-	b.told = make(map[string]bool, len(list))
+	b.deliver(list)
+	b.sent = make(map[string]bool, len(list))
 	for _, f := range list {
-		b.told[f.content()] = true
+		b.sent[content(f)] = true
 	}
 }
 
-func (b *browser) wanted(now time.Time) (list []Found) {
+func (b *browser) wanted(now time.Time) (list []survey.Announcement) {
 	for _, f := range b.cache.found(now, b.ifaces) {
 		if b.wants(f) {
 			list = append(list, f)
@@ -304,19 +277,10 @@ func (b *browser) wanted(now time.Time) (list []Found) {
 	return list
 }
 
-func (b *browser) wants(f Found) bool {
+func (b *browser) wants(f survey.Announcement) bool {
+	from, _ := netip.ParseAddr(f.Source)
 	return (b.o.Channel == "" || f.Channel == b.o.Channel) && (b.o.Arch == "" || f.Arch == b.o.Arch) &&
-		(!b.o.SkipOwn || !b.own(f.Source))
-}
-
-func (b *browser) own(addr netip.Addr) bool {
-	addr = addr.WithZone("")
-	for _, i := range b.ifaces {
-		if slices.ContainsFunc(i.Addresses, func(p netip.Prefix) bool { return p.Addr() == addr }) {
-			return true
-		}
-	}
-	return false
+		(!b.o.SkipOwn || !b.segments.own(from))
 }
 
 // refreshAt is when what was heard on an interface wants to be asked for

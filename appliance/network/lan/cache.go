@@ -2,8 +2,6 @@ package lan
 
 import (
 	"cmp"
-	"errors"
-	"fmt"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -17,7 +15,6 @@ import (
 
 // Caps on what strangers can make a browser remember.
 const (
-	maxRecords   = 256  // in a message
 	maxSources   = 1024 // who are remembered; see makeRoom
 	maxInstances = 32   // of one source
 	maxHosts     = 32   // of one source
@@ -28,34 +25,7 @@ const (
 	maxLife   = 75 * time.Minute
 )
 
-// parse reads a message, refusing what no responder sends.
-func parse(data []byte) (*dns.Msg, error) {
-	if len(data) > maxPacket {
-		return nil, fmt.Errorf("multicast DNS message of %d bytes, at most %d are read", len(data), maxPacket)
-	}
-	// The counts stand in the header: they are looked at before anything is
-	// unpacked.
-	if len(data) < 12 {
-		return nil, errors.New("multicast DNS message without a header")
-	}
-	records := 0
-	for i := 4; i < 12; i += 2 {
-		records += int(data[i])<<8 | int(data[i+1])
-	}
-	if records > maxRecords {
-		return nil, fmt.Errorf("multicast DNS message of %d records, at most %d are read", records, maxRecords)
-	}
-	msg := new(dns.Msg)
-	if err := msg.Unpack(data); err != nil {
-		return nil, fmt.Errorf("reading a multicast DNS message: %w", err)
-	}
-	if msg.Opcode != dns.OpcodeQuery || msg.Rcode != dns.RcodeSuccess {
-		return nil, errors.New("multicast DNS message with an opcode or error")
-	}
-	return msg, nil
-}
-
-// sourceKey is who said something: an address on an interface.
+// sourceKey is a sender: an address on an interface.
 type sourceKey struct {
 	index int
 	addr  netip.Addr
@@ -88,7 +58,7 @@ type instance struct {
 	textUnderstood bool
 }
 
-// cache is what a browser knows. It is told the time and owns no sockets.
+// cache is what a browser knows. The time is passed in, and it owns no sockets.
 type cache struct {
 	sources map[sourceKey]*source
 	weight  int // of all
@@ -105,8 +75,8 @@ func (c *cache) hear(now time.Time, index int, from netip.Addr, msg *dns.Msg) {
 	}
 	self := sourceKey{index, from.WithZone("")}
 	s := c.source(now, self)
-	// Records marked as the whole truth of their name and type replace what
-	// this source said before; what another said is not its to replace.
+	// Records marked as complete for their name and type replace what this
+	// source said before, never what another said.
 	flushed := make(map[string]bool)
 	for _, rr := range records {
 		h := rr.Header()
@@ -143,7 +113,7 @@ func relevant(rr dns.RR) bool {
 	return name == Service || strings.HasSuffix(name, "."+Service)
 }
 
-// source returns who speaks, new if it has not been heard before.
+// source returns the record of a sender, new if it has not been heard before.
 func (c *cache) source(now time.Time, key sourceKey) *source {
 	s, ok := c.sources[key]
 	if !ok {
@@ -159,11 +129,11 @@ func (c *cache) source(now time.Time, key sourceKey) *source {
 // plenty is more than a node says of itself: release lines, and addresses.
 const plenty = 64
 
-// makeRoom forgets whoever says most, if that is more than any node says, or
-// else whoever came last: senders are easily made up, and a crowd of them may
-// push out one another, and not those who were here before. Who comes after a
-// crowd is heard all the same: what is new is told before anything else is
-// taken in, and asked for again.
+// makeRoom forgets the source that says most, if that is more than any node
+// says, or else the one that came last: senders are easily made up, and a crowd
+// of them may push out one another, and not those that were here before. One
+// that comes after a crowd is heard all the same: what is new is delivered
+// before anything else is taken in, and asked for again.
 func (c *cache) makeRoom() {
 	var out sourceKey
 	var worst *source

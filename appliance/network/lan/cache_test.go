@@ -3,6 +3,7 @@ package lan
 import (
 	"fmt"
 	"net/netip"
+	"net/url"
 	"reflect"
 	"slices"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"phase/appliance/machine/link"
+	"phase/appliance/release/survey"
 )
 
 func mkfifo(t *testing.T, path string) {
@@ -61,11 +63,10 @@ func TestBothFamiliesAreOneNode(t *testing.T) {
 	hearAll(t, c, testTime, "192.0.2.1", someConfig("d"), addrs, ttl)
 	hearAll(t, c, testTime, "fe80::1%eth0", someConfig("d"), addrs, ttl)
 	got := c.found(testTime, ifaces)
-	want := []Found{{
-		Instance: "phase-1a2b3c4d", Host: "phase-1a2b3c4d", Channel: "stable", Arch: "x86_64", Version: 42,
-		Peer: "12D3KooWpeerd", Port: 8080, Interface: "eth0", Source: netip.MustParseAddr("fe80::1%eth0"),
-		Addresses: []netip.Addr{netip.MustParseAddr("fe80::1%eth0"), netip.MustParseAddr("192.0.2.1")},
-		URLs:      []string{"http://[fe80::1%25eth0]:8080", "http://192.0.2.1:8080"},
+	want := []survey.Announcement{{
+		Key: "eth0 fe80::1%eth0 phase-1a2b3c4d 8080", Name: "phase-1a2b3c4d", Channel: "stable", Arch: "x86_64", Version: 42,
+		Peer: "12D3KooWpeerd", Interface: "eth0", Source: "fe80::1%eth0",
+		URLs: []string{"http://[fe80::1%25eth0]:8080", "http://192.0.2.1:8080"},
 	}}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
@@ -131,15 +132,15 @@ func TestWhatStrangersSend(t *testing.T) {
 	for name, c := range map[string]struct {
 		msg   *dns.Msg
 		found int
-		check func(Found) bool
+		check func(survey.Announcement) bool
 	}{
 		"version not decimal":   {text("channel=stable", "arch=arm64", "version=0x10"), 0, nil},
 		"version of 2^53":       {text("channel=stable", "arch=arm64", "version=9007199254740992"), 0, nil},
 		"negative version":      {text("channel=stable", "arch=arm64", "version=-1"), 0, nil},
 		"no channel":            {text("arch=arm64", "version=1"), 0, nil},
-		"key given twice":       {text("channel=stable", "channel=testing", "arch=arm64", "version=1"), 1, func(f Found) bool { return f.Channel == "stable" }},
-		"control characters":    {text("channel=sta\x1b[2Jble", "arch=a\nb", "version=1", "peer=\x07x"), 1, func(f Found) bool { return !strings.ContainsAny(f.Channel+f.Arch+f.Peer, "\x1b\n\x07") }},
-		"http_port against SRV": {text("channel=stable", "arch=arm64", "version=1", "http_port=1"), 1, func(f Found) bool { return f.Port == 8080 }},
+		"key given twice":       {text("channel=stable", "channel=testing", "arch=arm64", "version=1"), 1, func(f survey.Announcement) bool { return f.Channel == "stable" }},
+		"control characters":    {text("channel=sta\x1b[2Jble", "arch=a\nb", "version=1", "peer=\x07x"), 1, func(f survey.Announcement) bool { return !strings.ContainsAny(f.Channel+f.Arch+f.Peer, "\x1b\n\x07") }},
+		"http_port against SRV": {text("channel=stable", "arch=arm64", "version=1", "http_port=1"), 1, func(f survey.Announcement) bool { return strings.HasSuffix(f.URLs[0], ":8080") }},
 		"address of somebody beyond": {set(func(_ int, rr dns.RR) dns.RR {
 			if r, ok := rr.(*dns.AAAA); ok {
 				r.AAAA = netip.MustParseAddr("2001:db8::1").AsSlice()
@@ -318,16 +319,17 @@ func FuzzHear(f *testing.F) {
 		c.expire(testTime)
 		honest := false
 		for _, found := range c.found(testTime, ifaces) {
-			honest = honest || found.Instance == "phase-1a2b3c4e" && found.Source.WithZone("") == netip.MustParseAddr("fe80::77")
+			honest = honest || found.Name == "phase-1a2b3c4e" && found.Source == "fe80::77%eth0"
 			if len(found.URLs) == 0 || len(found.URLs) > 2*maxAddresses || found.Version >= 1<<53 {
 				t.Errorf("found %+v", found)
 			}
-			for _, a := range found.Addresses {
-				if !onLink(testIface, a) {
-					t.Errorf("%s is not on this link", a)
+			for _, u := range found.URLs {
+				base, err := url.Parse(u)
+				if err != nil || !onLink(testIface, netip.MustParseAddr(base.Hostname())) {
+					t.Errorf("%s is not on this link: %v", u, err)
 				}
 			}
-			for _, s := range []string{found.Instance, found.Host, found.Channel, found.Arch, found.Peer} {
+			for _, s := range []string{found.Name, found.Channel, found.Arch, found.Peer} {
 				if strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f }) {
 					t.Errorf("%q holds control characters", s)
 				}

@@ -6,66 +6,64 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
-	"strings"
 	"time"
 
 	"phase/appliance/machine/link"
+	"phase/appliance/release/survey"
 )
 
 // found lists the complete announcements. What a node says over IPv4 and over
 // IPv6 is the same, and listed once; two that differ in anything stay two.
-func (c *cache) found(now time.Time, ifaces map[int]link.Interface) (list []Found) {
+func (c *cache) found(now time.Time, ifaces map[int]link.Interface) (list []survey.Announcement) {
 	byContent := make(map[string]int)
 	for key := range c.sources {
-		for _, f := range c.of(key, now, ifaces) {
-			content := f.content()
-			if at, ok := byContent[content]; ok {
-				if f.Source.Is6() && !list[at].Source.Is6() {
-					list[at].Source = f.Source
-				}
-				continue
+		for _, a := range c.of(key, now, ifaces) {
+			if at, ok := byContent[content(a)]; !ok {
+				byContent[content(a)] = len(list)
+				list = append(list, a)
+			} else if key.addr.Is6() {
+				list[at] = a
 			}
-			byContent[content] = len(list)
-			list = append(list, f)
 		}
 	}
-	slices.SortFunc(list, func(a, b Found) int {
-		return cmp.Or(cmp.Compare(b.Version, a.Version), cmp.Compare(a.Instance, b.Instance), cmp.Compare(a.content(), b.content()))
+	slices.SortFunc(list, func(a, b survey.Announcement) int {
+		return cmp.Or(cmp.Compare(b.Version, a.Version), cmp.Compare(a.Name, b.Name), cmp.Compare(content(a), content(b)))
 	})
 	return list
 }
 
-// of lists the complete announcements of one source.
-func (c *cache) of(key sourceKey, now time.Time, ifaces map[int]link.Interface) (list []Found) {
+// of lists the complete announcements of one source. The sender's address is
+// part of their keys, so that a stranger under a node's name replaces no one.
+// The bases to ask are http://[fe80::1%25eth0]:8080 or http://192.0.2.1:8080.
+func (c *cache) of(key sourceKey, now time.Time, ifaces map[int]link.Interface) (list []survey.Announcement) {
 	s, heard := c.sources[key]
 	iface, up := ifaces[key.index]
 	if !heard || !up {
 		return nil
 	}
+	from := zoned(key.addr, iface).String()
 	for _, i := range s.instances {
 		if !i.pointer.at.After(now) || !i.service.at.After(now) || !i.text.at.After(now) || !i.textUnderstood || i.port == 0 {
 			continue
 		}
-		f := Found{
-			Instance: i.label, Host: cleanLabel(strings.TrimSuffix(i.target, ".local.")),
-			Channel: i.channel, Arch: i.arch, Version: i.version, Peer: i.peer, Port: i.port,
-			Interface: iface.Name, Source: zoned(key.addr, iface),
-			Addresses: reachable(s.hosts[i.target], iface),
+		a := survey.Announcement{
+			Key:    fmt.Sprintf("%s %s %s %d", iface.Name, from, i.label, i.port),
+			Source: from, Interface: iface.Name,
+			Channel: i.channel, Arch: i.arch, Version: i.version, Name: i.label, Peer: i.peer,
 		}
-		if len(f.Addresses) == 0 {
-			continue
+		for _, addr := range reachable(s.hosts[i.target], iface) {
+			a.URLs = append(a.URLs, baseURL(addr, i.port))
 		}
-		for _, a := range f.Addresses {
-			f.URLs = append(f.URLs, baseURL(a, f.Port))
+		if len(a.URLs) > 0 {
+			list = append(list, a)
 		}
-		list = append(list, f)
 	}
 	return list
 }
 
-// content is everything a Found says except who sent it.
-func (f Found) content() string {
-	return fmt.Sprintf("%q %q %q %q %d %q %d %q %v", f.Instance, f.Host, f.Channel, f.Arch, f.Version, f.Peer, f.Port, f.Interface, f.Addresses)
+// content is everything an announcement says except who sent it.
+func content(a survey.Announcement) string {
+	return fmt.Sprintf("%q %q %q %d %q %q %q", a.Name, a.Channel, a.Arch, a.Version, a.Peer, a.Interface, a.URLs)
 }
 
 // reachable are the on-link addresses of a host, IPv6 link-local first: that

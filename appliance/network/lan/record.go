@@ -1,6 +1,7 @@
 package lan
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"regexp"
@@ -24,6 +25,36 @@ const servicesMeta = "_services._dns-sd._udp.local."
 // softPacket is how full a message is made before the next is begun, so that
 // it fits an Ethernet frame with IPv6 and UDP headers.
 const softPacket = 1400
+
+// maxRecords is how many records of a message are read.
+const maxRecords = 256
+
+// parse reads a message, refusing what no responder sends.
+func parse(data []byte) (*dns.Msg, error) {
+	if len(data) > maxPacket {
+		return nil, fmt.Errorf("multicast DNS message of %d bytes, at most %d are read", len(data), maxPacket)
+	}
+	// The counts stand in the header: they are looked at before anything is
+	// unpacked.
+	if len(data) < 12 {
+		return nil, errors.New("multicast DNS message without a header")
+	}
+	records := 0
+	for i := 4; i < 12; i += 2 {
+		records += int(data[i])<<8 | int(data[i+1])
+	}
+	if records > maxRecords {
+		return nil, fmt.Errorf("multicast DNS message of %d records, at most %d are read", records, maxRecords)
+	}
+	msg := new(dns.Msg)
+	if err := msg.Unpack(data); err != nil {
+		return nil, fmt.Errorf("reading a multicast DNS message: %w", err)
+	}
+	if msg.Opcode != dns.OpcodeQuery || msg.Rcode != dns.RcodeSuccess {
+		return nil, errors.New("multicast DNS message with an opcode or error")
+	}
+	return msg, nil
+}
 
 var labelForm = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$`)
 
@@ -104,7 +135,7 @@ func hostRecords(c Config, addrs []netip.Prefix, life uint32) (records []dns.RR)
 // announcements are the messages that say everything about a node on one
 // interface, each small enough for a frame and each complete in itself: an
 // instance travels with its host's addresses. Asked for any part, a node says
-// it all, so that one answer is enough for whoever asked.
+// it all, so that one answer is enough.
 func announcements(c Config, addrs []netip.Prefix, life uint32) (messages []*dns.Msg) {
 	var msg *dns.Msg
 	begin := func() {

@@ -2,6 +2,7 @@ package lan
 
 import (
 	"errors"
+	"log/slog"
 	"net"
 	"os"
 	"slices"
@@ -23,7 +24,7 @@ func TestOneShotResolver(t *testing.T) {
 	s := netlab.NewSegment(t, "sw")
 	a := netlab.Start(t, "a", "announce", announceArgs{Config: someConfig("d")})
 	s.Plug(t, a, "eth0")
-	addAddress(t, a, "eth0", "192.0.2.1/24")
+	a.AddAddress(t, "eth0", "192.0.2.1/24")
 	bridge, err := netlink.LinkByName("sw")
 	if err != nil {
 		t.Fatal(err)
@@ -33,12 +34,12 @@ func TestOneShotResolver(t *testing.T) {
 	}
 	// Its announcements say when it is ready to be asked: they are listened for
 	// before there are any.
-	st, err := openStation(link.Interface{Name: "sw", Index: bridge.Attrs().Index}, false)
+	st, err := openStation(link.Interface{Name: "sw", Index: bridge.Attrs().Index}, false, slog.Default())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer st.conn.Close()
-	raise(t, a, "eth0")
+	a.Raise(t, "eth0")
 	if err := st.conn.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/miekg/dns"
 	"golang.org/x/sys/unix"
 
 	"phase/appliance/machine/link"
@@ -38,6 +39,7 @@ type station struct {
 	key   stationKey
 	iface link.Interface
 	conn  net.PacketConn
+	log   *slog.Logger
 
 	// The announcer's clock for this station.
 	announceAt   time.Time // next unasked announcement, zero for none
@@ -63,7 +65,7 @@ type packet struct {
 // group's address, not to the wildcard: it hears multicast only, so it takes
 // no unicast away from another responder on the same machine, and everything
 // it hears was sent on this link.
-func openStation(iface link.Interface, v6 bool) (*station, error) {
+func openStation(iface link.Interface, v6 bool, log *slog.Logger) (*station, error) {
 	family := unix.AF_INET
 	if v6 {
 		family = unix.AF_INET6
@@ -81,7 +83,7 @@ func openStation(iface link.Interface, v6 bool) (*station, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening a multicast DNS socket: %w", err)
 	}
-	return &station{key: stationKey{iface.Index, v6}, iface: iface, conn: conn}, nil
+	return &station{key: stationKey{iface.Index, v6}, iface: iface, conn: conn, log: log}, nil
 }
 
 func joinGroup(fd int, iface link.Interface, v6 bool) error {
@@ -141,6 +143,18 @@ func (s *station) group() net.Addr {
 	return net.UDPAddrFromAddrPort(netip.AddrPortFrom(group4, mdnsPort))
 }
 
+// send writes one message. An error is not retried here: the next announcement,
+// question or change of address is.
+func (s *station) send(to net.Addr, m *dns.Msg) {
+	data, err := m.Pack()
+	if err == nil {
+		_, err = s.conn.WriteTo(data, to)
+	}
+	if err != nil {
+		s.log.Debug("a multicast DNS message was not sent", "interface", s.iface.Name, "err", err)
+	}
+}
+
 // onLink says whether addr, without its zone, is on the station's segment.
 func onLink(iface link.Interface, addr netip.Addr) bool {
 	addr = addr.WithZone("")
@@ -153,8 +167,19 @@ type segments struct {
 	log      *slog.Logger
 	stations map[stationKey]*station
 	packets  chan packet
-	broken   chan *station
+	failed   chan *station // those that cannot be read
 	closed   chan struct{}
+}
+
+// own says whether addr is one of this machine's, as far as it is spoken on.
+func (g *segments) own(addr netip.Addr) bool {
+	addr = addr.WithZone("")
+	for _, s := range g.stations {
+		if slices.ContainsFunc(s.iface.Addresses, func(p netip.Prefix) bool { return p.Addr() == addr }) {
+			return true
+		}
+	}
+	return false
 }
 
 func newSegments(log *slog.Logger) *segments {
@@ -162,7 +187,7 @@ func newSegments(log *slog.Logger) *segments {
 		log:      log,
 		stations: make(map[stationKey]*station),
 		packets:  make(chan packet, 64),
-		broken:   make(chan *station),
+		failed:   make(chan *station),
 		closed:   make(chan struct{}),
 	}
 }
@@ -199,7 +224,7 @@ func (g *segments) follow(ifaces []link.Interface) (changed []*station) {
 			}
 			continue
 		}
-		s, err := openStation(iface, key.v6)
+		s, err := openStation(iface, key.v6, g.log)
 		if err != nil {
 			g.log.Warn("an interface is left out of discovery", "interface", iface.Name, "err", err)
 			continue
@@ -221,7 +246,7 @@ func (g *segments) read(s *station, loopback bool) {
 		n, from, err := s.conn.ReadFrom(buf)
 		if err != nil {
 			select {
-			case g.broken <- s:
+			case g.failed <- s:
 			case <-g.closed:
 			}
 			return
@@ -234,7 +259,7 @@ func (g *segments) read(s *station, loopback bool) {
 		source = netip.AddrPortFrom(source.Addr().Unmap(), source.Port())
 		if source.Addr().IsUnspecified() {
 			// The kernel puts no source on IPv4 multicast over loopback, whose
-			// address it keeps to the host; from a wire it is nobody's.
+			// address it keeps to the host; from a wire it is no one's.
 			if !loopback {
 				continue
 			}

@@ -15,7 +15,6 @@ import (
 
 	"phase/appliance/base/envelope"
 	"phase/appliance/base/refusal"
-	"phase/appliance/release/trust"
 	"phase/tests/storetest"
 )
 
@@ -172,26 +171,6 @@ func TestLargeManifests(t *testing.T) {
 	}
 }
 
-func TestOffers(t *testing.T) {
-	signer, stranger := storetest.NewSigner(t), storetest.NewSigner(t)
-	good := signer.Release(t, "stable", "x86_64", 7, storetest.Sizes)
-	old := signer.Release(t, "stable", "x86_64", 3, storetest.Sizes)
-	forged := stranger.Release(t, "stable", "x86_64", 99, storetest.Sizes)
-	urls := []string{
-		serve(t, honest(t, stranger, forged)),
-		serve(t, honest(t, signer, good)),
-		serve(t, honest(t, signer, old)),
-		serve(t, http.NotFoundHandler()),
-	}
-	want := []refusal.Code{refusal.Signature, "", refusal.Rollback, refusal.Unreachable}
-	offers := Offers(t.Context(), urls, signer.Root, trust.Policy{Channel: "stable", Arch: "x86_64", Floor: 5, Now: time.Now()})
-	for i, o := range offers {
-		if o.URL != urls[i] || refusal.CodeOf(o.Err) != want[i] || o.Release.Valid() != (want[i] == "") {
-			t.Errorf("offer %d: %v, valid %v; want the code %q", i, o.Err, o.Release.Valid(), want[i])
-		}
-	}
-}
-
 func TestContentRange(t *testing.T) {
 	for _, c := range []struct {
 		text               string
@@ -230,67 +209,6 @@ func FuzzContentRange(f *testing.F) {
 			t.Errorf("contentRange(%q) = %d, %d, %d", text, first, last, total)
 		}
 	})
-}
-
-// A crowd that never answers does not make the honest one wait its turn.
-func TestOffersAmongSilentProviders(t *testing.T) {
-	signer := storetest.NewSigner(t)
-	r := signer.Release(t, "stable", "x86_64", 7, storetest.Sizes)
-	asked := make(chan struct{})
-	crowd := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		select {
-		case <-asked:
-			http.NotFound(w, r)
-		case <-r.Context().Done():
-		}
-	})
-	var urls []string
-	for range 40 {
-		urls = append(urls, serve(t, crowd))
-	}
-	good := honest(t, signer, r)
-	once := sync.OnceFunc(func() { close(asked) })
-	urls = append(urls, serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		once()
-		good.ServeHTTP(w, r)
-	})))
-	offers := Offers(t.Context(), urls, signer.Root, trust.Policy{Channel: "stable", Arch: "x86_64", Now: time.Now()})
-	if last := offers[len(offers)-1]; last.Err != nil || last.Release.Digest() != r.Digest() {
-		t.Errorf("the honest one: %v", last.Err)
-	}
-	for _, o := range offers[:40] {
-		if refusal.CodeOf(o.Err) != refusal.Unreachable {
-			t.Errorf("one of the crowd was waited for: %v", o.Err)
-		}
-	}
-}
-
-// TestOffersOfACrowd: hundreds who are silent keep nobody from the one who is
-// not, though it comes last, and are not waited for.
-func TestOffersOfACrowd(t *testing.T) {
-	signer := storetest.NewSigner(t)
-	r := signer.Release(t, "stable", "x86_64", 7, storetest.Sizes)
-	silent := serve(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
-	var urls []string
-	for i := range 300 {
-		urls = append(urls, fmt.Sprintf("%s/%d", silent, i))
-	}
-	urls = append(urls, serve(t, honest(t, signer, r)))
-	// Less than one who is silent takes by himself.
-	ctx, cancel := context.WithTimeout(t.Context(), headerTimeout-time.Second)
-	defer cancel()
-	offers := Offers(ctx, urls, signer.Root, trust.Policy{Channel: "stable", Arch: "x86_64", Now: time.Now()})
-	if last := offers[len(offers)-1]; last.Err != nil || last.Release.Digest() != r.Digest() {
-		t.Errorf("the honest one: %v", last.Err)
-	}
-	for _, o := range offers[:300] {
-		if refusal.CodeOf(o.Err) != refusal.Slow {
-			t.Fatalf("one of the crowd: %v", o.Err)
-		}
-	}
-	if ctx.Err() != nil {
-		t.Error("the silent were waited for")
-	}
 }
 
 func TestAnAddressWithoutItsScheme(t *testing.T) {

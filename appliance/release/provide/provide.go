@@ -14,7 +14,7 @@ import (
 	"phase/appliance/base/problem"
 	"phase/appliance/release/layout"
 	"phase/appliance/release/store"
-	"phase/appliance/release/witness"
+	"phase/appliance/release/trial/remotetrials"
 )
 
 // Config is what a handler serves.
@@ -38,7 +38,7 @@ func Handler(c Config) http.Handler { return &handler{Config: c} }
 
 type handler struct {
 	Config
-	trials witness.Book
+	trials remotetrials.Counter
 }
 
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {

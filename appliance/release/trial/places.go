@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -12,8 +11,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/google/renameio/v2"
 	"golang.org/x/sys/unix"
+
+	"phase/appliance/base/statefile"
 )
 
 // File is the journal's name in its folder.
@@ -35,7 +35,7 @@ func InEFI(dir string, boot Boot) Journal {
 // InMemory returns a journal that lasts as long as this process.
 func InMemory() Journal { return Journal{&memory{}, Boot{"this", Up}} }
 
-// Up is how long this machine has been up; 0 when that cannot be told.
+// Up is how long this machine has been up; 0 when that is not known.
 func Up() time.Duration {
 	var now unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &now); err != nil {
@@ -67,31 +67,20 @@ type folder struct{ dir string }
 
 func (folder) name() string { return "disk" }
 
-func (f folder) read() ([]byte, error) { return readCapped(filepath.Join(f.dir, File)) }
+func (f folder) read() ([]byte, error) { return readIfThere(filepath.Join(f.dir, File)) }
 
+// write returns once the file is on the disk: before the jump, not some seconds
+// later.
 func (f folder) write(data []byte) error {
-	if err := renameio.WriteFile(filepath.Join(f.dir, File), data, 0o644); err != nil {
-		return err
-	}
-	// The rename must be on the disk before the jump, not some seconds later.
-	dir, err := os.Open(f.dir)
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	return dir.Sync()
+	return statefile.Replace(filepath.Join(f.dir, File), data, 0o644)
 }
 
-func readCapped(path string) ([]byte, error) {
-	file, err := os.Open(path)
+func readIfThere(path string) ([]byte, error) {
+	data, err := statefile.ReadCapped(path, maxBytes+15)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
-	return io.ReadAll(io.LimitReader(file, maxBytes+16))
+	return data, err
 }
 
 // variable is an EFI variable, as efivarfs shows it: 4 bytes of attributes and
@@ -111,7 +100,7 @@ const (
 func (variable) name() string { return "efi" }
 
 func (v variable) read() ([]byte, error) {
-	data, err := readCapped(v.path)
+	data, err := readIfThere(v.path)
 	if err != nil || len(data) == 0 {
 		return nil, err
 	}

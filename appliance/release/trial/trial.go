@@ -1,13 +1,13 @@
 // Package trial counts how often a release was jumped into and whether it came
 // up, so that one which dies is not tried for ever. A try is written down before
-// the jump and crossed out by the release itself once it is healthy and has
-// lasted a while, or is ended by its owner; whoever
-// finds an open try after a restart knows that it did not, though not why: a
-// power cut looks the same, so the later tries wait until the machine has been
-// up for a while, and then there are no more (Wait). The journal is a
-// file on disk, or where there is no disk an EFI variable, or else the memory of
-// this boot alone; a machine without either asks the providers of a release,
-// which count for it (package witness).
+// the jump, and crossed out by the release itself once it is healthy and has
+// lasted a while, or is ended by its owner. A try that stands open after a
+// restart did not come up, though the reason is not known: a power cut looks the
+// same, so the later tries wait until the machine has been up for a while, and
+// then there are no more (Wait). The journal is a file on disk, or where there
+// is no disk an EFI variable, or else the memory of this boot alone; a machine
+// without either asks the providers of a release, which count for it (package
+// remotetrials).
 package trial
 
 import (
@@ -29,8 +29,8 @@ import (
 var waits = [...]time.Duration{0, 0, time.Hour, 24 * time.Hour}
 
 // goodTries are tries more, without a wait, for a release that came up on this
-// machine before: it is jumped into at every power-on, and whoever pulls the
-// plug day after day must not lose it. The loop of one that comes up and dies
+// machine before: it is jumped into at every power-on, and a machine whose plug
+// is pulled day after day must not lose it. The loop of one that comes up and dies
 // takes minutes each time, and still comes to an end.
 const goodTries = 48
 
@@ -114,14 +114,9 @@ func (j Journal) Where() string { return j.place.name() }
 // must be no jump. One boot jumps once, so it counts once however often a jump
 // is attempted.
 func (j Journal) Begin(d names.Digest) error {
-	records, err := j.Records()
+	r, others, err := j.find(d)
 	if err != nil {
 		return err
-	}
-	r := Record{Digest: d}
-	if i := find(records, d); i >= 0 {
-		r = records[i]
-		records = slices.Delete(records, i, i+1)
 	}
 	if j.counted(r) {
 		return nil
@@ -131,7 +126,7 @@ func (j Journal) Begin(d names.Digest) error {
 	}
 	r.Tries++
 	r.Boot, r.Up = j.boot.ID, false
-	return j.save(append(records, r))
+	return j.save(append(others, r))
 }
 
 // Good notes that a release came up. Its tries are crossed out by Lasted: one
@@ -148,20 +143,15 @@ func (j Journal) Lasted(d names.Digest) error {
 
 // change changes the record of a release, and writes only what is new.
 func (j Journal) change(d names.Digest, f func(*Record)) error {
-	records, err := j.Records()
+	r, others, err := j.find(d)
 	if err != nil {
 		return err
-	}
-	r := Record{Digest: d}
-	if i := find(records, d); i >= 0 {
-		r = records[i]
-		records = slices.Delete(records, i, i+1)
 	}
 	before := r
 	if f(&r); r == before {
 		return nil
 	}
-	return j.save(append(records, r))
+	return j.save(append(others, r))
 }
 
 // counted says whether this boot has counted its try of a release already.
@@ -178,12 +168,8 @@ func (j Journal) may(r Record) bool {
 // Failed says whether the release was tried as often as it may be by now. A
 // journal that cannot be read has seen nothing: Begin will refuse by itself.
 func (j Journal) Failed(d names.Digest) bool {
-	records, err := j.Records()
-	if err != nil {
-		return false
-	}
-	i := find(records, d)
-	return i >= 0 && !j.counted(records[i]) && !j.may(records[i])
+	r, _, err := j.find(d)
+	return err == nil && !j.counted(r) && !j.may(r)
 }
 
 // Open returns the releases that were jumped into and did not come up since, or
@@ -232,8 +218,18 @@ func (j Journal) save(records []Record) error {
 // stop every update; what it forgets costs one more try of a bad release.
 func (j Journal) Reset() error { return j.save(nil) }
 
-func find(records []Record, d names.Digest) int {
-	return slices.IndexFunc(records, func(r Record) bool { return r.Digest == d })
+// find returns the record of a release, empty if there is none, and the others.
+func (j Journal) find(d names.Digest) (r Record, others []Record, err error) {
+	records, err := j.Records()
+	r = Record{Digest: d}
+	for _, other := range records {
+		if other.Digest == d {
+			r = other
+		} else {
+			others = append(others, other)
+		}
+	}
+	return r, others, err
 }
 
 type document struct {
@@ -260,7 +256,7 @@ func parse(data []byte) ([]Record, error) {
 		if r.Tries < 0 || r.Tries > maxTries || len(r.Boot) > maxBoot {
 			return nil, fmt.Errorf("release %s: %d tries, boot %.40q", r.Digest, r.Tries, r.Boot)
 		}
-		if find(d.Trials, r.Digest) != i {
+		if slices.ContainsFunc(d.Trials[:i], func(before Record) bool { return before.Digest == r.Digest }) {
 			return nil, fmt.Errorf("release %s is there twice", r.Digest)
 		}
 	}

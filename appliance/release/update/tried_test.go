@@ -28,13 +28,13 @@ func TestTried(t *testing.T) {
 		},
 	}}
 	next := h.sign(t, 11, "next")
-	if _, err := l.verify(t.Context(), "http://counted", next); refusal.CodeOf(err) != refusal.FailedBefore {
+	if _, err := l.check(t.Context(), "http://counted", "stable", "x86_64", next); refusal.CodeOf(err) != refusal.FailedBefore {
 		t.Errorf("counted twice, and taken: %v", err)
 	}
-	if offer, err := l.verify(t.Context(), "http://other", next); err != nil || offer.Provider != "http://other" {
+	if v, err := l.check(t.Context(), "http://other", "stable", "x86_64", next); err != nil || v.Manifest().Version != 11 {
 		t.Errorf("another provider's word kept it away: %v", err)
 	}
-	if _, err := l.verify(t.Context(), "http://counted", running.Envelope()); err != nil {
+	if _, err := l.check(t.Context(), "http://counted", "stable", "x86_64", running.Envelope()); err != nil {
 		t.Errorf("the running release: %v", err)
 	}
 	if len(asked) != 2 {

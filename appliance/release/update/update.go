@@ -1,35 +1,23 @@
-// Package update keeps a node on the newest release its network has: it asks
-// every provider it hears of for its manifest, verifies it, chooses the newest,
-// fetches it from everyone who has it and asks init to count the trial and jump.
-// What it decides is pure (choose.go, book.go); this file is the loop that
-// carries it out. A provider that lies, stalls or dies costs a line on the
-// console, never the release the node runs.
+// Package update keeps a node on the newest release its network has: it surveys
+// the providers there are, chooses the newest release that passes every check,
+// fetches it from all who have it and asks init to count the trial and jump.
+// This file is the loop; take.go is one attempt. A provider that lies, stalls or
+// dies costs a line on the console, never the release the node runs.
 package update
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
-	"slices"
 	"sync"
 	"time"
 
 	"phase/appliance/base/names"
 	"phase/appliance/base/refusal"
 	"phase/appliance/base/statefile"
-	"phase/appliance/base/ui"
+	"phase/appliance/release/survey"
 	"phase/appliance/release/trust"
 )
-
-// Announcement is what a node hears of a provider: a hint, nothing more.
-type Announcement struct {
-	Key     string   // tells announcements apart; the same one again replaces it
-	Source  string   // who made it, by address; empty: nobody made another one
-	URLs    []string // bases to ask, in order
-	Version uint64   // what it says it has
-}
 
 // Payload is a fetched release, ready to be jumped into.
 type Payload interface {
@@ -45,14 +33,16 @@ type Dropped struct {
 	Why      error
 }
 
-// Updater is the loop's surroundings. All fields but Providers and Tried are needed.
+// Updater is what the loop works with. All fields but Finders, Providers and
+// Tried are needed.
 type Updater struct {
 	Root    trust.Root
 	Running trust.Verified // the release this node runs: the floor
 	Channel string
 	Arch    string
 
-	Providers []string // base URLs the owner named
+	Finders   []survey.Finder // of providers
+	Providers []string        // base URLs the owner named
 	// Failed says whether a release was tried on this machine before and did
 	// not come up.
 	Failed func(names.Digest) bool
@@ -79,20 +69,12 @@ type Updater struct {
 }
 
 const (
-	askers     = 64               // providers asked at once; a question costs little
-	settle     = time.Second      // after the first good offer, wait for better ones
-	askTime    = 10 * time.Second // for all the addresses of one provider together
-	crowdTime  = time.Second      // the same while others wait, and twice as long after each failure
-	historyMax = 64               // attempts kept for /status
+	settle       = time.Second      // after the first good offer, wait for better ones
+	lookAgain    = 5 * time.Minute  // at what there is, when nothing happens
+	firstPause   = 10 * time.Second // after a download that this machine could not take
+	longestPause = 5 * time.Minute
+	historyMax   = 64 // attempts kept for /status
 )
-
-// answer is what one provider said.
-type answer struct {
-	from  *provider
-	url   string
-	offer *Offer
-	err   error
-}
 
 // outcome is how a download and what follows it ended.
 type outcome struct {
@@ -103,47 +85,47 @@ type outcome struct {
 // loop is one run of an Updater.
 type loop struct {
 	Updater
-	book    *book
-	answers chan answer
-	done    chan outcome // of the download under way
+	survey *survey.Survey
+	done   chan outcome // of the download under way
 
 	mu    sync.Mutex // guards shown: the download reports beside the loop
 	shown statefile.Update
 
-	asking  int
 	busy    bool
-	chosen  Choice
+	chosen  survey.Choice
 	settled time.Time // when a choice may be acted on
 	pause   time.Duration
 	resume  time.Time // no download before: this machine could not take what it got
 }
 
-// Run looks for newer releases among the announcements until ctx ends, or
-// until init has taken over for the jump, when it returns nil.
-func (u Updater) Run(ctx context.Context, heard <-chan Announcement) error {
+// Run looks for newer releases until ctx ends, or until init has taken over for
+// the jump, when it returns nil.
+func (u Updater) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	l := &loop{Updater: u, book: newBook(rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))), answers: make(chan answer), done: make(chan outcome, 1)}
-	for _, url := range u.Providers {
-		l.book.hear(Announcement{Key: url, URLs: []string{url}}, true, time.Now())
+	l := &loop{Updater: u, done: make(chan outcome, 1)}
+	l.survey = &survey.Survey{
+		Finders: u.Finders, Named: u.Providers, Channel: u.Channel, Arch: u.Arch, Get: u.Ask, Check: l.check,
 	}
 	l.show("looking")
 	floor, _ := u.floor()
 	slog.Info(fmt.Sprintf("looking for a release newer than version %d (%s/%s)", floor, u.Channel, u.Arch))
-	timer := time.NewTimer(0)
+	answers, ended := make(chan survey.Answer), make(chan error, 1)
+	go func() {
+		ended <- l.survey.Run(ctx, func(a survey.Answer) {
+			select {
+			case answers <- a:
+			case <-ctx.Done():
+			}
+		})
+	}()
+	timer := time.NewTimer(lookAgain)
 	defer timer.Stop()
 	for {
 		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case a, ok := <-heard:
-			if !ok {
-				heard = nil
-				continue
-			}
-			l.book.hear(a, false, time.Now())
-		case a := <-l.answers:
-			l.asking--
+		case err := <-ended: // with ctx, or because a finder cannot find
+			return err
+		case a := <-answers:
 			l.judge(a)
 		case o := <-l.done:
 			l.busy = false
@@ -161,8 +143,8 @@ func (u Updater) Run(ctx context.Context, heard <-chan Announcement) error {
 }
 
 // floor is the version below which nothing is taken, and the one release that
-// may have it. Versions count within a channel: whoever moves a node to another
-// one takes that channel's newest, whatever the running release is called.
+// may have it. Versions count within a channel: a node that is moved to
+// another one takes that channel's newest, whatever the running release is called.
 func (u Updater) floor() (uint64, names.Digest) {
 	if m := u.Running.Manifest(); m.Channel == u.Channel {
 		return m.Version, u.Running.Digest()
@@ -170,24 +152,23 @@ func (u Updater) floor() (uint64, names.Digest) {
 	return 0, names.Digest{}
 }
 
-// step starts whatever is due and returns how long nothing more will be.
+// step starts a download that is due and returns how long nothing more will be.
 func (l *loop) step(ctx context.Context) time.Duration {
 	now := time.Now() // paces the loop: never set back, unlike the clock that judges expiry
-	wake := l.question(ctx, now)
-	offers, more := l.book.offers(now)
-	if !more.IsZero() && more.Before(wake) {
-		wake = more
+	wait := lookAgain
+	offers, more := l.survey.Offers()
+	if !more.IsZero() {
+		wait = min(wait, more.Sub(now))
 	}
 	floor, _ := l.floor()
-	choice, ok := Choose(offers, floor, l.Failed)
-	if !ok {
+	choice, ok := survey.Choose(offers, floor, l.Failed)
+	switch {
+	case !ok:
 		l.settled = time.Time{}
-		return wake.Sub(now)
-	}
-	if l.busy {
-		return wake.Sub(now)
-	}
-	if l.settled.IsZero() {
+		return wait
+	case l.busy:
+		return wait
+	case l.settled.IsZero():
 		l.settled = now.Add(settle)
 	}
 	start := l.settled
@@ -195,10 +176,7 @@ func (l *loop) step(ctx context.Context) time.Duration {
 		start = l.resume
 	}
 	if start.After(now) {
-		if start.Before(wake) {
-			wake = start
-		}
-		return wake.Sub(now)
+		return min(wait, start.Sub(now))
 	}
 	l.busy, l.chosen = true, choice
 	go func() {
@@ -206,97 +184,43 @@ func (l *loop) step(ctx context.Context) time.Duration {
 		o.dropped, o.err = l.take(ctx, choice)
 		l.done <- o
 	}()
-	return wake.Sub(now)
+	return wait
 }
 
-// question asks those whose turn it is and returns when to look again.
-func (l *loop) question(ctx context.Context, now time.Time) (wake time.Time) {
-	wake = now.Add(recheck)
-	if l.asking < askers { // else an answer brings us back here, and a flood costs nothing
-		var due []*provider
-		due, wake = l.book.due(now)
-		for _, p := range due {
-			if l.asking == askers {
-				break
-			}
-			l.asking++
-			asking, hurry := context.WithCancelCause(ctx)
-			p.asking, p.asked = true, now
-			p.hurry = func() {
-				hurry(refusal.New(refusal.Slow, "no answer within %v, and others wait to be asked", p.turnTime()))
-			}
-			go func(urls []string) { // which may change while they are asked
-				defer hurry(nil)
-				l.ask(ctx, asking, p, urls)
-			}(p.urls)
-		}
-	}
-	if l.asking == askers {
-		if more := l.book.hurry(now); !more.IsZero() && more.Before(wake) {
-			wake = more
-		}
-	}
-	return wake
-}
-
-// ask gets and verifies one provider's manifest, trying its addresses in turn.
-func (l *loop) ask(ctx, asking context.Context, p *provider, urls []string) {
-	a := answer{from: p, err: refusal.New(refusal.Unreachable, "it announced no address this node can reach")}
-	slow := refusal.New(refusal.Slow, "no answer from any of its addresses within %v", askTime)
-	asking, cancel := context.WithTimeoutCause(asking, askTime, slow)
-	defer cancel()
-	for _, url := range urls {
-		a.url = url
-		var data []byte
-		if data, a.err = l.Ask(asking, url, l.Channel, l.Arch); a.err == nil {
-			a.offer, a.err = l.verify(ctx, url, data)
-			break // it answered: another address of the same node would say the same
-		}
-		if asking.Err() != nil {
-			break // however many addresses it gave, it has had its time
-		}
-	}
-	select {
-	case l.answers <- a:
-	case <-ctx.Done():
-	}
-}
-
-// verify is the gate between what a stranger sent and an Offer.
-func (l *loop) verify(ctx context.Context, url string, data []byte) (*Offer, error) {
+// check is the gate between what a stranger sent and an offer.
+func (l *loop) check(ctx context.Context, url, channel, arch string, envelope []byte) (trust.Verified, error) {
 	floor, same := l.floor()
-	v, err := l.Root.Verify(data, trust.Policy{
-		Channel: l.Channel, Arch: l.Arch, Now: l.Now(),
+	v, err := l.Root.Verify(envelope, trust.Policy{
+		Channel: channel, Arch: arch, Now: l.Now(),
 		Floor: floor, FloorDigest: same,
 	})
 	if err != nil {
-		return nil, err
+		return v, err
 	}
 	if l.Failed(v.Digest()) {
-		return nil, refusal.New(refusal.FailedBefore, "version %d was tried on this machine and did not come up", v.Manifest().Version)
+		return trust.Verified{}, refusal.New(refusal.FailedBefore, "version %d was tried on this machine and did not come up", v.Manifest().Version)
 	}
 	if l.Tried != nil && v.Manifest().Version > floor {
 		if err := l.Tried(ctx, url, v); err != nil {
-			return nil, err
+			return trust.Verified{}, err
 		}
 	}
-	return &Offer{Provider: url, Release: v}, nil
+	return v, nil
 }
 
-// judge takes an answer into the book, and tells what is news in it.
-func (l *loop) judge(a answer) {
-	known := a.from.offer
-	news := l.book.answered(a.from, a.offer, a.err, time.Now())
+// judge says what is news in an answer.
+func (l *loop) judge(a survey.Answer) {
 	floor, _ := l.floor()
 	switch {
-	case a.err != nil && news:
-		// Shown before it is said, here and below: whoever reads the line finds
+	case !a.News:
+	case a.Err != nil:
+		// Shown before it is said, here and below: one who reads the line finds
 		// it in /status.
-		l.attempt(a.url, nil, "refused", a.err)
-		slog.Warn(fmt.Sprintf("refused %s: %v", a.url, a.err))
-	case a.err == nil && a.offer.Release.Manifest().Version > floor && (known == nil || known.Release.Digest() != a.offer.Release.Digest()):
-		m := a.offer.Release.Manifest()
-		slog.Info(fmt.Sprintf("found version %d (%s) at %s", m.Version, m.Name, a.url))
+		l.attempt(a.URL, nil, "refused", a.Err)
+		slog.Warn(fmt.Sprintf("refused %s: %v", a.URL, a.Err))
+	case a.Release.Manifest().Version > floor:
+		m := a.Release.Manifest()
+		slog.Info(fmt.Sprintf("found version %d (%s) at %s", m.Version, m.Name, a.URL))
 	}
 }
 
@@ -304,88 +228,16 @@ func (l *loop) judge(a answer) {
 // was asked of, or, when they were not at fault, altogether. What it has
 // fetched so far is kept by Fetch, so that the next try resumes.
 func (l *loop) failed(o outcome) {
-	now := time.Now()
 	for _, d := range o.dropped {
-		l.book.dropped(d.Provider, now)
+		l.survey.Dropped(d.Provider)
 	}
 	v := l.chosen.Release
 	l.attempt(l.chosen.Providers[0], &v, "failed", o.err)
 	slog.Warn(fmt.Sprintf("version %d was not taken: %v", v.Manifest().Version, o.err))
 	if len(o.dropped) == 0 {
 		l.pause = min(max(2*l.pause, firstPause), longestPause)
-		l.resume = now.Add(l.pause)
+		l.resume = time.Now().Add(l.pause)
 	}
 	l.settled = time.Time{}
 	l.show("looking")
-}
-
-// take is the whole road from a choice to the jump.
-func (l *loop) take(ctx context.Context, c Choice) (dropped []Dropped, err error) {
-	v, m := c.Release, c.Release.Manifest()
-	if err := l.Ready(ctx, v); err != nil {
-		return nil, err
-	}
-	var size int64
-	for _, a := range m.Artifacts {
-		size += a.Size
-	}
-	l.show("fetching")
-	slog.Info(fmt.Sprintf("fetching version %d, %s from %s", m.Version, ui.Bytes(size), ui.Count(len(c.Providers), "provider")))
-	start := time.Now()
-	var payload Payload
-	payload, dropped, err = l.Fetch(ctx, v, c.Providers)
-	for _, d := range dropped {
-		l.attempt(d.Provider, &v, "refused", d.Why)
-		slog.Warn(fmt.Sprintf("dropped %s: %v", d.Provider, d.Why))
-	}
-	if err != nil {
-		return dropped, err
-	}
-	dropped = nil // others made up for them
-	defer func() { err = errors.Join(err, payload.Close()) }()
-	slog.Info(fmt.Sprintf("fetched and verified version %d in %s", m.Version, ui.Duration(time.Since(start))))
-
-	l.show("loading")
-	start = time.Now()
-	if err := payload.Load(ctx); err != nil {
-		return nil, err
-	}
-	slog.Info(fmt.Sprintf("loaded version %d in %s", m.Version, ui.Duration(time.Since(start))))
-	l.attempt(c.Providers[0], &v, "accepted", nil)
-	l.show("jumping")
-	slog.Info(fmt.Sprintf("jumping into version %d %s", m.Version, v.Digest()))
-	return nil, l.Jump(ctx, v)
-}
-
-// attempt records what came of one provider or one download.
-func (l *loop) attempt(provider string, v *trust.Verified, result string, err error) {
-	a := statefile.Attempt{At: l.Now(), Provider: provider, Result: result}
-	if err != nil {
-		a.Code, a.Reason = string(refusal.CodeOf(err)), ui.Clean(err.Error())
-	}
-	if v != nil {
-		a.Version, a.Digest = v.Manifest().Version, v.Digest().String()
-	}
-	l.report(func(u *statefile.Update) {
-		u.Last = &a
-		// A provider that does the same again takes no further place: nobody
-		// can push what others did out of sight by repeating itself.
-		history := slices.DeleteFunc(slices.Clone(u.History), func(old statefile.Attempt) bool {
-			return old.Provider == a.Provider && old.Result == a.Result && old.Code == a.Code && old.Digest == a.Digest
-		})
-		history = slices.Insert(history, 0, a)
-		u.History = history[:min(len(history), historyMax)]
-	})
-}
-
-func (l *loop) show(name string) {
-	l.report(func(u *statefile.Update) { u.State = name })
-}
-
-// report changes the shown state and hands it out.
-func (l *loop) report(change func(*statefile.Update)) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	change(&l.shown)
-	l.Report(l.shown)
 }

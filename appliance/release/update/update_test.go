@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/ed25519"
 	"errors"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -13,6 +12,7 @@ import (
 	"phase/appliance/base/refusal"
 	"phase/appliance/base/statefile"
 	"phase/appliance/release/manifest"
+	"phase/appliance/release/survey"
 	"phase/appliance/release/trust"
 )
 
@@ -65,89 +65,22 @@ func (h house) held(t *testing.T, version uint64, name string) trust.Verified {
 	return v
 }
 
-func TestChoose(t *testing.T) {
-	h := newHouse(t, 1)
-	old, next, newest, twin := h.held(t, 1, "old"), h.held(t, 2, "next"), h.held(t, 3, "newest"), h.held(t, 3, "twin")
-	low, high := newest, twin
-	if compare(twin, newest) > 0 {
-		low, high = twin, newest
-	}
-	offers := []Offer{{"a", old}, {"b", next}, {"c", low}, {"d", high}, {"e", low}, {"f", trust.Verified{}}}
-	none := func(names.Digest) bool { return false }
-	for _, c := range []struct {
-		name      string
-		floor     uint64
-		failed    func(names.Digest) bool
-		want      trust.Verified
-		providers string
-	}{
-		{"newest, ties by the lower digest, everyone who has it", 1, none, low, "c e"},
-		{"not one that failed before", 1, func(d names.Digest) bool { return d == low.Digest() }, high, "d"},
-		{"nor the other that failed", 1, func(d names.Digest) bool { return d == low.Digest() || d == high.Digest() }, next, "b"},
-		{"nothing at or below the floor", 3, none, trust.Verified{}, ""},
-	} {
-		got, ok := Choose(offers, c.floor, c.failed)
-		if ok != c.want.Valid() || got.Release.Digest() != c.want.Digest() || strings.Join(got.Providers, " ") != c.providers {
-			t.Errorf("%s: chose version %d from %v", c.name, got.Release.Manifest().Version, got.Providers)
-		}
-	}
-}
-
-func TestBook(t *testing.T) {
-	b := newBook(dice())
-	now := day
-	b.hear(Announcement{Key: "a", URLs: []string{"http://a"}, Version: 5}, false, now)
-	b.hear(Announcement{Key: "b", URLs: []string{"http://b"}, Version: 9}, false, now)
-	due, _ := b.due(now)
-	if len(due) != 2 || due[0].key != "b" {
-		t.Fatalf("due = %v, want the best hint first", due)
-	}
-	for _, p := range due {
-		p.asking = true
-	}
-	if due, _ := b.due(now); len(due) != 0 {
-		t.Fatal("a provider was asked twice at once")
-	}
-	refused := refusal.New(refusal.Signature, "no")
-	a, bb := due0(b, "a"), due0(b, "b")
-	if !b.answered(a, nil, refused, now) {
-		t.Error("the first refusal is news")
-	}
-	if b.answered(a, nil, refused, now) {
-		t.Error("the same refusal again is not news")
-	}
-	if a.next != now.Add(recheck) {
-		t.Errorf("a provider with an unacceptable answer is asked again after %v", a.next.Sub(now))
-	}
-	for _, want := range []time.Duration{5, 10, 20, 40, 80, 120, 120} {
-		b.answered(bb, nil, refusal.New(refusal.Unreachable, "gone"), now)
-		if got := bb.next.Sub(now); got != want*time.Second {
-			t.Errorf("an unreachable provider is asked again after %v, want %v s", got, want)
-		}
-	}
-	// Heard with another version: asked at once. Heard the same: not.
-	b.hear(Announcement{Key: "b", URLs: []string{"http://b"}, Version: 9}, false, now)
-	if due, _ := b.due(now); len(due) != 0 {
-		t.Error("hearing the same again is no reason to ask")
-	}
-	b.hear(Announcement{Key: "b", URLs: []string{"http://b"}, Version: 10}, false, now)
-	if due, _ := b.due(now); len(due) != 1 {
-		t.Error("a new version is a reason to ask at once")
-	}
-	for i := range 3 * maxProviders {
-		b.hear(Announcement{Key: strings.Repeat("x", i+1), URLs: nil, Version: 0}, false, now.Add(time.Duration(i)))
-	}
-	if len(b.providers) > maxProviders {
-		t.Errorf("strangers filled the book with %d providers", len(b.providers))
-	}
-}
-
-func due0(b *book, key string) *provider { return b.providers[key] }
-
 type payload struct{ load error }
 
 func (p payload) Load(context.Context) error { return p.load }
 func (p payload) Close() error               { return nil }
+
+// announcements are found at once.
+type announcements []survey.Announcement
+
+func (list announcements) Find(context.Context) (<-chan survey.Announcement, error) {
+	found := make(chan survey.Announcement, len(list))
+	for _, a := range list {
+		found <- a
+	}
+	close(found)
+	return found, nil
+}
 
 // TestRun drives the loop: a liar is named and refused, the honest newest is
 // fetched, loaded and jumped into.
@@ -205,11 +138,12 @@ func TestRun(t *testing.T) {
 			}
 		},
 	}
-	heard := make(chan Announcement, len(answers))
+	var found announcements
 	for url := range answers {
-		heard <- Announcement{Key: url, URLs: []string{url}, Version: 50}
+		found = append(found, survey.Announcement{Key: url, URLs: []string{url}, Version: 50})
 	}
-	if err := u.Run(t.Context(), heard); err != nil {
+	u.Finders = []survey.Finder{found}
+	if err := u.Run(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if jumped != 11 {
@@ -279,7 +213,7 @@ func TestNothingTakenIsNothingLost(t *testing.T) {
 				},
 			}
 			spoil(&u)
-			if err := u.Run(ctx, nil); !errors.Is(err, context.Canceled) {
+			if err := u.Run(ctx); !errors.Is(err, context.Canceled) {
 				t.Errorf("Run = %v", err)
 			}
 		})

@@ -1,7 +1,6 @@
-// Package nic sets a wired network interface up as the kernel is told to: which
-// settings hold on it before it is raised, and the raising. It is all that a
-// boot needs to let IPv6 find its link-local address while the programs start;
-// addresses, leases and news are package link's.
+// Package nic writes the kernel settings of a wired network interface and raises
+// it. It is all that a boot needs to let IPv6 find its link-local address while
+// the programs start; addresses, leases and changes are for package link.
 package nic
 
 import (
@@ -26,10 +25,10 @@ const sysRoot = "/proc/sys/net"
 // setting is one kernel setting of an interface. The value is written before
 // the interface is raised, when it still decides how that goes.
 type setting struct {
-	path     string // under sysRoot, with %s for the interface
-	value    string
-	needed   bool // without it the interface must stay down
-	sayWhyOn bool // report a failure as a problem
+	path   string // under sysRoot, with %s for the interface
+	value  string
+	needed bool // without it the interface must stay down
+	report bool // a kernel without IPv6 is a problem to report
 }
 
 // settings are the kernel's part in the options.
@@ -42,10 +41,10 @@ func settings(o Options) []setting {
 		{path: "ipv4/conf/%s/arp_announce", value: "2"},
 		{path: "ipv4/conf/%s/rp_filter", value: "0"},
 		{path: "ipv4/conf/%s/accept_redirects", value: "0", needed: o.OnLink},
-		{path: "ipv6/conf/%s/disable_ipv6", value: "0", sayWhyOn: true},
+		{path: "ipv6/conf/%s/disable_ipv6", value: "0", report: true},
 		{path: "ipv6/conf/%s/accept_redirects", value: "0"},
 		// The link-local address follows from the hardware address (EUI-64), so
-		// that whoever knows a machine can find it with nothing else.
+		// that a machine can be found by its hardware address alone.
 		{path: "ipv6/conf/%s/addr_gen_mode", value: "0"},
 		{path: "ipv6/conf/%s/use_tempaddr", value: "0"},
 		{path: "ipv6/conf/%s/autoconf", value: "1"},
@@ -85,7 +84,7 @@ func apply(root, iface string, list []setting) (problems []string, err error) {
 		}
 		if errors.Is(err, os.ErrNotExist) {
 			if _, statErr := os.Stat(filepath.Dir(path)); statErr != nil {
-				if s.sayWhyOn {
+				if s.report {
 					problems = append(problems, fmt.Sprintf("%s: this kernel has no IPv6", iface))
 				}
 				continue

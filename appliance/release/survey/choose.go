@@ -1,7 +1,8 @@
-package update
+package survey
 
 import (
 	"bytes"
+	"cmp"
 	"slices"
 
 	"phase/appliance/base/names"
@@ -46,14 +47,6 @@ func compare(a, b trust.Verified) int {
 	if !b.Valid() {
 		return 1
 	}
-	va, vb := a.Manifest().Version, b.Manifest().Version
 	da, db := a.Digest(), b.Digest()
-	switch {
-	case va > vb:
-		return 1
-	case va < vb:
-		return -1
-	default:
-		return bytes.Compare(db[:], da[:])
-	}
+	return cmp.Or(cmp.Compare(a.Manifest().Version, b.Manifest().Version), bytes.Compare(db[:], da[:]))
 }

@@ -1,8 +1,6 @@
-package update
+package survey
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -11,17 +9,18 @@ import (
 
 	"phase/appliance/base/names"
 	"phase/appliance/base/refusal"
-	"phase/appliance/base/statefile"
-	"phase/appliance/release/trust"
+	"phase/tests/storetest"
 )
+
+var day = time.Date(2026, 11, 23, 0, 0, 0, 0, time.UTC)
 
 // dice fall the same in every run.
 func dice() *rand.Rand { return rand.New(rand.NewPCG(1, 2)) }
 
 // TestCrowd: strangers who promise much and never answer do not keep the node
-// from asking the one who has something, nor push it out of the book.
+// from asking the one who has something, nor push it out.
 func TestCrowd(t *testing.T) {
-	b := newBook(dice())
+	b := newProviders(dice(), false)
 	now := day
 	for i := range 100 {
 		b.hear(Announcement{Key: fmt.Sprintf("silent %d", i), URLs: []string{"http://silent"}, Version: 1<<53 - 1}, false, now)
@@ -29,28 +28,28 @@ func TestCrowd(t *testing.T) {
 	b.hear(Announcement{Key: "honest", URLs: []string{"http://honest"}, Version: 20}, false, now)
 	for asked, round := 0, 0; ; round++ {
 		due, _ := b.due(now)
-		if len(due) == 0 || round > 200/askers {
+		if len(due) == 0 || round > 200/64 {
 			t.Fatalf("the honest provider was not asked among %d", asked)
 		}
-		due = due[:min(len(due), askers)]
+		due = due[:min(len(due), 64)]
 		asked += len(due)
 		for _, p := range due {
 			p.asking = true
 		}
-		if b.providers["honest"].asking {
+		if b.list["honest"].asking {
 			break
 		}
-		now = now.Add(askTime)
+		now = now.Add(10 * time.Second)
 		for _, p := range due {
-			b.answered(p, nil, refusal.New(refusal.Slow, "silent"), now)
+			b.answered(p, Offer{}, refusal.New(refusal.Slow, "silent"), now)
 		}
 	}
-	honest := b.providers["honest"]
-	b.answered(honest, &Offer{Provider: "http://honest"}, nil, now)
+	honest := b.list["honest"]
+	b.answered(honest, Offer{Provider: "http://honest"}, nil, now)
 	for i := range maxProviders + 500 {
 		b.hear(Announcement{Key: fmt.Sprintf("crowd %d", i), URLs: nil, Version: 99}, false, now.Add(time.Duration(i)))
 	}
-	if b.providers["honest"] != honest {
+	if b.list["honest"] != honest {
 		t.Error("a crowd of strangers pushed out the provider that has something")
 	}
 }
@@ -64,7 +63,7 @@ func TestFlood(t *testing.T) {
 		"of many": func(i int) string { return fmt.Sprintf("stranger %d", i) },
 	} {
 		for before := range 2 { // the honest one comes first, or after the flood
-			b, now := newBook(dice()), day
+			b, now := newProviders(dice(), false), day
 			flood := func() {
 				for i := range 2 * maxProviders {
 					now = now.Add(time.Millisecond)
@@ -80,12 +79,12 @@ func TestFlood(t *testing.T) {
 				flood()
 			}
 			due, _ := b.due(now)
-			at := slices.IndexFunc(due, func(p *provider) bool { return p.key == "honest" })
+			at := slices.IndexFunc(due, func(p *provider) bool { return p.Key == "honest" })
 			if at < 0 || at >= 8 {
 				t.Errorf("flood %s, honest after it: %v: the honest one is number %d of %d", name, before == 1, at, len(due))
 			}
-			if n := len(b.providers); n > maxProviders || n < maxProviders-roomAtOnce {
-				t.Errorf("%d providers", len(b.providers))
+			if n := len(b.list); n > maxProviders || n < maxProviders-roomAtOnce {
+				t.Errorf("%d providers", len(b.list))
 			}
 		}
 	}
@@ -95,7 +94,7 @@ func TestFlood(t *testing.T) {
 // front, for saying something new all the time; and one source has few questions
 // at once.
 func TestShout(t *testing.T) {
-	b, now := newBook(dice()), day
+	b, now := newProviders(dice(), false), day
 	for i := range uint64(20) {
 		for j := range 10 {
 			b.hear(Announcement{Key: fmt.Sprintf("shout %d", j), Source: "shout", Version: 100 + i}, false, now)
@@ -111,59 +110,59 @@ func TestShout(t *testing.T) {
 			p.asking, p.asked = true, now
 		}
 		for _, p := range due {
-			b.answered(p, nil, refusal.New(refusal.Slow, "silent"), now)
+			b.answered(p, Offer{}, refusal.New(refusal.Slow, "silent"), now)
 		}
 		now = now.Add(time.Second)
 	}
 	for j := range 100 {
 		b.hear(Announcement{Key: fmt.Sprintf("silent %d", j), Source: fmt.Sprint(j), Version: 1<<53 - 1}, false, now)
-		for _, p := range b.providers {
+		for _, p := range b.list {
 			p.fails, p.next = max(p.fails, 1), now
 		}
 	}
 	b.hear(Announcement{Key: "honest", Source: "honest", Version: 1}, false, now)
-	if due, _ := b.due(now); due[0].key != "honest" {
-		t.Errorf("%s is ahead of who never failed", due[0].key)
+	if due, _ := b.due(now); due[0].Key != "honest" {
+		t.Errorf("%s is ahead of who never failed", due[0].Key)
 	}
 }
 
 // TestHurry: who takes long makes room when others wait, and only then; whom the
 // owner named does not.
 func TestHurry(t *testing.T) {
-	b, now := newBook(dice()), day
+	b, now := newProviders(dice(), false), day
 	hurried := map[string]bool{}
 	for _, key := range []string{"slow", "named"} {
 		b.hear(Announcement{Key: key}, key == "named", now)
-		p := b.providers[key]
+		p := b.list[key]
 		p.asking, p.asked, p.hurry = true, now, func() { hurried[key] = true }
 	}
-	if wake := b.hurry(now.Add(2 * crowdTime)); len(hurried) != 0 || !wake.IsZero() {
+	if wake := b.hurry(now.Add(2 * shortTurn)); len(hurried) != 0 || !wake.IsZero() {
 		t.Errorf("nobody waits, and hurried are %v", hurried)
 	}
 	b.hear(Announcement{Key: "waits"}, false, now)
-	if wake := b.hurry(now.Add(crowdTime - 1)); len(hurried) != 0 || wake != now.Add(crowdTime) {
+	if wake := b.hurry(now.Add(shortTurn - 1)); len(hurried) != 0 || wake != now.Add(shortTurn) {
 		t.Errorf("too soon hurried are %v; more at %v", hurried, wake)
 	}
-	if b.hurry(now.Add(crowdTime)); len(hurried) != 1 || !hurried["slow"] {
+	if b.hurry(now.Add(shortTurn)); len(hurried) != 1 || !hurried["slow"] {
 		t.Errorf("hurried are %v", hurried)
 	}
-	slow := b.providers["slow"]
-	for _, want := range []time.Duration{1, 2, 4, 8, 16, 16} { // more than askTime is askTime
+	slow := b.list["slow"]
+	for _, want := range []time.Duration{1, 2, 4, 8, 16, 16} { // more than 10 * time.Second is 10 * time.Second
 		if got := slow.turnTime(); got != want*time.Second {
 			t.Errorf("after %d failures its turn takes %v", slow.fails, got)
 		}
-		b.answered(slow, nil, refusal.New(refusal.Slow, "silent"), now)
+		b.answered(slow, Offer{}, refusal.New(refusal.Slow, "silent"), now)
 	}
 }
 
 // TestDropped: a provider that offers what it does not hand over is passed
 // over for the next best, and asked again later.
 func TestDropped(t *testing.T) {
-	h := newHouse(t, 1)
-	b := newBook(dice())
+	signer := storetest.NewSigner(t)
+	b := newProviders(dice(), false)
 	for key, version := range map[string]uint64{"liar": 20, "honest": 19} {
 		b.hear(Announcement{Key: key, URLs: []string{"http://" + key}, Version: version}, false, day)
-		b.answered(b.providers[key], &Offer{Provider: "http://" + key, Release: h.held(t, version, key)}, nil, day)
+		b.answered(b.list[key], Offer{Provider: "http://" + key, Release: signer.Release(t, "stable", "x86_64", version, storetest.Sizes).Verified}, nil, day)
 	}
 	now := day
 	for _, pause := range []time.Duration{10, 20, 40, 80, 160, 300, 300} {
@@ -186,76 +185,9 @@ func TestDropped(t *testing.T) {
 // TestOneAddressTwice: whoever announces another's address makes it no second
 // provider.
 func TestOneAddressTwice(t *testing.T) {
-	h := newHouse(t, 1)
-	r := h.held(t, 2, "next")
+	r := storetest.NewSigner(t).Release(t, "stable", "x86_64", 2, storetest.Sizes).Verified
 	c, ok := Choose([]Offer{{"http://a", r}, {"http://a", r}, {"http://b", r}}, 1, func(names.Digest) bool { return false })
 	if !ok || fmt.Sprint(c.Providers) != "[http://a http://b]" {
 		t.Errorf("chose %v", c.Providers)
-	}
-}
-
-// TestDroppedIsTold: a download that came to nothing names every provider that
-// spoiled it, and goes on with the release somebody else has.
-func TestDroppedIsTold(t *testing.T) {
-	h := newHouse(t, 1)
-	var last statefile.Update
-	var took []uint64
-	u := Updater{
-		Root: h.root, Running: h.held(t, 1, "running"), Channel: "stable", Arch: "x86_64",
-		Failed: func(names.Digest) bool { return false },
-		Now:    func() time.Time { return day }, Providers: []string{"http://liar", "http://twin", "http://honest"},
-		Ask: func(_ context.Context, url, _, _ string) ([]byte, error) {
-			if url == "http://honest" {
-				return h.sign(t, 2, "honest"), nil
-			}
-			return h.sign(t, 3, "newer"), nil
-		},
-		Ready: func(context.Context, trust.Verified) error { return nil },
-		Fetch: func(_ context.Context, v trust.Verified, providers []string) (Payload, []Dropped, error) {
-			took = append(took, v.Manifest().Version)
-			if v.Manifest().Version == 2 {
-				return payload{}, nil, nil
-			}
-			var dropped []Dropped
-			for _, p := range providers {
-				dropped = append(dropped, Dropped{p, refusal.New(refusal.Digest, "swapped")})
-			}
-			return nil, dropped, errors.New("nobody is left")
-		},
-		Jump:   func(context.Context, trust.Verified) error { return nil },
-		Report: func(u statefile.Update) { last = u },
-	}
-	if err := u.Run(t.Context(), nil); err != nil {
-		t.Fatal(err)
-	}
-	if fmt.Sprint(took) != "[3 2]" {
-		t.Errorf("took versions %v", took)
-	}
-	want := "honest accepted , liar failed , twin refused digest, liar refused digest, "
-	got := ""
-	for _, a := range last.History {
-		got += fmt.Sprintf("%s %s %s, ", a.Provider[len("http://"):], a.Result, a.Code)
-	}
-	if got != want {
-		t.Errorf("history: %s\nwant:    %s", got, want)
-	}
-}
-
-// TestHistoryOfOne: a provider that repeats itself takes one place.
-func TestHistoryOfOne(t *testing.T) {
-	h := newHouse(t, 1)
-	l := &loop{Updater: Updater{Running: h.held(t, 1, "running"), Now: func() time.Time { return day }, Report: func(statefile.Update) {}}}
-	l.attempt("http://first", nil, "refused", refusal.New(refusal.Arch, "no"))
-	for i := range 2 * historyMax {
-		l.attempt("http://loud", nil, "refused", refusal.New(refusal.Signature, "no %d", i))
-	}
-	if n := len(l.shown.History); n != 2 || l.shown.History[1].Provider != "http://first" || l.shown.Last.Provider != "http://loud" {
-		t.Errorf("history has %d: %+v", n, l.shown.History)
-	}
-	for i := range 2 * historyMax {
-		l.attempt(fmt.Sprintf("http://%d", i), nil, "refused", refusal.New(refusal.Signature, "no"))
-	}
-	if n := len(l.shown.History); n != historyMax {
-		t.Errorf("history has %d, at most %d", n, historyMax)
 	}
 }

@@ -1,0 +1,122 @@
+package link
+
+import (
+	"fmt"
+	"maps"
+	"net/netip"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"phase/appliance/base/statefile"
+)
+
+// publish writes the name servers and reports the status where they changed.
+func (m *Manager) publish() {
+	status, servers := m.status()
+	if m.o.Resolv != "" {
+		if text := resolvConf(servers); text != m.resolved {
+			if err := statefile.Replace(m.o.Resolv, []byte(text), 0o644); err != nil {
+				status.Problems = append(status.Problems, fmt.Sprintf("writing the name servers: %v", err))
+			} else {
+				m.resolved = text
+			}
+		}
+	}
+	if m.reported != nil && reflect.DeepEqual(*m.reported, status) {
+		return
+	}
+	m.reported = &status
+	if m.o.Report != nil {
+		m.o.Report(status)
+	}
+}
+
+func (m *Manager) status() (s Status, servers []netip.Addr) {
+	if m.trouble != "" {
+		s.Problems = append(s.Problems, m.trouble)
+	}
+	list, err := Interfaces()
+	if err != nil {
+		s.Problems = append(s.Problems, err.Error())
+	}
+	byIndex := make(map[int]Interface)
+	for _, i := range list {
+		byIndex[i.Index] = i
+	}
+	var names, refused []string
+	anyCarrier := false
+	for _, index := range slices.Sorted(maps.Keys(m.ports)) {
+		p := m.ports[index]
+		if p.refused != "" {
+			refused = append(refused, p.refused)
+		}
+		refused = append(refused, p.notes...)
+		if !p.ready {
+			continue
+		}
+		i, up := byIndex[index]
+		if !up {
+			i = Interface{Name: p.name, Index: index, MAC: p.own.String()}
+		}
+		p.mu.Lock()
+		i.Method = p.method()
+		if p.trouble != "" {
+			s.Problems = append(s.Problems, p.trouble)
+		}
+		for _, a := range m.serversOf(p, i) {
+			if !slices.Contains(servers, a) {
+				servers = append(servers, a)
+			}
+		}
+		p.mu.Unlock()
+		names = append(names, p.name)
+		anyCarrier = anyCarrier || i.Up
+		s.Interfaces = append(s.Interfaces, i)
+	}
+	s.Problems = append(s.Problems, refused...)
+	switch {
+	case len(m.ports) == 0:
+		s.Problems = append(s.Problems, "there is no wired network interface: plug one in that this kernel has a driver for")
+	case len(names) > 0 && !anyCarrier:
+		s.Problems = append(s.Problems, fmt.Sprintf("no cable is plugged in, or nothing is at its other end (%s)", strings.Join(names, ", ")))
+	}
+	return s, servers
+}
+
+// method is how the port came by its address.
+func (p *port) method() Method {
+	switch {
+	case p.fixed:
+		return Fixed
+	case p.lease != nil:
+		return DHCP
+	case p.linkLocal.IsValid():
+		return LinkLocal
+	}
+	return None
+}
+
+// serversOf are the name servers of one interface, to be used in this mode.
+func (m *Manager) serversOf(p *port, i Interface) (list []netip.Addr) {
+	if p.fixed && p.static != nil {
+		list = append(list, p.static.DNS...)
+	}
+	if p.lease != nil {
+		list = append(list, p.lease.dns...)
+	}
+	if !time.Now().Before(p.serversUntil) {
+		p.servers = nil
+	}
+	for _, a := range p.servers {
+		if a.IsLinkLocalUnicast() {
+			a = a.WithZone(p.name)
+		}
+		list = append(list, a)
+	}
+	if m.o.OnLink {
+		list = onLinkServers(list, i.Addresses)
+	}
+	return list
+}
