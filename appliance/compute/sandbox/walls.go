@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"syscall"
 	"unsafe"
 
@@ -58,7 +59,7 @@ func Enter(openings []Opening) ([]string, error) {
 	if abi, err := landlocksys.LandlockGetABIVersion(); err == nil && abi > 0 {
 		var rules []landlock.Rule
 		for _, o := range openings {
-			if path := Path(o.Dir); o.ReadOnly {
+			if path := pathOf(o.Dir); o.ReadOnly {
 				rules = append(rules, landlock.RODirs(path))
 			} else {
 				rules = append(rules, landlock.RWDirs(path).WithRefer())
@@ -78,6 +79,10 @@ func Enter(openings []Opening) ([]string, error) {
 	}
 	return walls, nil
 }
+
+// pathOf is a name of an open file that opens the same file again, whatever has
+// happened to the path it was opened by.
+func pathOf(file *os.File) string { return "/proc/self/fd/" + strconv.Itoa(int(file.Fd())) }
 
 // dropPrivileges makes nobody of root. A worker with folders keeps its uid and
 // the capabilities by which root reads and writes the files of others: the

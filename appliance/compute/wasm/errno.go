@@ -74,7 +74,7 @@ var kernels = map[syscall.Errno]errno{
 	syscall.EXDEV:        75,
 }
 
-// number is the number of an error of package sandbox.
+// number is the number of an error of package hostfs.
 func number(err error) errno {
 	if err == nil {
 		return success

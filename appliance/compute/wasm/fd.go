@@ -5,7 +5,7 @@ import (
 	"math"
 	"syscall"
 
-	"phase/appliance/compute/sandbox"
+	"phase/appliance/compute/hostfs"
 )
 
 // Flags of an open file.
@@ -99,7 +99,7 @@ func setFlags(s *system, c call) errno {
 // filestatSize is the size of what is told of a file.
 const filestatSize = 64
 
-func encodeStat(s sandbox.Stat) []byte {
+func encodeStat(s hostfs.Stat) []byte {
 	b := make([]byte, filestatSize)
 	for i, v := range []uint64{
 		uint64(s.Dev), s.Ino, uint64(fileType(s.Mode)), uint64(s.Nlink), uint64(s.Size),
@@ -161,14 +161,14 @@ func (c call) times(i int) (access, modified int64, no errno) {
 	for j := range set {
 		switch flags >> (2 * j) & (given | current) {
 		case 0:
-			set[j] = sandbox.Omit
+			set[j] = hostfs.Omit
 		case given:
 			if c.arg64(i+j) > math.MaxInt64 {
 				return 0, 0, overflow
 			}
 			set[j] = int64(c.arg64(i + j))
 		case current:
-			set[j] = sandbox.Now
+			set[j] = hostfs.Now
 		default:
 			return 0, 0, inval
 		}

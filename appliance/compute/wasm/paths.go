@@ -3,7 +3,7 @@ package wasm
 import (
 	"syscall"
 
-	"phase/appliance/compute/sandbox"
+	"phase/appliance/compute/hostfs"
 )
 
 // follow is the flag of lookups that has a link at the end of a path followed.
@@ -70,7 +70,7 @@ func open(s *system, c call) errno {
 		return number(err)
 	}
 	if d.kind == directory {
-		d.folder = sandbox.NewFolder(file, dir.fixed)
+		d.folder = hostfs.NewFolder(file, dir.fixed)
 	}
 	fd := s.add(d)
 	if no := c.put32(8, fd); no != success {

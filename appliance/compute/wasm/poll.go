@@ -5,7 +5,7 @@ import (
 	"math"
 	"time"
 
-	"phase/appliance/compute/sandbox"
+	"phase/appliance/compute/hostfs"
 )
 
 // Sizes and tags of poll_oneoff
@@ -52,7 +52,7 @@ func pollOneoff(s *system, c call) errno {
 type poll struct {
 	*system
 	events  [][eventSize]byte // that have come
-	waiting []sandbox.Wait
+	waiting []hostfs.Wait
 	of      []event // … of which these events will be
 	clocks  []timer
 	soonest time.Duration // of the clocks
@@ -118,7 +118,7 @@ func (p *poll) descriptor(e event, fd uint32) {
 		p.happened(e, no, 0, 0)
 		return
 	}
-	p.waiting = append(p.waiting, sandbox.Wait{File: d.File, Write: e.kind == ofWrite})
+	p.waiting = append(p.waiting, hostfs.Wait{File: d.File, Write: e.kind == ofWrite})
 	p.of = append(p.of, e)
 }
 
@@ -131,7 +131,7 @@ func (p *poll) wait() errno {
 		timeout = -1
 	}
 	begin := time.Now()
-	if err := sandbox.Poll(p.waiting, timeout); err != nil {
+	if err := hostfs.Poll(p.waiting, timeout); err != nil {
 		return ioerr
 	}
 	for i, w := range p.waiting {

@@ -4,18 +4,18 @@ import (
 	"encoding/binary"
 	"syscall"
 
-	"phase/appliance/compute/sandbox"
+	"phase/appliance/compute/hostfs"
 )
 
 // listing is a directory that is being read. A module reads on at a cookie,
 // which here is the number of entries before it: small, as some C libraries
 // keep it in 32 bits, while the kernel's positions may take 63.
 type listing struct {
-	sandbox.File // the directory, opened for this alone
-	entries      []sandbox.Entry
-	first        int     // how many entries are before those
-	positions    []int64 // the kernel's, after each entry that was ever read
-	buffer       []byte
+	hostfs.File // the directory, opened for this alone
+	entries     []hostfs.Entry
+	first       int     // how many entries are before those
+	positions   []int64 // the kernel's, after each entry that was ever read
+	buffer      []byte
 }
 
 // inKernel is how many bytes of entries are read at once.
@@ -66,7 +66,7 @@ func readdir(s *system, c call) errno {
 }
 
 // entry is an entry as the module reads it.
-func (d *descriptor) entry(e sandbox.Entry, cookie uint64) []byte {
+func (d *descriptor) entry(e hostfs.Entry, cookie uint64) []byte {
 	kind := fileType(uint32(e.Type) << 12) // DT_… is the type in a mode, shifted
 	if e.Type == syscall.DT_UNKNOWN {
 		if stat, err := d.folder.Stat(e.Name, false); err == nil {
@@ -85,7 +85,7 @@ func (d *descriptor) entry(e sandbox.Entry, cookie uint64) []byte {
 // somewhere else in the directory, it is read on from there; in the same place
 // it is not sought, as the kernel may count the entries anew after a change.
 // After the end of the directory there are none.
-func (l *listing) from(cookie uint64) ([]sandbox.Entry, errno) {
+func (l *listing) from(cookie uint64) ([]hostfs.Entry, errno) {
 	known := min(cookie, uint64(len(l.positions)))
 	if cookie == 0 || cookie < uint64(l.first) || known > uint64(l.first+len(l.entries)) {
 		var position int64
@@ -106,7 +106,7 @@ func (l *listing) from(cookie uint64) ([]sandbox.Entry, errno) {
 }
 
 // next reads on after the entries that were read last; none are left at the end.
-func (l *listing) next() ([]sandbox.Entry, errno) {
+func (l *listing) next() ([]hostfs.Entry, errno) {
 	more, err := l.Entries(l.buffer)
 	if err != nil || len(more) == 0 {
 		return nil, number(err)

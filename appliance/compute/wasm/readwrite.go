@@ -5,7 +5,7 @@ import (
 	"math"
 	"syscall"
 
-	"phase/appliance/compute/sandbox"
+	"phase/appliance/compute/hostfs"
 )
 
 // mostVectors is how many pieces one call reads or writes; what is over is a
@@ -103,10 +103,10 @@ func (d *descriptor) quiet() bool { return d.given && d.flags&nonblock != 0 }
 // transfer reads or writes once, and waits before or not, as the module wants
 // it: a stream that it was given may be of the other kind.
 func (d *descriptor) transfer(writing bool, do func() (int, error)) (int, errno) {
-	wait := []sandbox.Wait{{File: d.File, Write: writing}}
+	wait := []hostfs.Wait{{File: d.File, Write: writing}}
 	for {
 		if d.quiet() {
-			if err := sandbox.Poll(wait, 0); err != nil {
+			if err := hostfs.Poll(wait, 0); err != nil {
 				return 0, number(err)
 			}
 			if !wait[0].Ready {
@@ -117,7 +117,7 @@ func (d *descriptor) transfer(writing bool, do func() (int, error)) (int, errno)
 		if err != syscall.EAGAIN || d.flags&nonblock != 0 {
 			return max(n, 0), number(err)
 		}
-		if err := sandbox.Poll(wait, -1); err != nil {
+		if err := hostfs.Poll(wait, -1); err != nil {
 			return 0, number(err)
 		}
 	}

@@ -12,7 +12,7 @@ import (
 	"github.com/tetratelabs/wazero/api"
 	"github.com/tetratelabs/wazero/sys"
 
-	"phase/appliance/compute/sandbox"
+	"phase/appliance/compute/hostfs"
 )
 
 // system is what one run of a module has of the world.
@@ -32,15 +32,15 @@ func systemOf(ctx context.Context) *system { return ctx.Value(systemKey{}).(*sys
 
 // descriptor is an open file of the module.
 type descriptor struct {
-	sandbox.File
+	hostfs.File
 	given            bool // a stream or a folder of the configuration, which outlives the run
 	kind             byte // a file type
 	base, inheriting rights
 	flags            uint16
-	fixed            bool            // of a read-only folder
-	folder           *sandbox.Folder // of a directory
-	preopen          string          // the module's name of a folder of the configuration, or ""
-	list             *listing        // once a directory has been read
+	fixed            bool           // of a read-only folder
+	folder           *hostfs.Folder // of a directory
+	preopen          string         // the module's name of a folder of the configuration, or ""
+	list             *listing       // once a directory has been read
 }
 
 // File types of WASI.
@@ -85,7 +85,7 @@ func newSystem(c Config) (*system, error) {
 		}
 	}
 	for i, f := range []*os.File{c.Stdin, c.Stdout, c.Stderr} {
-		d := &descriptor{File: sandbox.FileOf(f), given: true}
+		d := &descriptor{File: hostfs.FileOf(f), given: true}
 		may := mayWrite
 		if i == 0 {
 			may = mayRead
@@ -97,11 +97,11 @@ func newSystem(c Config) (*system, error) {
 		s.table = append(s.table, d)
 	}
 	for _, f := range c.Folders {
-		d := &descriptor{File: sandbox.FileOf(f.Dir), given: true, preopen: f.Guest, fixed: f.ReadOnly}
+		d := &descriptor{File: hostfs.FileOf(f.Dir), given: true, preopen: f.Guest, fixed: f.ReadOnly}
 		if err := d.look(0, ofFile|ofDirectory); err != nil {
 			return nil, err
 		}
-		d.folder = sandbox.NewFolder(d.File, f.ReadOnly)
+		d.folder = hostfs.NewFolder(d.File, f.ReadOnly)
 		// The last of a name counts here, too.
 		same := func(other *descriptor) bool { return other.preopen == f.Guest }
 		if i := slices.IndexFunc(s.table, same); i >= 0 {

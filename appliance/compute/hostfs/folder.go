@@ -1,11 +1,12 @@
-package sandbox
+// Package hostfs gives a module the files of its host: open files, folders out
+// of which no path leads, and waiting until a file is ready. It speaks in the
+// kernel's terms; package wasm makes WASI of them.
+package hostfs
 
 import (
 	"io/fs"
 	"math"
-	"os"
 	"path"
-	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -53,10 +54,6 @@ func (f *Folder) Open(name string, flags int, perm fs.FileMode) (File, error) {
 		}
 	}
 }
-
-// Path is a name of an open file that opens the same file again, whatever has
-// happened to the path it was opened by.
-func Path(file *os.File) string { return "/proc/self/fd/" + strconv.Itoa(int(file.Fd())) }
 
 // handle opens what name leads to, or, with follow false, a symbolic link
 // itself, for what needs no right to read it.
