@@ -2,14 +2,7 @@ package wasm
 
 import (
 	"encoding/binary"
-	"math"
 	"slices"
-)
-
-// Sections of a module.
-const (
-	dataSection      = 11
-	dataCountSection = 12
 )
 
 // joined returns a module that does the same and begins faster: pieces of data
@@ -18,68 +11,29 @@ const (
 // 28,000 pieces that come of it than over what is in them. A module with
 // anything out of the ordinary is returned as it is, to be judged by wazero.
 func joined(module []byte) []byte {
-	start, body, end, ok := findData(module)
+	old, ok := findData(module)
 	if !ok {
 		return module
 	}
-	data, ok := joinData(body, len(module)/4)
+	data, ok := joinData(old.body, len(module)/4)
 	if !ok {
 		return module
 	}
-	out := make([]byte, 0, len(module)+len(data)-len(body)+binary.MaxVarintLen32)
-	out = append(append(out, module[:start]...), dataSection)
+	out := make([]byte, 0, len(module)+len(data)-len(old.body)+binary.MaxVarintLen32)
+	out = append(append(out, module[:old.start]...), dataSection)
 	out = append(binary.AppendUvarint(out, uint64(len(data))), data...)
-	return append(out, module[end:]...)
+	return append(out, module[old.end:]...)
 }
 
-// findData finds the data section, which ends the search: a module that counts
-// its data beforehand may use the pieces by number.
-func findData(module []byte) (start int, body []byte, end int, ok bool) {
-	if len(module) < 8 {
-		return 0, nil, 0, false
-	}
-	for at := 8; at < len(module); at = end {
-		size, n := number32(module[at+1:])
-		if n == 0 || uint64(size) > uint64(len(module)-at-1-n) {
-			return 0, nil, 0, false
-		}
-		end = at + 1 + n + int(size)
-		switch module[at] {
-		case dataSection:
-			return at, module[at+1+n : end], end, true
-		case dataCountSection:
-			return 0, nil, 0, false
+// findData finds the data section. There is none to join in a module that counts
+// its data beforehand, as it may use the pieces by number.
+func findData(module []byte) (data section, ok bool) {
+	for s := range sections(module) {
+		if s.id == dataSection || s.id == dataCountSection {
+			return s, s.id == dataSection
 		}
 	}
-	return 0, nil, 0, false
-}
-
-// number32 reads an unsigned number of WebAssembly; n is 0 where there is none.
-func number32(b []byte) (v uint32, n int) {
-	long, n := binary.Uvarint(b)
-	if n <= 0 || n > binary.MaxVarintLen32 || long > math.MaxUint32 {
-		return 0, 0
-	}
-	return uint32(long), n
-}
-
-// signed32 reads a signed number of WebAssembly.
-func signed32(b []byte) (v int32, n int) {
-	var long int64
-	for n < len(b) && n < binary.MaxVarintLen32 {
-		long |= int64(b[n]&0x7f) << (7 * n)
-		n++
-		if b[n-1] < 0x80 {
-			if shift := 64 - 7*n; b[n-1]&0x40 != 0 {
-				long = long << shift >> shift
-			}
-			if long < math.MinInt32 || long > math.MaxInt32 {
-				return 0, 0
-			}
-			return int32(long), n
-		}
-	}
-	return 0, 0
+	return section{}, false
 }
 
 // run is data in one piece, and where in memory it begins.
@@ -101,29 +55,22 @@ const (
 // joinData joins the pieces of a data section, which grows by most zeros. It is
 // false where a piece is not of the plain kind: to be put in memory 0 at a
 // constant address.
-func joinData(section []byte, most int) ([]byte, bool) {
-	count, n := number32(section)
-	if n == 0 || count < 2 {
+func joinData(body []byte, most int) ([]byte, bool) {
+	r := reader{rest: body}
+	count := r.number()
+	if count < 2 {
 		return nil, false
 	}
 	var runs []run
-	rest := section[n:]
 	for range count {
 		const active, constant, end = 0, 0x41, 0x0b
-		if len(rest) < 2 || rest[0] != active || rest[1] != constant {
+		plain := r.byte() == active && r.byte() == constant
+		address := uint32(r.signed())
+		plain = r.byte() == end && plain
+		piece := run{uint64(address), r.bytes()}
+		if r.bad || !plain {
 			return nil, false
 		}
-		address, n := signed32(rest[2:])
-		if n == 0 || len(rest) <= 2+n || rest[2+n] != end {
-			return nil, false
-		}
-		rest = rest[3+n:]
-		size, n := number32(rest)
-		if n == 0 || uint64(size) > uint64(len(rest)-n) {
-			return nil, false
-		}
-		piece := run{uint64(uint32(address)), rest[n : n+int(size)]}
-		rest = rest[n+int(size):]
 		zeros, fits := gap(runs, piece)
 		if !fits || zeros > most {
 			runs = append(runs, run{piece.from, slices.Clone(piece.bytes)})
@@ -133,10 +80,10 @@ func joinData(section []byte, most int) ([]byte, bool) {
 		last := &runs[len(runs)-1]
 		last.bytes = append(append(last.bytes, make([]byte, zeros)...), piece.bytes...)
 	}
-	if len(rest) > 0 {
+	if len(r.rest) > 0 {
 		return nil, false
 	}
-	out := binary.AppendUvarint(make([]byte, 0, len(section)), uint64(len(runs)))
+	out := binary.AppendUvarint(make([]byte, 0, len(body)), uint64(len(runs)))
 	for _, r := range runs {
 		out = append(append(out, 0, 0x41), appendSigned(int32(uint32(r.from)))...)
 		out = append(binary.AppendUvarint(append(out, 0x0b), uint64(len(r.bytes))), r.bytes...)

@@ -89,7 +89,7 @@ func (g *guest) call(name string, params ...any) errno {
 	if i < 0 || len(functions[i].params) != len(stack) {
 		g.Fatalf("there is no %s of %d parameters", name, len(stack))
 	}
-	return functions[i].do(g.system, call{g.module, stack})
+	return functions[i].do(call{g.module, g.system, stack})
 }
 
 // must calls a function that succeeds.

@@ -92,9 +92,9 @@ func nowhere(t *testing.T) Config {
 	return Config{Stdin: null, Stdout: null, Stderr: null}
 }
 
-// sections are the sections of a module, but those of names; what does not look
-// like one is the last.
-func sections(module []byte) (list []string) {
+// withoutNames are the sections of a module, but those of names; what does not
+// look like one is the last.
+func withoutNames(module []byte) (list []string) {
 	if len(module) < 8 {
 		return []string{string(module)}
 	}
@@ -121,7 +121,7 @@ func FuzzUnnamed(f *testing.F) {
 	f.Add([]byte(header + custom("names", "", false) + custom("nam", "", false)))
 	f.Fuzz(func(t *testing.T, module []byte) {
 		got := unnamed(module)
-		want := []byte(strings.Join(sections(module), ""))
+		want := []byte(strings.Join(withoutNames(module), ""))
 		if len(got) == len(module) {
 			want = module // nothing to drop, or no module
 		}

@@ -22,7 +22,7 @@ const (
 const maxSubscriptions = 4096
 
 // pollOneoff waits for clocks and for any descriptors.
-func pollOneoff(s *system, c call) errno {
+func pollOneoff(c call) errno {
 	n := c.arg(2)
 	if n == 0 || n > maxSubscriptions {
 		return inval
@@ -33,7 +33,7 @@ func pollOneoff(s *system, c call) errno {
 		return fault
 	}
 	in := append([]byte(nil), view...) // the module may have the events written over it
-	p := poll{system: s, soonest: math.MaxInt64}
+	p := poll{system: c.system, soonest: math.MaxInt64}
 	for ; len(in) > 0; in = in[subscriptionSize:] {
 		if no := p.subscribe(in[:subscriptionSize]); no != success {
 			return no

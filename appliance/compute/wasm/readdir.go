@@ -26,11 +26,8 @@ const entrySize = 24
 
 // readdir fills a buffer with entries. The last may be cut off: only a buffer
 // that is not full tells the module that there is no more.
-func readdir(s *system, c call) errno {
-	d, no := s.find(c.arg(0), 0)
+func readdir(c call, d *descriptor) errno {
 	switch {
-	case no != success:
-		return no
 	case d.folder == nil:
 		return notdir
 	case d.base&mayReaddir == 0:

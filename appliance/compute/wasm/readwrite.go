@@ -35,62 +35,15 @@ func (c call) vectors(i int) ([][]byte, errno) {
 	return pieces, success
 }
 
-// reader finds a file that can be read from.
-func (s *system) reader(c call) (*descriptor, errno) { return s.stream(c, mayRead) }
-func (s *system) writer(c call) (*descriptor, errno) { return s.stream(c, mayWrite) }
-
-func (s *system) stream(c call, need rights) (*descriptor, errno) {
-	d, no := s.find(c.arg(0), 0)
-	switch {
-	case no != success:
-		return nil, no
-	case d.folder != nil || d.kind == directory:
-		return nil, isdir
-	case d.base&need == 0:
-		return nil, badf // as read(2) and write(2) have it
-	}
-	return d, success
+func read(d *descriptor, _ call, to [][]byte) (int, errno) {
+	return d.transfer(false, to, hostfs.File.Read)
 }
 
-func read(s *system, c call) errno {
-	d, no := s.reader(c)
-	if no != success {
-		return no
+func write(d *descriptor, _ call, from [][]byte) (int, errno) {
+	if len(from) > 0 && d.quiet() {
+		from = [][]byte{from[0][:min(len(from[0]), atOnce)]}
 	}
-	to, no := c.vectors(1)
-	if no != success {
-		return no
-	}
-	n := 0
-	if len(to) > 0 {
-		n, no = d.transfer(false, func() (int, error) { return d.Read(to) })
-	}
-	if no != success {
-		return no
-	}
-	return c.put32(3, uint32(n))
-}
-
-func write(s *system, c call) errno {
-	d, no := s.writer(c)
-	if no != success {
-		return no
-	}
-	from, no := c.vectors(1)
-	if no != success {
-		return no
-	}
-	n := 0
-	if len(from) > 0 {
-		if d.quiet() {
-			from = [][]byte{from[0][:min(len(from[0]), atOnce)]}
-		}
-		n, no = d.transfer(true, func() (int, error) { return d.Write(from) })
-	}
-	if no != success {
-		return no
-	}
-	return c.put32(3, uint32(n))
+	return d.transfer(true, from, hostfs.File.Write)
 }
 
 // atOnce is how many bytes a pipe takes whole if it takes any (PIPE_BUF).
@@ -102,7 +55,10 @@ func (d *descriptor) quiet() bool { return d.given && d.flags&nonblock != 0 }
 
 // transfer reads or writes once, and waits before or not, as the module wants
 // it: a stream that it was given may be of the other kind.
-func (d *descriptor) transfer(writing bool, do func() (int, error)) (int, errno) {
+func (d *descriptor) transfer(writing bool, pieces [][]byte, do func(hostfs.File, [][]byte) (int, error)) (int, errno) {
+	if len(pieces) == 0 {
+		return 0, success
+	}
 	wait := []hostfs.Wait{{File: d.File, Write: writing}}
 	for {
 		if d.quiet() {
@@ -113,7 +69,7 @@ func (d *descriptor) transfer(writing bool, do func() (int, error)) (int, errno)
 				return 0, again
 			}
 		}
-		n, err := do()
+		n, err := do(d.File, pieces)
 		if err != syscall.EAGAIN || d.flags&nonblock != 0 {
 			return max(n, 0), number(err)
 		}
@@ -123,72 +79,55 @@ func (d *descriptor) transfer(writing bool, do func() (int, error)) (int, errno)
 	}
 }
 
-func pread(s *system, c call) errno {
-	d, no := s.reader(c)
-	if no != success {
-		return no
-	}
-	return c.position(d, d.Pread)
+func pread(d *descriptor, c call, to [][]byte) (int, errno) {
+	return d.position(c, to, hostfs.File.Pread)
 }
 
-func pwrite(s *system, c call) errno {
-	d, no := s.writer(c)
-	if no != success {
-		return no
-	}
-	return c.position(d, d.Pwrite)
+func pwrite(d *descriptor, c call, from [][]byte) (int, errno) {
+	return d.position(c, from, hostfs.File.Pwrite)
 }
 
 // position reads or writes at an offset, one piece after the other.
-func (c call) position(d *descriptor, do func([]byte, int64) (int, error)) errno {
-	pieces, no := c.vectors(1)
-	if no != success {
-		return no
-	}
+func (d *descriptor) position(c call, pieces [][]byte, do func(hostfs.File, []byte, int64) (int, error)) (int, errno) {
 	if d.base&maySeek == 0 && d.kind == regular {
-		return notcapable
+		return 0, notcapable
 	}
 	at := c.arg64(3)
 	if at > math.MaxInt64 {
-		return inval
+		return 0, inval
 	}
 	done := 0
 	for _, piece := range pieces {
-		n, err := do(piece, int64(at)+int64(done))
+		n, err := do(d.File, piece, int64(at)+int64(done))
 		if err != nil && done == 0 {
-			return number(err)
+			return 0, number(err)
 		}
 		done += max(n, 0)
 		if n < len(piece) {
 			break
 		}
 	}
-	return c.put32(4, uint32(done))
+	return done, success
 }
 
 // seek moves; how (from the start, from here, from the end) is as in lseek(2).
-func seek(s *system, c call) errno {
+func seek(c call, d *descriptor) errno {
 	const fromEnd = 2
 	if c.arg(2) > fromEnd {
 		return inval
 	}
-	return s.seek(c, int64(c.arg64(1)), int(c.arg(2)), maySeek, 3)
+	return d.seek(c, int64(c.arg64(1)), int(c.arg(2)), maySeek, 3)
 }
 
-func tell(s *system, c call) errno { return s.seek(c, 0, 1, mayTell, 1) }
+func tell(c call, d *descriptor) errno { return d.seek(c, 0, 1, mayTell, 1) }
 
-func (s *system) seek(c call, offset int64, whence int, need rights, result int) errno {
-	d, no := s.find(c.arg(0), 0)
+func (d *descriptor) seek(c call, offset int64, whence int, need rights, result int) errno {
 	switch {
-	case no != success:
-		return no
 	case d.kind == directory:
 		return badf
-	}
-	if d.base&need == 0 {
-		if d.kind == character {
-			return number(syscall.ESPIPE)
-		}
+	case d.base&need == 0 && d.kind == character:
+		return number(syscall.ESPIPE)
+	case d.base&need == 0:
 		return notcapable
 	}
 	at, err := d.Seek(offset, whence)

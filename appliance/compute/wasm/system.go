@@ -9,7 +9,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/tetratelabs/wazero/api"
 	"github.com/tetratelabs/wazero/sys"
 
 	"phase/appliance/compute/hostfs"
@@ -183,13 +182,12 @@ func (s *system) close(fd uint32) errno {
 }
 
 // exit ends the module. Nothing of it runs any more.
-func exit(ctx context.Context, module api.Module, params []uint64) {
-	code := uint32(params[0])
-	_ = module.CloseWithExitCode(ctx, code)
-	panic(sys.NewExitError(code))
+func exit(c call) errno {
+	_ = c.CloseWithExitCode(context.Background(), c.arg(0))
+	panic(sys.NewExitError(c.arg(0)))
 }
 
-func random(_ *system, c call) errno {
+func random(c call) errno {
 	b, ok := c.Memory().Read(c.arg(0), c.arg(1))
 	if !ok {
 		return fault
@@ -220,25 +218,20 @@ func (s *system) now(clock uint32) (int64, errno) {
 	return 0, inval
 }
 
-func clockTime(s *system, c call) errno {
-	now, no := s.now(c.arg(0))
+func clockTime(c call) errno {
+	now, no := c.now(c.arg(0))
 	if no != success {
 		return no
 	}
 	return c.put64(2, uint64(now))
 }
 
-func clockRes(s *system, c call) errno {
-	if _, no := s.now(c.arg(0)); no != success {
+func clockRes(c call) errno {
+	if _, no := c.now(c.arg(0)); no != success {
 		return no
 	}
 	return c.put64(1, uint64(tick))
 }
 
 // noSocket refuses, as no descriptor is a socket that a module has opened.
-func noSocket(s *system, c call) errno {
-	if _, no := s.find(c.arg(0), 0); no != success {
-		return no
-	}
-	return notsock
-}
+func noSocket(call, *descriptor) errno { return notsock }

@@ -104,7 +104,7 @@ func (m *Machine) Run(ctx context.Context, c Config) (end End, err error) {
 		return End{}, fmt.Errorf("giving the module its files: %w", err)
 	}
 	defer s.end()
-	return start(experimental.WithMemoryAllocator(s.within(ctx), m.memory), m.program)
+	return start(experimental.WithMemoryAllocator(s.within(ctx), m.memory), m.program), nil
 }
 
 func isNoMemory(p any) bool {
@@ -122,46 +122,23 @@ func outOfMemory(err *error) {
 	}
 }
 
-// checkImports refuses a module that imports anything but WASI's functions,
-// with the way out.
-func checkImports(module, wasi wazero.CompiledModule) error {
-	const way = "only wasi_snapshot_preview1 is offered; recompile it for wasip1"
-	offered := wasi.ExportedFunctions()
-	for _, f := range module.ImportedFunctions() {
-		from, name, _ := f.Import()
-		if from != wasiName || offered[name] == nil {
-			return fmt.Errorf("the module imports the function %.64q of %.64q; %s", name, from, way)
-		}
-	}
-	for _, m := range module.ImportedMemories() {
-		from, name, _ := m.Import()
-		return fmt.Errorf("the module imports the memory %.64q of %.64q; %s", name, from, way)
-	}
-	return nil
-}
-
 // start runs the module: its start function, then _start of a command or
 // _initialize of a reactor.
-func start(ctx context.Context, p program) (End, error) {
+func start(ctx context.Context, p program) End {
 	instance, err := p.runtime.InstantiateModule(ctx, p.compiled, wazero.NewModuleConfig().WithName("").WithStartFunctions())
 	if err != nil {
-		// What wazero cannot link never ran; what went wrong in the start
-		// function, or while data was put in place, is the module's own doing.
-		var exit *sys.ExitError
-		text := err.Error()
-		if !errors.As(err, &exit) && !strings.HasPrefix(text, "start ") && !strings.Contains(text, "out of bounds") {
-			return End{}, fmt.Errorf("linking the module: %w", err)
-		}
-		return ended(err), nil
+		// Its imports are there (see Compile): what goes wrong now, in the start
+		// function or while data is put in place, is the module's own doing.
+		return ended(err)
 	}
 	defer instance.Close(ctx) // gives its memory back; how it ended is known by then
 	for _, name := range []string{"_start", "_initialize"} {
 		if f := instance.ExportedFunction(name); f != nil {
 			_, err := f.Call(ctx)
-			return ended(err), nil
+			return ended(err)
 		}
 	}
-	return End{Outcome: job.Exited}, nil
+	return End{Outcome: job.Exited}
 }
 
 // ended says how a call into the module ended.
