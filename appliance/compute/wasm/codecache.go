@@ -18,8 +18,9 @@ var ErrStale = errors.New("the compiled code is of another version or for anothe
 type codeKey = [32]byte
 
 // code stands in the place of wazero's cache of files, so that compiled code
-// comes from, and goes to, whoever vouches for it. wazero offers no other way
-// in than a folder, and believes whatever it finds there.
+// comes from, and goes to, the process that authenticates it. wazero offers no
+// other way in than a folder, and believes whatever it finds there
+// (docs/decisions/2026-11-29-wazero-field.md).
 type code struct {
 	known  []byte // key and code, or nil
 	made   []byte // key and code, when wazero has compiled
@@ -54,15 +55,20 @@ func (c *code) Delete(codeKey) error {
 	return ErrStale
 }
 
-// cache makes a cache for wazero of which c is the part that is kept. It sets
-// a field that wazero has for this purpose and does not export; another version
-// of wazero without that field is an error, not a cache less.
+// cache makes a cache for wazero of which c is the part that is kept.
 func (c *code) cache() (wazero.CompilationCache, error) {
 	cache := wazero.NewCompilationCache()
+	return cache, c.putInto(cache)
+}
+
+// putInto sets a field that wazero has for this purpose and does not export.
+// Another version of wazero without that field is an error, not a cache less.
+// This is the one place where a field of another package is set.
+func (c *code) putInto(cache any) error {
 	field := reflect.ValueOf(cache).Elem().FieldByName("fileCache")
-	if !field.IsValid() || !reflect.TypeOf(c).Implements(field.Type()) {
-		return nil, errors.New("preparing the compiler: this version of wazero keeps compiled code in another way")
+	if !field.IsValid() || field.Kind() != reflect.Interface || !reflect.TypeOf(c).Implements(field.Type()) {
+		return errors.New("preparing the compiler: this version of wazero keeps compiled code in another way")
 	}
 	reflect.NewAt(field.Type(), field.Addr().UnsafePointer()).Elem().Set(reflect.ValueOf(c))
-	return cache, nil
+	return nil
 }

@@ -36,20 +36,20 @@ func findData(module []byte) (data section, ok bool) {
 	return section{}, false
 }
 
-// run is data in one piece, and where in memory it begins.
-type run struct {
+// segment is data in one piece, and where in memory it begins.
+type segment struct {
 	from  uint64
 	bytes []byte
 }
 
-func (r run) to() uint64 { return r.from + uint64(len(r.bytes)) }
+func (s segment) to() uint64 { return s.from + uint64(len(s.bytes)) }
 
 // Pieces at most so far apart become one: for more, a piece of its own is
 // cheaper. Zeros go only where no earlier piece has been, and to know that, not
 // too many are looked at.
 const (
-	closeBy  = 64
-	mostRuns = 64
+	closeBy      = 64
+	mostSegments = 64
 )
 
 // joinData joins the pieces of a data section, which grows by most zeros. It is
@@ -61,50 +61,50 @@ func joinData(body []byte, most int) ([]byte, bool) {
 	if count < 2 {
 		return nil, false
 	}
-	var runs []run
+	var segments []segment
 	for range count {
 		const active, constant, end = 0, 0x41, 0x0b
 		plain := r.byte() == active && r.byte() == constant
 		address := uint32(r.signed())
 		plain = r.byte() == end && plain
-		piece := run{uint64(address), r.bytes()}
+		piece := segment{uint64(address), r.bytes()}
 		if r.bad || !plain {
 			return nil, false
 		}
-		zeros, fits := gap(runs, piece)
+		zeros, fits := gap(segments, piece)
 		if !fits || zeros > most {
-			runs = append(runs, run{piece.from, slices.Clone(piece.bytes)})
+			segments = append(segments, segment{piece.from, slices.Clone(piece.bytes)})
 			continue
 		}
 		most -= zeros
-		last := &runs[len(runs)-1]
+		last := &segments[len(segments)-1]
 		last.bytes = append(append(last.bytes, make([]byte, zeros)...), piece.bytes...)
 	}
 	if len(r.rest) > 0 {
 		return nil, false
 	}
-	out := binary.AppendUvarint(make([]byte, 0, len(body)), uint64(len(runs)))
-	for _, r := range runs {
-		out = append(append(out, 0, 0x41), appendSigned(int32(uint32(r.from)))...)
-		out = append(binary.AppendUvarint(append(out, 0x0b), uint64(len(r.bytes))), r.bytes...)
+	out := binary.AppendUvarint(make([]byte, 0, len(body)), uint64(len(segments)))
+	for _, s := range segments {
+		out = append(append(out, 0, 0x41), appendSigned(int32(uint32(s.from)))...)
+		out = append(binary.AppendUvarint(append(out, 0x0b), uint64(len(s.bytes))), s.bytes...)
 	}
 	return out, true
 }
 
-// gap says how many zeros go between the last run and a piece, if the piece may
+// gap says how many zeros go between the last segment and a piece, if the piece may
 // follow it.
-func gap(runs []run, piece run) (zeros int, fits bool) {
-	if len(runs) == 0 {
+func gap(segments []segment, piece segment) (zeros int, fits bool) {
+	if len(segments) == 0 {
 		return 0, false
 	}
-	last := runs[len(runs)-1]
+	last := segments[len(segments)-1]
 	if piece.from < last.to() || piece.from-last.to() > closeBy {
 		return 0, false
 	}
 	if piece.from == last.to() {
 		return 0, true
 	}
-	if len(runs) > mostRuns || slices.ContainsFunc(runs[:len(runs)-1], func(r run) bool { return r.from < piece.from && last.to() < r.to() }) {
+	if len(segments) > mostSegments || slices.ContainsFunc(segments[:len(segments)-1], func(s segment) bool { return s.from < piece.from && last.to() < s.to() }) {
 		return 0, false
 	}
 	return int(piece.from - last.to()), true
