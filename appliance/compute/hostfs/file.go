@@ -35,6 +35,12 @@ func again[T any](call func() (T, error)) (T, error) {
 	}
 }
 
+// retry is again for calls that give nothing but an error.
+func retry(call func() error) error {
+	_, err := again(func() (struct{}, error) { return struct{}{}, call() })
+	return err
+}
+
 // Close closes the file.
 func (f File) Close() error { return unix.Close(f.fd) }
 
@@ -72,20 +78,19 @@ func (f File) Seek(offset int64, whence int) (int64, error) { return unix.Seek(f
 
 // Stat describes the file.
 func (f File) Stat() (s Stat, err error) {
-	_, err = again(func() (struct{}, error) { return struct{}{}, syscall.Fstat(f.fd, &s) })
+	err = retry(func() error { return syscall.Fstat(f.fd, &s) })
 	return s, err
 }
 
 // Truncate gives the file another size.
 func (f File) Truncate(size int64) error {
-	_, err := again(func() (struct{}, error) { return struct{}{}, unix.Ftruncate(f.fd, size) })
-	return err
+	return retry(func() error { return unix.Ftruncate(f.fd, size) })
 }
 
 // Allocate makes sure that there is room for a part of the file, which it
 // lengthens. Where the file system cannot, the file is lengthened alone.
 func (f File) Allocate(offset, size int64) error {
-	_, err := again(func() (struct{}, error) { return struct{}{}, unix.Fallocate(f.fd, 0, offset, size) })
+	err := retry(func() error { return unix.Fallocate(f.fd, 0, offset, size) })
 	if err != unix.EOPNOTSUPP {
 		return err
 	}
@@ -98,13 +103,10 @@ func (f File) Allocate(offset, size int64) error {
 
 // Sync waits until the file is on disk; with data true, what is needed to read it.
 func (f File) Sync(data bool) error {
-	_, err := again(func() (struct{}, error) {
-		if data {
-			return struct{}{}, unix.Fdatasync(f.fd)
-		}
-		return struct{}{}, unix.Fsync(f.fd)
-	})
-	return err
+	if data {
+		return retry(func() error { return unix.Fdatasync(f.fd) })
+	}
+	return retry(func() error { return unix.Fsync(f.fd) })
 }
 
 // Times sets the file's times, in nanoseconds since 1970, or Omit or Now.

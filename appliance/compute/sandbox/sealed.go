@@ -82,27 +82,9 @@ func (s *Sealed) File() *os.File { return s.file }
 // Size is in bytes.
 func (s *Sealed) Size() int64 { return s.size }
 
-// Map calls use with the bytes, which may not be used after it returns.
-func (s *Sealed) Map(use func([]byte) error) error {
-	if s.size == 0 {
-		return use(nil)
-	}
-	// Shared, so that it counts as no data of this process (RLIMIT_DATA).
-	b, err := unix.Mmap(int(s.file.Fd()), 0, int(s.size), unix.PROT_READ, unix.MAP_SHARED)
-	if err != nil {
-		return fmt.Errorf("mapping a file in memory: %w", err)
-	}
-	defer func() { _ = unix.Munmap(b) }() // cannot fail: b is what Mmap returned
-	return use(b)
-}
-
-// Close closes the file; who was handed it keeps it.
-func (s *Sealed) Close() error { return s.file.Close() }
-
-// MapForever returns the bytes, mapped until this process ends, and closes the
-// file.
-func (s *Sealed) MapForever() ([]byte, error) {
-	defer s.Close()
+// mapped returns the bytes, which are nil of an empty file. They are shared, so
+// that they count as no data of this process (RLIMIT_DATA).
+func (s *Sealed) mapped() ([]byte, error) {
 	if s.size == 0 {
 		return nil, nil
 	}
@@ -112,3 +94,23 @@ func (s *Sealed) MapForever() ([]byte, error) {
 	}
 	return b, nil
 }
+
+// Map calls use with the bytes, which may not be used after it returns.
+func (s *Sealed) Map(use func([]byte) error) error {
+	b, err := s.mapped()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = unix.Munmap(b) }() // fails only where there are none
+	return use(b)
+}
+
+// MapForever returns the bytes, mapped until this process ends, and closes the
+// file.
+func (s *Sealed) MapForever() ([]byte, error) {
+	defer s.Close()
+	return s.mapped()
+}
+
+// Close closes the file. Processes that were handed it keep it.
+func (s *Sealed) Close() error { return s.file.Close() }
