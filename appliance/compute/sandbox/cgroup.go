@@ -112,16 +112,8 @@ func (g *Cgroup) Killed() bool {
 	if g == nil {
 		return false
 	}
-	text, err := os.ReadFile(filepath.Join(g.dir.Name(), "memory.events"))
-	if err != nil {
-		return false // the machine's own count is asked, too
-	}
-	for line := range strings.Lines(string(text)) {
-		if count, ok := strings.CutPrefix(line, "oom_kill "); ok {
-			return strings.TrimSpace(count) != "0"
-		}
-	}
-	return false
+	kills, err := memoryKills(filepath.Join(g.dir.Name(), "memory.events"))
+	return err == nil && kills > 0 // the machine's own count is asked, too
 }
 
 // Remove removes the group of a worker that has ended.

@@ -103,9 +103,12 @@ func limit(name string, resource int, value uint64) error {
 }
 
 // OutOfMemoryKills returns how many processes the kernel has killed for want of
-// memory since it booted (oom_kill in /proc/vmstat).
-func OutOfMemoryKills() (uint64, error) {
-	data, err := os.ReadFile("/proc/vmstat")
+// memory since it booted.
+func OutOfMemoryKills() (uint64, error) { return memoryKills("/proc/vmstat") }
+
+// memoryKills returns the number behind oom_kill in a file of the kernel's.
+func memoryKills(file string) (uint64, error) {
+	data, err := os.ReadFile(file)
 	if err != nil {
 		return 0, fmt.Errorf("reading the kernel's count of memory kills: %w", err)
 	}
@@ -114,5 +117,5 @@ func OutOfMemoryKills() (uint64, error) {
 			return strconv.ParseUint(strings.TrimSpace(count), 10, 64)
 		}
 	}
-	return 0, fmt.Errorf("reading the kernel's count of memory kills: no oom_kill in /proc/vmstat")
+	return 0, fmt.Errorf("reading the kernel's count of memory kills: no oom_kill in %s", file)
 }

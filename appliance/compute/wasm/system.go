@@ -44,7 +44,6 @@ type descriptor struct {
 
 // File types of WASI.
 const (
-	unknown   = 0
 	block     = 1
 	character = 2
 	directory = 3
@@ -53,35 +52,21 @@ const (
 	symbolic  = 7
 )
 
-func fileType(mode uint32) byte {
-	switch mode & syscall.S_IFMT {
-	case syscall.S_IFBLK:
-		return block
-	case syscall.S_IFCHR:
-		return character
-	case syscall.S_IFDIR:
-		return directory
-	case syscall.S_IFREG:
-		return regular
-	case syscall.S_IFSOCK:
-		return socket
-	case syscall.S_IFLNK:
-		return symbolic
-	}
-	return unknown // pipes, among others
+// fileTypes are those of WASI by the kernel's, which stand in a file's mode.
+// Others, pipes among them, are unknown.
+var fileTypes = map[uint32]byte{
+	syscall.S_IFBLK: block, syscall.S_IFCHR: character, syscall.S_IFDIR: directory,
+	syscall.S_IFREG: regular, syscall.S_IFSOCK: socket, syscall.S_IFLNK: symbolic,
 }
+
+func fileType(mode uint32) byte { return fileTypes[mode&syscall.S_IFMT] }
 
 // newSystem makes the system of a run: standard streams, and from 3 on folders.
 func newSystem(c Config) (*system, error) {
 	s := &system{args: c.Args, begin: time.Now()}
-	for _, v := range c.Env { // the last of a name counts
+	for _, v := range c.Env {
 		name, _, _ := strings.Cut(v, "=")
-		same := func(other string) bool { return strings.HasPrefix(other, name+"=") }
-		if i := slices.IndexFunc(s.env, same); i >= 0 {
-			s.env[i] = v
-		} else {
-			s.env = append(s.env, v)
-		}
+		s.env = put(s.env, v, func(other string) bool { return strings.HasPrefix(other, name+"=") })
 	}
 	for i, f := range []*os.File{c.Stdin, c.Stdout, c.Stderr} {
 		d := &descriptor{File: hostfs.FileOf(f), given: true}
@@ -101,15 +86,18 @@ func newSystem(c Config) (*system, error) {
 			return nil, err
 		}
 		d.folder = hostfs.NewFolder(d.File, f.ReadOnly)
-		// The last of a name counts here, too.
-		same := func(other *descriptor) bool { return other.preopen == f.Guest }
-		if i := slices.IndexFunc(s.table, same); i >= 0 {
-			s.table[i] = d
-		} else {
-			s.table = append(s.table, d)
-		}
+		s.table = put(s.table, d, func(other *descriptor) bool { return other.preopen == f.Guest })
 	}
 	return s, nil
+}
+
+// put adds to a list, in the place of what has the same name: the last counts.
+func put[T any](list []T, v T, same func(T) bool) []T {
+	if i := slices.IndexFunc(list, same); i >= 0 {
+		list[i] = v
+		return list
+	}
+	return append(list, v)
 }
 
 // look finds out what the file is, and gives it the rights that such a file can
@@ -156,14 +144,12 @@ func (s *system) find(fd uint32, need rights) (*descriptor, errno) {
 
 // add gives a file the lowest free number.
 func (s *system) add(d *descriptor) uint32 {
-	for fd, taken := range s.table {
-		if taken == nil {
-			s.table[fd] = d
-			return uint32(fd)
-		}
+	fd := slices.Index(s.table, nil)
+	if fd < 0 {
+		fd, s.table = len(s.table), append(s.table, nil)
 	}
-	s.table = append(s.table, d)
-	return uint32(len(s.table) - 1)
+	s.table[fd] = d
+	return uint32(fd)
 }
 
 func (s *system) close(fd uint32) errno {
