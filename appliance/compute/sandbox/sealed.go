@@ -45,22 +45,17 @@ func Seal(name string, write func(io.Writer) error) (*Sealed, error) {
 // writable mapping; from when it has succeeded nobody can. It takes the file
 // over.
 func SealFile(f *os.File) (*Sealed, error) {
-	s, err := seal(f)
+	s, err := Received(f)
+	if err != nil {
+		if _, err = unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, seals); err == nil {
+			s, err = Received(f)
+		}
+	}
 	if err != nil {
 		f.Close()
 		return nil, fmt.Errorf("sealing a file in memory: %w", err)
 	}
 	return s, nil
-}
-
-func seal(f *os.File) (*Sealed, error) {
-	if s, err := Received(f); err == nil {
-		return s, nil
-	}
-	if _, err := unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, seals); err != nil {
-		return nil, err
-	}
-	return Received(f)
 }
 
 // Received takes over a file that must be sealed already.

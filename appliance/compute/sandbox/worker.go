@@ -5,6 +5,7 @@
 package sandbox
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -64,17 +65,8 @@ const maxOpen = 4096
 // it opens so many files and no more, and it is the first process the kernel
 // kills when the machine runs out of memory.
 func limits() error {
-	for _, l := range []struct {
-		name     string
-		resource int
-		value    uint64
-	}{
-		{"RLIMIT_CORE", unix.RLIMIT_CORE, 0},
-		{"RLIMIT_NOFILE", unix.RLIMIT_NOFILE, maxOpen},
-	} {
-		if err := limit(l.name, l.resource, l.value); err != nil {
-			return err
-		}
+	if err := errors.Join(limit("RLIMIT_CORE", unix.RLIMIT_CORE, 0), limit("RLIMIT_NOFILE", unix.RLIMIT_NOFILE, maxOpen)); err != nil {
+		return err
 	}
 	if err := os.WriteFile("/proc/self/oom_score_adj", []byte("1000"), 0); err != nil {
 		return fmt.Errorf("offering the worker to the kernel's memory killer: %w", err)
