@@ -1,6 +1,6 @@
-// Package hostfs gives a module the files of its host: open files, folders out
-// of which no path leads, and waiting until a file is ready. It speaks in the
-// kernel's terms; package wasm makes WASI of them.
+// Package hostfs gives a module access to files of its host: open files, folders
+// that no path leads out of, and waiting until a file is ready. Its flags and
+// errors are the kernel's; package wasm translates them to WASI.
 package hostfs
 
 import (
@@ -144,7 +144,7 @@ func (f *Folder) Link(from string, to *Folder, name string) error {
 	})
 }
 
-// Symlink makes a link. It may point anywhere: following it is what is walled.
+// Symlink makes a link. It may point anywhere, as it is followed inside the folder only.
 // An absolute target could never be followed and is EPERM, as WASI has it.
 func (f *Folder) Symlink(target, name string) error {
 	if path.IsAbs(target) {
@@ -168,7 +168,7 @@ func (f *Folder) Readlink(name string) (string, error) {
 	return string(buffer[:max(n, 0)]), err
 }
 
-// Times, as a time, that are not one: leave it alone, and the time it is now.
+// Values of a time that are no time: do not change it, and the current time.
 const (
 	Omit = math.MinInt64
 	Now  = math.MinInt64 + 1

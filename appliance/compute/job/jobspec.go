@@ -1,7 +1,7 @@
-// Package job says what a job is: the job file a requester writes (which
-// module, which arguments and input, which limits), checked field by field, and
-// the words for how a job can end. It is pure; the digest of the file's bytes
-// is the name of what was asked, and every receipt carries it.
+// Package job defines a job: the job file that a requester writes (module,
+// arguments, input, limits), checked field by field, and the outcomes, which are
+// the ways a job can end. It is pure. The digest of the file's bytes is the
+// job's id, which every receipt carries.
 package job
 
 import (
@@ -221,8 +221,8 @@ func (s *Spec) readStrings() error {
 }
 
 // CheckStrings refuses arguments and variables that no program could be given:
-// NUL bytes, names that are empty or hold "=", and more than 4096 of either or
-// 512 KiB together; and what a job file cannot hold, which is text.
+// NUL bytes, names that are empty or hold "=", more than 4096 of either, more
+// than 512 KiB together; and those that a job file cannot hold, not being UTF-8.
 func CheckStrings(args []string, env map[string]string) error {
 	total := 0
 	for i, a := range args {
@@ -292,7 +292,7 @@ func (s Spec) File() []byte { return slices.Clone(s.file) }
 func (s Spec) Job() Job { return s.job }
 
 // ArgsSHA256 is the hex digest of the JSON text of args as it stands in the
-// file, of "[]" when it stands there not at all.
+// file, of "[]" when it is absent.
 func (s Spec) ArgsSHA256() string { return textSum(s.args, "[]") }
 
 // EnvSHA256 is the same for env, of "{}" when absent.

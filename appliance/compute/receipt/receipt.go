@@ -1,7 +1,7 @@
-// Package receipt is the signed statement of what a job did: an in-toto
-// Statement v1 in a DSSE envelope, signed by the node that ran the job. It is
-// pure. Verifying needs the key of the node that was asked, given from outside:
-// the key a receipt names proves nothing.
+// Package receipt makes and verifies the signed statement of what a job did: an
+// in-toto Statement v1 in a DSSE envelope, signed by the node that ran the job.
+// It is pure. The caller gives the key of the node that was asked; the key that a
+// receipt names proves nothing.
 package receipt
 
 import (

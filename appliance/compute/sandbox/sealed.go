@@ -42,8 +42,8 @@ func Seal(name string, write func(io.Writer) error) (*Sealed, error) {
 
 // SealFile seals a file in memory that may have come from a worker, if it is
 // not sealed yet. It fails where the worker could still change it, by a
-// writable mapping; from when it has succeeded nobody can. It takes the file
-// over.
+// writable mapping; after that nobody can. It owns the file
+// from then on.
 func SealFile(f *os.File) (*Sealed, error) {
 	s, err := Received(f)
 	if err != nil {
@@ -58,7 +58,7 @@ func SealFile(f *os.File) (*Sealed, error) {
 	return s, nil
 }
 
-// Received takes over a file that must be sealed already.
+// Received checks that a file from another process is sealed, and then owns it.
 func Received(f *os.File) (*Sealed, error) {
 	got, err := unix.FcntlInt(f.Fd(), unix.F_GET_SEALS, 0)
 	if err != nil || got&seals != seals {
@@ -71,14 +71,14 @@ func Received(f *os.File) (*Sealed, error) {
 	return &Sealed{f, info.Size()}, nil
 }
 
-// File is the file, to be handed to a worker. It stays this Sealed's.
+// File is the file, to be sent to a worker. It is closed with Close.
 func (s *Sealed) File() *os.File { return s.file }
 
 // Size is in bytes.
 func (s *Sealed) Size() int64 { return s.size }
 
-// mapped returns the bytes, which are nil of an empty file. They are shared, so
-// that they count as no data of this process (RLIMIT_DATA).
+// mapped returns the bytes, nil for an empty file. A shared mapping does not
+// count as data of this process (RLIMIT_DATA).
 func (s *Sealed) mapped() ([]byte, error) {
 	if s.size == 0 {
 		return nil, nil

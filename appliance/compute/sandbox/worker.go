@@ -1,7 +1,7 @@
-// Package sandbox builds the walls around the process that runs other people's
-// code: what the process inherits, how much memory it may have, and which part
-// of the file system it can reach. The walls are the kernel's; nothing here
-// trusts the process it walls in once that has begun to run a job.
+// Package sandbox builds the walls around a worker, the process that runs other
+// people's code: what it inherits, how much memory it may have, which system
+// calls it may make and which part of the file system it can reach. The kernel
+// enforces them; nothing here trusts the worker once it has begun to run a job.
 package sandbox
 
 import (
@@ -24,11 +24,11 @@ import (
 // its end is sent to the channel, once.
 func Start(cmd *exec.Cmd, group *Cgroup) (<-chan error, error) {
 	cmd.Env = []string{}
-	// In a session of its own the terminal's signals pass it by, and the
-	// scheduler (autogroup) counts what it spins against it and not against the
-	// process that must be on time to kill it.
+	// In a session of its own it does not get the terminal's signals, and the
+	// kernel's scheduler (autogroup) counts its processor time separately from
+	// that of this process, which must be on time to kill it.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setsid: true}
-	group.into(cmd.SysProcAttr)
+	group.enter(cmd.SysProcAttr)
 	// What a parent of ours left open without close-on-exec would reach the
 	// worker: mark everything but the standard streams. Go's own descriptors
 	// are marked already, and exec.Cmd clears the mark on those it hands on.
@@ -74,8 +74,8 @@ func limits() error {
 	return nil
 }
 
-// LimitData is called by the worker before it reads a byte that a stranger
-// wrote: its data (Go's heap, code and linear memory; shared and file mappings
+// LimitData is called by the worker before it reads an untrusted byte:
+// its data (Go's heap, code and linear memory; shared and file mappings
 // are not counted) may grow to so many bytes and no further. Under the race
 // detector it has the detector's room besides.
 func LimitData(bytes uint64) error {

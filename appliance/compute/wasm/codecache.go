@@ -13,8 +13,8 @@ import (
 // or for another processor.
 var ErrStale = errors.New("the compiled code is of another version or for another processor")
 
-// codeKey is wazero's name of compiled code: of the module, the version and
-// what the processor can do.
+// codeKey is wazero's name of compiled code. It depends on the module, on the
+// version of wazero and on the features of the processor.
 type codeKey = [32]byte
 
 // code stands in the place of wazero's cache of files, so that compiled code

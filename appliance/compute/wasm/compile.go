@@ -11,8 +11,8 @@ import (
 )
 
 // Compile compiles a module and returns its code, for Load. Nothing of the
-// module runs. An error that wraps ErrMemory says that this process may not
-// have the memory it takes.
+// module runs. The error wraps ErrMemory when this process has reached its
+// memory limit.
 func Compile(ctx context.Context, module []byte) (compiled []byte, err error) {
 	defer outOfMemory(&err)
 	if _, err := Inspect(module); err != nil {
@@ -57,7 +57,7 @@ func prepare(ctx context.Context, module []byte, pages uint32, c *code) (program
 	if _, err := r.InstantiateModule(ctx, wasi, wazero.NewModuleConfig()); err != nil {
 		return program{}, fmt.Errorf("preparing WASI: %w", err)
 	}
-	compiled, err := r.CompileModule(ctx, joined(unnamed(module)))
+	compiled, err := r.CompileModule(ctx, joined(withoutNames(module)))
 	if c.missed {
 		return program{}, ErrStale
 	}

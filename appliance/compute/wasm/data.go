@@ -48,8 +48,8 @@ func (s segment) to() uint64 { return s.from + uint64(len(s.bytes)) }
 // cheaper. Zeros go only where no earlier piece has been, and to know that, not
 // too many are looked at.
 const (
-	closeBy      = 64
-	mostSegments = 64
+	maxGap      = 64
+	maxSegments = 64
 )
 
 // joinData joins the pieces of a data section, which grows by most zeros. It is
@@ -98,13 +98,13 @@ func gap(segments []segment, piece segment) (zeros int, fits bool) {
 		return 0, false
 	}
 	last := segments[len(segments)-1]
-	if piece.from < last.to() || piece.from-last.to() > closeBy {
+	if piece.from < last.to() || piece.from-last.to() > maxGap {
 		return 0, false
 	}
 	if piece.from == last.to() {
 		return 0, true
 	}
-	if len(segments) > mostSegments || slices.ContainsFunc(segments[:len(segments)-1], func(s segment) bool { return s.from < piece.from && last.to() < s.to() }) {
+	if len(segments) > maxSegments || slices.ContainsFunc(segments[:len(segments)-1], func(s segment) bool { return s.from < piece.from && last.to() < s.to() }) {
 		return 0, false
 	}
 	return int(piece.from - last.to()), true

@@ -79,7 +79,7 @@ func TestJoined(t *testing.T) {
 func TestJoinedGrowsLittle(t *testing.T) {
 	var pieces []piece
 	for i := range int32(2000) {
-		pieces = append(pieces, piece{i * closeBy, "x"})
+		pieces = append(pieces, piece{i * maxGap, "x"})
 	}
 	module := withData(pieces...)
 	if got := joined(module); len(got) > len(module)*5/4 || !bytes.Equal(memory(t, got), memory(t, module)) {

@@ -17,8 +17,8 @@ const (
 	sync
 )
 
-// Advice of fd_advise is a number up to this one.
-const mostAdvice = 5
+// maxAdvice is the largest number that is advice to fd_advise.
+const maxAdvice = 5
 
 // advise takes advice on a file that is kept, and does nothing with it.
 func advise(c call, d *descriptor) errno {
@@ -27,7 +27,7 @@ func advise(c call, d *descriptor) errno {
 		return badf
 	case d.base&mayAdvise == 0:
 		return notcapable
-	case c.arg(3) > mostAdvice || c.arg64(1) > math.MaxInt64 || c.arg64(2) > math.MaxInt64:
+	case c.arg(3) > maxAdvice || c.arg64(1) > math.MaxInt64 || c.arg64(2) > math.MaxInt64:
 		return inval
 	}
 	return success
@@ -41,7 +41,7 @@ func allocate(c call, d *descriptor) errno {
 	if size == 0 {
 		return success
 	}
-	return number(d.Allocate(int64(offset), int64(size)))
+	return errnoOf(d.Allocate(int64(offset), int64(size)))
 }
 
 func fdstat(c call, d *descriptor) errno {
@@ -54,8 +54,8 @@ func fdstat(c call, d *descriptor) errno {
 }
 
 // setFlags changes whether a file is appended to and whether its calls block.
-// A standard stream is shared with who started the module: what is set there
-// is kept here, not in the kernel.
+// A standard stream is shared with other processes: its flags are kept here and
+// not set in the kernel.
 func setFlags(c call, d *descriptor) errno {
 	const later = appended | nonblock // the others are for opening
 	flags := c.arg(1)
@@ -64,14 +64,14 @@ func setFlags(c call, d *descriptor) errno {
 	}
 	if !d.given {
 		if err := d.SetFlags(flags&appended != 0, flags&nonblock != 0); err != nil {
-			return number(err)
+			return errnoOf(err)
 		}
 	}
 	d.flags = d.flags&^later | uint16(flags)&later
 	return success
 }
 
-// filestatSize is the size of what is told of a file.
+// filestatSize is the size in bytes of a filestat record.
 const filestatSize = 64
 
 func encodeStat(s hostfs.Stat) []byte {
@@ -100,10 +100,10 @@ func nanoseconds(seconds, nano int64) uint64 {
 func filestat(c call, d *descriptor) errno {
 	stat, err := d.Stat()
 	if err != nil {
-		return number(err)
+		return errnoOf(err)
 	}
 	if d.given && d.kind != regular && d.kind != directory {
-		// When others use a terminal or a pipe does not concern the module.
+		// The times of a terminal or a pipe would tell when others use it.
 		stat.Atim, stat.Mtim, stat.Ctim = syscall.Timespec{}, syscall.Timespec{}, syscall.Timespec{}
 	}
 	return c.put(1, encodeStat(stat))
@@ -113,7 +113,7 @@ func setSize(c call, d *descriptor) errno {
 	if c.arg64(1) > math.MaxInt64 {
 		return inval
 	}
-	return number(d.Truncate(int64(c.arg64(1))))
+	return errnoOf(d.Truncate(int64(c.arg64(1))))
 }
 
 // times reads the three parameters from i on that set times: access and
@@ -148,10 +148,10 @@ func setTimes(c call, d *descriptor) errno {
 	switch {
 	case no != success:
 		return no
-	case d.fixed:
-		return number(syscall.EROFS)
+	case d.readOnly:
+		return errnoOf(syscall.EROFS)
 	}
-	return number(d.Times(access, modified))
+	return errnoOf(d.Times(access, modified))
 }
 
 // renumber moves a file to the number of another, which is closed.
@@ -168,8 +168,8 @@ func renumber(c call) errno {
 	return success
 }
 
-// prestat tells that a descriptor is a folder of the configuration, and how
-// long its name is.
+// prestat returns that a descriptor is a folder of the configuration, and the
+// length of its name.
 func prestat(c call, d *descriptor) errno {
 	if d.preopen == "" {
 		return badf

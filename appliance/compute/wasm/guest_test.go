@@ -43,7 +43,7 @@ func newGuest(t *testing.T, c Config, folders ...string) *guest {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(s.end)
+	t.Cleanup(s.closeAll)
 	r := wazero.NewRuntimeWithConfig(t.Context(), wazero.NewRuntimeConfigInterpreter())
 	t.Cleanup(func() { r.Close(t.Context()) })
 	module, err := r.Instantiate(t.Context(), []byte(header+"\x05\x03\x01\x00\x10")) // 16 pages of memory

@@ -6,7 +6,7 @@ import (
 	"phase/appliance/compute/hostfs"
 )
 
-// follow is the flag of lookups that has a link at the end of a path followed.
+// follow is the flag of a lookup that follows a link at the end of the path.
 const follow = 1
 
 // at finds the directory of parameter fd, and the path in it that parameter
@@ -36,8 +36,8 @@ const (
 	truncate
 )
 
-// What a module makes, others may use as the umask has it, like the files of
-// any other program.
+// The permissions of new files and directories, of which the umask takes some
+// away, as for any other program.
 const (
 	newFile      = 0o666
 	newDirectory = 0o777
@@ -62,15 +62,15 @@ func open(c call) errno {
 	may := rights(c.arg64(5)) & (mayRead | mayWrite)
 	file, err := dir.folder.Open(name, kernelFlags(c.arg(1), how, flags, may), newFile)
 	if err != nil {
-		return number(err)
+		return errnoOf(err)
 	}
-	d := &descriptor{File: file, flags: uint16(flags), fixed: dir.fixed}
-	if err := d.look(may, dir.inheriting); err != nil {
+	d := &descriptor{File: file, flags: uint16(flags), readOnly: dir.readOnly}
+	if err := d.identify(may, dir.inheriting); err != nil {
 		file.Close()
-		return number(err)
+		return errnoOf(err)
 	}
 	if d.kind == directory {
-		d.folder = hostfs.NewFolder(file, dir.fixed)
+		d.folder = hostfs.NewFolder(file, dir.readOnly)
 	}
 	fd := c.add(d)
 	if no := c.put32(8, fd); no != success {
@@ -112,19 +112,19 @@ func kernelFlags(lookup, how, flags uint32, may rights) int {
 }
 
 func createDirectory(_ call, dir *descriptor, name string) errno {
-	return number(dir.folder.Mkdir(name, newDirectory))
+	return errnoOf(dir.folder.Mkdir(name, newDirectory))
 }
 
 func removeDirectory(_ call, dir *descriptor, name string) errno {
-	return number(dir.folder.Rmdir(name))
+	return errnoOf(dir.folder.Rmdir(name))
 }
 
-func unlink(_ call, dir *descriptor, name string) errno { return number(dir.folder.Unlink(name)) }
+func unlink(_ call, dir *descriptor, name string) errno { return errnoOf(dir.folder.Unlink(name)) }
 
 func pathFilestat(c call, dir *descriptor, name string) errno {
 	stat, err := dir.folder.Stat(name, c.arg(1)&follow != 0)
 	if err != nil {
-		return number(err)
+		return errnoOf(err)
 	}
 	return c.put(4, encodeStat(stat))
 }
@@ -134,7 +134,7 @@ func pathSetTimes(c call, dir *descriptor, name string) errno {
 	if no != success {
 		return no
 	}
-	return number(dir.folder.Times(name, c.arg(1)&follow != 0, access, modified))
+	return errnoOf(dir.folder.Times(name, c.arg(1)&follow != 0, access, modified))
 }
 
 // link gives a file another name. Following a link at the end is refused, as
@@ -155,14 +155,14 @@ func symlink(c call) errno {
 	if no != success {
 		return no
 	}
-	return number(dir.folder.Symlink(target, name))
+	return errnoOf(dir.folder.Symlink(target, name))
 }
 
 // readlink fills a buffer that may be too short, as readlink(2) does.
 func readlink(c call, dir *descriptor, name string) errno {
 	target, err := dir.folder.Readlink(name)
 	if err != nil {
-		return number(err)
+		return errnoOf(err)
 	}
 	target = target[:min(len(target), int(c.arg(4)))]
 	if no := c.put(3, []byte(target)); no != success {

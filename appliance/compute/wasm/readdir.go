@@ -40,7 +40,7 @@ func readdir(c call, d *descriptor) errno {
 	if d.list == nil {
 		dir, err := d.folder.Open(".", syscall.O_RDONLY|syscall.O_DIRECTORY, 0)
 		if err != nil {
-			return number(err)
+			return errnoOf(err)
 		}
 		d.list = &listing{File: dir, buffer: make([]byte, inKernel)}
 	}
@@ -90,7 +90,7 @@ func (l *listing) from(cookie uint64) ([]hostfs.Entry, errno) {
 			position = l.positions[known-1]
 		}
 		if _, err := l.Seek(position, 0); err != nil {
-			return nil, number(err)
+			return nil, errnoOf(err)
 		}
 		l.first, l.entries = int(known), nil
 	}
@@ -106,7 +106,7 @@ func (l *listing) from(cookie uint64) ([]hostfs.Entry, errno) {
 func (l *listing) next() ([]hostfs.Entry, errno) {
 	more, err := l.Entries(l.buffer)
 	if err != nil || len(more) == 0 {
-		return nil, number(err)
+		return nil, errnoOf(err)
 	}
 	l.first, l.entries = l.first+len(l.entries), more
 	l.positions = l.positions[:min(len(l.positions), l.first+len(more))]

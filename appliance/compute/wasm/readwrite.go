@@ -8,9 +8,9 @@ import (
 	"phase/appliance/compute/hostfs"
 )
 
-// mostVectors is how many pieces one call reads or writes; what is over is a
-// short read or write, as it is to the kernel (UIO_MAXIOV).
-const mostVectors = 1024
+// maxVectors is how many pieces one call reads or writes, as in the kernel
+// (UIO_MAXIOV); with more it is a short read or write.
+const maxVectors = 1024
 
 // vectors are the pieces of memory that parameter i points to, of which there
 // are as many as the next parameter says. Empty ones are left out.
@@ -22,7 +22,7 @@ func (c call) vectors(i int) ([][]byte, errno) {
 		return nil, fault
 	}
 	var pieces [][]byte
-	for ; len(list) > 0 && len(pieces) < mostVectors; list = list[size:] {
+	for ; len(list) > 0 && len(pieces) < maxVectors; list = list[size:] {
 		length := binary.LittleEndian.Uint32(list[4:])
 		piece, ok := c.Memory().Read(binary.LittleEndian.Uint32(list), length)
 		if !ok {
@@ -40,7 +40,7 @@ func read(d *descriptor, _ call, to [][]byte) (int, errno) {
 }
 
 func write(d *descriptor, _ call, from [][]byte) (int, errno) {
-	if len(from) > 0 && d.quiet() {
+	if len(from) > 0 && d.nonblocking() {
 		from = [][]byte{from[0][:min(len(from[0]), atOnce)]}
 	}
 	return d.transfer(true, from, hostfs.File.Write)
@@ -49,21 +49,21 @@ func write(d *descriptor, _ call, from [][]byte) (int, errno) {
 // atOnce is how many bytes a pipe takes whole if it takes any (PIPE_BUF).
 const atOnce = 4096
 
-// quiet reports whether calls must not block, of a file that the kernel has
-// block: see setFlags.
-func (d *descriptor) quiet() bool { return d.given && d.flags&nonblock != 0 }
+// nonblocking reports whether calls must not block although the kernel's would:
+// see setFlags.
+func (d *descriptor) nonblocking() bool { return d.given && d.flags&nonblock != 0 }
 
-// transfer reads or writes once, and waits before or not, as the module wants
-// it: a stream that it was given may be of the other kind.
+// transfer reads or writes once. It waits or does not wait as the module has set
+// it, also for a stream whose flags in the kernel differ.
 func (d *descriptor) transfer(writing bool, pieces [][]byte, do func(hostfs.File, [][]byte) (int, error)) (int, errno) {
 	if len(pieces) == 0 {
 		return 0, success
 	}
 	wait := []hostfs.Wait{{File: d.File, Write: writing}}
 	for {
-		if d.quiet() {
+		if d.nonblocking() {
 			if err := hostfs.Poll(wait, 0); err != nil {
-				return 0, number(err)
+				return 0, errnoOf(err)
 			}
 			if !wait[0].Ready {
 				return 0, again
@@ -71,10 +71,10 @@ func (d *descriptor) transfer(writing bool, pieces [][]byte, do func(hostfs.File
 		}
 		n, err := do(d.File, pieces)
 		if err != syscall.EAGAIN || d.flags&nonblock != 0 {
-			return max(n, 0), number(err)
+			return max(n, 0), errnoOf(err)
 		}
 		if err := hostfs.Poll(wait, -1); err != nil {
-			return 0, number(err)
+			return 0, errnoOf(err)
 		}
 	}
 }
@@ -100,7 +100,7 @@ func (d *descriptor) position(c call, pieces [][]byte, do func(hostfs.File, []by
 	for _, piece := range pieces {
 		n, err := do(d.File, piece, int64(at)+int64(done))
 		if err != nil && done == 0 {
-			return 0, number(err)
+			return 0, errnoOf(err)
 		}
 		done += max(n, 0)
 		if n < len(piece) {
@@ -126,13 +126,13 @@ func (d *descriptor) seek(c call, offset int64, whence int, need rights, result 
 	case d.kind == directory:
 		return badf
 	case d.base&need == 0 && d.kind == character:
-		return number(syscall.ESPIPE)
+		return errnoOf(syscall.ESPIPE)
 	case d.base&need == 0:
 		return notcapable
 	}
 	at, err := d.Seek(offset, whence)
 	if err != nil {
-		return number(err)
+		return errnoOf(err)
 	}
 	return c.put64(result, uint64(at))
 }

@@ -114,13 +114,13 @@ func (r *reader) signed() int32 {
 	return 0
 }
 
-// unnamed returns a module without its sections called "name", which hold names
+// withoutNames returns a module without its sections called "name", which hold names
 // for people to read. wazero reads them for stack traces, which nothing here
 // shows, and refuses a module in which they are damaged or there twice; whereas
 // to WebAssembly, what is in a custom section makes no module invalid
 // (https://webassembly.github.io/spec/core/appendix/custom.html). A module that
 // is not made of sections is returned as it is, to be judged by wazero.
-func unnamed(module []byte) []byte {
+func withoutNames(module []byte) []byte {
 	var out []byte
 	kept, read := 0, min(headerSize, len(module)) // up to where it is decided, and read
 	for s := range sections(module) {

@@ -14,7 +14,7 @@ import (
 	"phase/appliance/compute/hostfs"
 )
 
-// system is what one run of a module has of the world.
+// system is what one run of a module can reach: arguments, clocks, open files.
 type system struct {
 	args, env []string
 	begin     time.Time
@@ -36,7 +36,7 @@ type descriptor struct {
 	kind             byte // a file type
 	base, inheriting rights
 	flags            uint16
-	fixed            bool           // of a read-only folder
+	readOnly         bool           // of a read-only folder
 	folder           *hostfs.Folder // of a directory
 	preopen          string         // the module's name of a folder of the configuration, or ""
 	list             *listing       // once a directory has been read
@@ -74,15 +74,15 @@ func newSystem(c Config) (*system, error) {
 		if i == 0 {
 			may = mayRead
 		}
-		// What is not the module's own keeps its times.
-		if err := d.look(may, (ofFile|ofDirectory)&^maySetTimes); err != nil {
+		// A module may not set the times of a file that is not its own.
+		if err := d.identify(may, (ofFile|ofDirectory)&^maySetTimes); err != nil {
 			return nil, err
 		}
 		s.table = append(s.table, d)
 	}
 	for _, f := range c.Folders {
-		d := &descriptor{File: hostfs.FileOf(f.Dir), given: true, preopen: f.Guest, fixed: f.ReadOnly}
-		if err := d.look(0, ofFile|ofDirectory); err != nil {
+		d := &descriptor{File: hostfs.FileOf(f.Dir), given: true, preopen: f.Guest, readOnly: f.ReadOnly}
+		if err := d.identify(0, ofFile|ofDirectory); err != nil {
 			return nil, err
 		}
 		d.folder = hostfs.NewFolder(d.File, f.ReadOnly)
@@ -100,9 +100,9 @@ func put[T any](list []T, v T, same func(T) bool) []T {
 	return append(list, v)
 }
 
-// look finds out what the file is, and gives it the rights that such a file can
-// have, as far as passed allows. Of reading and writing it gets what may says.
-func (d *descriptor) look(may, passed rights) error {
+// identify finds out what kind of file it is, and gives it the rights that such a
+// file can have: no more than passed, and of reading and writing no more than may.
+func (d *descriptor) identify(may, passed rights) error {
 	stat, err := d.Stat()
 	if err != nil {
 		return err
@@ -112,7 +112,7 @@ func (d *descriptor) look(may, passed rights) error {
 	case directory:
 		d.base, d.inheriting = ofDirectory&passed, passed
 	case character:
-		// The C library takes for a terminal what cannot be sought in.
+		// The C library takes a file for a terminal where seeking is not allowed.
 		d.base = ofFile&passed&^(mayRead|mayWrite) | may
 		if d.IsTerminal() {
 			d.base &^= maySeek | mayTell
@@ -123,8 +123,8 @@ func (d *descriptor) look(may, passed rights) error {
 	return nil
 }
 
-// end closes what the module has left open.
-func (s *system) end() {
+// closeAll closes what the module has left open.
+func (s *system) closeAll() {
 	for fd := range s.table {
 		s.close(uint32(fd))
 	}
@@ -164,7 +164,7 @@ func (s *system) close(fd uint32) errno {
 	if d.given {
 		return success
 	}
-	return number(d.Close())
+	return errnoOf(d.Close())
 }
 
 // exit ends the module. Nothing of it runs any more.
@@ -188,8 +188,8 @@ const (
 	monotonic = 1
 )
 
-// tick is how fine the clocks are that a module sees: fine enough for programs,
-// too coarse to time what other programs leave in a processor's caches.
+// tick is the resolution of a module's clocks: fine enough for programs, too
+// coarse to learn from a processor's caches what other programs do.
 const tick = time.Millisecond
 
 // now is what a clock shows, in nanoseconds.

@@ -50,7 +50,7 @@ var functions = []function{
 	{"fd_advise", "iIIi", onFile(0, advise)},
 	{"fd_allocate", "iII", onFile(mayAllocate, allocate)},
 	{"fd_close", "i", func(c call) errno { return c.close(c.arg(0)) }},
-	{"fd_datasync", "i", onFile(mayDatasync, func(_ call, d *descriptor) errno { return number(d.Sync(true)) })},
+	{"fd_datasync", "i", onFile(mayDatasync, func(_ call, d *descriptor) errno { return errnoOf(d.Sync(true)) })},
 	{"fd_fdstat_get", "ii", onFile(0, fdstat)},
 	{"fd_fdstat_set_flags", "ii", onFile(maySetFlags, setFlags)},
 	{"fd_fdstat_set_rights", "iII", onFile(0, setRights)},
@@ -65,7 +65,7 @@ var functions = []function{
 	{"fd_readdir", "iiiIi", onFile(0, readdir)},
 	{"fd_renumber", "ii", renumber},
 	{"fd_seek", "iIii", onFile(0, seek)},
-	{"fd_sync", "i", onFile(maySync, func(_ call, d *descriptor) errno { return number(d.Sync(false)) })},
+	{"fd_sync", "i", onFile(maySync, func(_ call, d *descriptor) errno { return errnoOf(d.Sync(false)) })},
 	{"fd_tell", "ii", onFile(0, tell)},
 	{"fd_write", "iiii", onStream(mayWrite, 3, write)},
 	{"path_create_directory", "iii", onPath(0, 1, mayCreateDirectory, createDirectory)},
@@ -148,7 +148,7 @@ func onPaths(text int, source rights, fd int, target rights, do func(from *hostf
 		if no != success {
 			return no
 		}
-		return number(do(from.folder, old, to.folder, name))
+		return errnoOf(do(from.folder, old, to.folder, name))
 	}
 }
 
