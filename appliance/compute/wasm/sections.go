@@ -72,10 +72,13 @@ func (r *reader) take(n int) []byte {
 }
 
 func (r *reader) byte() byte {
-	if b := r.take(1); len(b) == 1 {
-		return b[0]
+	if len(r.rest) == 0 {
+		r.fail()
+		return 0
 	}
-	return 0
+	b := r.rest[0]
+	r.rest = r.rest[1:]
+	return b
 }
 
 func (r *reader) number() uint32 {
