@@ -1,7 +1,7 @@
-// Package job says what a job is: the job file a requester writes (which
-// module, which arguments and input, which limits), checked field by field, and
-// the words for how a job can end. It is pure; the digest of the file's bytes
-// is the name of what was asked, and every receipt carries it.
+// Package job defines a job: the job file that a requester writes (module,
+// arguments, input, limits), checked field by field, and the outcomes, which are
+// the ways a job can end. It is pure. The digest of the file's bytes is the
+// job's id, which every receipt carries.
 package job
 
 import (
@@ -100,63 +100,66 @@ type wire struct {
 // Parse reads a job file of at most 1 MiB. Unknown fields, missing fields and
 // values out of range are refused with the field's name.
 func Parse(file []byte) (Spec, error) {
+	s := Spec{file: slices.Clone(file)}
+	if err := s.read(file); err != nil {
+		return Spec{}, fmt.Errorf("reading the job file: %w", err)
+	}
+	return s, nil
+}
+
+func (s *Spec) read(file []byte) error {
 	var w wire
 	if err := strictjson.Unmarshal(file, &w, strictjson.RejectUnknown, strictjson.Limit(maxFile)); err != nil {
 		var wrong *strictjson.Mismatch
 		if errors.As(err, &wrong) && mosts[wrong.Field] != 0 {
-			return Spec{}, fmt.Errorf("reading the job file: %w; 1 to %d is allowed", err, mosts[wrong.Field])
+			return fmt.Errorf("%w; 1 to %d is allowed", err, mosts[wrong.Field])
 		}
-		return Spec{}, fmt.Errorf("reading the job file: %w", err)
+		return err
 	}
 	if err := refuseNull(file); err != nil {
-		return Spec{}, fmt.Errorf("reading the job file: %w", err)
+		return err
 	}
-	s := Spec{file: slices.Clone(file), args: slices.Clone(w.Args), env: slices.Clone(w.Env)}
-	var err error
-	number := func(field string, value *int64) int {
-		if err != nil {
-			return 0
+	for _, n := range []struct {
+		field string
+		value *int64
+		into  *int
+	}{
+		{"cpu_cores", w.CPUCores, &s.job.CPUCores},
+		{"memory_mb", w.MemoryMB, &s.job.MemoryMB},
+		{"timeout_seconds", w.TimeoutSeconds, &s.job.TimeoutSeconds},
+		{"output_bytes", w.OutputBytes, nil},
+	} {
+		switch most := mosts[n.field]; {
+		case n.value == nil && n.into == nil: // it need not be there
+		case n.value == nil:
+			return &FieldError{n.field, "is missing"}
+		case *n.value < 1 || *n.value > most:
+			return &FieldError{n.field, fmt.Sprintf("%d is out of range, 1 to %d is allowed", *n.value, most)}
+		case n.into != nil:
+			*n.into = int(*n.value)
 		}
-		most := mosts[field]
-		if value == nil {
-			err = &FieldError{field, "is missing"}
-			return 0
-		}
-		if *value < 1 || *value > most {
-			err = &FieldError{field, fmt.Sprintf("%d is out of range, 1 to %d is allowed", *value, most)}
-		}
-		return int(*value)
 	}
-	s.job.CPUCores = number("cpu_cores", w.CPUCores)
-	s.job.MemoryMB = number("memory_mb", w.MemoryMB)
-	s.job.TimeoutSeconds = number("timeout_seconds", w.TimeoutSeconds)
-	if w.OutputBytes != nil {
-		n := int64(number("output_bytes", w.OutputBytes))
-		s.job.OutputBytes = &n
-	}
+	s.job.OutputBytes = w.OutputBytes
 	switch {
-	case err != nil:
 	case w.Version == nil:
-		err = &FieldError{"version", "is missing"}
+		return &FieldError{"version", "is missing"}
 	case *w.Version != Version:
-		err = &FieldError{"version", fmt.Sprintf("%.16q is not known, %q is", *w.Version, Version)}
+		return &FieldError{"version", fmt.Sprintf("%.16q is not known, %q is", *w.Version, Version)}
 	case w.ModuleHash == nil:
-		err = &FieldError{"module_hash", "is missing"}
-	default:
-		s.job.Version, s.job.ModuleHash = *w.Version, *w.ModuleHash
-		err = checkHash("module_hash", *w.ModuleHash)
-		if err == nil && w.StdinHash != nil {
-			s.job.StdinHash = *w.StdinHash
-			err = checkHash("stdin_hash", *w.StdinHash)
+		return &FieldError{"module_hash", "is missing"}
+	}
+	s.job.Version, s.job.ModuleHash = *w.Version, *w.ModuleHash
+	if err := checkHash("module_hash", s.job.ModuleHash); err != nil {
+		return err
+	}
+	if w.StdinHash != nil {
+		s.job.StdinHash = *w.StdinHash
+		if err := checkHash("stdin_hash", s.job.StdinHash); err != nil {
+			return err
 		}
 	}
-	if err == nil {
-		err = s.readStrings()
-	}
-	if err != nil {
-		return Spec{}, fmt.Errorf("reading the job file: %w", err)
-	}
-	return s, nil
+	s.args, s.env = slices.Clone(w.Args), slices.Clone(w.Env)
+	return s.readStrings()
 }
 
 // refuseNull refuses a field that is null: it is neither given nor left out.
@@ -218,8 +221,8 @@ func (s *Spec) readStrings() error {
 }
 
 // CheckStrings refuses arguments and variables that no program could be given:
-// NUL bytes, names that are empty or hold "=", and more than 4096 of either or
-// 512 KiB together; and what a job file cannot hold, which is text.
+// NUL bytes, names that are empty or hold "=", more than 4096 of either, more
+// than 512 KiB together; and those that a job file cannot hold, not being UTF-8.
 func CheckStrings(args []string, env map[string]string) error {
 	total := 0
 	for i, a := range args {
@@ -289,7 +292,7 @@ func (s Spec) File() []byte { return slices.Clone(s.file) }
 func (s Spec) Job() Job { return s.job }
 
 // ArgsSHA256 is the hex digest of the JSON text of args as it stands in the
-// file, of "[]" when it stands there not at all.
+// file, of "[]" when it is absent.
 func (s Spec) ArgsSHA256() string { return textSum(s.args, "[]") }
 
 // EnvSHA256 is the same for env, of "{}" when absent.
@@ -314,17 +317,14 @@ func (s Spec) OutputBytes() int64 {
 	return *s.job.OutputBytes
 }
 
-// Errors of Accept.
+// Errors of AcceptHash.
 var (
 	ErrModule = errors.New("the module is not the one the job names")
 	ErrStdin  = errors.New("the input is not the one the job names")
 )
 
-// Accept compares the module and the input that came with the job with the
-// digests the job names.
-func (s Spec) Accept(module, stdin []byte) error { return s.AcceptHash(Hash(module), stdin) }
-
-// AcceptHash is Accept for a module whose digest is known, as Hash writes it.
+// AcceptHash compares the digest of the module, as Hash writes it, and the input
+// that came with the job with the digests the job names.
 func (s Spec) AcceptHash(module string, stdin []byte) error {
 	if module != s.job.ModuleHash {
 		return fmt.Errorf("%w: module_hash is %s, the module's is %s", ErrModule, s.job.ModuleHash, module)

@@ -98,13 +98,13 @@ func TestNewAndAccept(t *testing.T) {
 	if s.OutputBytes() != DefaultOutputBytes || s.Timeout().Seconds() != 60 || s.Job().Args[0] != "x" {
 		t.Errorf("New(%+v) = %+v", j, s.Job())
 	}
-	if err := s.Accept(module, stdin); err != nil {
+	if err := s.AcceptHash(Hash(module), stdin); err != nil {
 		t.Error(err)
 	}
-	if err := s.Accept([]byte("other"), stdin); !errors.Is(err, ErrModule) {
+	if err := s.AcceptHash(Hash([]byte("other")), stdin); !errors.Is(err, ErrModule) {
 		t.Errorf("another module: %v", err)
 	}
-	if err := s.Accept(module, nil); !errors.Is(err, ErrStdin) {
+	if err := s.AcceptHash(Hash(module), nil); !errors.Is(err, ErrStdin) {
 		t.Errorf("another input: %v", err)
 	}
 	j.MemoryMB = 5000

@@ -1,7 +1,7 @@
-// Package receipt is the signed statement of what a job did: an in-toto
-// Statement v1 in a DSSE envelope, signed by the node that ran the job. It is
-// pure. Verifying needs the key of the node that was asked, given from outside:
-// the key a receipt names proves nothing.
+// Package receipt makes and verifies the signed statement of what a job did: an
+// in-toto Statement v1 in a DSSE envelope, signed by the node that ran the job.
+// It is pure. The caller gives the key of the node that was asked; the key that a
+// receipt names proves nothing.
 package receipt
 
 import (
@@ -159,50 +159,40 @@ func Verify(data []byte, pin Pin) (Statement, error) {
 	return s, nil
 }
 
-// required refuses a statement in which a field is missing, so that no zero
-// value is ever taken for what a node said.
+// requiredFields must all be there, and not null, so that no zero value is ever
+// taken for what a node said.
+const requiredFields = `_type subject predicateType predicate
+	predicate.job_id predicate.run_id predicate.offer_nonce predicate.module_hash predicate.args_sha256
+	predicate.env_sha256 predicate.stdin_sha256 predicate.exit_code predicate.outcome predicate.wall_time_ms
+	predicate.started predicate.finished predicate.runtime predicate.limits predicate.node
+	predicate.runtime.name predicate.runtime.version predicate.runtime.profile
+	predicate.limits.cpu_cores predicate.limits.memory_mb predicate.limits.timeout_seconds predicate.limits.output_bytes
+	predicate.node.peer_id predicate.node.public_key`
+
+// required refuses a statement in which a field is missing, or a digest is null.
 func required(payload []byte) error {
-	need := func(data []byte, where string, names ...string) (map[string]strictjson.Raw, error) {
-		var fields map[string]strictjson.Raw
-		if err := strictjson.Unmarshal(data, &fields); err != nil {
-			return nil, fmt.Errorf("%s: %w", where, err)
-		}
-		for _, name := range names {
-			if text := string(fields[name]); text == "" || text == "null" {
-				return nil, fmt.Errorf("%s%s is missing", where, name)
-			}
-		}
-		return fields, nil
-	}
-	top, err := need(payload, "", "_type", "subject", "predicateType", "predicate")
-	if err != nil {
+	var top map[string]any
+	if err := strictjson.Unmarshal(payload, &top); err != nil {
 		return err
 	}
-	var subjects []struct {
-		Digest map[string]*string `json:"digest"`
+	for path := range strings.FieldsSeq(requiredFields) {
+		var value any = top
+		for name := range strings.SplitSeq(path, ".") {
+			fields, _ := value.(map[string]any)
+			value = fields[name]
+		}
+		if value == nil {
+			return fmt.Errorf("%s is missing", path)
+		}
 	}
-	if err := strictjson.Unmarshal(top["subject"], &subjects); err != nil {
-		return fmt.Errorf("subject: %w", err)
-	}
+	subjects, _ := top["subject"].([]any)
 	for i, subject := range subjects {
-		for name, digest := range subject.Digest {
+		fields, _ := subject.(map[string]any)
+		digests, _ := fields["digest"].(map[string]any)
+		for name, digest := range digests {
 			if digest == nil {
 				return fmt.Errorf("subject[%d].digest.%.80s is null", i, name)
 			}
-		}
-	}
-	predicate, err := need(top["predicate"], "predicate.", "job_id", "run_id", "offer_nonce", "module_hash", "args_sha256",
-		"env_sha256", "stdin_sha256", "exit_code", "outcome", "wall_time_ms", "started", "finished", "runtime", "limits", "node")
-	if err != nil {
-		return err
-	}
-	for name, fields := range map[string][]string{
-		"runtime": {"name", "version", "profile"},
-		"limits":  {"cpu_cores", "memory_mb", "timeout_seconds", "output_bytes"},
-		"node":    {"peer_id", "public_key"},
-	} {
-		if _, err := need(predicate[name], "predicate."+name+".", fields...); err != nil {
-			return err
 		}
 	}
 	return nil

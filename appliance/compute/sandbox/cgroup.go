@@ -59,14 +59,14 @@ func openCgroups(dir string) (*Cgroups, error) {
 		return nil, fmt.Errorf("finding control groups that were left: %w", err)
 	}
 	for _, group := range left {
-		_ = os.Remove(group) // one with a process that still dies stays, and is in nobody's way
+		_ = os.Remove(group) // one with a process that still dies stays, and does no harm
 	}
 	return &Cgroups{dir: dir}, nil
 }
 
-// Cgroup holds one worker to its memory, whatever of it is: RLIMIT_DATA does not
-// count files in memory, shared mappings, or what the kernel holds for a
-// process. The nil Cgroup is none, and has no methods that fail.
+// Cgroup limits all memory of one worker: RLIMIT_DATA does not count files in
+// memory, shared mappings, or what the kernel holds for a process. A nil Cgroup
+// limits nothing, and none of its methods fails.
 type Cgroup struct{ dir *os.File }
 
 // New makes a group for a worker, which may use so many bytes. The nil Cgroups
@@ -99,7 +99,7 @@ func (g *Cgroup) Limit(bytes uint64) error {
 	if err := g.write("memory.max", strconv.FormatUint(bytes, 10)); err != nil {
 		return err
 	}
-	// Memory on a disk would be a way around; a kernel without swap has no such
+	// Swap would be memory beyond the limit; a kernel without swap has no such
 	// file.
 	if err := g.write("memory.swap.max", "0"); !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -112,16 +112,8 @@ func (g *Cgroup) Killed() bool {
 	if g == nil {
 		return false
 	}
-	text, err := os.ReadFile(filepath.Join(g.dir.Name(), "memory.events"))
-	if err != nil {
-		return false // the machine's own count is asked, too
-	}
-	for line := range strings.Lines(string(text)) {
-		if count, ok := strings.CutPrefix(line, "oom_kill "); ok {
-			return strings.TrimSpace(count) != "0"
-		}
-	}
-	return false
+	kills, err := memoryKills(filepath.Join(g.dir.Name(), "memory.events"))
+	return err == nil && kills > 0 // the machine's own count is asked, too
 }
 
 // Remove removes the group of a worker that has ended.
@@ -132,9 +124,9 @@ func (g *Cgroup) Remove() error {
 	return errors.Join(g.dir.Close(), remove(g.dir.Name()))
 }
 
-// into has a process begin its life in the group, so that nothing of it is
-// counted elsewhere.
-func (g *Cgroup) into(attr *syscall.SysProcAttr) {
+// enter makes a process start in the group, so that all its memory is counted
+// there.
+func (g *Cgroup) enter(attr *syscall.SysProcAttr) {
 	if g != nil {
 		attr.UseCgroupFD, attr.CgroupFD = true, int(g.dir.Fd())
 	}

@@ -19,8 +19,8 @@ func Reserve(most uint64) (*Memory, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reserving %d bytes of addresses: %w", most, err)
 	}
-	// Two MiB at a time where that much is in use, which faults and searches
-	// tables less. A kernel without large pages says no, and nothing is lost.
+	// Pages of 2 MiB where that much is in use mean fewer page faults. A kernel
+	// without them refuses, which does no harm.
 	_ = unix.Madvise(all, unix.MADV_HUGEPAGE)
 	return &Memory{all}, nil
 }

@@ -42,10 +42,15 @@ func Seal(name string, write func(io.Writer) error) (*Sealed, error) {
 
 // SealFile seals a file in memory that may have come from a worker, if it is
 // not sealed yet. It fails where the worker could still change it, by a
-// writable mapping; from when it has succeeded nobody can. It takes the file
-// over.
+// writable mapping; after that nobody can. It owns the file
+// from then on.
 func SealFile(f *os.File) (*Sealed, error) {
-	s, err := seal(f)
+	s, err := Received(f)
+	if err != nil {
+		if _, err = unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, seals); err == nil {
+			s, err = Received(f)
+		}
+	}
 	if err != nil {
 		f.Close()
 		return nil, fmt.Errorf("sealing a file in memory: %w", err)
@@ -53,17 +58,7 @@ func SealFile(f *os.File) (*Sealed, error) {
 	return s, nil
 }
 
-func seal(f *os.File) (*Sealed, error) {
-	if s, err := Received(f); err == nil {
-		return s, nil
-	}
-	if _, err := unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, seals); err != nil {
-		return nil, err
-	}
-	return Received(f)
-}
-
-// Received takes over a file that must be sealed already.
+// Received checks that a file from another process is sealed, and then owns it.
 func Received(f *os.File) (*Sealed, error) {
 	got, err := unix.FcntlInt(f.Fd(), unix.F_GET_SEALS, 0)
 	if err != nil || got&seals != seals {
@@ -76,33 +71,15 @@ func Received(f *os.File) (*Sealed, error) {
 	return &Sealed{f, info.Size()}, nil
 }
 
-// File is the file, to be handed to a worker. It stays this Sealed's.
+// File is the file, to be sent to a worker. It is closed with Close.
 func (s *Sealed) File() *os.File { return s.file }
 
 // Size is in bytes.
 func (s *Sealed) Size() int64 { return s.size }
 
-// Map calls use with the bytes, which may not be used after it returns.
-func (s *Sealed) Map(use func([]byte) error) error {
-	if s.size == 0 {
-		return use(nil)
-	}
-	// Shared, so that it counts as no data of this process (RLIMIT_DATA).
-	b, err := unix.Mmap(int(s.file.Fd()), 0, int(s.size), unix.PROT_READ, unix.MAP_SHARED)
-	if err != nil {
-		return fmt.Errorf("mapping a file in memory: %w", err)
-	}
-	defer func() { _ = unix.Munmap(b) }() // cannot fail: b is what Mmap returned
-	return use(b)
-}
-
-// Close closes the file; who was handed it keeps it.
-func (s *Sealed) Close() error { return s.file.Close() }
-
-// MapForever returns the bytes, mapped until this process ends, and closes the
-// file.
-func (s *Sealed) MapForever() ([]byte, error) {
-	defer s.Close()
+// mapped returns the bytes, nil for an empty file. A shared mapping does not
+// count as data of this process (RLIMIT_DATA).
+func (s *Sealed) mapped() ([]byte, error) {
 	if s.size == 0 {
 		return nil, nil
 	}
@@ -112,3 +89,23 @@ func (s *Sealed) MapForever() ([]byte, error) {
 	}
 	return b, nil
 }
+
+// Map calls use with the bytes, which may not be used after it returns.
+func (s *Sealed) Map(use func([]byte) error) error {
+	b, err := s.mapped()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = unix.Munmap(b) }() // fails only where there are none
+	return use(b)
+}
+
+// MapForever returns the bytes, mapped until this process ends, and closes the
+// file.
+func (s *Sealed) MapForever() ([]byte, error) {
+	defer s.Close()
+	return s.mapped()
+}
+
+// Close closes the file. Processes that were handed it keep it.
+func (s *Sealed) Close() error { return s.file.Close() }

@@ -10,9 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// running are the system calls of a Go program that runs a module, by the
-// number of arches they are known on: what an architecture does not have is
-// left out there.
+// running are the system calls of a Go program that runs a module. Those that an
+// architecture does not have are left out there.
 var running = []string{
 	// Files that are open already, and the module's streams.
 	"read", "write", "readv", "writev", "pread64", "pwrite64", "close", "fcntl", "fstat", "lseek",

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"syscall"
 	"unsafe"
 
@@ -22,10 +23,10 @@ type Opening struct {
 // nobody is the uid and gid of a worker that a privileged node starts.
 const nobody = 65534
 
-// Enter builds the walls around this process, before it reads a byte that a
-// stranger wrote, and returns the names of those that stand. What the kernel
-// does not have is left out of the list; what it has and refuses is an error.
-// Nothing undoes a wall.
+// Enter builds the walls around this process, before it reads an
+// untrusted byte, and returns the names of those it has built. A wall that this
+// kernel does not have is left out; one that it has and refuses is an error. No
+// wall can be removed.
 //
 //	process            a process of its own, with no environment and no
 //	                   descriptor but its own, which dies with its node
@@ -39,7 +40,7 @@ const nobody = 65534
 //	seccomp            the system calls that running a module takes; none that
 //	                   names a path where there is no opening
 //
-// Who started it adds "cgroup memory" where that wall stands (see Cgroup).
+// The process that started it adds "cgroup memory" if there is one (see Cgroup).
 func Enter(openings []Opening) ([]string, error) {
 	walls := []string{"process", "rlimit", "no-new-privileges"}
 	if err := limits(); err != nil {
@@ -58,7 +59,7 @@ func Enter(openings []Opening) ([]string, error) {
 	if abi, err := landlocksys.LandlockGetABIVersion(); err == nil && abi > 0 {
 		var rules []landlock.Rule
 		for _, o := range openings {
-			if path := Path(o.Dir); o.ReadOnly {
+			if path := pathOf(o.Dir); o.ReadOnly {
 				rules = append(rules, landlock.RODirs(path))
 			} else {
 				rules = append(rules, landlock.RWDirs(path).WithRefer())
@@ -79,7 +80,11 @@ func Enter(openings []Opening) ([]string, error) {
 	return walls, nil
 }
 
-// dropPrivileges makes nobody of root. A worker with folders keeps its uid and
+// pathOf is a path that opens the same file again, even if the file was moved
+// since.
+func pathOf(file *os.File) string { return "/proc/self/fd/" + strconv.Itoa(int(file.Fd())) }
+
+// dropPrivileges changes from root to the user nobody. A worker with folders keeps its uid and
 // the capabilities by which root reads and writes the files of others: the
 // folders were given by root.
 func dropPrivileges(folders bool) (string, error) {
@@ -98,14 +103,14 @@ func dropPrivileges(folders bool) (string, error) {
 		err = syscall.Setresuid(nobody, nobody, nobody)
 	}
 	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.EINVAL) {
-		// A root that may not, or in whose user namespace nobody does not
-		// exist: it keeps its uid and loses what it has of privileges.
+		// Root may not do so, or its user namespace has no such user: it keeps
+		// its uid and loses its capabilities.
 		return "capabilities", keepCapabilities(0)
 	}
 	if err != nil {
 		return "", fmt.Errorf("becoming nobody: %w", err)
 	}
-	// A change of uid forgets that this process should die with its parent.
+	// A change of uid clears the signal that is sent when the parent dies.
 	if _, _, no := psx.Syscall6(unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0, 0); no != 0 {
 		return "", fmt.Errorf("asking to die with the node: %w", no)
 	}

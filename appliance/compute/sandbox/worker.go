@@ -1,10 +1,11 @@
-// Package sandbox builds the walls around the process that runs other people's
-// code: what the process inherits, how much memory it may have, and which part
-// of the file system it can reach. The walls are the kernel's; nothing here
-// trusts the process it walls in once that has begun to run a job.
+// Package sandbox builds the walls around a worker, the process that runs other
+// people's code: what it inherits, how much memory it may have, which system
+// calls it may make and which part of the file system it can reach. The kernel
+// enforces them; nothing here trusts the worker once it has begun to run a job.
 package sandbox
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -23,11 +24,11 @@ import (
 // its end is sent to the channel, once.
 func Start(cmd *exec.Cmd, group *Cgroup) (<-chan error, error) {
 	cmd.Env = []string{}
-	// In a session of its own the terminal's signals pass it by, and the
-	// scheduler (autogroup) counts what it spins against it and not against the
-	// process that must be on time to kill it.
+	// In a session of its own it does not get the terminal's signals, and the
+	// kernel's scheduler (autogroup) counts its processor time separately from
+	// that of this process, which must be on time to kill it.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setsid: true}
-	group.into(cmd.SysProcAttr)
+	group.enter(cmd.SysProcAttr)
 	// What a parent of ours left open without close-on-exec would reach the
 	// worker: mark everything but the standard streams. Go's own descriptors
 	// are marked already, and exec.Cmd clears the mark on those it hands on.
@@ -64,17 +65,8 @@ const maxOpen = 4096
 // it opens so many files and no more, and it is the first process the kernel
 // kills when the machine runs out of memory.
 func limits() error {
-	for _, l := range []struct {
-		name     string
-		resource int
-		value    uint64
-	}{
-		{"RLIMIT_CORE", unix.RLIMIT_CORE, 0},
-		{"RLIMIT_NOFILE", unix.RLIMIT_NOFILE, maxOpen},
-	} {
-		if err := limit(l.name, l.resource, l.value); err != nil {
-			return err
-		}
+	if err := errors.Join(limit("RLIMIT_CORE", unix.RLIMIT_CORE, 0), limit("RLIMIT_NOFILE", unix.RLIMIT_NOFILE, maxOpen)); err != nil {
+		return err
 	}
 	if err := os.WriteFile("/proc/self/oom_score_adj", []byte("1000"), 0); err != nil {
 		return fmt.Errorf("offering the worker to the kernel's memory killer: %w", err)
@@ -82,10 +74,13 @@ func limits() error {
 	return nil
 }
 
-// LimitData is called by the worker before it reads a byte that a stranger
-// wrote: its data (Go's heap, code and linear memory; shared and file mappings
-// are not counted) may grow to so many bytes and no further.
-func LimitData(bytes uint64) error { return limit("RLIMIT_DATA", unix.RLIMIT_DATA, bytes) }
+// LimitData is called by the worker before it reads an untrusted byte:
+// its data (Go's heap, code and linear memory; shared and file mappings
+// are not counted) may grow to so many bytes and no further. Under the race
+// detector it has the detector's room besides.
+func LimitData(bytes uint64) error {
+	return limit("RLIMIT_DATA", unix.RLIMIT_DATA, bytes+detectorRoom)
+}
 
 func limit(name string, resource int, value uint64) error {
 	var now unix.Rlimit
@@ -100,9 +95,12 @@ func limit(name string, resource int, value uint64) error {
 }
 
 // OutOfMemoryKills returns how many processes the kernel has killed for want of
-// memory since it booted (oom_kill in /proc/vmstat).
-func OutOfMemoryKills() (uint64, error) {
-	data, err := os.ReadFile("/proc/vmstat")
+// memory since it booted.
+func OutOfMemoryKills() (uint64, error) { return memoryKills("/proc/vmstat") }
+
+// memoryKills returns the number behind oom_kill in a file of the kernel's.
+func memoryKills(file string) (uint64, error) {
+	data, err := os.ReadFile(file)
 	if err != nil {
 		return 0, fmt.Errorf("reading the kernel's count of memory kills: %w", err)
 	}
@@ -111,5 +109,5 @@ func OutOfMemoryKills() (uint64, error) {
 			return strconv.ParseUint(strings.TrimSpace(count), 10, 64)
 		}
 	}
-	return 0, fmt.Errorf("reading the kernel's count of memory kills: no oom_kill in /proc/vmstat")
+	return 0, fmt.Errorf("reading the kernel's count of memory kills: no oom_kill in %s", file)
 }

@@ -65,9 +65,9 @@ func TestJoined(t *testing.T) {
 		{"an address in the upper half", []piece{{0, "a"}, {-8, "b"}, {-2, "c"}}, 2},
 	} {
 		module := withData(c.pieces...)
-		_, body, _, found := findData(joined(module))
-		if !found || int(body[0]) != c.count {
-			t.Errorf("%s: %d pieces are left, want %d", c.name, body[0], c.count)
+		data, found := findData(joined(module))
+		if !found || int(data.body[0]) != c.count {
+			t.Errorf("%s: %d pieces are left, want %d", c.name, data.body[0], c.count)
 		}
 		if !bytes.Equal(memory(t, module), memory(t, joined(module))) {
 			t.Errorf("%s: the memory is another", c.name)
@@ -79,7 +79,7 @@ func TestJoined(t *testing.T) {
 func TestJoinedGrowsLittle(t *testing.T) {
 	var pieces []piece
 	for i := range int32(2000) {
-		pieces = append(pieces, piece{i * closeBy, "x"})
+		pieces = append(pieces, piece{i * maxGap, "x"})
 	}
 	module := withData(pieces...)
 	if got := joined(module); len(got) > len(module)*5/4 || !bytes.Equal(memory(t, got), memory(t, module)) {
@@ -113,8 +113,8 @@ func TestJoinedGo(t *testing.T) {
 		t.Fatal(err)
 	}
 	pieces := func(module []byte) uint32 {
-		_, body, _, _ := findData(module)
-		n, _ := number32(body)
+		data, _ := findData(module)
+		n, _ := number32(data.body)
 		return n
 	}
 	if before, after := pieces(module), pieces(joined(module)); before < 1000 || after > 100 {

@@ -26,8 +26,9 @@ const (
 	notcapable errno = 76
 )
 
-// kernels are the numbers of what the kernel answers to calls on files.
-var kernels = map[syscall.Errno]errno{
+// fromKernel has WASI's number of each error that the kernel returns for calls on
+// files.
+var fromKernel = map[syscall.Errno]errno{
 	syscall.E2BIG:        1,
 	syscall.EACCES:       2,
 	syscall.EAGAIN:       again,
@@ -74,13 +75,13 @@ var kernels = map[syscall.Errno]errno{
 	syscall.EXDEV:        75,
 }
 
-// number is the number of an error of package sandbox.
-func number(err error) errno {
+// errnoOf is WASI's number of an error of package hostfs.
+func errnoOf(err error) errno {
 	if err == nil {
 		return success
 	}
 	if no, ok := err.(syscall.Errno); ok {
-		if known, ok := kernels[no]; ok {
+		if known, ok := fromKernel[no]; ok {
 			return known
 		}
 	}

@@ -5,7 +5,7 @@ import (
 	"math"
 	"syscall"
 
-	"phase/appliance/compute/sandbox"
+	"phase/appliance/compute/hostfs"
 )
 
 // Flags of an open file.
@@ -17,30 +17,23 @@ const (
 	sync
 )
 
-// Advice of fd_advise is a number up to this one.
-const mostAdvice = 5
+// maxAdvice is the largest number that is advice to fd_advise.
+const maxAdvice = 5
 
 // advise takes advice on a file that is kept, and does nothing with it.
-func advise(s *system, c call) errno {
-	d, no := s.find(c.arg(0), 0)
+func advise(c call, d *descriptor) errno {
 	switch {
-	case no != success:
-		return no
 	case d.kind != regular:
 		return badf
 	case d.base&mayAdvise == 0:
 		return notcapable
-	case c.arg(3) > mostAdvice || c.arg64(1) > math.MaxInt64 || c.arg64(2) > math.MaxInt64:
+	case c.arg(3) > maxAdvice || c.arg64(1) > math.MaxInt64 || c.arg64(2) > math.MaxInt64:
 		return inval
 	}
 	return success
 }
 
-func allocate(s *system, c call) errno {
-	d, no := s.find(c.arg(0), mayAllocate)
-	if no != success {
-		return no
-	}
+func allocate(c call, d *descriptor) errno {
 	offset, size := c.arg64(1), c.arg64(2)
 	if offset > math.MaxInt64 || size > math.MaxInt64-offset {
 		return inval
@@ -48,24 +41,10 @@ func allocate(s *system, c call) errno {
 	if size == 0 {
 		return success
 	}
-	return number(d.Allocate(int64(offset), int64(size)))
+	return errnoOf(d.Allocate(int64(offset), int64(size)))
 }
 
-func closeFile(s *system, c call) errno { return s.close(c.arg(0)) }
-
-func (s *system) sync(c call, need rights) errno {
-	d, no := s.find(c.arg(0), need)
-	if no != success {
-		return no
-	}
-	return number(d.Sync(need == mayDatasync))
-}
-
-func fdstat(s *system, c call) errno {
-	d, no := s.find(c.arg(0), 0)
-	if no != success {
-		return no
-	}
+func fdstat(c call, d *descriptor) errno {
 	var b [24]byte
 	b[0] = d.kind
 	binary.LittleEndian.PutUint16(b[2:], d.flags)
@@ -75,13 +54,9 @@ func fdstat(s *system, c call) errno {
 }
 
 // setFlags changes whether a file is appended to and whether its calls block.
-// A standard stream is shared with who started the module: what is set there
-// is kept here, not in the kernel.
-func setFlags(s *system, c call) errno {
-	d, no := s.find(c.arg(0), maySetFlags)
-	if no != success {
-		return no
-	}
+// A standard stream is shared with other processes: its flags are kept here and
+// not set in the kernel.
+func setFlags(c call, d *descriptor) errno {
 	const later = appended | nonblock // the others are for opening
 	flags := c.arg(1)
 	if flags&^(later|uint32(d.flags)) != 0 {
@@ -89,17 +64,17 @@ func setFlags(s *system, c call) errno {
 	}
 	if !d.given {
 		if err := d.SetFlags(flags&appended != 0, flags&nonblock != 0); err != nil {
-			return number(err)
+			return errnoOf(err)
 		}
 	}
 	d.flags = d.flags&^later | uint16(flags)&later
 	return success
 }
 
-// filestatSize is the size of what is told of a file.
+// filestatSize is the size in bytes of a filestat record.
 const filestatSize = 64
 
-func encodeStat(s sandbox.Stat) []byte {
+func encodeStat(s hostfs.Stat) []byte {
 	b := make([]byte, filestatSize)
 	for i, v := range []uint64{
 		uint64(s.Dev), s.Ino, uint64(fileType(s.Mode)), uint64(s.Nlink), uint64(s.Size),
@@ -122,31 +97,23 @@ func nanoseconds(seconds, nano int64) uint64 {
 	return uint64(seconds)*1e9 + uint64(nano)
 }
 
-func filestat(s *system, c call) errno {
-	d, no := s.find(c.arg(0), mayFilestat)
-	if no != success {
-		return no
-	}
+func filestat(c call, d *descriptor) errno {
 	stat, err := d.Stat()
 	if err != nil {
-		return number(err)
+		return errnoOf(err)
 	}
 	if d.given && d.kind != regular && d.kind != directory {
-		// When others use a terminal or a pipe does not concern the module.
+		// The times of a terminal or a pipe would tell when others use it.
 		stat.Atim, stat.Mtim, stat.Ctim = syscall.Timespec{}, syscall.Timespec{}, syscall.Timespec{}
 	}
 	return c.put(1, encodeStat(stat))
 }
 
-func setSize(s *system, c call) errno {
-	d, no := s.find(c.arg(0), maySetSize)
-	switch {
-	case no != success:
-		return no
-	case c.arg64(1) > math.MaxInt64:
+func setSize(c call, d *descriptor) errno {
+	if c.arg64(1) > math.MaxInt64 {
 		return inval
 	}
-	return number(d.Truncate(int64(c.arg64(1))))
+	return errnoOf(d.Truncate(int64(c.arg64(1))))
 }
 
 // times reads the three parameters from i on that set times: access and
@@ -161,14 +128,14 @@ func (c call) times(i int) (access, modified int64, no errno) {
 	for j := range set {
 		switch flags >> (2 * j) & (given | current) {
 		case 0:
-			set[j] = sandbox.Omit
+			set[j] = hostfs.Omit
 		case given:
 			if c.arg64(i+j) > math.MaxInt64 {
 				return 0, 0, overflow
 			}
 			set[j] = int64(c.arg64(i + j))
 		case current:
-			set[j] = sandbox.Now
+			set[j] = hostfs.Now
 		default:
 			return 0, 0, inval
 		}
@@ -176,50 +143,44 @@ func (c call) times(i int) (access, modified int64, no errno) {
 	return set[0], set[1], success
 }
 
-func setTimes(s *system, c call) errno {
-	d, no := s.find(c.arg(0), maySetTimes)
-	if no != success {
-		return no
-	}
+func setTimes(c call, d *descriptor) errno {
 	access, modified, no := c.times(1)
 	switch {
 	case no != success:
 		return no
-	case d.fixed:
-		return number(syscall.EROFS)
+	case d.readOnly:
+		return errnoOf(syscall.EROFS)
 	}
-	return number(d.Times(access, modified))
+	return errnoOf(d.Times(access, modified))
 }
 
 // renumber moves a file to the number of another, which is closed.
-func renumber(s *system, c call) errno {
-	d, no := s.find(c.arg(0), 0)
-	if _, open := s.find(c.arg(1), 0); no != success || open != success {
+func renumber(c call) errno {
+	d, no := c.find(c.arg(0), 0)
+	if _, open := c.find(c.arg(1), 0); no != success || open != success {
 		return badf
 	}
 	if c.arg(0) == c.arg(1) {
 		return success
 	}
-	s.close(c.arg(1)) // whose file it was need not hear of an error
-	s.table[c.arg(1)], s.table[c.arg(0)] = d, nil
+	c.close(c.arg(1)) // an error of closing it is no error of this call
+	c.table[c.arg(1)], c.table[c.arg(0)] = d, nil
 	return success
 }
 
-// prestat tells that a descriptor is a folder of the configuration, and how
-// long its name is.
-func prestat(s *system, c call) errno {
-	d, no := s.find(c.arg(0), 0)
-	if no != success || d.preopen == "" {
+// prestat returns that a descriptor is a folder of the configuration, and the
+// length of its name.
+func prestat(c call, d *descriptor) errno {
+	if d.preopen == "" {
 		return badf
 	}
 	const isFolder = 0
 	return c.put(1, binary.LittleEndian.AppendUint32([]byte{isFolder, 0, 0, 0}, uint32(len(d.preopen))))
 }
 
-func prestatName(s *system, c call) errno {
-	d, no := s.find(c.arg(0), 0)
+func prestatName(c call, d *descriptor) errno {
 	switch {
-	case no != success || d.preopen == "":
+	case d.preopen == "":
 		return badf
 	case int(c.arg(2)) < len(d.preopen):
 		return toolong

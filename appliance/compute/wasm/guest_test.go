@@ -43,7 +43,7 @@ func newGuest(t *testing.T, c Config, folders ...string) *guest {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(s.end)
+	t.Cleanup(s.closeAll)
 	r := wazero.NewRuntimeWithConfig(t.Context(), wazero.NewRuntimeConfigInterpreter())
 	t.Cleanup(func() { r.Close(t.Context()) })
 	module, err := r.Instantiate(t.Context(), []byte(header+"\x05\x03\x01\x00\x10")) // 16 pages of memory
@@ -89,7 +89,7 @@ func (g *guest) call(name string, params ...any) errno {
 	if i < 0 || len(functions[i].params) != len(stack) {
 		g.Fatalf("there is no %s of %d parameters", name, len(stack))
 	}
-	return functions[i].do(g.system, call{g.module, stack})
+	return functions[i].do(call{g.module, g.system, stack})
 }
 
 // must calls a function that succeeds.

@@ -12,6 +12,9 @@ const MaxModule = 64 << 20
 // PageSize is the unit in which WebAssembly counts memory, in bytes.
 const PageSize = 64 << 10
 
+// headerSize is the size of what a module begins with: its magic and version.
+const headerSize = 8
+
 // Errors of Inspect.
 var (
 	ErrNotModule = errors.New("not a WebAssembly module")
@@ -32,7 +35,7 @@ func Inspect(module []byte) (Info, error) {
 	if len(module) > MaxModule {
 		return Info{}, fmt.Errorf("%w: %d bytes, at most %d are allowed", ErrTooLarge, len(module), MaxModule)
 	}
-	if len(module) < 8 || string(module[:4]) != "\x00asm" {
+	if len(module) < headerSize || string(module[:4]) != "\x00asm" {
 		return Info{}, fmt.Errorf("%w: it does not begin with \\0asm", ErrNotModule)
 	}
 	switch v := binary.LittleEndian.Uint32(module[4:]); {
@@ -42,31 +45,21 @@ func Inspect(module []byte) (Info, error) {
 	default:
 		return Info{}, fmt.Errorf("%w: version %d is not known, 1 is", ErrNotModule, v)
 	}
-	const memorySection = 5
-	for rest := module[8:]; len(rest) > 0; {
-		id := rest[0]
-		size, n := binary.Uvarint(rest[1:])
-		if n <= 0 || size > uint64(len(rest)-1-n) {
-			return Info{}, nil
+	for s := range sections(module) {
+		if s.id == memorySection {
+			return Info{MemoryPages: firstMemory(s.body)}, nil
 		}
-		body := rest[1+n : 1+n+int(size)]
-		if id == memorySection {
-			return Info{MemoryPages: firstMemory(body)}, nil
-		}
-		rest = rest[1+n+int(size):]
 	}
 	return Info{}, nil
 }
 
 // firstMemory returns the smallest size of the first memory in the section:
 // after the count, a byte of flags and the size in pages.
-func firstMemory(section []byte) uint64 {
-	count, n := binary.Uvarint(section)
-	if n <= 0 || count == 0 || len(section) < n+1 {
-		return 0
-	}
-	pages, m := binary.Uvarint(section[n+1:])
-	if m <= 0 {
+func firstMemory(body []byte) uint64 {
+	r := reader{rest: body}
+	count, _ := r.number(), r.byte()
+	pages, n := binary.Uvarint(r.rest)
+	if count == 0 || r.bad || n <= 0 {
 		return 0
 	}
 	return pages

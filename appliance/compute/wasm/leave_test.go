@@ -38,9 +38,9 @@ func outside(t *testing.T) (dir, secret string) {
 	return dir, secret
 }
 
-// leaving are paths that lead out of such a folder. A module that gets through
+// pathsOut are paths that lead out of such a folder. A module that gets through
 // by one of them destroys the secret, not a file of the machine.
-func leaving(secret string) []string {
+func pathsOut(secret string) []string {
 	return []string{
 		"..", "../", "../secret", "./../secret/file", "sub/../../secret/file", "sub/../..", "/", "//", secret + "/file", "/..",
 		"up/secret/file", "up/", "relative/file", "relative/", "absolute/file", "absolute/", "twice/file", "twice/",
@@ -61,7 +61,7 @@ func TestPathsThatLeave(t *testing.T) {
 		t.Fatal(no)
 	}
 	at := g.room(64)
-	for _, name := range append(leaving(secret), "file", "relative", "absolute", "twice", "magic") {
+	for _, name := range append(pathsOut(secret), "file", "relative", "absolute", "twice", "magic") {
 		for what, no := range map[string]errno{
 			"opened":     g.call("path_open", fd, follow, name, 0, mayRead, rights(0), 0, at),
 			"created":    g.call("path_open", fd, follow, name, create, mayWrite, rights(0), 0, at),
@@ -76,7 +76,7 @@ func TestPathsThatLeave(t *testing.T) {
 			}
 		}
 	}
-	for _, name := range leaving(secret) {
+	for _, name := range pathsOut(secret) {
 		for what, no := range map[string]errno{
 			"opened itself":    g.call("path_open", fd, 0, name, 0, mayRead, rights(0), 0, at),
 			"described itself": g.call("path_filestat_get", fd, 0, name, at),

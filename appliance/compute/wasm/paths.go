@@ -3,20 +3,20 @@ package wasm
 import (
 	"syscall"
 
-	"phase/appliance/compute/sandbox"
+	"phase/appliance/compute/hostfs"
 )
 
-// follow is the flag of lookups that has a link at the end of a path followed.
+// follow is the flag of a lookup that follows a link at the end of the path.
 const follow = 1
 
 // at finds the directory of parameter fd, and the path in it that parameter
 // text points to.
-func (s *system) at(c call, fd, text int, need rights) (*descriptor, string, errno) {
+func (c call) at(fd, text int, need rights) (*descriptor, string, errno) {
 	name, no := c.text(text)
 	if no != success {
 		return nil, "", no
 	}
-	d, no := s.find(c.arg(fd), 0)
+	d, no := c.find(c.arg(fd), 0)
 	switch {
 	case no != success:
 		return nil, "", no
@@ -36,14 +36,14 @@ const (
 	truncate
 )
 
-// What a module makes, others may use as the umask has it, like the files of
-// any other program.
+// The permissions of new files and directories, of which the umask takes some
+// away, as for any other program.
 const (
 	newFile      = 0o666
 	newDirectory = 0o777
 )
 
-func open(s *system, c call) errno {
+func open(c call) errno {
 	how, flags := c.arg(4), c.arg(7)
 	need := mayOpen
 	if how&create != 0 {
@@ -52,7 +52,7 @@ func open(s *system, c call) errno {
 	if how&truncate != 0 {
 		need |= mayPathSetSize
 	}
-	dir, name, no := s.at(c, 0, 2, need)
+	dir, name, no := c.at(0, 2, need)
 	if no != success {
 		return no
 	}
@@ -62,19 +62,19 @@ func open(s *system, c call) errno {
 	may := rights(c.arg64(5)) & (mayRead | mayWrite)
 	file, err := dir.folder.Open(name, kernelFlags(c.arg(1), how, flags, may), newFile)
 	if err != nil {
-		return number(err)
+		return errnoOf(err)
 	}
-	d := &descriptor{File: file, flags: uint16(flags), fixed: dir.fixed}
-	if err := d.look(may, dir.inheriting); err != nil {
+	d := &descriptor{File: file, flags: uint16(flags), readOnly: dir.readOnly}
+	if err := d.identify(may, dir.inheriting); err != nil {
 		file.Close()
-		return number(err)
+		return errnoOf(err)
 	}
 	if d.kind == directory {
-		d.folder = sandbox.NewFolder(file, dir.fixed)
+		d.folder = hostfs.NewFolder(file, dir.readOnly)
 	}
-	fd := s.add(d)
+	fd := c.add(d)
 	if no := c.put32(8, fd); no != success {
-		s.close(fd)
+		c.close(fd)
 		return no
 	}
 	return success
@@ -111,104 +111,58 @@ func kernelFlags(lookup, how, flags uint32, may rights) int {
 	return kernel
 }
 
-func createDirectory(s *system, c call) errno {
-	dir, name, no := s.at(c, 0, 1, mayCreateDirectory)
-	if no != success {
-		return no
-	}
-	return number(dir.folder.Mkdir(name, newDirectory))
+func createDirectory(_ call, dir *descriptor, name string) errno {
+	return errnoOf(dir.folder.Mkdir(name, newDirectory))
 }
 
-func removeDirectory(s *system, c call) errno {
-	dir, name, no := s.at(c, 0, 1, mayRemoveDirectory)
-	if no != success {
-		return no
-	}
-	return number(dir.folder.Rmdir(name))
+func removeDirectory(_ call, dir *descriptor, name string) errno {
+	return errnoOf(dir.folder.Rmdir(name))
 }
 
-func unlink(s *system, c call) errno {
-	dir, name, no := s.at(c, 0, 1, mayUnlink)
-	if no != success {
-		return no
-	}
-	return number(dir.folder.Unlink(name))
-}
+func unlink(_ call, dir *descriptor, name string) errno { return errnoOf(dir.folder.Unlink(name)) }
 
-func pathFilestat(s *system, c call) errno {
-	dir, name, no := s.at(c, 0, 2, mayPathFilestat)
-	if no != success {
-		return no
-	}
+func pathFilestat(c call, dir *descriptor, name string) errno {
 	stat, err := dir.folder.Stat(name, c.arg(1)&follow != 0)
 	if err != nil {
-		return number(err)
+		return errnoOf(err)
 	}
 	return c.put(4, encodeStat(stat))
 }
 
-func pathSetTimes(s *system, c call) errno {
-	dir, name, no := s.at(c, 0, 2, mayPathSetTimes)
-	if no != success {
-		return no
-	}
+func pathSetTimes(c call, dir *descriptor, name string) errno {
 	access, modified, no := c.times(4)
 	if no != success {
 		return no
 	}
-	return number(dir.folder.Times(name, c.arg(1)&follow != 0, access, modified))
+	return errnoOf(dir.folder.Times(name, c.arg(1)&follow != 0, access, modified))
 }
 
 // link gives a file another name. Following a link at the end is refused, as
 // other runtimes do.
-func link(s *system, c call) errno {
+func link(c call) errno {
 	if c.arg(1) != 0 {
 		return inval
 	}
-	from, old, no := s.at(c, 0, 2, mayLinkSource)
-	if no != success {
-		return no
-	}
-	to, name, no := s.at(c, 4, 5, mayLinkTarget)
-	if no != success {
-		return no
-	}
-	return number(from.folder.Link(old, to.folder, name))
+	return onPaths(2, mayLinkSource, 4, mayLinkTarget, (*hostfs.Folder).Link)(c)
 }
 
-func rename(s *system, c call) errno {
-	from, old, no := s.at(c, 0, 1, mayRenameSource)
-	if no != success {
-		return no
-	}
-	to, name, no := s.at(c, 3, 4, mayRenameTarget)
-	if no != success {
-		return no
-	}
-	return number(from.folder.Rename(old, to.folder, name))
-}
-
-func symlink(s *system, c call) errno {
+func symlink(c call) errno {
 	target, no := c.text(0)
 	if no != success {
 		return no
 	}
-	dir, name, no := s.at(c, 2, 3, maySymlink)
+	dir, name, no := c.at(2, 3, maySymlink)
 	if no != success {
 		return no
 	}
-	return number(dir.folder.Symlink(target, name))
+	return errnoOf(dir.folder.Symlink(target, name))
 }
 
 // readlink fills a buffer that may be too short, as readlink(2) does.
-func readlink(s *system, c call) errno {
-	dir, name, no := s.at(c, 0, 1, mayReadlink)
-	if no != success {
-		return no
-	}
+func readlink(c call, dir *descriptor, name string) errno {
 	target, err := dir.folder.Readlink(name)
 	if err != nil {
-		return number(err)
+		return errnoOf(err)
 	}
 	target = target[:min(len(target), int(c.arg(4)))]
 	if no := c.put(3, []byte(target)); no != success {

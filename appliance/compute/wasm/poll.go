@@ -5,7 +5,7 @@ import (
 	"math"
 	"time"
 
-	"phase/appliance/compute/sandbox"
+	"phase/appliance/compute/hostfs"
 )
 
 // Sizes and tags of poll_oneoff
@@ -22,7 +22,7 @@ const (
 const maxSubscriptions = 4096
 
 // pollOneoff waits for clocks and for any descriptors.
-func pollOneoff(s *system, c call) errno {
+func pollOneoff(c call) errno {
 	n := c.arg(2)
 	if n == 0 || n > maxSubscriptions {
 		return inval
@@ -33,7 +33,7 @@ func pollOneoff(s *system, c call) errno {
 		return fault
 	}
 	in := append([]byte(nil), view...) // the module may have the events written over it
-	p := poll{system: s, soonest: math.MaxInt64}
+	p := poll{system: c.system, soonest: math.MaxInt64}
 	for ; len(in) > 0; in = in[subscriptionSize:] {
 		if no := p.subscribe(in[:subscriptionSize]); no != success {
 			return no
@@ -52,20 +52,17 @@ func pollOneoff(s *system, c call) errno {
 type poll struct {
 	*system
 	events  [][eventSize]byte // that have come
-	waiting []sandbox.Wait
-	of      []event // … of which these events will be
-	clocks  []timer
+	files   []event           // that will come of …
+	waiting []hostfs.Wait     // … these, one for one
+	clocks  []event
 	soonest time.Duration // of the clocks
 }
 
+// event is what was subscribed to.
 type event struct {
 	userdata uint64
 	kind     byte
-}
-
-type timer struct {
-	event
-	left time.Duration
+	left     time.Duration // of a clock: until it is time
 }
 
 func (p *poll) happened(e event, no errno, bytes int, flags uint16) {
@@ -78,18 +75,23 @@ func (p *poll) happened(e event, no errno, bytes int, flags uint16) {
 	p.events = append(p.events, b)
 }
 
-func (p *poll) subscribe(s []byte) errno {
-	e := event{binary.LittleEndian.Uint64(s), s[8]}
+func (p *poll) subscribe(s []byte) (no errno) {
+	e, what := event{userdata: binary.LittleEndian.Uint64(s), kind: s[8]}, binary.LittleEndian.Uint32(s[16:])
 	switch e.kind {
 	case ofClock:
-		left, no := p.clock(binary.LittleEndian.Uint32(s[16:]), binary.LittleEndian.Uint64(s[24:]), binary.LittleEndian.Uint16(s[40:]))
-		if no != success {
+		if e.left, no = p.clock(what, binary.LittleEndian.Uint64(s[24:]), binary.LittleEndian.Uint16(s[40:])); no != success {
 			return no
 		}
-		p.clocks = append(p.clocks, timer{e, left})
-		p.soonest = min(p.soonest, left)
+		p.clocks = append(p.clocks, e)
+		p.soonest = min(p.soonest, e.left)
 	case ofRead, ofWrite:
-		p.descriptor(e, binary.LittleEndian.Uint32(s[16:]))
+		d, no := p.find(what, mayPoll)
+		if no != success {
+			p.happened(e, no, 0, 0)
+			return success
+		}
+		p.files = append(p.files, e)
+		p.waiting = append(p.waiting, hostfs.Wait{File: d.File, Write: e.kind == ofWrite})
 	default:
 		return inval
 	}
@@ -110,18 +112,6 @@ func (p *poll) clock(id uint32, at uint64, flags uint16) (time.Duration, errno) 
 	return time.Duration(max(left, 0)), success
 }
 
-// descriptor waits for one, or knows already: files and folders are always
-// ready.
-func (p *poll) descriptor(e event, fd uint32) {
-	d, no := p.find(fd, mayPoll)
-	if no != success {
-		p.happened(e, no, 0, 0)
-		return
-	}
-	p.waiting = append(p.waiting, sandbox.Wait{File: d.File, Write: e.kind == ofWrite})
-	p.of = append(p.of, e)
-}
-
 // wait waits for the first of what was subscribed to.
 func (p *poll) wait() errno {
 	timeout := p.soonest
@@ -131,22 +121,21 @@ func (p *poll) wait() errno {
 		timeout = -1
 	}
 	begin := time.Now()
-	if err := sandbox.Poll(p.waiting, timeout); err != nil {
+	if err := hostfs.Poll(p.waiting, timeout); err != nil {
 		return ioerr
 	}
 	for i, w := range p.waiting {
-		if w.Ready {
-			const hangup = 1
-			var flags uint16
-			if w.Ended {
-				flags = hangup
-			}
-			p.happened(p.of[i], success, w.Bytes, flags)
+		const hangup = 1
+		switch {
+		case w.Ended:
+			p.happened(p.files[i], success, w.Bytes, hangup)
+		case w.Ready:
+			p.happened(p.files[i], success, w.Bytes, 0)
 		}
 	}
-	for _, t := range p.clocks {
-		if t.left <= time.Since(begin) {
-			p.happened(t.event, success, 0, 0)
+	for _, e := range p.clocks {
+		if e.left <= time.Since(begin) {
+			p.happened(e, success, 0, 0)
 		}
 	}
 	return success

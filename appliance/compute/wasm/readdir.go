@@ -4,18 +4,18 @@ import (
 	"encoding/binary"
 	"syscall"
 
-	"phase/appliance/compute/sandbox"
+	"phase/appliance/compute/hostfs"
 )
 
 // listing is a directory that is being read. A module reads on at a cookie,
 // which here is the number of entries before it: small, as some C libraries
 // keep it in 32 bits, while the kernel's positions may take 63.
 type listing struct {
-	sandbox.File // the directory, opened for this alone
-	entries      []sandbox.Entry
-	first        int     // how many entries are before those
-	positions    []int64 // the kernel's, after each entry that was ever read
-	buffer       []byte
+	hostfs.File // the directory, opened for this alone
+	entries     []hostfs.Entry
+	first       int     // how many entries are before those
+	positions   []int64 // the kernel's, after each entry that was ever read
+	buffer      []byte
 }
 
 // inKernel is how many bytes of entries are read at once.
@@ -26,11 +26,8 @@ const entrySize = 24
 
 // readdir fills a buffer with entries. The last may be cut off: only a buffer
 // that is not full tells the module that there is no more.
-func readdir(s *system, c call) errno {
-	d, no := s.find(c.arg(0), 0)
+func readdir(c call, d *descriptor) errno {
 	switch {
-	case no != success:
-		return no
 	case d.folder == nil:
 		return notdir
 	case d.base&mayReaddir == 0:
@@ -43,7 +40,7 @@ func readdir(s *system, c call) errno {
 	if d.list == nil {
 		dir, err := d.folder.Open(".", syscall.O_RDONLY|syscall.O_DIRECTORY, 0)
 		if err != nil {
-			return number(err)
+			return errnoOf(err)
 		}
 		d.list = &listing{File: dir, buffer: make([]byte, inKernel)}
 	}
@@ -66,7 +63,7 @@ func readdir(s *system, c call) errno {
 }
 
 // entry is an entry as the module reads it.
-func (d *descriptor) entry(e sandbox.Entry, cookie uint64) []byte {
+func (d *descriptor) entry(e hostfs.Entry, cookie uint64) []byte {
 	kind := fileType(uint32(e.Type) << 12) // DT_… is the type in a mode, shifted
 	if e.Type == syscall.DT_UNKNOWN {
 		if stat, err := d.folder.Stat(e.Name, false); err == nil {
@@ -85,7 +82,7 @@ func (d *descriptor) entry(e sandbox.Entry, cookie uint64) []byte {
 // somewhere else in the directory, it is read on from there; in the same place
 // it is not sought, as the kernel may count the entries anew after a change.
 // After the end of the directory there are none.
-func (l *listing) from(cookie uint64) ([]sandbox.Entry, errno) {
+func (l *listing) from(cookie uint64) ([]hostfs.Entry, errno) {
 	known := min(cookie, uint64(len(l.positions)))
 	if cookie == 0 || cookie < uint64(l.first) || known > uint64(l.first+len(l.entries)) {
 		var position int64
@@ -93,7 +90,7 @@ func (l *listing) from(cookie uint64) ([]sandbox.Entry, errno) {
 			position = l.positions[known-1]
 		}
 		if _, err := l.Seek(position, 0); err != nil {
-			return nil, number(err)
+			return nil, errnoOf(err)
 		}
 		l.first, l.entries = int(known), nil
 	}
@@ -106,10 +103,10 @@ func (l *listing) from(cookie uint64) ([]sandbox.Entry, errno) {
 }
 
 // next reads on after the entries that were read last; none are left at the end.
-func (l *listing) next() ([]sandbox.Entry, errno) {
+func (l *listing) next() ([]hostfs.Entry, errno) {
 	more, err := l.Entries(l.buffer)
 	if err != nil || len(more) == 0 {
-		return nil, number(err)
+		return nil, errnoOf(err)
 	}
 	l.first, l.entries = l.first+len(l.entries), more
 	l.positions = l.positions[:min(len(l.positions), l.first+len(more))]

@@ -45,11 +45,7 @@ const (
 )
 
 // setRights gives rights up. None come back.
-func setRights(s *system, c call) errno {
-	d, no := s.find(c.arg(0), 0)
-	if no != success {
-		return no
-	}
+func setRights(c call, d *descriptor) errno {
 	base, inheriting := rights(c.arg64(1)), rights(c.arg64(2))
 	if base&^d.base != 0 || inheriting&^d.inheriting != 0 {
 		return notcapable

@@ -9,13 +9,12 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/tetratelabs/wazero/api"
 	"github.com/tetratelabs/wazero/sys"
 
-	"phase/appliance/compute/sandbox"
+	"phase/appliance/compute/hostfs"
 )
 
-// system is what one run of a module has of the world.
+// system is what one run of a module can reach: arguments, clocks, open files.
 type system struct {
 	args, env []string
 	begin     time.Time
@@ -32,20 +31,19 @@ func systemOf(ctx context.Context) *system { return ctx.Value(systemKey{}).(*sys
 
 // descriptor is an open file of the module.
 type descriptor struct {
-	sandbox.File
+	hostfs.File
 	given            bool // a stream or a folder of the configuration, which outlives the run
 	kind             byte // a file type
 	base, inheriting rights
 	flags            uint16
-	fixed            bool            // of a read-only folder
-	folder           *sandbox.Folder // of a directory
-	preopen          string          // the module's name of a folder of the configuration, or ""
-	list             *listing        // once a directory has been read
+	readOnly         bool           // of a read-only folder
+	folder           *hostfs.Folder // of a directory
+	preopen          string         // the module's name of a folder of the configuration, or ""
+	list             *listing       // once a directory has been read
 }
 
 // File types of WASI.
 const (
-	unknown   = 0
 	block     = 1
 	character = 2
 	directory = 3
@@ -54,68 +52,57 @@ const (
 	symbolic  = 7
 )
 
-func fileType(mode uint32) byte {
-	switch mode & syscall.S_IFMT {
-	case syscall.S_IFBLK:
-		return block
-	case syscall.S_IFCHR:
-		return character
-	case syscall.S_IFDIR:
-		return directory
-	case syscall.S_IFREG:
-		return regular
-	case syscall.S_IFSOCK:
-		return socket
-	case syscall.S_IFLNK:
-		return symbolic
-	}
-	return unknown // pipes, among others
+// fileTypes are those of WASI by the kernel's, which stand in a file's mode.
+// Others, pipes among them, are unknown.
+var fileTypes = map[uint32]byte{
+	syscall.S_IFBLK: block, syscall.S_IFCHR: character, syscall.S_IFDIR: directory,
+	syscall.S_IFREG: regular, syscall.S_IFSOCK: socket, syscall.S_IFLNK: symbolic,
 }
+
+func fileType(mode uint32) byte { return fileTypes[mode&syscall.S_IFMT] }
 
 // newSystem makes the system of a run: standard streams, and from 3 on folders.
 func newSystem(c Config) (*system, error) {
 	s := &system{args: c.Args, begin: time.Now()}
-	for _, v := range c.Env { // the last of a name counts
+	for _, v := range c.Env {
 		name, _, _ := strings.Cut(v, "=")
-		same := func(other string) bool { return strings.HasPrefix(other, name+"=") }
-		if i := slices.IndexFunc(s.env, same); i >= 0 {
-			s.env[i] = v
-		} else {
-			s.env = append(s.env, v)
-		}
+		s.env = put(s.env, v, func(other string) bool { return strings.HasPrefix(other, name+"=") })
 	}
 	for i, f := range []*os.File{c.Stdin, c.Stdout, c.Stderr} {
-		d := &descriptor{File: sandbox.FileOf(f), given: true}
+		d := &descriptor{File: hostfs.FileOf(f), given: true}
 		may := mayWrite
 		if i == 0 {
 			may = mayRead
 		}
-		// What is not the module's own keeps its times.
-		if err := d.look(may, (ofFile|ofDirectory)&^maySetTimes); err != nil {
+		// A module may not set the times of a file that is not its own.
+		if err := d.identify(may, (ofFile|ofDirectory)&^maySetTimes); err != nil {
 			return nil, err
 		}
 		s.table = append(s.table, d)
 	}
 	for _, f := range c.Folders {
-		d := &descriptor{File: sandbox.FileOf(f.Dir), given: true, preopen: f.Guest, fixed: f.ReadOnly}
-		if err := d.look(0, ofFile|ofDirectory); err != nil {
+		d := &descriptor{File: hostfs.FileOf(f.Dir), given: true, preopen: f.Guest, readOnly: f.ReadOnly}
+		if err := d.identify(0, ofFile|ofDirectory); err != nil {
 			return nil, err
 		}
-		d.folder = sandbox.NewFolder(d.File, f.ReadOnly)
-		// The last of a name counts here, too.
-		same := func(other *descriptor) bool { return other.preopen == f.Guest }
-		if i := slices.IndexFunc(s.table, same); i >= 0 {
-			s.table[i] = d
-		} else {
-			s.table = append(s.table, d)
-		}
+		d.folder = hostfs.NewFolder(d.File, f.ReadOnly)
+		s.table = put(s.table, d, func(other *descriptor) bool { return other.preopen == f.Guest })
 	}
 	return s, nil
 }
 
-// look finds out what the file is, and gives it the rights that such a file can
-// have, as far as passed allows. Of reading and writing it gets what may says.
-func (d *descriptor) look(may, passed rights) error {
+// put adds to a list, in the place of what has the same name: the last counts.
+func put[T any](list []T, v T, same func(T) bool) []T {
+	if i := slices.IndexFunc(list, same); i >= 0 {
+		list[i] = v
+		return list
+	}
+	return append(list, v)
+}
+
+// identify finds out what kind of file it is, and gives it the rights that such a
+// file can have: no more than passed, and of reading and writing no more than may.
+func (d *descriptor) identify(may, passed rights) error {
 	stat, err := d.Stat()
 	if err != nil {
 		return err
@@ -125,7 +112,7 @@ func (d *descriptor) look(may, passed rights) error {
 	case directory:
 		d.base, d.inheriting = ofDirectory&passed, passed
 	case character:
-		// The C library takes for a terminal what cannot be sought in.
+		// The C library takes a file for a terminal where seeking is not allowed.
 		d.base = ofFile&passed&^(mayRead|mayWrite) | may
 		if d.IsTerminal() {
 			d.base &^= maySeek | mayTell
@@ -136,8 +123,8 @@ func (d *descriptor) look(may, passed rights) error {
 	return nil
 }
 
-// end closes what the module has left open.
-func (s *system) end() {
+// closeAll closes what the module has left open.
+func (s *system) closeAll() {
 	for fd := range s.table {
 		s.close(uint32(fd))
 	}
@@ -157,14 +144,12 @@ func (s *system) find(fd uint32, need rights) (*descriptor, errno) {
 
 // add gives a file the lowest free number.
 func (s *system) add(d *descriptor) uint32 {
-	for fd, taken := range s.table {
-		if taken == nil {
-			s.table[fd] = d
-			return uint32(fd)
-		}
+	fd := slices.Index(s.table, nil)
+	if fd < 0 {
+		fd, s.table = len(s.table), append(s.table, nil)
 	}
-	s.table = append(s.table, d)
-	return uint32(len(s.table) - 1)
+	s.table[fd] = d
+	return uint32(fd)
 }
 
 func (s *system) close(fd uint32) errno {
@@ -179,17 +164,16 @@ func (s *system) close(fd uint32) errno {
 	if d.given {
 		return success
 	}
-	return number(d.Close())
+	return errnoOf(d.Close())
 }
 
 // exit ends the module. Nothing of it runs any more.
-func exit(ctx context.Context, module api.Module, params []uint64) {
-	code := uint32(params[0])
-	_ = module.CloseWithExitCode(ctx, code)
-	panic(sys.NewExitError(code))
+func exit(c call) errno {
+	_ = c.CloseWithExitCode(context.Background(), c.arg(0))
+	panic(sys.NewExitError(c.arg(0)))
 }
 
-func random(_ *system, c call) errno {
+func random(c call) errno {
 	b, ok := c.Memory().Read(c.arg(0), c.arg(1))
 	if !ok {
 		return fault
@@ -204,8 +188,8 @@ const (
 	monotonic = 1
 )
 
-// tick is how fine the clocks are that a module sees: fine enough for programs,
-// too coarse to time what other programs leave in a processor's caches.
+// tick is the resolution of a module's clocks: fine enough for programs, too
+// coarse to learn from a processor's caches what other programs do.
 const tick = time.Millisecond
 
 // now is what a clock shows, in nanoseconds.
@@ -220,25 +204,20 @@ func (s *system) now(clock uint32) (int64, errno) {
 	return 0, inval
 }
 
-func clockTime(s *system, c call) errno {
-	now, no := s.now(c.arg(0))
+func clockTime(c call) errno {
+	now, no := c.now(c.arg(0))
 	if no != success {
 		return no
 	}
 	return c.put64(2, uint64(now))
 }
 
-func clockRes(s *system, c call) errno {
-	if _, no := s.now(c.arg(0)); no != success {
+func clockRes(c call) errno {
+	if _, no := c.now(c.arg(0)); no != success {
 		return no
 	}
 	return c.put64(1, uint64(tick))
 }
 
 // noSocket refuses, as no descriptor is a socket that a module has opened.
-func noSocket(s *system, c call) errno {
-	if _, no := s.find(c.arg(0), 0); no != success {
-		return no
-	}
-	return notsock
-}
+func noSocket(call, *descriptor) errno { return notsock }

@@ -7,94 +7,180 @@ import (
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
+
+	"phase/appliance/compute/hostfs"
 )
 
 // wasiName is the module whose functions are WASI preview 1.
 const wasiName = "wasi_snapshot_preview1"
 
-// function has a letter for each parameter: i for 32 bits, I for 64.
+// function is a function of WASI. It has a letter for each parameter: i for 32
+// bits, I for 64.
 type function struct {
 	name, params string
-	do           func(*system, call) errno
+	do           handler
+}
+
+// handler does what a call asks for.
+type handler func(call) errno
+
+// procExit is the one function without a result, as it does not return.
+const procExit = "proc_exit"
+
+// results has a letter for each result.
+func (f function) results() string {
+	if f.name == procExit {
+		return ""
+	}
+	return "i"
 }
 
 // functions are all of WASI preview 1
-// (https://github.com/WebAssembly/WASI/blob/wasi-0.1/preview1/docs.md#functions)
-// but proc_exit. wazero's own reach files by the paths they once had, know
-// neither rights nor moves from folder to folder, and make EIO of most errors;
-// those here hold on to descriptors.
+// (https://github.com/WebAssembly/WASI/blob/wasi-0.1/preview1/docs.md#functions).
+// wazero's own reach files by the paths they once had, know neither rights nor
+// moves from folder to folder, and make EIO of most errors; those here hold on
+// to descriptors.
 var functions = []function{
-	{"args_get", "ii", func(s *system, c call) errno { return c.putAll(s.args) }},
-	{"args_sizes_get", "ii", func(s *system, c call) errno { return c.putSizes(s.args) }},
-	{"environ_get", "ii", func(s *system, c call) errno { return c.putAll(s.env) }},
-	{"environ_sizes_get", "ii", func(s *system, c call) errno { return c.putSizes(s.env) }},
+	{"args_get", "ii", func(c call) errno { return c.putAll(c.args) }},
+	{"args_sizes_get", "ii", func(c call) errno { return c.putSizes(c.args) }},
+	{"environ_get", "ii", func(c call) errno { return c.putAll(c.env) }},
+	{"environ_sizes_get", "ii", func(c call) errno { return c.putSizes(c.env) }},
 	{"clock_res_get", "ii", clockRes},
 	{"clock_time_get", "iIi", clockTime},
-	{"fd_advise", "iIIi", advise},
-	{"fd_allocate", "iII", allocate},
-	{"fd_close", "i", closeFile},
-	{"fd_datasync", "i", func(s *system, c call) errno { return s.sync(c, mayDatasync) }},
-	{"fd_fdstat_get", "ii", fdstat},
-	{"fd_fdstat_set_flags", "ii", setFlags},
-	{"fd_fdstat_set_rights", "iII", setRights},
-	{"fd_filestat_get", "ii", filestat},
-	{"fd_filestat_set_size", "iI", setSize},
-	{"fd_filestat_set_times", "iIIi", setTimes},
-	{"fd_pread", "iiiIi", pread},
-	{"fd_prestat_get", "ii", prestat},
-	{"fd_prestat_dir_name", "iii", prestatName},
-	{"fd_pwrite", "iiiIi", pwrite},
-	{"fd_read", "iiii", read},
-	{"fd_readdir", "iiiIi", readdir},
+	{"fd_advise", "iIIi", onFile(0, advise)},
+	{"fd_allocate", "iII", onFile(mayAllocate, allocate)},
+	{"fd_close", "i", func(c call) errno { return c.close(c.arg(0)) }},
+	{"fd_datasync", "i", onFile(mayDatasync, func(_ call, d *descriptor) errno { return errnoOf(d.Sync(true)) })},
+	{"fd_fdstat_get", "ii", onFile(0, fdstat)},
+	{"fd_fdstat_set_flags", "ii", onFile(maySetFlags, setFlags)},
+	{"fd_fdstat_set_rights", "iII", onFile(0, setRights)},
+	{"fd_filestat_get", "ii", onFile(mayFilestat, filestat)},
+	{"fd_filestat_set_size", "iI", onFile(maySetSize, setSize)},
+	{"fd_filestat_set_times", "iIIi", onFile(maySetTimes, setTimes)},
+	{"fd_pread", "iiiIi", onStream(mayRead, 4, pread)},
+	{"fd_prestat_get", "ii", onFile(0, prestat)},
+	{"fd_prestat_dir_name", "iii", onFile(0, prestatName)},
+	{"fd_pwrite", "iiiIi", onStream(mayWrite, 4, pwrite)},
+	{"fd_read", "iiii", onStream(mayRead, 3, read)},
+	{"fd_readdir", "iiiIi", onFile(0, readdir)},
 	{"fd_renumber", "ii", renumber},
-	{"fd_seek", "iIii", seek},
-	{"fd_sync", "i", func(s *system, c call) errno { return s.sync(c, maySync) }},
-	{"fd_tell", "ii", tell},
-	{"fd_write", "iiii", write},
-	{"path_create_directory", "iii", createDirectory},
-	{"path_filestat_get", "iiiii", pathFilestat},
-	{"path_filestat_set_times", "iiiiIIi", pathSetTimes},
+	{"fd_seek", "iIii", onFile(0, seek)},
+	{"fd_sync", "i", onFile(maySync, func(_ call, d *descriptor) errno { return errnoOf(d.Sync(false)) })},
+	{"fd_tell", "ii", onFile(0, tell)},
+	{"fd_write", "iiii", onStream(mayWrite, 3, write)},
+	{"path_create_directory", "iii", onPath(0, 1, mayCreateDirectory, createDirectory)},
+	{"path_filestat_get", "iiiii", onPath(0, 2, mayPathFilestat, pathFilestat)},
+	{"path_filestat_set_times", "iiiiIIi", onPath(0, 2, mayPathSetTimes, pathSetTimes)},
 	{"path_link", "iiiiiii", link},
 	{"path_open", "iiiiiIIii", open},
-	{"path_readlink", "iiiiii", readlink},
-	{"path_remove_directory", "iii", removeDirectory},
-	{"path_rename", "iiiiii", rename},
+	{"path_readlink", "iiiiii", onPath(0, 1, mayReadlink, readlink)},
+	{"path_remove_directory", "iii", onPath(0, 1, mayRemoveDirectory, removeDirectory)},
+	{"path_rename", "iiiiii", onPaths(1, mayRenameSource, 3, mayRenameTarget, (*hostfs.Folder).Rename)},
 	{"path_symlink", "iiiii", symlink},
-	{"path_unlink_file", "iii", unlink},
+	{"path_unlink_file", "iii", onPath(0, 1, mayUnlink, unlink)},
 	{"poll_oneoff", "iiii", pollOneoff},
-	{"proc_raise", "i", func(*system, call) errno { return notsup }},
+	{procExit, "i", exit},
+	{"proc_raise", "i", func(call) errno { return notsup }},
 	{"random_get", "ii", random},
-	{"sched_yield", "", func(*system, call) errno { return success }},
-	{"sock_accept", "iii", noSocket},
-	{"sock_recv", "iiiiii", noSocket},
-	{"sock_send", "iiiii", noSocket},
-	{"sock_shutdown", "ii", noSocket},
+	{"sched_yield", "", func(call) errno { return success }},
+	{"sock_accept", "iii", onFile(0, noSocket)},
+	{"sock_recv", "iiiiii", onFile(0, noSocket)},
+	{"sock_send", "iiiii", onFile(0, noSocket)},
+	{"sock_shutdown", "ii", onFile(0, noSocket)},
+}
+
+// onFile is a function whose first parameter is a descriptor, which must have
+// these rights.
+func onFile(need rights, do func(call, *descriptor) errno) handler {
+	return func(c call) errno {
+		d, no := c.find(c.arg(0), need)
+		if no != success {
+			return no
+		}
+		return do(c, d)
+	}
+}
+
+// onStream is a function on a file that can be read or written, and on pieces of
+// memory, which are the next two parameters. How many bytes of them it took is
+// written to where parameter result points.
+func onStream(need rights, result int, do func(*descriptor, call, [][]byte) (int, errno)) handler {
+	return onFile(0, func(c call, d *descriptor) errno {
+		switch {
+		case d.folder != nil || d.kind == directory:
+			return isdir
+		case d.base&need == 0:
+			return badf // as read(2) and write(2) have it
+		}
+		pieces, no := c.vectors(1)
+		if no != success {
+			return no
+		}
+		n, no := do(d, c, pieces)
+		if no != success {
+			return no
+		}
+		return c.put32(result, uint32(n))
+	})
+}
+
+// onPath is a function on the path that parameters text and text+1 are, in the
+// directory that parameter fd is.
+func onPath(fd, text int, need rights, do func(c call, dir *descriptor, name string) errno) handler {
+	return func(c call) errno {
+		dir, name, no := c.at(fd, text, need)
+		if no != success {
+			return no
+		}
+		return do(c, dir, name)
+	}
+}
+
+// onPaths is a function on two paths. The directory of the first is parameter 0,
+// that of the second parameter fd, and its path the next two.
+func onPaths(text int, source rights, fd int, target rights, do func(from *hostfs.Folder, old string, to *hostfs.Folder, name string) error) handler {
+	return func(c call) errno {
+		from, old, no := c.at(0, text, source)
+		if no != success {
+			return no
+		}
+		to, name, no := c.at(fd, fd+1, target)
+		if no != success {
+			return no
+		}
+		return errnoOf(do(from.folder, old, to.folder, name))
+	}
+}
+
+// valueTypes are the types that letters stand for.
+func valueTypes(letters string) []api.ValueType {
+	types := make([]api.ValueType, len(letters))
+	for i, letter := range letters {
+		types[i] = api.ValueTypeI32
+		if letter == 'I' {
+			types[i] = api.ValueTypeI64
+		}
+	}
+	return types
 }
 
 // builder returns WASI preview 1 as modules import it. The system that a call
-// acts on comes with its context: see inSystem.
+// acts on comes with its context: see within.
 func builder(r wazero.Runtime) wazero.HostModuleBuilder {
 	b := r.NewHostModuleBuilder(wasiName)
 	for _, f := range functions {
-		params := make([]api.ValueType, len(f.params))
-		for i, letter := range f.params {
-			params[i] = api.ValueTypeI32
-			if letter == 'I' {
-				params[i] = api.ValueTypeI64
-			}
-		}
 		do := api.GoModuleFunc(func(ctx context.Context, module api.Module, stack []uint64) {
-			stack[0] = uint64(f.do(systemOf(ctx), call{module, stack[:len(params)]}))
+			stack[0] = uint64(f.do(call{module, systemOf(ctx), stack[:len(f.params)]}))
 		})
-		b.NewFunctionBuilder().WithGoModuleFunction(do, params, []api.ValueType{api.ValueTypeI32}).Export(f.name)
+		b.NewFunctionBuilder().WithGoModuleFunction(do, valueTypes(f.params), valueTypes(f.results())).Export(f.name)
 	}
-	b.NewFunctionBuilder().WithGoModuleFunction(api.GoModuleFunc(exit), []api.ValueType{api.ValueTypeI32}, nil).Export("proc_exit")
 	return b
 }
 
 // call is a call of a function: who calls, and with what.
 type call struct {
 	api.Module
+	*system
 	params []uint64
 }
 

@@ -1,10 +1,10 @@
-// Package wasm runs one WebAssembly module (WASI preview 1) in this process,
-// once or again and again: with the streams, arguments, environment and folders
-// it is given and nothing else, no network among them. Compiling is a step of
-// its own, so that the code can be kept. It bounds the module's memory; time,
-// output and the rest of the process are bounded by the worker process that
-// calls it (see package job), because code that runs cannot be stopped from
-// inside.
+// Package wasm compiles a WebAssembly module (WASI preview 1) and runs it in this
+// process, once or many times. A module can use the streams, arguments,
+// environment and folders it is given, and nothing else; there is no network.
+// Compiling is a separate step, so that the code can be kept. The package limits
+// the module's memory. The worker process that calls it limits time, output and
+// everything else (see package scheduler), because running code cannot be
+// stopped from inside its process.
 package wasm
 
 import (
@@ -42,19 +42,19 @@ type Folder struct {
 	ReadOnly bool
 }
 
-// End is how a run ended; Code counts for the outcome exited alone, Detail says
-// why it trapped.
+// End is how a run ended. Code is set for the outcome exited only; Detail says
+// why it trapped, or what memory it wanted.
 type End struct {
 	Outcome job.Outcome
 	Code    uint32
 	Detail  string
 }
 
-// Features are the proposals that modules may use beyond WebAssembly 2.0.
+// features are the proposals that modules may use beyond WebAssembly 2.0.
 const features = api.CoreFeaturesV2 | experimental.CoreFeaturesTailCall | experimental.CoreFeaturesExtendedConst | experimental.CoreFeaturesExceptionHandling
 
-// ErrMemory is in the error of Compile and Load where this process may not have
-// the memory that a step takes.
+// ErrMemory is in the error of Compile and Load when this process has reached its
+// memory limit.
 var ErrMemory = errors.New("the worker has no more memory")
 
 // Machine holds one module, ready to run. It is used by one goroutine.
@@ -65,8 +65,8 @@ type Machine struct {
 }
 
 // Load makes a machine of a module and the code that Compile made of it. The
-// module may have memoryMB MiB of linear memory. The code is believed: it must
-// come from Compile, by a way on which nobody could change it.
+// module may have memoryMB MiB of linear memory. The code is not checked: it must
+// come from Compile and must not have been changed since.
 func Load(ctx context.Context, module, compiled []byte, memoryMB int) (_ *Machine, err error) {
 	defer outOfMemory(&err)
 	info, err := Inspect(module)
@@ -90,8 +90,8 @@ func (m *Machine) Run(ctx context.Context, c Config) (end End, err error) {
 	}
 	m.memory.refused = false
 	defer func() {
-		// wazero panics where the process may not have the memory it needs, be
-		// it for code or for the module's first pages.
+		// wazero panics when it gets no memory, for code or for the module's
+		// first pages.
 		if p := recover(); p != nil {
 			if !m.memory.refused && !isNoMemory(p) {
 				panic(p)
@@ -103,8 +103,8 @@ func (m *Machine) Run(ctx context.Context, c Config) (end End, err error) {
 	if err != nil {
 		return End{}, fmt.Errorf("giving the module its files: %w", err)
 	}
-	defer s.end()
-	return start(experimental.WithMemoryAllocator(s.within(ctx), m.memory), m.program)
+	defer s.closeAll()
+	return start(experimental.WithMemoryAllocator(s.within(ctx), m.memory), m.program), nil
 }
 
 func isNoMemory(p any) bool {
@@ -122,46 +122,23 @@ func outOfMemory(err *error) {
 	}
 }
 
-// checkImports refuses a module that imports anything but WASI's functions,
-// with the way out.
-func checkImports(module, wasi wazero.CompiledModule) error {
-	const way = "only wasi_snapshot_preview1 is offered; recompile it for wasip1"
-	offered := wasi.ExportedFunctions()
-	for _, f := range module.ImportedFunctions() {
-		from, name, _ := f.Import()
-		if from != wasiName || offered[name] == nil {
-			return fmt.Errorf("the module imports the function %.64q of %.64q; %s", name, from, way)
-		}
-	}
-	for _, m := range module.ImportedMemories() {
-		from, name, _ := m.Import()
-		return fmt.Errorf("the module imports the memory %.64q of %.64q; %s", name, from, way)
-	}
-	return nil
-}
-
 // start runs the module: its start function, then _start of a command or
 // _initialize of a reactor.
-func start(ctx context.Context, p program) (End, error) {
+func start(ctx context.Context, p program) End {
 	instance, err := p.runtime.InstantiateModule(ctx, p.compiled, wazero.NewModuleConfig().WithName("").WithStartFunctions())
 	if err != nil {
-		// What wazero cannot link never ran; what went wrong in the start
-		// function, or while data was put in place, is the module's own doing.
-		var exit *sys.ExitError
-		text := err.Error()
-		if !errors.As(err, &exit) && !strings.HasPrefix(text, "start ") && !strings.Contains(text, "out of bounds") {
-			return End{}, fmt.Errorf("linking the module: %w", err)
-		}
-		return ended(err), nil
+		// Its imports are there (see Compile): what goes wrong now, in the start
+		// function or while data is put in place, is the module's own doing.
+		return ended(err)
 	}
 	defer instance.Close(ctx) // gives its memory back; how it ended is known by then
 	for _, name := range []string{"_start", "_initialize"} {
 		if f := instance.ExportedFunction(name); f != nil {
 			_, err := f.Call(ctx)
-			return ended(err), nil
+			return ended(err)
 		}
 	}
-	return End{Outcome: job.Exited}, nil
+	return End{Outcome: job.Exited}
 }
 
 // ended says how a call into the module ended.

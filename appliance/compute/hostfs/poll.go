@@ -1,4 +1,4 @@
-package sandbox
+package hostfs
 
 import (
 	"time"
@@ -11,12 +11,12 @@ type Wait struct {
 	File  File
 	Write bool // until it can be written to; else until it can be read from
 	Ready bool // it can, or it has failed or ended, which using it will tell
-	Ended bool // … and nobody is at the other end
+	Ended bool // … and the other end is closed
 	Bytes int  // that can be read, where that is known
 }
 
-// Poll waits until one of the files is ready or the time is over; a negative
-// time is none (ppoll(2)).
+// Poll waits until one of the files is ready or the time is over; with a negative
+// timeout there is no limit (ppoll(2)).
 func Poll(files []Wait, timeout time.Duration) error {
 	list := make([]unix.PollFd, len(files))
 	for i, f := range files {

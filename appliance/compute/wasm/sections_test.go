@@ -92,9 +92,9 @@ func nowhere(t *testing.T) Config {
 	return Config{Stdin: null, Stdout: null, Stderr: null}
 }
 
-// sections are the sections of a module, but those of names; what does not look
-// like one is the last.
-func sections(module []byte) (list []string) {
+// otherSections are the sections of a module, but those of names; what does not
+// look like one is the last.
+func otherSections(module []byte) (list []string) {
 	if len(module) < 8 {
 		return []string{string(module)}
 	}
@@ -113,26 +113,26 @@ func sections(module []byte) (list []string) {
 	return list
 }
 
-// FuzzUnnamed: of the sections of a module those of names go, and no other
+// FuzzWithoutNames: of the sections of a module those of names go, and no other
 // byte; what is no module stays as it is.
-func FuzzUnnamed(f *testing.F) {
+func FuzzWithoutNames(f *testing.F) {
 	f.Add([]byte(strings.Join(leaves[:], custom("name", "\xff", true))))
 	f.Add([]byte(header + custom("name", "", false) + "\x00"))
 	f.Add([]byte(header + custom("names", "", false) + custom("nam", "", false)))
 	f.Fuzz(func(t *testing.T, module []byte) {
-		got := unnamed(module)
-		want := []byte(strings.Join(sections(module), ""))
+		got := withoutNames(module)
+		want := []byte(strings.Join(otherSections(module), ""))
 		if len(got) == len(module) {
 			want = module // nothing to drop, or no module
 		}
-		if !bytes.Equal(got, want) || !bytes.Equal(unnamed(got), got) {
+		if !bytes.Equal(got, want) || !bytes.Equal(withoutNames(got), got) {
 			t.Fatalf("% x became % x", module, got)
 		}
 	})
 }
 
-// BenchmarkUnnamed: what it takes of a module of 10 MB.
-func BenchmarkUnnamed(b *testing.B) {
+// BenchmarkWithoutNames: what it takes of a module of 10 MB.
+func BenchmarkWithoutNames(b *testing.B) {
 	code := custom("code", strings.Repeat("x", 9<<20), false)
 	for name, module := range map[string]string{
 		"without names":     header + code,
@@ -144,7 +144,7 @@ func BenchmarkUnnamed(b *testing.B) {
 			module := []byte(module)
 			b.SetBytes(int64(len(module)))
 			for b.Loop() {
-				unnamed(module)
+				withoutNames(module)
 			}
 		})
 	}

@@ -1,4 +1,4 @@
-package sandbox
+package hostfs
 
 import (
 	"bytes"
@@ -13,8 +13,9 @@ import (
 // block as the kernel has it. Errors are syscall.Errno. It must be closed.
 type File struct{ fd int }
 
-// FileOf is the file that f is; it stays f's. Unlike f.Fd() this does not change
-// whether calls block, for all who have the file.
+// FileOf returns the open file of f, which f still owns and closes. Unlike f.Fd()
+// it does not make calls on the file block, which would concern every process
+// that has it.
 func FileOf(f *os.File) File {
 	file := File{-1} // which every call refuses
 	if conn, err := f.SyscallConn(); err == nil {
@@ -23,7 +24,7 @@ func FileOf(f *os.File) File {
 	return file
 }
 
-// Stat is what fstat(2) tells.
+// Stat is what fstat(2) returns.
 type Stat = syscall.Stat_t
 
 // again repeats a call that a signal has interrupted.
@@ -33,6 +34,12 @@ func again[T any](call func() (T, error)) (T, error) {
 			return got, err
 		}
 	}
+}
+
+// retry is again for calls that give nothing but an error.
+func retry(call func() error) error {
+	_, err := again(func() (struct{}, error) { return struct{}{}, call() })
+	return err
 }
 
 // Close closes the file.
@@ -72,20 +79,19 @@ func (f File) Seek(offset int64, whence int) (int64, error) { return unix.Seek(f
 
 // Stat describes the file.
 func (f File) Stat() (s Stat, err error) {
-	_, err = again(func() (struct{}, error) { return struct{}{}, syscall.Fstat(f.fd, &s) })
+	err = retry(func() error { return syscall.Fstat(f.fd, &s) })
 	return s, err
 }
 
 // Truncate gives the file another size.
 func (f File) Truncate(size int64) error {
-	_, err := again(func() (struct{}, error) { return struct{}{}, unix.Ftruncate(f.fd, size) })
-	return err
+	return retry(func() error { return unix.Ftruncate(f.fd, size) })
 }
 
 // Allocate makes sure that there is room for a part of the file, which it
-// lengthens. Where the file system cannot, the file is lengthened alone.
+// lengthens. On a file system that cannot reserve room it only lengthens the file.
 func (f File) Allocate(offset, size int64) error {
-	_, err := again(func() (struct{}, error) { return struct{}{}, unix.Fallocate(f.fd, 0, offset, size) })
+	err := retry(func() error { return unix.Fallocate(f.fd, 0, offset, size) })
 	if err != unix.EOPNOTSUPP {
 		return err
 	}
@@ -98,13 +104,10 @@ func (f File) Allocate(offset, size int64) error {
 
 // Sync waits until the file is on disk; with data true, what is needed to read it.
 func (f File) Sync(data bool) error {
-	_, err := again(func() (struct{}, error) {
-		if data {
-			return struct{}{}, unix.Fdatasync(f.fd)
-		}
-		return struct{}{}, unix.Fsync(f.fd)
-	})
-	return err
+	if data {
+		return retry(func() error { return unix.Fdatasync(f.fd) })
+	}
+	return retry(func() error { return unix.Fsync(f.fd) })
 }
 
 // Times sets the file's times, in nanoseconds since 1970, or Omit or Now.
@@ -139,13 +142,13 @@ func (f File) SetFlags(appended, nonblock bool) error {
 	return err
 }
 
-// IsTerminal reports whether a person may sit at the file.
+// IsTerminal reports whether the file is a terminal.
 func (f File) IsTerminal() bool {
 	_, err := unix.IoctlGetTermios(f.fd, unix.TCGETS)
 	return err == nil
 }
 
-// Entry is a line of a directory.
+// Entry is an entry of a directory.
 type Entry struct {
 	Inode uint64
 	Next  int64 // where the directory is read on after it

@@ -9,7 +9,7 @@ import (
 	"phase/appliance/compute/job"
 )
 
-// CheckJob refuses a receipt that speaks of another job than spec: another
+// CheckJob refuses a receipt of another job than spec: another
 // file, module, arguments, environment or input, or other limits than it set.
 func (s Statement) CheckJob(spec job.Spec) error {
 	p, asked := s.Predicate, spec.Job()

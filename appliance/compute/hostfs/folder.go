@@ -1,11 +1,12 @@
-package sandbox
+// Package hostfs gives a module access to files of its host: open files, folders
+// that no path leads out of, and waiting until a file is ready. Its flags and
+// errors are the kernel's; package wasm translates them to WASI.
+package hostfs
 
 import (
 	"io/fs"
 	"math"
-	"os"
 	"path"
-	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -53,10 +54,6 @@ func (f *Folder) Open(name string, flags int, perm fs.FileMode) (File, error) {
 		}
 	}
 }
-
-// Path is a name of an open file that opens the same file again, whatever has
-// happened to the path it was opened by.
-func Path(file *os.File) string { return "/proc/self/fd/" + strconv.Itoa(int(file.Fd())) }
 
 // handle opens what name leads to, or, with follow false, a symbolic link
 // itself, for what needs no right to read it.
@@ -147,7 +144,7 @@ func (f *Folder) Link(from string, to *Folder, name string) error {
 	})
 }
 
-// Symlink makes a link. It may point anywhere: following it is what is walled.
+// Symlink makes a link. It may point anywhere, as it is followed inside the folder only.
 // An absolute target could never be followed and is EPERM, as WASI has it.
 func (f *Folder) Symlink(target, name string) error {
 	if path.IsAbs(target) {
@@ -171,7 +168,7 @@ func (f *Folder) Readlink(name string) (string, error) {
 	return string(buffer[:max(n, 0)]), err
 }
 
-// Times, as a time, that are not one: leave it alone, and the time it is now.
+// Values of a time that are no time: do not change it, and the current time.
 const (
 	Omit = math.MinInt64
 	Now  = math.MinInt64 + 1
