@@ -17,7 +17,7 @@ import (
 	"phase/appliance/base/envelope"
 	"phase/appliance/base/identity"
 	"phase/appliance/base/program"
-	"phase/appliance/compute/scheduler"
+	"phase/appliance/compute/worker"
 )
 
 // A run starts this binary again as its worker; TestMain makes it plasmd then.
@@ -312,7 +312,7 @@ func TestCancelledRun(t *testing.T) {
 }
 
 func TestParseFolder(t *testing.T) {
-	for text, want := range map[string]scheduler.Folder{
+	for text, want := range map[string]worker.Folder{
 		"/data":       {Host: "/data", Guest: "/data"},
 		"data":        {Host: "data", Guest: "data"},
 		"data:/in":    {Host: "data", Guest: "/in"},

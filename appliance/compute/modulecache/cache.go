@@ -1,67 +1,85 @@
-// Package modulecache keeps the code that modules were compiled to: in memory, in
-// files that nobody can change, and, when there is a folder for it, on disk. A
-// file on disk is believed only when it carries this owner's authentication
-// code, which is checked over the very bytes that are then used: who can write
-// the folder can make a module compile once more, and nothing else.
+// Package modulecache checks modules and keeps them, compiled, by requester and
+// digest: in memory, in files that cannot be changed, and, when there is a
+// folder for it, on disk. What one requester sent is never compared with or
+// given to another, so how fast an upload is answered tells nobody what others
+// have sent. A file on disk is believed only when it carries this owner's
+// authentication code, which is checked over the very bytes that are then used:
+// a process that can write the folder can make a module compile once more, and
+// nothing else.
 package modulecache
 
 import (
 	"container/list"
-	"crypto/hmac"
+	"context"
 	"crypto/sha256"
 	"encoding/binary"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash"
-	"io"
 	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 	"sync"
-	"syscall"
 	"time"
 
+	"phase/appliance/base/names"
 	"phase/appliance/compute/sandbox"
 )
 
-// Digest is the SHA-256 of a module.
-type Digest = [sha256.Size]byte
-
-// Config says where code is kept and how much of it.
+// Config says where modules are kept and how much of them.
 type Config struct {
-	Dir         string   // on disk, made if it is not there; "" keeps code in memory alone
-	Key         [32]byte // a secret of the owner's, kept where Dir's writers cannot put another
+	Dir         string   // on disk, made if it is not there; "" keeps them in memory alone
+	Key         [32]byte // a secret of the owner's, kept where the writers of Dir cannot put another
 	DiskBytes   int64    // the most on disk
 	MemoryBytes int64    // the most in memory; the newest stays in any case
+}
+
+// Compiled is a module and the code it was compiled to.
+type Compiled struct{ Module, Code *sandbox.Sealed }
+
+func (c Compiled) size() int64 { return c.Module.Size() + c.Code.Size() }
+
+func (c Compiled) close() {
+	c.Module.Close()
+	c.Code.Close()
 }
 
 // Cache is safe for concurrent use.
 type Cache struct {
 	config Config
 
-	mu     sync.Mutex
-	held   map[Digest]*list.Element // of *entry
-	recent *list.List               // most recently used first
-	bytes  int64
+	mu        sync.Mutex
+	held      map[key]*list.Element // of *entry
+	recent    *list.List            // most recently used first
+	bytes     int64
+	compiling map[key]chan struct{} // closed at the end
 
 	disk    sync.Mutex // one writer
 	writing sync.WaitGroup
 }
 
+// key names one module of one requester, in memory and as a file.
+type key [sha256.Size]byte
+
+func keyOf(requester string, module names.Digest) (k key) {
+	h := sha256.New()
+	h.Write(binary.BigEndian.AppendUint64(nil, uint64(len(requester))))
+	h.Write([]byte(requester))
+	h.Write(module[:])
+	h.Sum(k[:0])
+	return k
+}
+
 type entry struct {
-	digest Digest
-	code   *sandbox.Sealed
-	users  int  // who got it and has not put it back
-	gone   bool // closed when the last of them does
+	key key
+	Compiled
+	users   int  // that have got it and not released it
+	dropped bool // closed by the last of its users
 }
 
 // Open returns a cache, and clears what an interrupted one left in the folder.
 func Open(c Config) (*Cache, error) {
-	cache := &Cache{config: c, held: map[Digest]*list.Element{}, recent: list.New()}
+	cache := &Cache{config: c, held: map[key]*list.Element{}, recent: list.New(), compiling: map[key]chan struct{}{}}
 	if c.Dir == "" {
 		return cache, nil
 	}
@@ -80,59 +98,108 @@ func Open(c Config) (*Cache, error) {
 	return cache, nil
 }
 
-// Get returns the code of a module, or nil when it is not known. Call release
-// when it is no longer needed.
-func (c *Cache) Get(module Digest) (code *sandbox.Sealed, release func()) {
-	if code, release := c.use(module); code != nil {
-		return code, release
+// Held reports whether a module can be run for a requester by its digest alone:
+// this requester has sent it before, and it is still kept.
+func (c *Cache) Held(requester string, module names.Digest) bool {
+	_, release := c.get(keyOf(requester, module))
+	if release != nil {
+		release()
 	}
-	if c.config.Dir == "" {
-		return nil, nil
-	}
-	read, err := c.read(module)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		slog.Warn("a compiled module on disk is not used, and removed", "module", hex.EncodeToString(module[:]), "error", err)
-		_ = os.Remove(c.path(module)) // what stays is refused again
-		return nil, nil
-	}
-	return c.hold(module, read)
+	return release != nil
 }
 
-// Put takes over the code of a module and returns it as Get would. It is
-// written to disk behind the caller's back.
-func (c *Cache) Put(module Digest, made *sandbox.Sealed) (code *sandbox.Sealed, release func()) {
-	code, release = c.hold(module, made)
-	if c.config.Dir == "" || made.Size() > c.config.DiskBytes {
-		return code, release
+// Use returns a requester's module, compiled; call release when it is no longer
+// needed. Where it is not held, compile makes it, once for all that wait for it,
+// and it is held from then on. Without release there is an error or, where
+// compile returned neither, nothing.
+func (c *Cache) Use(ctx context.Context, requester string, module names.Digest, compile func() (*Compiled, error)) (_ Compiled, release func(), err error) {
+	k := keyOf(requester, module)
+	for {
+		if held, release := c.get(k); release != nil {
+			return held, release, nil
+		}
+		c.mu.Lock()
+		others := c.compiling[k]
+		mine := make(chan struct{})
+		if others == nil {
+			c.compiling[k] = mine
+		}
+		c.mu.Unlock()
+		if others == nil {
+			defer func() {
+				c.mu.Lock()
+				delete(c.compiling, k)
+				c.mu.Unlock()
+				close(mine)
+			}()
+			made, err := compile()
+			if made == nil {
+				return Compiled{}, nil, err
+			}
+			held, release := c.put(k, *made)
+			return held, release, nil
+		}
+		select {
+		case <-others: // which may have failed for reasons of its own
+		case <-ctx.Done():
+			return Compiled{}, nil, ctx.Err()
+		}
 	}
-	// A use of its own, which keeps the code open until it is written.
-	mine, done := c.use(module)
-	if mine == nil {
-		return code, release
+}
+
+// get returns what is held; release is nil when nothing is.
+func (c *Cache) get(k key) (_ Compiled, release func()) {
+	if held, release := c.use(k); release != nil {
+		return held, release
+	}
+	if c.config.Dir == "" {
+		return Compiled{}, nil
+	}
+	read, err := c.read(k)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Compiled{}, nil
+	}
+	if err != nil {
+		slog.Warn("a compiled module on disk is not used, and removed", "file", c.path(k), "error", err)
+		_ = os.Remove(c.path(k)) // what stays is refused again
+		return Compiled{}, nil
+	}
+	return c.hold(k, read)
+}
+
+// put takes over what was made and returns it as get would. It is written to
+// disk in the background.
+func (c *Cache) put(k key, made Compiled) (_ Compiled, release func()) {
+	held, release := c.hold(k, made)
+	if c.config.Dir == "" || held.size() > c.config.DiskBytes {
+		return held, release
+	}
+	// A use of its own, which keeps it open until it is written.
+	mine, done := c.use(k)
+	if done == nil {
+		return held, release
 	}
 	c.writing.Go(func() {
 		defer done()
 		c.disk.Lock()
 		defer c.disk.Unlock()
-		if err := c.write(module, mine); err != nil {
+		if err := c.write(k, mine); err != nil {
 			slog.Warn("a compiled module is not kept on disk", "error", err)
 		}
 	})
-	return code, release
+	return held, release
 }
 
-// Forget drops the code of a module, on disk too.
-func (c *Cache) Forget(module Digest) {
+// Forget drops a requester's module, on disk too.
+func (c *Cache) Forget(requester string, module names.Digest) {
+	k := keyOf(requester, module)
 	c.mu.Lock()
-	if e := c.held[module]; e != nil {
-		c.drop(e)
+	if at := c.held[k]; at != nil {
+		c.drop(at)
 	}
 	c.mu.Unlock()
 	if c.config.Dir != "" {
-		_ = os.Remove(c.path(module)) // not there is as good
+		_ = os.Remove(c.path(k)) // not there is as good
 	}
 }
 
@@ -146,166 +213,53 @@ func (c *Cache) Close() {
 	}
 }
 
-func (c *Cache) use(module Digest) (*sandbox.Sealed, func()) {
+func (c *Cache) use(k key) (Compiled, func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	at := c.held[module]
+	at := c.held[k]
 	if at == nil {
-		return nil, nil
+		return Compiled{}, nil
 	}
 	c.recent.MoveToFront(at)
 	return c.give(at.Value.(*entry))
 }
 
 // give hands an entry out, once. The caller holds the lock.
-func (c *Cache) give(e *entry) (*sandbox.Sealed, func()) {
+func (c *Cache) give(e *entry) (Compiled, func()) {
 	e.users++
-	return e.code, sync.OnceFunc(func() {
+	return e.Compiled, sync.OnceFunc(func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		if e.users--; e.users == 0 && e.gone {
-			e.code.Close()
+		if e.users--; e.users == 0 && e.dropped {
+			e.close()
 		}
 	})
 }
 
-// hold takes code over, unless there is some already, and makes room.
-func (c *Cache) hold(module Digest, made *sandbox.Sealed) (*sandbox.Sealed, func()) {
+// hold takes a module over, unless it is held already, and makes room.
+func (c *Cache) hold(k key, made Compiled) (Compiled, func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if at := c.held[module]; at != nil {
-		made.Close()
+	if at := c.held[k]; at != nil {
+		made.close()
 		return c.give(at.Value.(*entry))
 	}
-	e := &entry{digest: module, code: made}
-	c.held[module] = c.recent.PushFront(e)
-	c.bytes += made.Size()
-	code, release := c.give(e)
+	e := &entry{key: k, Compiled: made}
+	c.held[k] = c.recent.PushFront(e)
+	c.bytes += made.size()
+	held, release := c.give(e)
 	for c.bytes > c.config.MemoryBytes && c.recent.Len() > 1 {
 		c.drop(c.recent.Back())
 	}
-	return code, release
+	return held, release
 }
 
 // drop forgets an entry in memory. The caller holds the lock.
 func (c *Cache) drop(at *list.Element) {
 	e := c.recent.Remove(at).(*entry)
-	delete(c.held, e.digest)
-	c.bytes -= e.code.Size()
-	if e.gone = true; e.users == 0 {
-		e.code.Close()
+	delete(c.held, e.key)
+	c.bytes -= e.size()
+	if e.dropped = true; e.users == 0 {
+		e.close()
 	}
-}
-
-// A file is magic, the authentication code, and the compiled code. The
-// authentication code is the HMAC-SHA256 of magic, the module's digest and the
-// code's length and bytes.
-const (
-	magic     = "phase compiled 1"
-	before    = len(magic) + sha256.Size
-	temporary = ".new-"
-)
-
-func (c *Cache) path(module Digest) string {
-	return filepath.Join(c.config.Dir, hex.EncodeToString(module[:]))
-}
-
-func (c *Cache) authenticate(module Digest, size int64) hash.Hash {
-	mac := hmac.New(sha256.New, c.config.Key[:])
-	mac.Write([]byte(magic))
-	mac.Write(module[:])
-	mac.Write(binary.BigEndian.AppendUint64(nil, uint64(size)))
-	return mac
-}
-
-// read copies a file into memory while it computes its authentication code, so
-// that what was checked is what is used.
-func (c *Cache) read(module Digest) (*sandbox.Sealed, error) {
-	f, err := os.OpenFile(c.path(module), os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	size := info.Size() - int64(before)
-	if !info.Mode().IsRegular() || size < 0 || size > c.config.DiskBytes {
-		return nil, errors.New("it is no file of this cache")
-	}
-	var head [before]byte
-	if _, err := io.ReadFull(f, head[:]); err != nil {
-		return nil, err
-	}
-	mac := c.authenticate(module, size)
-	code, err := sandbox.Seal("compiled", func(w io.Writer) error {
-		_, err := io.CopyN(io.MultiWriter(w, mac), f, size)
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	if string(head[:len(magic)]) != magic || !hmac.Equal(head[len(magic):], mac.Sum(nil)) {
-		code.Close()
-		return nil, errors.New("it was not written by this node")
-	}
-	now := time.Now()
-	_ = os.Chtimes(c.path(module), now, now) // only what is removed first depends on it
-	return code, nil
-}
-
-func (c *Cache) write(module Digest, code *sandbox.Sealed) error {
-	f, err := os.CreateTemp(c.config.Dir, temporary) // mode 0600
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	err = code.Map(func(b []byte) error {
-		mac := c.authenticate(module, int64(len(b)))
-		mac.Write(b)
-		for _, part := range [][]byte{[]byte(magic), mac.Sum(nil), b} {
-			if _, err := f.Write(part); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	// Not synced: a file that a power cut tears is not authentic.
-	if err := errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(f.Name(), c.path(module)); err != nil {
-		return err
-	}
-	return c.prune()
-}
-
-// prune removes what was used longest ago until the rest fits.
-func (c *Cache) prune() error {
-	files, err := os.ReadDir(c.config.Dir)
-	if err != nil {
-		return err
-	}
-	var infos []fs.FileInfo
-	var total int64
-	for _, f := range files {
-		info, err := f.Info()
-		if err != nil || strings.HasPrefix(f.Name(), temporary) || f.IsDir() {
-			continue // removed by another process, or being written
-		}
-		infos = append(infos, info)
-		total += info.Size()
-	}
-	slices.SortFunc(infos, func(a, b fs.FileInfo) int { return a.ModTime().Compare(b.ModTime()) })
-	for _, info := range infos {
-		if total <= c.config.DiskBytes {
-			break
-		}
-		if err := os.Remove(filepath.Join(c.config.Dir, info.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		total -= info.Size()
-	}
-	return nil
 }

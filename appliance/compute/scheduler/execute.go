@@ -13,7 +13,6 @@ import (
 	"maps"
 	"runtime"
 	"slices"
-	"strings"
 	"unicode/utf8"
 
 	"phase/appliance/base/identity"
@@ -22,6 +21,7 @@ import (
 	"phase/appliance/compute/modulecache"
 	"phase/appliance/compute/receipt"
 	"phase/appliance/compute/wasm"
+	"phase/appliance/compute/worker"
 )
 
 // Reason is why a worker rejects an offer.
@@ -47,13 +47,13 @@ func (r *Rejection) Error() string { return fmt.Sprintf("%s: %s", r.Reason, r.De
 // Offer is a job with what it needs. Nonce is the offer_nonce, base64 of 16
 // bytes that the requester chose.
 type Offer struct {
-	Spec          job.Spec
-	Module, Stdin []byte
-	Nonce         string
+	Spec   job.Spec
+	Module *modulecache.Module
+	Stdin  []byte
+	Nonce  string
 	// RunID names the run (NewRunID); a new one is made when it is empty.
 	RunID string
-	// Requester is who asks, in the words of whoever let him in. Nothing of one
-	// requester's runs reaches another's.
+	// Requester is who asks (see Task).
 	Requester string
 	// Input, when there is one, is read instead of Stdin, as the module reads.
 	// It cannot be held against a stdin_hash before the run, so it is refused
@@ -114,10 +114,10 @@ func Accept(o Offer) (Accepted, error) {
 	if o.Input != nil && o.Spec.Job().StdinHash != "" {
 		return Accepted{}, &Rejection{InvalidRequest, "stdin_hash: the input of a job that names its digest must be there before it runs"}
 	}
-	if err := o.Spec.AcceptHash(lately.hash(o.Module, o.Spec.Job().ModuleHash), o.Stdin); err != nil {
+	if err := o.Spec.AcceptHash(o.Module.Digest().String(), o.Stdin); err != nil {
 		return Accepted{}, &Rejection{InvalidRequest, err.Error()}
 	}
-	switch _, err := wasm.Inspect(o.Module); {
+	switch _, err := o.Module.Inspect(); {
 	case errors.Is(err, wasm.ErrComponent):
 		return Accepted{}, &Rejection{RuntimeNotSupported, err.Error()}
 	case err != nil:
@@ -157,17 +157,12 @@ func (r *Runner) run(ctx context.Context, o Offer) (Done, error) {
 	if r.Pool != nil {
 		run = r.Pool.Run
 	}
-	digest, err := hex.DecodeString(strings.TrimPrefix(want.ModuleHash, "sha256:"))
-	if err != nil {
-		return Done{}, fmt.Errorf("reading the module's digest: %w", err) // not after accept
-	}
 	result, err := run(ctx, Task{
-		Requester: o.Requester, digest: (*modulecache.Digest)(digest),
-		Module: o.Module, Args: append([]string{ProgramName}, want.Args...), Env: Environ(want.Env),
+		Requester: o.Requester, Module: o.Module, Args: append([]string{ProgramName}, want.Args...), Env: Environ(want.Env),
 		MemoryMB: want.MemoryMB, Timeout: o.Spec.Timeout(), OutputBytes: o.Spec.OutputBytes(), Cores: want.CPUCores,
 		Stdin: input, Stdout: stdout, Stderr: stderr,
 	})
-	if errors.Is(err, ErrRefused) {
+	if errors.Is(err, worker.ErrRefused) {
 		return Done{}, &Rejection{InvalidRequest, err.Error()}
 	}
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 
 	"phase/appliance/base/identity"
 	"phase/appliance/compute/job"
+	"phase/appliance/compute/modulecache"
 	"phase/appliance/compute/receipt"
 )
 
@@ -25,7 +26,7 @@ func offer(t *testing.T, module []byte, change func(*job.Job)) Offer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return Offer{Spec: spec, Module: module, Nonce: NewNonce()}
+	return Offer{Spec: spec, Module: modulecache.NewModule(module), Nonce: NewNonce()}
 }
 
 func runner(t *testing.T) (*Runner, receipt.Pin) {
@@ -78,7 +79,7 @@ func TestRejections(t *testing.T) {
 	named := offer(t, module, func(j *job.Job) { j.StdinHash = job.Hash(nil) })
 	named.Input = sent{strings.NewReader("")}
 	other, short := good, good
-	other.Module, short.Nonce = append(module, 0), "AAAA"
+	other.Module, short.Nonce = modulecache.NewModule(append(module, 0)), "AAAA"
 	for name, c := range map[string]struct {
 		offer  Offer
 		reason Reason

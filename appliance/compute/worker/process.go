@@ -1,4 +1,4 @@
-package scheduler
+package worker
 
 import (
 	"context"
@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -15,30 +16,37 @@ import (
 	"phase/appliance/compute/sandbox"
 )
 
-// Worker programs: the first word of a worker's command line is its name, the
-// second makes plasmd a worker.
-var workerArgs = []string{"plasmd", "worker"}
+// Command is the first argument that makes plasmd a worker: its whole life is
+// Main then.
+const Command = "worker"
 
-// process is a worker and this side of its channel.
-type process struct {
+// Folder gives the module the directory Host under the name Guest.
+type Folder struct {
+	Host, Guest string
+	ReadOnly    bool
+}
+
+// Process is a worker process and this side of its channel.
+type Process struct {
 	cmd     *exec.Cmd
 	channel *sandbox.Channel
 	group   *sandbox.Cgroup
 	walls   []string
-	key     key // what it has run; the zero key for nothing
+	folders bool // it was given some
 
-	gone      chan struct{} // closed when it has ended, and the next three are set
+	ended     chan struct{} // closed at its end, when the next three are set
 	exit      error
 	diagnosis string
-	overGroup bool // its group was over its limit, and it was killed for it
+	overGroup bool // the kernel killed it because its control group was over its limit
 }
 
-// maxDiagnosis is the most of a worker's last words that is kept.
+// maxDiagnosis is how many bytes of a worker's standard error are kept.
 const maxDiagnosis = 64 << 10
 
-// start starts a worker and has it build its walls, with these folders.
-// Ending ctx kills it while it does so.
-func start(ctx context.Context, groups *sandbox.Cgroups, folders []Folder) (_ *process, err error) {
+// Start starts a worker and has it build its walls, around these folders too.
+// Groups, where they are not nil, limit its memory. Ending ctx kills it while
+// it builds them.
+func Start(ctx context.Context, groups *sandbox.Cgroups, folders []Folder) (_ *Process, err error) {
 	o := order{Do: doEnter}
 	var files []*os.File
 	defer func() {
@@ -58,18 +66,19 @@ func start(ctx context.Context, groups *sandbox.Cgroups, folders []Folder) (_ *p
 	if err != nil {
 		return nil, err
 	}
+	p.folders = len(folders) > 0
 	stop := context.AfterFunc(ctx, p.kill)
 	defer stop()
-	r, err := p.ask(o, files)
+	r, _, err := p.ask(o, files, false)
 	if err == nil && r.Failed != "" {
 		err = errors.New(ui.Clean(r.Failed))
 	}
 	if err != nil {
-		p.end()
+		p.End()
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		return nil, fmt.Errorf("starting a worker: %w%s", err, p.lastWords())
+		return nil, fmt.Errorf("starting a worker: %w%s", err, p.complaint())
 	}
 	p.walls = r.Walls
 	if p.group != nil {
@@ -79,8 +88,8 @@ func start(ctx context.Context, groups *sandbox.Cgroups, folders []Folder) (_ *p
 }
 
 // launch starts the process.
-func launch(groups *sandbox.Cgroups) (_ *process, err error) {
-	group, err := groups.New(Charge(0, 0))
+func launch(groups *sandbox.Cgroups) (_ *Process, err error) {
+	group, err := groups.New(charge(0, 0))
 	if err != nil {
 		return nil, err
 	}
@@ -100,11 +109,11 @@ func launch(groups *sandbox.Cgroups) (_ *process, err error) {
 		return nil, fmt.Errorf("opening a worker's pipe: %w", err)
 	}
 	defer diagnosis.Close()
-	p := &process{
-		cmd:     &exec.Cmd{Path: "/proc/self/exe", Args: workerArgs, Stderr: diagnosis, ExtraFiles: []*os.File{theirs}},
-		channel: channel, group: group, gone: make(chan struct{}),
+	p := &Process{
+		cmd:     &exec.Cmd{Path: "/proc/self/exe", Args: []string{"plasmd", Command}, Stderr: diagnosis, ExtraFiles: []*os.File{theirs}},
+		channel: channel, group: group, ended: make(chan struct{}),
 	}
-	ended, err := sandbox.Start(p.cmd, group)
+	exit, err := sandbox.Start(p.cmd, group)
 	if err != nil {
 		channel.Close()
 		words.Close()
@@ -112,12 +121,12 @@ func launch(groups *sandbox.Cgroups) (_ *process, err error) {
 	}
 	go func() {
 		kept := drain(words, maxDiagnosis)
-		p.exit, p.diagnosis = <-ended, string(kept)
+		p.exit, p.diagnosis = <-exit, string(kept)
 		p.overGroup = group.Killed()
 		if err := group.Remove(); err != nil {
 			slog.Warn("removing a worker's control group", "error", err)
 		}
-		close(p.gone)
+		close(p.ended)
 	}()
 	return p, nil
 }
@@ -130,49 +139,54 @@ func drain(f *os.File, limit int64) []byte {
 	return kept
 }
 
-// ask gives an order and waits for its report. It returns when the worker is
-// killed.
-func (p *process) ask(o order, files []*os.File) (report, error) {
+// ask gives an order and waits for its report, with the code where it compiles.
+// It returns when the worker is killed.
+func (p *Process) ask(o order, files []*os.File, code bool) (report, *sandbox.Sealed, error) {
 	text, err := o.encode()
 	if err != nil {
-		return report{}, err
+		return report{}, nil, err
 	}
 	if err := p.channel.Send(text, files...); err != nil {
-		return report{}, err
+		return report{}, nil, err
 	}
-	r, _, err := receive(p.channel, false)
-	return r, err
+	return receive(p.channel, code)
 }
 
-// kill ends it at once; it does not wait.
-func (p *process) kill() { _ = p.cmd.Process.Kill() } // fails only when it has ended
+// Walls returns the names of the walls around it (see sandbox.Enter).
+func (p *Process) Walls() []string { return slices.Clone(p.walls) }
 
-// cut kills it and lets nobody wait for what it might still say: from now on it
-// runs nothing, but the kernel may take a while to give its memory back.
-func (p *process) cut() {
+// PID is its process id.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
+
+// kill ends it at once; it does not wait.
+func (p *Process) kill() { _ = p.cmd.Process.Kill() } // fails only when it has ended
+
+// cut kills it without waiting and closes the channel: from now on it runs
+// nothing, but the kernel may take a while to give its memory back.
+func (p *Process) cut() {
 	p.kill()
 	p.channel.Close()
 }
 
-// end kills it and waits until nothing of it is left.
-func (p *process) end() {
+// End kills it and waits until nothing of it is left.
+func (p *Process) End() {
 	p.cut()
-	<-p.gone
+	<-p.ended
 }
 
-// alive is false once the process has ended.
-func (p *process) alive() bool {
+// Alive is false once the process has ended.
+func (p *Process) Alive() bool {
 	select {
-	case <-p.gone:
+	case <-p.ended:
 		return false
 	default:
 		return true
 	}
 }
 
-// lastWords is the first line of what a process that has ended said, to stand
-// behind another message.
-func (p *process) lastWords() string {
+// complaint is the first line that a process which has ended wrote to its
+// standard error, to stand behind another message.
+func (p *Process) complaint() string {
 	first, _, _ := strings.Cut(p.diagnosis, "\n")
 	if first == "" {
 		return ""
@@ -181,10 +195,10 @@ func (p *process) lastWords() string {
 }
 
 // outOfMemory reports whether a process that has ended died for want of memory:
-// by what Go says then, or in Go's collector, which runs in a job only when
-// memory is short (see worker.enter) and does not check what it gets for its
-// own queues (newSpanSPMC of Go 1.26).
-func (p *process) outOfMemory() bool {
+// by what the Go runtime prints then, or by a fault in its garbage collector,
+// which runs in a job only when memory is short (see inside.enter) and does not
+// check the memory it gets for its own queues (newSpanSPMC of Go 1.26).
+func (p *Process) outOfMemory() bool {
 	for _, words := range []string{"out of memory", "cannot allocate memory", "errno=12", "runtime.(*spanQueue)", "pthread_create failed"} {
 		if strings.Contains(p.diagnosis, words) {
 			return true
@@ -194,7 +208,7 @@ func (p *process) outOfMemory() bool {
 }
 
 // killed reports whether a process that has ended was killed by SIGKILL.
-func (p *process) killed() bool {
+func (p *Process) killed() bool {
 	var e *exec.ExitError
 	if !errors.As(p.exit, &e) {
 		return false

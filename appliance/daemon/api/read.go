@@ -11,6 +11,7 @@ import (
 
 	"phase/appliance/base/strictjson"
 	"phase/appliance/compute/job"
+	"phase/appliance/compute/modulecache"
 	"phase/appliance/compute/scheduler"
 	"phase/appliance/compute/wasm"
 )
@@ -69,12 +70,11 @@ func read(r *http.Request, stream bool, hold holder) (request, error) {
 				return request{o, form, part}, nil
 			}
 		}
-		if name == "module" {
-			got[name], err = readModule(part, limit, r.ContentLength, hold)
-		} else {
-			got[name], err = readPart(part, name, limit, 0, hold)
+		length := int64(0)
+		if name == "module" { // most of a request, as a rule
+			length = r.ContentLength
 		}
-		if err != nil {
+		if got[name], err = readPart(part, name, limit, length, hold); err != nil {
 			return request{}, err
 		}
 	}
@@ -106,64 +106,20 @@ func readPart(part io.Reader, name string, limit, length int64, hold holder) ([]
 	}
 }
 
-// enough is how many bytes of a module tell it from most others.
-const enough = 64 << 10
-
-// readModule is readPart for a module. Who sends one again and again has what
-// comes compared with what came lately, which takes neither memory nor time.
-func readModule(part io.Reader, limit, length int64, hold holder) ([]byte, error) {
-	buffer := make([]byte, enough)
-	n, err := io.ReadFull(part, buffer)
-	came := buffer[:n]
-	known := []byte(nil)
-	if err == nil {
-		known = scheduler.Lately(came)
-	}
-	if known != nil {
-		same, rest, err := equal(part, known[n:])
-		if err != nil {
-			return nil, bad("reading the part module: %v", err)
-		}
-		if rest == nil && same == len(known)-n {
-			return known, hold.Hold(int64(len(known)))
-		}
-		part = io.MultiReader(bytes.NewReader(known[n:n+same]), bytes.NewReader(rest), part)
-	}
-	return readPart(io.MultiReader(bytes.NewReader(came), part), "module", limit, length, hold)
-}
-
-// equal reads as long as what comes is what is wanted, and returns how much of
-// it was, and what came in the place of the rest, if anything did.
-func equal(r io.Reader, wanted []byte) (same int, other []byte, err error) {
-	buffer := make([]byte, enough)
-	for {
-		n, err := r.Read(buffer)
-		if !bytes.HasPrefix(wanted[same:], buffer[:n]) {
-			return same, buffer[:n], nil
-		}
-		switch same += n; {
-		case err == io.EOF:
-			return same, nil, nil
-		case err != nil:
-			return same, nil, err
-		}
-	}
-}
-
 // offer makes an offer of a request's parts. Without a job file, the module is
 // run with the default limits.
 func offer(got map[string][]byte) (scheduler.Offer, error) {
-	module, ok := got["module"]
-	if !ok {
+	if _, ok := got["module"]; !ok {
 		return scheduler.Offer{}, bad("the part module is missing")
 	}
+	module := modulecache.NewModule(got["module"])
 	o := scheduler.Offer{Module: module, Stdin: got["stdin"], Nonce: string(got["offer_nonce"])}
 	var err error
 	if file, ok := got["job"]; ok {
 		o.Spec, err = job.Parse(file)
 	} else {
 		standard := job.Default(nil)
-		standard.ModuleHash = scheduler.Hash(module)
+		standard.ModuleHash = module.Digest().String()
 		o.Spec, err = job.New(standard)
 	}
 	if err != nil {

@@ -1,3 +1,5 @@
+//go:build wasip1
+
 // Command probe is the module that the tests run: each word does one thing.
 package main
 
