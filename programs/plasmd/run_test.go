@@ -17,6 +17,7 @@ import (
 	"phase/appliance/base/envelope"
 	"phase/appliance/base/identity"
 	"phase/appliance/base/program"
+	"phase/appliance/compute/history"
 	"phase/appliance/compute/worker"
 )
 
@@ -31,7 +32,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(asUser) != "" {
 		effectiveUser = func() int { return 1000 }
 	}
-	if len(os.Args) > 1 && os.Args[1] == workerName || os.Getenv(asDaemon) != "" {
+	if len(os.Args) > 1 && (os.Args[1] == workerName || os.Args[1] == history.CheckCommand) || os.Getenv(asDaemon) != "" {
 		os.Exit(program.Invoke("plasmd", Run, os.Args[1:]))
 	}
 	os.Exit(m.Run())

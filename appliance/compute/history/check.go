@@ -1,208 +1,157 @@
 package history
 
 import (
-	"encoding/binary"
+	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"io"
-	"math"
+	"io/fs"
+	"os"
+	"os/exec"
+	"runtime/debug"
+	"strings"
+	"time"
 
 	"go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
+
+	"phase/appliance/base/ui"
+	"phase/appliance/compute/sandbox"
 )
 
-// The parts of a bbolt file that tell where its pages are
-// (https://github.com/etcd-io/bbolt, internal/common: page.go, meta.go, bucket.go).
+// CheckCommand is the first argument that makes plasmd the process that checks
+// a history; the second is its path. Its whole life is CheckMain then.
+const CheckCommand = "check-history"
+
+// What checking may take: a history of 64 MiB takes a second.
 const (
-	pageHeader = 16 // number, flags, count, overflow
-	element    = 16
-	bucketSize = 16 // the number of its first page, and a sequence
-
-	isBranch = 0x01
-	isLeaf   = 0x02
-	isBucket = 0x01 // of an element of a leaf
-
-	metaSum = 56 // where in a meta page, after its header, its sum is
+	checkTime  = 30 * time.Second
+	checkSpeed = 8 << 20  // bytes a second, beyond that
+	checkStack = 64 << 20 // bytes; pages that name one another fill it
+	exitInUse  = 75       // the exit code of a check that another plasmd kept from the file
 )
 
-// check refuses a database that its library would read for ever, or fault on,
-// or find out about when it writes: what it opens, it believes.
-func check(db *bbolt.DB, file io.ReaderAt) error {
+// check has a process of its own read all of a database. The library believes
+// what it opens, so a damaged file may have it read for ever, fault, or take all
+// memory: there it does no harm. The error wraps ErrInUse or ErrDamaged where it
+// is that; no file, or an empty one, is no error.
+func check(path string) error {
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && info.Size() == 0 {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	var said bytes.Buffer
+	cmd := &exec.Cmd{Path: "/proc/self/exe", Args: []string{"plasmd", CheckCommand, path}, Stderr: &said}
+	ended, err := sandbox.Start(cmd, nil)
+	if err != nil {
+		return fmt.Errorf("checking it: %w", &fs.PathError{Op: "start", Path: cmd.Path, Err: err})
+	}
+	limit := checkTime + time.Duration(info.Size()/checkSpeed)*time.Second
+	select {
+	case err = <-ended:
+	case <-time.After(limit):
+		_ = cmd.Process.Kill() // fails only when it has ended
+		<-ended
+		return fmt.Errorf("%w: reading it takes more than %v", ErrDamaged, limit)
+	}
+	if err == nil {
+		return nil
+	}
+	if cmd.ProcessState.ExitCode() == exitInUse {
+		return ErrInUse
+	}
+	why, _, _ := strings.Cut(said.String(), "\n")
+	return fmt.Errorf("%w: %s (%w)", ErrDamaged, ui.Clean(why), err)
+}
+
+// CheckMain checks the history in a file, and returns the exit code of the
+// process: 0 where it may be opened. What is wrong is written to stderr.
+func CheckMain(path string, stderr io.Writer) int {
+	debug.SetMaxStack(checkStack)
+	err := sandbox.LimitData(checkMemory)
+	if err == nil {
+		err = checkFile(path)
+	}
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, bolterrors.ErrTimeout):
+		return exitInUse
+	}
+	fmt.Fprintln(stderr, err)
+	return 1
+}
+
+// checkFile reads all of a database. It is left open where something is wrong:
+// the process ends.
+func checkFile(path string) error {
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{ReadOnly: true, PreLoadFreelist: true, Timeout: lockTime})
+	if err != nil {
+		return err
+	}
 	return db.View(func(tx *bbolt.Tx) error {
-		p := pages{file: file, size: int64(db.Info().PageSize), seen: map[uint64]bool{}}
-		root, free, err := p.meta()
-		if err == nil {
-			err = p.walk(root)
-		}
-		if err == nil {
-			free, err = p.list(free)
-		}
-		if err != nil {
+		if err := checkOverflow(tx); err != nil {
 			return err
 		}
-		// The library does not compare the pages that others run over into.
-		if known := 2 + uint64(len(p.seen)) + free; known != p.most {
-			return fmt.Errorf("of %d pages %d are known", p.most, known)
+		for problem := range tx.Check() {
+			return problem
 		}
-		for problem := range tx.Check() { // to its end, or it waits for ever
-			err = errors.Join(err, problem)
-		}
-		return err
+		return checkValues(tx)
 	})
 }
 
-// pages are those of a file.
-type pages struct {
-	file io.ReaderAt
-	size int64
-	most uint64          // no page has this number or a higher one
-	seen map[uint64]bool // that were taken
-}
-
-// meta returns the numbers of the first page of all and of the first one of the
-// list of those that are free, from the newer of two meta pages that is whole.
-func (p *pages) meta() (root, free uint64, err error) {
-	const magic, rootAt, freeAt, mostAt, writtenAt = 0xED0CDAED, 16, 32, 40, 48
-	var newest uint64
-	for i := range int64(2) {
-		var b [metaSum + 8]byte
-		if _, err := p.file.ReadAt(b[:], i*p.size+pageHeader); err != nil {
-			return 0, 0, err
+// checkOverflow checks what the library does not: the pages that a page runs
+// over into are there, and not free.
+func checkOverflow(tx *bbolt.Tx) error {
+	pages := int(tx.Size()) / tx.DB().Info().PageSize
+	for id := 2; ; id++ {
+		page, err := tx.Page(id)
+		if err != nil || page == nil {
+			return err
 		}
-		sum := fnv.New64a()
-		sum.Write(b[:metaSum]) // a hash takes everything
-		written := binary.NativeEndian.Uint64(b[writtenAt:])
-		if binary.NativeEndian.Uint32(b[:]) != magic || sum.Sum64() != binary.NativeEndian.Uint64(b[metaSum:]) || p.most > 0 && written < newest {
+		if page.Type == "free" {
 			continue
 		}
-		root, free, newest = binary.NativeEndian.Uint64(b[rootAt:]), binary.NativeEndian.Uint64(b[freeAt:]), written
-		p.most = binary.NativeEndian.Uint64(b[mostAt:])
-	}
-	if p.most == 0 || p.most > uint64(math.MaxInt64/p.size) {
-		return 0, 0, errors.New("it has no meta page")
-	}
-	return root, free, nil
-}
-
-// list looks at the list of free pages and returns how many are in it.
-func (p *pages) list(id uint64) (free uint64, err error) {
-	header, err := p.take(id)
-	if err != nil {
-		return 0, err
-	}
-	if free = uint64(binary.NativeEndian.Uint16(header[10:])); free < math.MaxUint16 {
-		return free, nil
-	}
-	var b [8]byte // where a count has no room
-	if _, err := p.file.ReadAt(b[:], int64(id)*p.size+pageHeader); err != nil {
-		return 0, fmt.Errorf("page %d: %w", id, err)
-	}
-	return binary.NativeEndian.Uint64(b[:]), nil
-}
-
-// take reads the header of a page that nobody has taken yet.
-func (p *pages) take(id uint64) (header [pageHeader]byte, err error) {
-	if id < 2 || id >= p.most {
-		return header, fmt.Errorf("page %d: there is none", id)
-	}
-	if _, err := p.file.ReadAt(header[:], int64(id)*p.size); err != nil {
-		return header, fmt.Errorf("page %d: %w", id, err)
-	}
-	over := overflow(header)
-	if binary.NativeEndian.Uint64(header[:]) != id || over >= p.most-id {
-		return header, fmt.Errorf("page %d: it is another", id)
-	}
-	for i := id; i <= id+over; i++ {
-		if p.seen[i] {
-			return header, fmt.Errorf("page %d: it is there twice", i)
+		if page.OverflowCount >= pages-id {
+			return fmt.Errorf("page %d runs over the end", id)
 		}
-		p.seen[i] = true
+		for range page.OverflowCount {
+			id++
+			if next, err := tx.Page(id); err != nil || next == nil || next.Type == "free" {
+				return errors.Join(fmt.Errorf("page %d runs over into a page that is not its own", page.ID), err)
+			}
+		}
 	}
-	return header, nil
 }
 
-// overflow is how many pages behind it are of a page.
-func overflow(header [pageHeader]byte) uint64 {
-	return uint64(binary.NativeEndian.Uint32(header[12:]))
-}
-
-// walk looks at a page and all below it.
-func (p *pages) walk(id uint64) error {
-	header, err := p.take(id)
-	if err != nil {
-		return err
-	}
-	below, err := p.elements(int64(id)*p.size, int64(overflow(header)+1)*p.size, header)
-	if err != nil {
-		return fmt.Errorf("page %d: %w", id, err)
-	}
-	for _, next := range below {
-		if err := p.walk(next); err != nil {
+// checkValues reads every record.
+func checkValues(tx *bbolt.Tx) error {
+	for _, name := range buckets {
+		bucket := tx.Bucket(name)
+		if bucket == nil { // the first daemon ended too early
+			continue
+		}
+		err := bucket.ForEach(func(at, value []byte) error {
+			switch string(name) {
+			case string(bucketRuns):
+				if err := json.Unmarshal(value, new(Entry)); err != nil {
+					return fmt.Errorf("run %x: %w", at, err)
+				}
+			case string(bucketIDs), string(bucketNonces):
+				at = value
+			}
+			if len(at) != numberBytes {
+				return fmt.Errorf("%s: a number of %d bytes", name, len(at))
+			}
+			return nil
+		})
+		if err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// elements looks at the elements of a page and returns the pages they name.
-func (p *pages) elements(at, length int64, header [pageHeader]byte) (below []uint64, err error) {
-	flags, count := binary.NativeEndian.Uint16(header[8:]), int64(binary.NativeEndian.Uint16(header[10:]))
-	if flags != isBranch && flags != isLeaf || flags == isBranch && count == 0 || pageHeader+count*element > length {
-		return nil, errors.New("it is of no kind")
-	}
-	list := make([]byte, count*element)
-	if _, err := p.file.ReadAt(list, at+pageHeader); err != nil {
-		return nil, err
-	}
-	for i := range count {
-		e := list[i*element:]
-		word := func(i int) int64 { return int64(binary.NativeEndian.Uint32(e[4*i:])) }
-		begin := pageHeader + i*element
-		if flags == isBranch {
-			if begin+word(0)+word(1) > length {
-				return nil, errors.New("a key is not in it")
-			}
-			below = append(below, binary.NativeEndian.Uint64(e[8:]))
-			continue
-		}
-		value := begin + word(1) + word(2)
-		if value+word(3) > length {
-			return nil, errors.New("a value is not in it")
-		}
-		if word(0)&isBucket == 0 {
-			continue
-		}
-		first, err := p.bucket(at+value, word(3))
-		if err != nil {
-			return nil, err
-		}
-		below = append(below, first...)
-	}
-	return below, nil
-}
-
-// bucket looks at a bucket, which names its first page, or has it in itself.
-func (p *pages) bucket(at, length int64) (below []uint64, err error) {
-	var b [bucketSize]byte
-	if length < bucketSize {
-		return nil, errors.New("a bucket is too short")
-	}
-	if _, err := p.file.ReadAt(b[:], at); err != nil {
-		return nil, err
-	}
-	if first := binary.NativeEndian.Uint64(b[:]); first != 0 {
-		return []uint64{first}, nil
-	}
-	var header [pageHeader]byte
-	if length < bucketSize+pageHeader {
-		return nil, errors.New("a bucket is too short")
-	}
-	if _, err := p.file.ReadAt(header[:], at+bucketSize); err != nil {
-		return nil, err
-	}
-	below, err = p.elements(at+bucketSize, length-bucketSize, header)
-	if err == nil && len(below) > 0 {
-		err = errors.New("there is a bucket where none can be")
-	}
-	return below, err
 }
