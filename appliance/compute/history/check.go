@@ -130,22 +130,24 @@ func checkOverflow(tx *bbolt.Tx) error {
 
 // checkValues reads every record.
 func checkValues(tx *bbolt.Tx) error {
-	for _, name := range buckets {
-		bucket := tx.Bucket(name)
+	const anyLength = -1
+	for _, b := range []struct {
+		name       []byte
+		key, value int // bytes
+	}{
+		{bucketRuns, numberBytes, anyLength}, {bucketIDs, anyLength, numberBytes}, {bucketOpen, numberBytes, 0},
+		{bucketNonces, nonceBytes, numberBytes}, {bucketOrder, numberBytes, nonceBytes},
+	} {
+		bucket := tx.Bucket(b.name)
 		if bucket == nil { // the first daemon ended too early
 			continue
 		}
 		err := bucket.ForEach(func(at, value []byte) error {
-			switch string(name) {
-			case string(bucketRuns):
-				if err := json.Unmarshal(value, new(Entry)); err != nil {
-					return fmt.Errorf("run %x: %w", at, err)
-				}
-			case string(bucketIDs), string(bucketNonces):
-				at = value
+			if b.key != anyLength && len(at) != b.key || b.value != anyLength && len(value) != b.value {
+				return fmt.Errorf("%s: a record of %d and %d bytes", b.name, len(at), len(value))
 			}
-			if len(at) != numberBytes {
-				return fmt.Errorf("%s: a number of %d bytes", name, len(at))
+			if b.value == anyLength {
+				return json.Unmarshal(value, new(Entry))
 			}
 			return nil
 		})

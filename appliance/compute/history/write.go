@@ -259,7 +259,11 @@ func put(runs *bbolt.Bucket, at []byte, e Entry) error {
 	return runs.Put(at, text)
 }
 
-const numberBytes = 8
+// How long keys are, in bytes.
+const (
+	numberBytes = 8
+	nonceBytes  = 16
+)
 
 // key is a number as a key, of numberBytes: in the order of the numbers.
 func key(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
