@@ -28,7 +28,7 @@ func poolHere() (pool *scheduler.Pool, leave func(), err error) {
 	var config scheduler.PoolConfig
 	closeCache := func() {}
 	if kept, err := keptHere(); err == nil {
-		if cache, err := modulecache.OpenKept(kept); err == nil {
+		if cache, err := modulecache.Open(kept); err == nil {
 			config.Cache, closeCache = cache, cache.Close
 		}
 	}
@@ -42,28 +42,28 @@ func poolHere() (pool *scheduler.Pool, leave func(), err error) {
 	}, nil
 }
 
-func keptHere() (modulecache.Kept, error) {
+func keptHere() (modulecache.Config, error) {
 	keys, err := dataDir()
 	if err != nil {
-		return modulecache.Kept{}, err
+		return modulecache.Config{}, err
 	}
 	cache := "/var/cache/phase"
 	if effectiveUser() != 0 {
 		if cache, err = xdg("XDG_CACHE_HOME", ".cache"); err != nil {
-			return modulecache.Kept{}, err
+			return modulecache.Config{}, err
 		}
 	}
-	return modulecache.Kept{Keys: keys, Cache: filepath.Join(cache, "modules")}, os.MkdirAll(keys, 0o700)
+	return modulecache.Config{Keys: keys, Dir: filepath.Join(cache, "modules")}, os.MkdirAll(keys, 0o700)
 }
 
 // pool is where the node's jobs run. Compiled modules are kept beside the
 // identity, which whoever can write that folder has already; without one they
 // are kept in memory.
 func (c startCmd) pool(s *server) (*scheduler.Pool, error) {
-	pool, err := scheduler.OpenPool(modulecache.Kept{Keys: c.Data})
+	pool, err := scheduler.OpenPool(modulecache.Config{Keys: c.Data})
 	if err != nil && c.Data != "" {
 		s.problem(err)
-		pool, err = scheduler.OpenPool(modulecache.Kept{})
+		pool, err = scheduler.OpenPool(modulecache.Config{})
 	}
 	return pool, err
 }

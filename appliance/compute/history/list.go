@@ -3,6 +3,7 @@ package history
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 
 	"go.etcd.io/bbolt"
@@ -14,66 +15,50 @@ import (
 func (h *History) List(before string, limit int) (list []Run, more bool, err error) {
 	h.mu.Lock()
 	below := h.next
-	running := make([]live, 0, len(h.live))
+	running := map[uint64]Run{}
 	for _, l := range h.live {
-		running = append(running, *l)
+		running[l.number] = l.Run
 	}
 	if l, ok := h.live[before]; ok {
 		below, before = l.number, ""
 	}
 	h.mu.Unlock()
-	slices.SortFunc(running, func(a, b live) int { return int(int64(b.number - a.number)) })
+	found := map[uint64]Run{}
 	err = h.view(func(tx *bbolt.Tx) error {
 		if before != "" {
-			key := tx.Bucket(bucketIDs).Get([]byte(before))
-			if key == nil {
+			at := tx.Bucket(bucketIDs).Get([]byte(before))
+			if at == nil {
 				return ErrUnknown
 			}
-			below = number(key)
+			below = number(at)
 		}
-		list, more, err = merge(running, tx.Bucket(bucketRuns).Cursor(), below, limit)
-		return err
+		cursor := tx.Bucket(bucketRuns).Cursor()
+		for at, value := last(cursor, below); at != nil && len(found) <= limit; at, value = cursor.Prev() {
+			var r Run
+			if err := json.Unmarshal(value, &r); err != nil {
+				return err
+			}
+			found[number(at)] = r
+		}
+		return nil
 	})
 	if err != nil {
 		return nil, false, fmt.Errorf("reading the history: %w", err)
 	}
-	return list, more, nil
+	maps.Copy(found, running) // of a run that is in both, this is the newer
+	for _, n := range slices.Backward(slices.Sorted(maps.Keys(found))) {
+		if n < below && len(list) <= limit {
+			list = append(list, found[n])
+		}
+	}
+	more = len(list) > limit
+	return list[:min(len(list), limit)], more, nil
 }
 
-// before is the entry in front of a key, nil without one.
-func before(cursor *bbolt.Cursor, at []byte) (key, value []byte) {
-	if next, _ := cursor.Seek(at); next == nil {
+// last is the last run below a number, nil without one.
+func last(cursor *bbolt.Cursor, below uint64) (at, value []byte) {
+	if next, _ := cursor.Seek(key(below)); next == nil {
 		return cursor.Last()
 	}
 	return cursor.Prev()
-}
-
-// merge takes runs of both kinds in falling order of their numbers, all below
-// one. Of a run that is in both, the live one is the newer.
-func merge(running []live, cursor *bbolt.Cursor, below uint64, limit int) (list []Run, more bool, err error) {
-	key, value := before(cursor, key(below))
-	for key != nil || len(running) > 0 {
-		if len(running) > 0 && running[0].number >= below {
-			running = running[1:]
-			continue
-		}
-		if len(list) == limit {
-			return list, true, nil
-		}
-		if len(running) > 0 && (key == nil || running[0].number >= number(key)) {
-			if key != nil && running[0].number == number(key) {
-				key, value = cursor.Prev()
-			}
-			list = append(list, running[0].Run)
-			running = running[1:]
-			continue
-		}
-		var r Run
-		if err := json.Unmarshal(value, &r); err != nil {
-			return nil, false, err
-		}
-		list = append(list, r)
-		key, value = cursor.Prev()
-	}
-	return list, false, nil
 }

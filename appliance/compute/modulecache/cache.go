@@ -9,6 +9,7 @@
 package modulecache
 
 import (
+	"cmp"
 	"container/list"
 	"context"
 	"crypto/sha256"
@@ -20,6 +21,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
 
 	"phase/appliance/base/names"
@@ -28,10 +30,15 @@ import (
 
 // Config says where modules are kept and how much of them.
 type Config struct {
-	Dir         string   // on disk, made if it is not there; "" keeps them in memory alone
-	Key         [32]byte // a secret of the owner's, kept where the writers of Dir cannot put another
-	DiskBytes   int64    // the most on disk
-	MemoryBytes int64    // the most in memory; the newest stays in any case
+	// Keys is a folder that only the owner of the cache can write: it holds the
+	// key by which the cache knows its own files. "" keeps modules in memory alone.
+	Keys string
+	// Dir is the folder of the files, made if it is not there; "" is Keys/modules.
+	Dir string
+	// The most on disk and in memory, where the newest stays in any case. 0 is
+	// 256 MiB, or a quarter of a smaller disk, and 64 MiB: a module of Go is
+	// 2.6 MB, and its code about four times that.
+	DiskBytes, MemoryBytes int64
 }
 
 // Compiled is a module and the code it was compiled to.
@@ -47,6 +54,7 @@ func (c Compiled) close() {
 // Cache is safe for concurrent use.
 type Cache struct {
 	config Config
+	secret [32]byte // of the files
 
 	mu        sync.Mutex
 	held      map[key]*list.Element // of *entry
@@ -78,14 +86,27 @@ type entry struct {
 }
 
 // Open returns a cache, and clears what an interrupted one left in the folder.
+// Where a folder is named that cannot be used it is an error, not a slower cache.
 func Open(c Config) (*Cache, error) {
+	c.MemoryBytes = cmp.Or(c.MemoryBytes, 64<<20)
 	cache := &Cache{config: c, held: map[key]*list.Element{}, recent: list.New(), compiling: map[key]chan struct{}{}}
-	if c.Dir == "" {
+	if c.Keys == "" {
 		return cache, nil
 	}
+	var err error
+	if cache.secret, err = loadKey(c.Keys); err != nil {
+		return nil, err
+	}
+	c.Dir = cmp.Or(c.Dir, filepath.Join(c.Keys, "modules"))
 	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("keeping compiled modules: %w", err)
 	}
+	var disk syscall.Statfs_t
+	if err := syscall.Statfs(c.Dir, &disk); err != nil {
+		return nil, fmt.Errorf("measuring the disk for compiled modules: %w", err)
+	}
+	c.DiskBytes = cmp.Or(c.DiskBytes, min(256<<20, int64(disk.Blocks)*int64(disk.Bsize)/4))
+	cache.config = c
 	left, err := filepath.Glob(filepath.Join(c.Dir, temporary+"*"))
 	if err != nil {
 		return nil, fmt.Errorf("keeping compiled modules: %w", err)
@@ -152,7 +173,7 @@ func (c *Cache) get(k key) (_ Compiled, release func()) {
 	if held, release := c.use(k); release != nil {
 		return held, release
 	}
-	if c.config.Dir == "" {
+	if c.config.Keys == "" {
 		return Compiled{}, nil
 	}
 	read, err := c.read(k)
@@ -171,7 +192,7 @@ func (c *Cache) get(k key) (_ Compiled, release func()) {
 // disk in the background.
 func (c *Cache) put(k key, made Compiled) (_ Compiled, release func()) {
 	held, release := c.hold(k, made)
-	if c.config.Dir == "" || held.size() > c.config.DiskBytes {
+	if c.config.Keys == "" || held.size() > c.config.DiskBytes {
 		return held, release
 	}
 	// A use of its own, which keeps it open until it is written.
@@ -198,7 +219,7 @@ func (c *Cache) Forget(requester string, module names.Digest) {
 		c.drop(at)
 	}
 	c.mu.Unlock()
-	if c.config.Dir != "" {
+	if c.config.Keys != "" {
 		_ = os.Remove(c.path(k)) // not there is as good
 	}
 }

@@ -71,7 +71,7 @@ func put(t *testing.T, c *Cache, module key, code string) {
 var one, two = keyOf("me", names.Sum([]byte("one"))), keyOf("me", names.Sum([]byte("two")))
 
 func TestCodeOutlivesTheProcess(t *testing.T) {
-	config := Config{Dir: filepath.Join(t.TempDir(), "cache"), DiskBytes: 1 << 20, MemoryBytes: 1 << 20}
+	config := Config{Keys: t.TempDir(), DiskBytes: 1 << 20, MemoryBytes: 1 << 20}
 	first := open(t, config)
 	if held(t, first, one) != "" {
 		t.Error("an empty cache holds something")
@@ -93,7 +93,7 @@ func TestCodeOutlivesTheProcess(t *testing.T) {
 // TestForgeries: whatever is done to the files, what comes back is what was put
 // there for that module by the owner of the key, or nothing.
 func TestForgeries(t *testing.T) {
-	config := Config{Dir: t.TempDir(), Key: [32]byte{1}, DiskBytes: 1 << 20, MemoryBytes: 1 << 20}
+	config := Config{Keys: t.TempDir(), DiskBytes: 1 << 20, MemoryBytes: 1 << 20}
 	c := open(t, config)
 	put(t, c, one, "code of one")
 	put(t, c, two, "code of two")
@@ -109,7 +109,7 @@ func TestForgeries(t *testing.T) {
 	forged := map[string][]byte{
 		"empty": nil, "another module's": another, "a byte more": append(bytes.Clone(good), 0),
 		"another cache's": func() []byte {
-			stranger := open(t, Config{Dir: t.TempDir(), Key: [32]byte{2}, DiskBytes: 1 << 20, MemoryBytes: 1 << 20})
+			stranger := open(t, Config{Keys: t.TempDir(), DiskBytes: 1 << 20, MemoryBytes: 1 << 20})
 			put(t, stranger, one, "code of one")
 			data, err := os.ReadFile(stranger.path(one))
 			if err != nil {
@@ -154,7 +154,7 @@ func TestForgeries(t *testing.T) {
 
 func TestTheOldestGoesFirst(t *testing.T) {
 	dir := t.TempDir()
-	c := open(t, Config{Dir: dir, DiskBytes: 5500, MemoryBytes: 1 << 20})
+	c := open(t, Config{Keys: dir, DiskBytes: 5500, MemoryBytes: 1 << 20})
 	for i := range 5 {
 		put(t, c, key{byte(i)}, strings.Repeat("x", 800))
 		then := time.Unix(int64(1e9+i), 0)

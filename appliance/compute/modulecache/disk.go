@@ -33,7 +33,7 @@ const (
 func (c *Cache) path(k key) string { return filepath.Join(c.config.Dir, hex.EncodeToString(k[:])) }
 
 func (c *Cache) authenticate(k key, sizes []byte) hash.Hash {
-	mac := hmac.New(sha256.New, c.config.Key[:])
+	mac := hmac.New(sha256.New, c.secret[:])
 	mac.Write([]byte(magic))
 	mac.Write(k[:])
 	mac.Write(sizes)

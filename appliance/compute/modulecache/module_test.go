@@ -3,7 +3,6 @@ package modulecache
 import (
 	"context"
 	"errors"
-	"path/filepath"
 	"sync"
 	"testing"
 
@@ -13,7 +12,7 @@ import (
 
 // Nothing that one requester sent is found for another, in memory or on disk.
 func TestRequestersShareNothing(t *testing.T) {
-	config := Config{Dir: filepath.Join(t.TempDir(), "cache"), DiskBytes: 1 << 20, MemoryBytes: 1 << 20}
+	config := Config{Keys: t.TempDir(), DiskBytes: 1 << 20, MemoryBytes: 1 << 20}
 	module := names.Sum([]byte("one"))
 	made := 0
 	use := func(c *Cache, requester string) {

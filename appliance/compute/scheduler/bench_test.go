@@ -78,9 +78,9 @@ func BenchmarkCompile(b *testing.B) {
 		b.ReportMetric(float64(len(text))/1e6, "module-MB")
 	})
 	dir := b.TempDir()
-	whole := func(b *testing.B, kept modulecache.Kept) {
+	whole := func(b *testing.B, kept modulecache.Config) {
 		for b.Loop() {
-			cache, err := modulecache.OpenKept(kept)
+			cache, err := modulecache.Open(kept)
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -95,9 +95,9 @@ func BenchmarkCompile(b *testing.B) {
 			cache.Close()
 		}
 	}
-	b.Run("run-cold", func(b *testing.B) { whole(b, modulecache.Kept{}) })
-	b.Run("fill", func(b *testing.B) { whole(b, modulecache.Kept{Keys: dir}) })
-	b.Run("run-cached", func(b *testing.B) { whole(b, modulecache.Kept{Keys: dir}) })
+	b.Run("run-cold", func(b *testing.B) { whole(b, modulecache.Config{}) })
+	b.Run("fill", func(b *testing.B) { whole(b, modulecache.Config{Keys: dir}) })
+	b.Run("run-cached", func(b *testing.B) { whole(b, modulecache.Config{Keys: dir}) })
 }
 
 // request makes a job as a requester posts it, again and again.

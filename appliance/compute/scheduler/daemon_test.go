@@ -47,7 +47,7 @@ func daemon(tb testing.TB) (*scheduler.Runner, *httptest.Server) {
 		tb.Fatal(err)
 	}
 	runner := scheduler.NewRunner(id)
-	if runner.Pool, err = scheduler.OpenPool(modulecache.Kept{}); err != nil {
+	if runner.Pool, err = scheduler.OpenPool(modulecache.Config{}); err != nil {
 		tb.Fatal(err)
 	}
 	runner.Pool.Warm()

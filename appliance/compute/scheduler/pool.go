@@ -76,7 +76,7 @@ func NewPool(c PoolConfig) (*Pool, error) {
 	}
 	if p.cache == nil {
 		var err error
-		if p.cache, err = modulecache.Open(modulecache.Config{}); err != nil {
+		if p.cache, err = modulecache.Open(modulecache.Config{MemoryBytes: 1}); err != nil {
 			return nil, err
 		}
 		p.owned = p.cache
@@ -87,8 +87,8 @@ func NewPool(c PoolConfig) (*Pool, error) {
 
 // OpenPool makes the pool of a daemon, which is to be warmed: a spare process a
 // core and one more, as many kept for requesters who come back, and the cache.
-func OpenPool(k modulecache.Kept) (*Pool, error) {
-	cache, err := modulecache.OpenKept(k)
+func OpenPool(c modulecache.Config) (*Pool, error) {
+	cache, err := modulecache.Open(c)
 	if err != nil {
 		return nil, err
 	}

@@ -127,7 +127,7 @@ func TestModulesAreCompiledOnce(t *testing.T) {
 	dir := t.TempDir()
 	module := probeTask(t).Module.Bytes()
 	runs := func(times int) {
-		cache, err := modulecache.OpenKept(modulecache.Kept{Keys: dir})
+		cache, err := modulecache.Open(modulecache.Config{Keys: dir})
 		if err != nil {
 			t.Fatal(err)
 		}

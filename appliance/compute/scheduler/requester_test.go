@@ -19,7 +19,7 @@ func TestASecondRequesterStartsCold(t *testing.T) {
 	dir := t.TempDir()
 	module := assembled{memory: pages(1), bodies: [][]byte{nil}}.bytes()
 	restart := func() (run func(requester string) work, end func()) {
-		cache, err := modulecache.OpenKept(modulecache.Kept{Keys: dir})
+		cache, err := modulecache.Open(modulecache.Config{Keys: dir})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -64,7 +64,7 @@ func TestASecondRequesterStartsCold(t *testing.T) {
 func TestAJobIsInspectedOnce(t *testing.T) {
 	s, pin := node(t, wide)
 	var err error
-	if s.runner.Pool, err = OpenPool(modulecache.Kept{}); err != nil {
+	if s.runner.Pool, err = OpenPool(modulecache.Config{}); err != nil {
 		t.Fatal(err)
 	}
 	defer s.runner.Pool.Close()
