@@ -58,7 +58,7 @@ func probeTask(t *testing.T, args ...string) Task {
 }
 
 func task(module []byte, args ...string) Task {
-	return Task{Module: modulecache.NewModule(module), Args: append([]string{"probe"}, args...), MemoryMB: 64, Timeout: time.Minute, Cores: 1}
+	return Task{Module: modulecache.NewModule(module), Args: append([]string{"probe"}, args...), MemoryMB: 64, Timeout: 10 * time.Minute, Cores: 1}
 }
 
 // run runs a task with its output caught.

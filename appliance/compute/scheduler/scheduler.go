@@ -32,7 +32,7 @@ type Limits struct {
 	HeldBytes    int64 // modules and inputs of jobs that run or wait, together
 }
 
-// Scheduler is safe for use by many at once.
+// Scheduler runs the jobs of a node. It is safe for concurrent use.
 type Scheduler struct {
 	runner  *Runner
 	history *history.History
@@ -72,10 +72,6 @@ var ErrOver = errors.New("the run is over")
 
 // errStopping is why runs end when the node does.
 var errStopping = errors.New("the node is stopping")
-
-func reject(reason Reason, format string, args ...any) error {
-	return &Rejection{Reason: reason, Detail: fmt.Sprintf(format, args...)}
-}
 
 // Place is the right to send one job. It is taken before the job's bytes are
 // read, so that what cannot be run is not even received.
@@ -144,8 +140,7 @@ func (p *Place) Execute(ctx context.Context, o Offer, w Watch) (Done, error) {
 		return Done{}, err
 	}
 	o.Requester, o.RunID = p.requester, NewRunID()
-	accepted, err := Accept(o)
-	if err != nil {
+	if err := o.check(); err != nil {
 		return Done{}, err
 	}
 	nonce, err := strictjson.Base64(o.Nonce) // one nonce, however it is spelled
@@ -181,7 +176,7 @@ func (p *Place) Execute(ctx context.Context, o Offer, w Watch) (Done, error) {
 	if w.Running != nil {
 		w.Running()
 	}
-	done, err := s.runner.Run(ctx, accepted)
+	done, err := s.runner.run(ctx, o)
 	if w.Ended != nil {
 		w.Ended()
 	}
@@ -225,7 +220,7 @@ func (s *Scheduler) allows(o Offer) error {
 	return nil
 }
 
-// end records a run that came to nothing.
+// end records a run that has no receipt, and returns why.
 func (s *Scheduler) end(entry history.Entry, why error) error {
 	finished := s.now().UTC()
 	entry.State, entry.Finished, entry.Detail = history.Refused, &finished, why.Error()

@@ -40,7 +40,7 @@ func node(t *testing.T, l Limits) (*Scheduler, receipt.Pin) {
 	return New(NewRunner(id), h, l, time.Now), receipt.Pin{PeerID: id.PeerID(), Key: id.Public()}
 }
 
-var wide = Limits{Cores: 1, MemoryMB: 1024, Queue: 10, PerRequester: 10, TimeoutSec: 60, OutputBytes: 64 << 20, HeldBytes: 1 << 20}
+var wide = Limits{Cores: 1, MemoryMB: 1024, Queue: 10, PerRequester: 10, TimeoutSec: 3600, OutputBytes: 64 << 20, HeldBytes: 1 << 20}
 
 func rejected(err error) Reason {
 	var r *Rejection
