@@ -32,7 +32,7 @@ type writer struct {
 
 	mu      sync.Mutex
 	pending []write
-	ended   bool
+	once    sync.Once
 	wake    chan struct{} // a change is waited for
 	closing chan struct{}
 	closed  chan struct{}
@@ -93,16 +93,13 @@ func (w *writer) now(c write) error {
 }
 
 // close ends the writer, and says whether it had not been ended before.
-func (w *writer) close() bool {
-	w.mu.Lock()
-	again := w.ended
-	w.ended = true
-	w.mu.Unlock()
-	if !again {
+func (w *writer) close() (first bool) {
+	w.once.Do(func() {
+		first = true
 		close(w.closing)
-	}
+	})
 	<-w.closed
-	return !again
+	return first
 }
 
 func (w *writer) run() {

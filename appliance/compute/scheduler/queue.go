@@ -8,7 +8,7 @@ import (
 	"phase/appliance/compute/history"
 )
 
-// queue puts an offer behind the others.
+// queue puts an offer at the end of the queue.
 func (s *Scheduler) queue(runID string, a *active) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

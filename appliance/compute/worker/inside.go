@@ -20,7 +20,7 @@ import (
 // Main is the whole life of a worker process. It returns the exit code: 0 when
 // the node has closed the channel, which ends it.
 func Main(ctx context.Context) int {
-	// The module sees EPIPE when nobody reads its output, and decides itself.
+	// The module sees EPIPE when its output has no reader, and decides itself.
 	signal.Ignore(syscall.SIGPIPE)
 	channel, err := sandbox.OpenChannel(os.NewFile(fdChannel, "channel"))
 	if err == nil {
@@ -64,19 +64,15 @@ func (w *inside) serve(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("reporting: %w", err)
 		}
-		if code == nil {
-			err = w.channel.Send(answer)
-		} else {
-			err = w.channel.Send(answer, code)
-		}
-		if err != nil {
+		if err := w.channel.Send(answer, code...); err != nil {
 			return fmt.Errorf("reporting: %w", err)
 		}
 		w.clean()
 	}
 }
 
-func (w *inside) do(ctx context.Context, o order, files []*os.File) (report, *os.File) {
+// do follows one order. The code of a module comes with the report.
+func (w *inside) do(ctx context.Context, o order, files []*os.File) (report, []*os.File) {
 	switch o.Do {
 	case doEnter:
 		return w.enter(o, files), nil
@@ -118,7 +114,7 @@ func limit(linear uint64, moduleSize int64, cores int) error {
 }
 
 // compile makes the code of a module. The process that does so never runs any.
-func compile(ctx context.Context, o order, file *os.File) (report, *os.File) {
+func compile(ctx context.Context, o order, file *os.File) (report, []*os.File) {
 	sealed, err := sandbox.Received(file)
 	if err != nil {
 		return report{Failed: err.Error()}, nil
@@ -144,7 +140,7 @@ func compile(ctx context.Context, o order, file *os.File) (report, *os.File) {
 	if err != nil {
 		return report{Failed: err.Error()}, nil
 	}
-	return report{Outcome: job.Exited}, made.File()
+	return report{Outcome: job.Exited}, []*os.File{made.File()}
 }
 
 // load prepares the module that came with the first order to run.

@@ -1,8 +1,3 @@
-// Package worker is the process that runs a module, seen from both ends: how the
-// node starts it, gives it orders over a socket, limits it and kills it, and
-// what runs inside. A job comes here from the scheduler and goes on to package
-// wasm, within the walls of package sandbox; nothing that the process answers is
-// believed beyond its own run.
 package worker
 
 import (
