@@ -19,6 +19,7 @@ import (
 
 	"phase/appliance/base/strictjson"
 	"phase/appliance/compute/history"
+	"phase/appliance/compute/modulecache"
 )
 
 // Limits are what jobs may have of this node.
@@ -38,6 +39,7 @@ type Scheduler struct {
 	history *history.History
 	limits  Limits
 	now     func() time.Time
+	recent  modulecache.Recent
 
 	mu       sync.Mutex
 	stopping bool
@@ -111,6 +113,10 @@ func (p *Place) Hold(n int64) error {
 	return nil
 }
 
+// Recent returns a module that the same requester sent before and that begins
+// with these bytes, or nil.
+func (p *Place) Recent(begin []byte) *modulecache.Module { return p.of.recent.Find(p.requester, begin) }
+
 // Leave gives the place back.
 func (p *Place) Leave() {
 	s := p.of
@@ -143,6 +149,7 @@ func (p *Place) Execute(ctx context.Context, o Offer, w Watch) (Done, error) {
 	if err := o.check(); err != nil {
 		return Done{}, err
 	}
+	s.recent.Add(p.requester, o.Module)
 	nonce, err := strictjson.Base64(o.Nonce) // one nonce, however it is spelled
 	if err != nil {
 		return Done{}, reject(InvalidRequest, "offer_nonce: %v", err)

@@ -21,6 +21,7 @@ import (
 	"phase/appliance/base/identity"
 	"phase/appliance/compute/history"
 	"phase/appliance/compute/job"
+	"phase/appliance/compute/modulecache"
 	"phase/appliance/compute/receipt"
 	"phase/appliance/compute/scheduler"
 	"phase/appliance/compute/worker"
@@ -303,7 +304,17 @@ func TestRoutes(t *testing.T) {
 }
 
 // room is room for everything.
-type room struct{}
+type room struct {
+	requester string
+	sent      *modulecache.Recent
+}
+
+func (r room) Recent(begin []byte) *modulecache.Module {
+	if r.sent == nil {
+		return nil
+	}
+	return r.sent.Find(r.requester, begin)
+}
 
 func (room) Hold(int64) error { return nil }
 
@@ -326,27 +337,45 @@ func FuzzRead(f *testing.F) {
 	})
 }
 
-// TestAModuleThatIsSentAgain: what is read is what was sent, and of what came
-// before nothing is kept to compare it with.
+// TestAModuleThatIsSentAgain: what is read is what was sent, however much of it
+// is like a module that this requester sent before.
 func TestAModuleThatIsSentAgain(t *testing.T) {
-	module := append([]byte("\x00asm\x01\x00\x00\x00\x00\xff\xff\x7f\x00"), bytes.Repeat([]byte("no code "), 32<<10)...)
-	send := func(module []byte) []byte {
+	long := append([]byte("\x00asm\x01\x00\x00\x00\x00\xff\xff\x7f\x00"), bytes.Repeat([]byte("no code "), enough/2)...)
+	changed := func(at int) []byte {
+		other := bytes.Clone(long)
+		other[at]++
+		return other
+	}
+	var sent modulecache.Recent
+	send := func(requester string, module []byte) *modulecache.Module {
 		t.Helper()
 		kind, body := form(t, part{"module", module})
 		r := httptest.NewRequest(http.MethodPost, "/v1/jobs", body)
 		r.Header.Set("Content-Type", kind)
-		got, err := read(r, false, room{})
+		got, err := read(r, false, room{requester, &sent})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !bytes.Equal(got.offer.Module.Bytes(), module) || got.offer.Spec.Job().ModuleHash != job.Hash(module) {
-			t.Fatalf("%d bytes were read of %d, or others", len(got.offer.Module.Bytes()), len(module))
+		m := got.offer.Module
+		if !bytes.Equal(m.Bytes(), module) || got.offer.Spec.Job().ModuleHash != job.Hash(module) {
+			t.Fatalf("%d bytes were read of %d, or others", len(m.Bytes()), len(module))
 		}
-		return got.offer.Module.Bytes()
+		sent.Add(requester, m)
+		return m
 	}
-	first := send(module)
-	if again := send(module); &again[0] == &first[0] {
-		t.Error("it was compared with what came before")
+	first := send("me", long)
+	if again := send("me", long); again != first {
+		t.Error("it was kept twice")
 	}
-	send(module[:len(module)-1])
+	if other := send("you", long); other == first {
+		t.Error("it was compared with what another requester sent")
+	}
+	for name, module := range map[string][]byte{
+		"short": long[:enough-1], "as long as is compared": long[:enough], "cut off": long[:3*enough], "longer": append(bytes.Clone(long), "more"...),
+		"another at the beginning": changed(10), "another in the middle": changed(2 * enough), "another at the end": changed(len(long) - 1),
+	} {
+		if send("me", module) == first {
+			t.Errorf("%s: it was taken for the other", name)
+		}
+	}
 }
