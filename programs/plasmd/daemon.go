@@ -14,7 +14,6 @@ import (
 	"phase/appliance/base/program"
 	"phase/appliance/compute/history"
 	"phase/appliance/compute/job"
-	"phase/appliance/compute/runs"
 	"phase/appliance/compute/scheduler"
 	"phase/appliance/daemon/api"
 	"phase/appliance/daemon/config"
@@ -47,16 +46,16 @@ func or[T any](value *T, without T) T {
 // limits are what jobs may have here. A machine with less memory than the
 // default job asks for runs that job all the same: it asks for a limit, which
 // few modules come near.
-func limits(c config.Jobs) (runs.Limits, error) {
+func limits(c config.Jobs) (scheduler.Limits, error) {
 	memory, err := linux.ReadMemory()
 	if err != nil {
-		return runs.Limits{}, err
+		return scheduler.Limits{}, err
 	}
 	cores := runtime.NumCPU()
 	if asked := or(c.Cores, int64(cores)); asked > int64(cores) {
-		return runs.Limits{}, fmt.Errorf("jobs.cores: %d is out of range, 1 to %d is allowed: that is all this machine has", asked, cores)
+		return scheduler.Limits{}, fmt.Errorf("jobs.cores: %d is out of range, 1 to %d is allowed: that is all this machine has", asked, cores)
 	}
-	return runs.Limits{
+	return scheduler.Limits{
 		Cores:        int(or(c.Cores, int64(cores))),
 		MemoryMB:     int(or(c.MemoryMB, max(memory.Total>>20, job.DefaultMemoryMB))),
 		Queue:        int(or(c.Queue, defaultQueue)),
@@ -108,7 +107,7 @@ func (c startCmd) compute(s *server, conf config.Config, log *api.Log) (end func
 	}
 	runner := scheduler.NewRunner(s.id)
 	runner.Pool, s.sandbox, s.warm = pool, walls(pool), pool.Warm
-	s.runs = runs.New(runner, h, bounds, time.Now)
+	s.runs = scheduler.New(runner, h, bounds, time.Now)
 	s.drain = time.Duration(or(conf.DrainSeconds, int64(defaultDrain/time.Second))) * time.Second
 	s.api = api.Config{
 		Runs: s.runs, History: h, Log: log,

@@ -19,6 +19,7 @@ import (
 	"phase/appliance/base/identity"
 	"phase/appliance/compute/history"
 	"phase/appliance/compute/job"
+	"phase/appliance/compute/modulecache"
 	"phase/appliance/compute/receipt"
 	"phase/appliance/compute/scheduler"
 	"phase/appliance/daemon/api"
@@ -96,7 +97,7 @@ func smallOffer(t *testing.T, module []byte) scheduler.Offer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return scheduler.Offer{Spec: spec, Module: module, Nonce: scheduler.NewNonce()}
+	return scheduler.Offer{Spec: spec, Module: modulecache.NewModule(module), Nonce: scheduler.NewNonce()}
 }
 
 // The daemon is killed in the middle: every receipt that was handed out is

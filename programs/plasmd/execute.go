@@ -80,7 +80,8 @@ func (c *executeCmd) offer(ctx context.Context, stdin io.Reader, broken func()) 
 			o.Input = in
 		}
 	}
-	wanted := job.Default(o.Module)
+	wanted := job.Default(nil)
+	wanted.ModuleHash = o.Module.Digest().String()
 	wanted.CPUCores, wanted.MemoryMB, wanted.Args = c.CPU, c.Memory, task.Args[1:]
 	wanted.TimeoutSeconds = int(math.Ceil(time.Duration(c.Timeout).Seconds()))
 	if o.Input == nil {

@@ -11,6 +11,7 @@ import (
 	"io"
 
 	"phase/appliance/base/program"
+	"phase/appliance/compute/history"
 )
 
 const about = "Serve releases, run jobs, sign receipts."
@@ -33,6 +34,9 @@ type commandLine struct {
 func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) error {
 	if len(args) > 0 && args[0] == workerName {
 		return runWorker(ctx)
+	}
+	if len(args) == 2 && args[0] == history.CheckCommand {
+		return program.Exit{Code: history.CheckMain(args[1], stderr)}
 	}
 	var c commandLine
 	command, err := program.Parse("plasmd", about, &c, args, stdout, stderr)

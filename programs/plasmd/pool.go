@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"sync"
 
+	"phase/appliance/compute/modulecache"
 	"phase/appliance/compute/scheduler"
 )
 
@@ -27,7 +28,7 @@ func poolHere() (pool *scheduler.Pool, leave func(), err error) {
 	var config scheduler.PoolConfig
 	closeCache := func() {}
 	if kept, err := keptHere(); err == nil {
-		if cache, err := scheduler.OpenCache(kept); err == nil {
+		if cache, err := modulecache.Open(kept); err == nil {
 			config.Cache, closeCache = cache, cache.Close
 		}
 	}
@@ -41,28 +42,28 @@ func poolHere() (pool *scheduler.Pool, leave func(), err error) {
 	}, nil
 }
 
-func keptHere() (scheduler.Kept, error) {
+func keptHere() (modulecache.Config, error) {
 	keys, err := dataDir()
 	if err != nil {
-		return scheduler.Kept{}, err
+		return modulecache.Config{}, err
 	}
 	cache := "/var/cache/phase"
 	if effectiveUser() != 0 {
 		if cache, err = xdg("XDG_CACHE_HOME", ".cache"); err != nil {
-			return scheduler.Kept{}, err
+			return modulecache.Config{}, err
 		}
 	}
-	return scheduler.Kept{Keys: keys, Cache: filepath.Join(cache, "modules")}, os.MkdirAll(keys, 0o700)
+	return modulecache.Config{Keys: keys, Dir: filepath.Join(cache, "modules")}, os.MkdirAll(keys, 0o700)
 }
 
 // pool is where the node's jobs run. Compiled modules are kept beside the
 // identity, which whoever can write that folder has already; without one they
 // are kept in memory.
 func (c startCmd) pool(s *server) (*scheduler.Pool, error) {
-	pool, err := scheduler.OpenPool(scheduler.Kept{Keys: c.Data})
+	pool, err := scheduler.OpenPool(modulecache.Config{Keys: c.Data})
 	if err != nil && c.Data != "" {
 		s.problem(err)
-		pool, err = scheduler.OpenPool(scheduler.Kept{})
+		pool, err = scheduler.OpenPool(modulecache.Config{})
 	}
 	return pool, err
 }

@@ -20,9 +20,11 @@ import (
 	"phase/appliance/base/program"
 	"phase/appliance/base/ui"
 	"phase/appliance/compute/job"
+	"phase/appliance/compute/modulecache"
 	"phase/appliance/compute/receipt"
 	"phase/appliance/compute/scheduler"
 	"phase/appliance/compute/wasm"
+	"phase/appliance/compute/worker"
 )
 
 // workerName is the first argument that makes plasmd a worker process. It is
@@ -31,7 +33,7 @@ const workerName = "worker"
 
 // runWorker is the life of a worker process.
 func runWorker(ctx context.Context) error {
-	if code := scheduler.Worker(ctx); code != 0 {
+	if code := worker.Main(ctx); code != 0 {
 		return program.Exit{Code: code}
 	}
 	return nil
@@ -121,18 +123,20 @@ func (c *runCmd) task() (scheduler.Task, error) {
 		return scheduler.Task{}, fmt.Errorf("reading the module: %w", err)
 	}
 	defer f.Close()
-	if t.Module, err = io.ReadAll(io.LimitReader(f, wasm.MaxModule+1)); err != nil {
+	module, err := io.ReadAll(io.LimitReader(f, wasm.MaxModule+1))
+	if err != nil {
 		return scheduler.Task{}, fmt.Errorf("reading the module: %w", err)
 	}
+	t.Module = modulecache.NewModule(module)
 	return t, nil
 }
 
 // parseFolder reads HOST[:GUEST[:ro]]; an empty GUEST is HOST, but for "." it is
 // "/": a module's own folder is that, and not all languages' libraries find
 // their way from a relative one.
-func parseFolder(text string) (scheduler.Folder, error) {
+func parseFolder(text string) (worker.Folder, error) {
 	parts := strings.Split(text, ":")
-	f := scheduler.Folder{Host: parts[0], Guest: parts[0]}
+	f := worker.Folder{Host: parts[0], Guest: parts[0]}
 	if len(parts) > 1 && parts[1] != "" {
 		f.Guest = parts[1]
 	} else if filepath.Clean(f.Host) == "." {
@@ -140,7 +144,7 @@ func parseFolder(text string) (scheduler.Folder, error) {
 	}
 	f.ReadOnly = len(parts) == 3 && parts[2] == "ro"
 	if f.Host == "" || len(parts) > 3 || len(parts) == 3 && !f.ReadOnly {
-		return scheduler.Folder{}, program.Usagef("--dir %.200q is not HOST[:GUEST[:ro]]", text)
+		return worker.Folder{}, program.Usagef("--dir %.200q is not HOST[:GUEST[:ro]]", text)
 	}
 	return f, nil
 }
@@ -153,7 +157,8 @@ func (c *runCmd) attested(ctx context.Context, t scheduler.Task) (scheduler.Resu
 	if err != nil {
 		return scheduler.Result{}, err
 	}
-	wanted := job.Default(t.Module)
+	wanted := job.Default(nil)
+	wanted.ModuleHash = t.Module.Digest().String()
 	wanted.MemoryMB, wanted.Args, wanted.Env = t.MemoryMB, t.Args[1:], map[string]string{}
 	wanted.TimeoutSeconds = int(math.Ceil(t.Timeout.Seconds()))
 	for _, v := range t.Env {

@@ -17,7 +17,8 @@ import (
 	"phase/appliance/base/envelope"
 	"phase/appliance/base/identity"
 	"phase/appliance/base/program"
-	"phase/appliance/compute/scheduler"
+	"phase/appliance/compute/history"
+	"phase/appliance/compute/worker"
 )
 
 // A run starts this binary again as its worker; TestMain makes it plasmd then.
@@ -31,7 +32,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(asUser) != "" {
 		effectiveUser = func() int { return 1000 }
 	}
-	if len(os.Args) > 1 && os.Args[1] == workerName || os.Getenv(asDaemon) != "" {
+	if len(os.Args) > 1 && (os.Args[1] == workerName || os.Args[1] == history.CheckCommand) || os.Getenv(asDaemon) != "" {
 		os.Exit(program.Invoke("plasmd", Run, os.Args[1:]))
 	}
 	os.Exit(m.Run())
@@ -312,7 +313,7 @@ func TestCancelledRun(t *testing.T) {
 }
 
 func TestParseFolder(t *testing.T) {
-	for text, want := range map[string]scheduler.Folder{
+	for text, want := range map[string]worker.Folder{
 		"/data":       {Host: "/data", Guest: "/data"},
 		"data":        {Host: "data", Guest: "data"},
 		"data:/in":    {Host: "data", Guest: "/in"},

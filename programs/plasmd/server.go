@@ -18,7 +18,7 @@ import (
 	"phase/appliance/base/names"
 	"phase/appliance/base/program"
 	"phase/appliance/base/ui"
-	"phase/appliance/compute/runs"
+	"phase/appliance/compute/scheduler"
 	"phase/appliance/daemon/api"
 	"phase/appliance/daemon/status"
 	"phase/appliance/network/lan"
@@ -44,9 +44,9 @@ type server struct {
 	stateDir      string // "" for none
 	address       string // to listen on; "" for no HTTP
 	v1            http.Handler
-	local         net.Listener // the unix socket, nil for none
-	localV1       http.Handler // /v1 on it
-	runs          *runs.Runs   // nil where no jobs are run
+	local         net.Listener         // the unix socket, nil for none
+	localV1       http.Handler         // /v1 on it
+	runs          *scheduler.Scheduler // nil where no jobs are run
 	api           api.Config
 	drain         time.Duration   // how long jobs may go on after the end was asked for
 	sandbox       func() []string // the walls around jobs; nil where none are run

@@ -15,11 +15,3 @@ func inMemory(name string, _ int, _ os.FileMode) (*os.File, error) {
 	}
 	return os.NewFile(uintptr(fd), name), nil
 }
-
-// unlock gives up a file and its lock. It may be closed already.
-func unlock(f *os.File) {
-	if raw, err := f.SyscallConn(); err == nil {
-		_ = raw.Control(func(fd uintptr) { _ = unix.Flock(int(fd), unix.LOCK_UN) })
-	}
-	_ = f.Close()
-}

@@ -1,7 +1,7 @@
 // Package history keeps the runs of a node and their receipts, so that they
 // survive a restart, a crash and kill -9. A run that has ended is on disk before
-// anybody is told of it, and a nonce is remembered together with its run, so no
-// offer gets two receipts. What is kept is bounded: the oldest runs give way.
+// its receipt is handed out, and a nonce is remembered together with its run, so
+// no offer gets two receipts. What is kept is bounded: the oldest runs give way.
 package history
 
 import (
@@ -9,8 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -96,10 +94,10 @@ const lockTime = time.Second
 
 // History is safe for use by many at once.
 type History struct {
-	db     *bbolt.DB
-	limits Limits
-	writer *writer
-	broken atomic.Bool // the file was damaged since it was opened
+	db      *bbolt.DB
+	limits  Limits
+	writer  *writer
+	damaged atomic.Bool // the file was, while it was open
 
 	mu     sync.Mutex
 	next   uint64            // number of the next run
@@ -118,16 +116,19 @@ type live struct {
 // not over when the last daemon ended are Lost. Errors wrap ErrInUse or
 // ErrDamaged where it is that.
 func Open(path string, limits Limits) (*History, error) {
-	// The list of free pages is written down with each change: reading it back
-	// is ours to survive when it is damaged, the library's own search is not.
+	h := &History{limits: limits, live: map[string]*live{}, nonces: map[string]uint64{}}
+	h.writer = newWriter(h)
 	options := &bbolt.Options{Timeout: lockTime, FreelistType: bbolt.FreelistMapType}
+	var err error
 	if path == "" {
 		options.OpenFile = inMemory
 		path = "history (in memory)"
+	} else {
+		err = check(path)
 	}
-	h := &History{limits: limits, live: map[string]*live{}, nonces: map[string]uint64{}}
-	h.writer = newWriter(h)
-	err := h.open(path, options)
+	if err == nil {
+		err = h.guard(func() error { return h.open(path, options) })
+	}
 	var noAccess *fs.PathError
 	switch {
 	case err == nil:
@@ -135,46 +136,18 @@ func Open(path string, limits Limits) (*History, error) {
 		return h, nil
 	case errors.Is(err, bolterrors.ErrTimeout):
 		err = ErrInUse
-	case !errors.As(err, &noAccess):
+	case !errors.As(err, &noAccess) && !errors.Is(err, ErrInUse) && !errors.Is(err, ErrDamaged):
 		err = fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
 	return nil, fmt.Errorf("opening the history %s: %w", path, err)
 }
 
-// open opens the database and reads all of it once. The library panics on pages
-// that are no pages, and the kernel where the file is shorter than it says.
+// open opens the database and reads all of it once.
 func (h *History) open(path string, options *bbolt.Options) (err error) {
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	var file *os.File
-	opener := options.OpenFile
-	if opener == nil {
-		opener = os.OpenFile
-	}
-	options.OpenFile = func(name string, flag int, mode os.FileMode) (*os.File, error) {
-		f, err := opener(name, flag, mode)
-		file = f
-		return f, err
-	}
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("%v", p)
-		}
-		if err != nil && h.db != nil {
-			err = errors.Join(err, h.db.Close())
-		}
-		if err != nil && file != nil {
-			// The library leaves it open when it panics, and mapped, which keeps
-			// the lock.
-			unlock(file)
-		}
-	}()
 	if h.db, err = bbolt.Open(path, 0o600, options); err != nil {
 		return err
 	}
-	if err = check(h.db, file); err != nil {
-		return err
-	}
-	return h.db.Update(func(tx *bbolt.Tx) error {
+	err = h.db.Update(func(tx *bbolt.Tx) error {
 		for _, name := range buckets {
 			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
 				return err
@@ -185,6 +158,10 @@ func (h *History) open(path string, options *bbolt.Options) (err error) {
 		}
 		return h.takeUp(tx)
 	})
+	if err != nil {
+		err = errors.Join(err, h.db.Close())
+	}
+	return err
 }
 
 // takeUp numbers the next run and marks as Lost what was not over.
@@ -221,8 +198,8 @@ func (h *History) Close() error {
 	if !h.writer.close() {
 		return nil
 	}
-	if h.broken.Load() {
-		return nil // and kept from the library, which may wait for itself
+	if h.damaged.Load() {
+		return nil // closing it, the library may wait for itself
 	}
 	if err := h.db.Close(); err != nil {
 		return fmt.Errorf("closing the history: %w", err)
@@ -264,8 +241,8 @@ func (h *History) Running(runID string, at time.Time) {
 }
 
 // End records how a run ended. When it returns nil, that is on disk. When it
-// does not, the run counts as one that came to nothing: nobody may be told of a
-// receipt that is not kept.
+// does not, the run counts as Refused: a receipt that is not kept may not be
+// handed out.
 func (h *History) End(e Entry) error {
 	h.mu.Lock()
 	l, ok := h.live[e.RunID]
@@ -304,74 +281,4 @@ func (h *History) Get(runID string) (Entry, error) {
 		return Entry{}, fmt.Errorf("reading the history: run %.40q: %w", runID, err)
 	}
 	return e, nil
-}
-
-// List returns at most limit runs, newest first, beginning behind the run
-// before when it is not empty; more says whether there are older ones. The
-// error wraps ErrUnknown when there is no run of that name.
-func (h *History) List(before string, limit int) (list []Run, more bool, err error) {
-	h.mu.Lock()
-	below := h.next
-	running := make([]live, 0, len(h.live))
-	for _, l := range h.live {
-		running = append(running, *l)
-	}
-	if l, ok := h.live[before]; ok {
-		below, before = l.number, ""
-	}
-	h.mu.Unlock()
-	slices.SortFunc(running, func(a, b live) int { return int(int64(b.number - a.number)) })
-	err = h.view(func(tx *bbolt.Tx) error {
-		if before != "" {
-			key := tx.Bucket(bucketIDs).Get([]byte(before))
-			if key == nil {
-				return ErrUnknown
-			}
-			below = number(key)
-		}
-		list, more, err = merge(running, tx.Bucket(bucketRuns).Cursor(), below, limit)
-		return err
-	})
-	if err != nil {
-		return nil, false, fmt.Errorf("reading the history: %w", err)
-	}
-	return list, more, nil
-}
-
-// before is the entry in front of a key, nil without one.
-func before(cursor *bbolt.Cursor, at []byte) (key, value []byte) {
-	if next, _ := cursor.Seek(at); next == nil {
-		return cursor.Last()
-	}
-	return cursor.Prev()
-}
-
-// merge takes runs of both kinds in falling order of their numbers, all below
-// one. Of a run that is in both, the live one is the newer.
-func merge(running []live, cursor *bbolt.Cursor, below uint64, limit int) (list []Run, more bool, err error) {
-	key, value := before(cursor, key(below))
-	for key != nil || len(running) > 0 {
-		if len(running) > 0 && running[0].number >= below {
-			running = running[1:]
-			continue
-		}
-		if len(list) == limit {
-			return list, true, nil
-		}
-		if len(running) > 0 && (key == nil || running[0].number >= number(key)) {
-			if key != nil && running[0].number == number(key) {
-				key, value = cursor.Prev()
-			}
-			list = append(list, running[0].Run)
-			running = running[1:]
-			continue
-		}
-		var r Run
-		if err := json.Unmarshal(value, &r); err != nil {
-			return nil, false, err
-		}
-		list = append(list, r)
-		key, value = cursor.Prev()
-	}
-	return list, false, nil
 }

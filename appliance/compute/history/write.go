@@ -11,15 +11,15 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// lazy is how long what nobody waits for may stay in memory.
-const lazy = 200 * time.Millisecond
+// flushTime is how long a change that is not waited for may stay in memory.
+const flushTime = 200 * time.Millisecond
 
 // write is one change: a run as it stands now.
 type write struct {
 	number uint64
 	entry  Entry
 	nonce  []byte     // nil but for a run's first
-	done   chan error // gets what became of it; nil where nobody waits
+	done   chan error // gets its error or nil; a nil channel where it is not waited for
 }
 
 // writer puts changes on disk, as many at once as have gathered: a transaction
@@ -32,8 +32,8 @@ type writer struct {
 
 	mu      sync.Mutex
 	pending []write
-	ended   bool
-	wake    chan struct{} // somebody waits
+	once    sync.Once
+	wake    chan struct{} // a change is waited for
 	closing chan struct{}
 	closed  chan struct{}
 }
@@ -93,21 +93,18 @@ func (w *writer) now(c write) error {
 }
 
 // close ends the writer, and says whether it had not been ended before.
-func (w *writer) close() bool {
-	w.mu.Lock()
-	again := w.ended
-	w.ended = true
-	w.mu.Unlock()
-	if !again {
+func (w *writer) close() (first bool) {
+	w.once.Do(func() {
+		first = true
 		close(w.closing)
-	}
+	})
 	<-w.closed
-	return !again
+	return first
 }
 
 func (w *writer) run() {
 	defer close(w.closed)
-	tick := time.NewTicker(lazy)
+	tick := time.NewTicker(flushTime)
 	defer tick.Stop()
 	for last := false; !last; {
 		select {
@@ -120,8 +117,8 @@ func (w *writer) run() {
 	}
 }
 
-// flush commits what is pending. What could not be committed and nobody waits
-// for is tried again with the next change.
+// flush commits what is pending. A change that could not be committed and is not
+// waited for is tried again with the next.
 func (w *writer) flush() {
 	w.mu.Lock()
 	batch := w.pending
@@ -200,7 +197,7 @@ func (w *writer) store(tx *bbolt.Tx, c write) error {
 	return open.Put(at, nil)
 }
 
-// prune lets the oldest go until what is left is within the limits: never a run
+// prune removes the oldest until what is left is within the limits: never a run
 // that is not over, and never the newest, however large it is.
 func (w *writer) prune(tx *bbolt.Tx) error {
 	runs, ids, open := tx.Bucket(bucketRuns), tx.Bucket(bucketIDs), tx.Bucket(bucketOpen)
@@ -259,7 +256,13 @@ func put(runs *bbolt.Bucket, at []byte, e Entry) error {
 	return runs.Put(at, text)
 }
 
-// key is a number as a key: in the order of the numbers.
+// How long keys are, in bytes.
+const (
+	numberBytes = 8
+	nonceBytes  = 16
+)
+
+// key is a number as a key, of numberBytes: in the order of the numbers.
 func key(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
 
 func number(key []byte) uint64 { return binary.BigEndian.Uint64(key) }

@@ -4,19 +4,20 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"phase/appliance/base/statefile"
 )
 
 const keyFile = "cache.key"
 
-// LoadKey returns the key kept in dir as cache.key (32 bytes, 0600), and makes
-// it first where there is none. Whoever can write dir can have this process run
-// any code, so it is not the folder of the cache. A key that is torn or that
-// others can read is replaced: it is worth a compilation of every module.
-func LoadKey(dir string) (key [32]byte, err error) {
+// loadKey returns the key kept in dir as cache.key (32 bytes, 0600), and makes
+// it first where there is none. A process that can write dir can have this one
+// run any code, so dir is not the folder of the cache. A key that is torn or
+// that others can read is replaced: that costs compiling every module again.
+func loadKey(dir string) (key [32]byte, err error) {
 	path := filepath.Join(dir, keyFile)
 	key, err = readKey(path)
 	if err == nil {
@@ -28,17 +29,8 @@ func LoadKey(dir string) (key [32]byte, err error) {
 		}
 	}
 	rand.Read(key[:]) // never fails: crypto/rand ends the program instead
-	f, err := os.CreateTemp(dir, ".cache-key-")
-	if err != nil {
-		return key, fmt.Errorf("keeping the key of the compile cache: %w", err)
-	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(key[:])
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return key, fmt.Errorf("keeping the key of the compile cache: %w", err)
-	}
-	// A link never replaces: of several processes one wins.
-	if err := os.Link(f.Name(), path); err != nil && !errors.Is(err, fs.ErrExist) {
+	// Never over a file: of several processes that make a key one wins.
+	if err := statefile.WriteNew(path, key[:], 0o600); err != nil && !errors.Is(err, fs.ErrExist) {
 		return key, fmt.Errorf("keeping the key of the compile cache: %w", err)
 	}
 	if key, err = readKey(path); err != nil {
@@ -48,18 +40,19 @@ func LoadKey(dir string) (key [32]byte, err error) {
 }
 
 func readKey(path string) (key [32]byte, err error) {
-	f, err := os.Open(path)
+	info, err := os.Stat(path)
 	if err != nil {
 		return key, err
 	}
-	defer f.Close()
-	info, err := f.Stat()
+	if !info.Mode().IsRegular() || info.Mode().Perm()&0o077 != 0 {
+		return key, fmt.Errorf("%s is not private", path)
+	}
+	data, err := statefile.ReadCapped(path, int64(len(key)))
 	if err != nil {
 		return key, err
 	}
-	if !info.Mode().IsRegular() || info.Mode().Perm()&0o077 != 0 || info.Size() != int64(len(key)) {
-		return key, fmt.Errorf("%s is damaged or not private", path)
+	if len(data) != len(key) {
+		return key, fmt.Errorf("%s is damaged", path)
 	}
-	_, err = io.ReadFull(f, key[:])
-	return key, err
+	return [32]byte(data), nil
 }

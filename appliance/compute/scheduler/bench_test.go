@@ -22,6 +22,7 @@ import (
 	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
 
 	"phase/appliance/compute/job"
+	"phase/appliance/compute/modulecache"
 	"phase/appliance/compute/scheduler"
 	"phase/appliance/compute/wasm"
 )
@@ -59,7 +60,7 @@ var trivial = []byte("\x00asm\x01\x00\x00\x00" + // header
 
 func hello(module []byte, requester string) scheduler.Task {
 	return scheduler.Task{
-		Requester: requester, Module: module, Args: []string{"hello"}, MemoryMB: 64, Timeout: time.Minute, Cores: 1,
+		Requester: requester, Module: modulecache.NewModule(module), Args: []string{"hello"}, MemoryMB: 64, Timeout: time.Minute, Cores: 1,
 		Stdin: strings.NewReader("hello"), Stdout: io.Discard, Stderr: io.Discard,
 	}
 }
@@ -77,9 +78,9 @@ func BenchmarkCompile(b *testing.B) {
 		b.ReportMetric(float64(len(text))/1e6, "module-MB")
 	})
 	dir := b.TempDir()
-	whole := func(b *testing.B, kept scheduler.Kept) {
+	whole := func(b *testing.B, kept modulecache.Config) {
 		for b.Loop() {
-			cache, err := scheduler.OpenCache(kept)
+			cache, err := modulecache.Open(kept)
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -94,9 +95,9 @@ func BenchmarkCompile(b *testing.B) {
 			cache.Close()
 		}
 	}
-	b.Run("run-cold", func(b *testing.B) { whole(b, scheduler.Kept{}) })
-	b.Run("fill", func(b *testing.B) { whole(b, scheduler.Kept{Keys: dir}) })
-	b.Run("run-cached", func(b *testing.B) { whole(b, scheduler.Kept{Keys: dir}) })
+	b.Run("run-cold", func(b *testing.B) { whole(b, modulecache.Config{}) })
+	b.Run("fill", func(b *testing.B) { whole(b, modulecache.Config{Keys: dir}) })
+	b.Run("run-cached", func(b *testing.B) { whole(b, modulecache.Config{Keys: dir}) })
 }
 
 // request makes a job as a requester posts it, again and again.
@@ -176,10 +177,11 @@ func BenchmarkSigned(b *testing.B) {
 			for range 2 {
 				all.Go(func() {
 					for n := next.Add(1); n <= int64(b.N); n = next.Add(1) {
-						o := offer(b, trivial, func(j *job.Job) { j.MemoryMB = 1 })
-						if fresh {
-							o.Requester = fmt.Sprint("number ", n)
-						}
+						o := offer(b, trivial, func(j *job.Job) {
+							if j.MemoryMB = 1; fresh { // a process is kept for jobs of the same limits
+								j.MemoryMB += int(n % 1000)
+							}
+						})
 						if done, err := runner.Execute(b.Context(), o); err != nil || done.Outcome != job.Exited {
 							b.Error(done, err)
 						}

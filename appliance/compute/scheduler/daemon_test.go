@@ -19,7 +19,7 @@ import (
 	"phase/appliance/base/identity"
 	"phase/appliance/compute/history"
 	"phase/appliance/compute/job"
-	"phase/appliance/compute/runs"
+	"phase/appliance/compute/modulecache"
 	"phase/appliance/compute/scheduler"
 	"phase/appliance/daemon/api"
 )
@@ -47,7 +47,7 @@ func daemon(tb testing.TB) (*scheduler.Runner, *httptest.Server) {
 		tb.Fatal(err)
 	}
 	runner := scheduler.NewRunner(id)
-	if runner.Pool, err = scheduler.OpenPool(scheduler.Kept{}); err != nil {
+	if runner.Pool, err = scheduler.OpenPool(modulecache.Config{}); err != nil {
 		tb.Fatal(err)
 	}
 	runner.Pool.Warm()
@@ -60,7 +60,7 @@ func daemon(tb testing.TB) (*scheduler.Runner, *httptest.Server) {
 			tb.Error(err)
 		}
 	})
-	all := runs.New(runner, h, runs.Limits{
+	all := scheduler.New(runner, h, scheduler.Limits{
 		Cores: runtime.NumCPU(), MemoryMB: 64 << 10, Queue: 1000, PerRequester: 1000,
 		TimeoutSec: 3600, OutputBytes: 1 << 30, HeldBytes: 1 << 30,
 	}, time.Now)
@@ -81,7 +81,7 @@ func offer(tb testing.TB, module []byte, change func(*job.Job)) scheduler.Offer 
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return scheduler.Offer{Requester: "somebody", Spec: spec, Module: module, Nonce: scheduler.NewNonce()}
+	return scheduler.Offer{Requester: "somebody", Spec: spec, Module: modulecache.NewModule(module), Nonce: scheduler.NewNonce()}
 }
 
 // pings asks the interface every 10 ms until ctx ends, and returns how long

@@ -13,7 +13,6 @@ import (
 	"maps"
 	"runtime"
 	"slices"
-	"strings"
 	"unicode/utf8"
 
 	"phase/appliance/base/identity"
@@ -22,6 +21,7 @@ import (
 	"phase/appliance/compute/modulecache"
 	"phase/appliance/compute/receipt"
 	"phase/appliance/compute/wasm"
+	"phase/appliance/compute/worker"
 )
 
 // Reason is why a worker rejects an offer.
@@ -44,16 +44,20 @@ type Rejection struct {
 
 func (r *Rejection) Error() string { return fmt.Sprintf("%s: %s", r.Reason, r.Detail) }
 
+func reject(reason Reason, format string, args ...any) error {
+	return &Rejection{Reason: reason, Detail: fmt.Sprintf(format, args...)}
+}
+
 // Offer is a job with what it needs. Nonce is the offer_nonce, base64 of 16
 // bytes that the requester chose.
 type Offer struct {
-	Spec          job.Spec
-	Module, Stdin []byte
-	Nonce         string
+	Spec   job.Spec
+	Module *modulecache.Module
+	Stdin  []byte
+	Nonce  string
 	// RunID names the run (NewRunID); a new one is made when it is empty.
 	RunID string
-	// Requester is who asks, in the words of whoever let him in. Nothing of one
-	// requester's runs reaches another's.
+	// Requester is who asks (see Task).
 	Requester string
 	// Input, when there is one, is read instead of Stdin, as the module reads.
 	// It cannot be held against a stdin_hash before the run, so it is refused
@@ -81,11 +85,11 @@ type Done struct {
 	Receipt        []byte            // the envelope
 }
 
-// Runner runs offers and signs what they did. How many run at once, and which
-// have been run before, is for its caller to know.
+// Runner runs offers and signs what they did. It has no queue and no history:
+// those are the Scheduler's.
 type Runner struct {
 	// Pool is where jobs run; nil gives each job processes of its own. It is
-	// set before the first Execute and closed by who made it.
+	// set before the first Execute, and closed by the code that made it.
 	Pool *Pool
 
 	identity identity.Identity
@@ -101,51 +105,46 @@ func NewNonce() string {
 	return base64.StdEncoding.EncodeToString(nonce)
 }
 
-// Accepted is an offer whose parts belong together. Only Accept makes one.
-type Accepted struct{ offer Offer }
-
-// Accept judges an offer by itself: its nonce has the form it must have, module
+// check judges an offer by itself: its nonce has the form it must have, module
 // and input are those the job names, and the module is one. The error is a
 // *Rejection.
-func Accept(o Offer) (Accepted, error) {
+func (o Offer) check() error {
+	want := o.Spec.Job()
 	if err := receipt.CheckNonce(o.Nonce); err != nil {
-		return Accepted{}, &Rejection{InvalidRequest, err.Error()}
+		return reject(InvalidRequest, "%v", err)
 	}
-	if o.Input != nil && o.Spec.Job().StdinHash != "" {
-		return Accepted{}, &Rejection{InvalidRequest, "stdin_hash: the input of a job that names its digest must be there before it runs"}
+	if o.Input != nil && want.StdinHash != "" {
+		return reject(InvalidRequest, "stdin_hash: the input of a job that names its digest must be there before it runs")
 	}
-	if err := o.Spec.AcceptHash(lately.hash(o.Module, o.Spec.Job().ModuleHash), o.Stdin); err != nil {
-		return Accepted{}, &Rejection{InvalidRequest, err.Error()}
+	if err := o.Spec.AcceptHash(o.Module.Digest().String(), o.Stdin); err != nil {
+		return reject(InvalidRequest, "%v", err)
 	}
-	switch _, err := wasm.Inspect(o.Module); {
+	switch _, err := o.Module.Inspect(); {
 	case errors.Is(err, wasm.ErrComponent):
-		return Accepted{}, &Rejection{RuntimeNotSupported, err.Error()}
+		return reject(RuntimeNotSupported, "%v", err)
 	case err != nil:
-		return Accepted{}, &Rejection{InvalidRequest, err.Error()}
+		return reject(InvalidRequest, "%v", err)
 	}
-	if has, wants := runtime.NumCPU(), o.Spec.Job().CPUCores; wants > has {
-		return Accepted{}, &Rejection{InsufficientResources, fmt.Sprintf("cpu_cores: %d asked for, this node has %d", wants, has)}
+	if has := runtime.NumCPU(); want.CPUCores > has {
+		return reject(InsufficientResources, "cpu_cores: %d asked for, this node has %d", want.CPUCores, has)
 	}
-	return Accepted{o}, nil
+	return nil
 }
 
-// Execute accepts an offer, runs it and returns what it did, with the receipt.
+// Execute checks an offer, runs it and returns what it did, with the receipt.
 // The error is a *Rejection when the offer was at fault.
 func (r *Runner) Execute(ctx context.Context, o Offer) (Done, error) {
-	accepted, err := Accept(o)
-	if err != nil {
+	if err := o.check(); err != nil {
 		return Done{}, err
 	}
-	return r.Run(ctx, accepted)
+	return r.run(ctx, o)
 }
-
-// Run is Execute for an offer that was accepted before.
-func (r *Runner) Run(ctx context.Context, a Accepted) (Done, error) { return r.run(ctx, a.offer) }
 
 // ProgramName is what a job's module finds as its own name, argument 0: the
 // same on every node, as the job file does not set it.
 const ProgramName = "module.wasm"
 
+// run runs an offer that was checked.
 func (r *Runner) run(ctx context.Context, o Offer) (Done, error) {
 	want := o.Spec.Job()
 	stdout, stderr := newOutput(o.Stdout), newOutput(o.Stderr)
@@ -157,18 +156,13 @@ func (r *Runner) run(ctx context.Context, o Offer) (Done, error) {
 	if r.Pool != nil {
 		run = r.Pool.Run
 	}
-	digest, err := hex.DecodeString(strings.TrimPrefix(want.ModuleHash, "sha256:"))
-	if err != nil {
-		return Done{}, fmt.Errorf("reading the module's digest: %w", err) // not after accept
-	}
 	result, err := run(ctx, Task{
-		Requester: o.Requester, digest: (*modulecache.Digest)(digest),
-		Module: o.Module, Args: append([]string{ProgramName}, want.Args...), Env: Environ(want.Env),
+		Requester: o.Requester, Module: o.Module, Args: append([]string{ProgramName}, want.Args...), Env: Environ(want.Env),
 		MemoryMB: want.MemoryMB, Timeout: o.Spec.Timeout(), OutputBytes: o.Spec.OutputBytes(), Cores: want.CPUCores,
 		Stdin: input, Stdout: stdout, Stderr: stderr,
 	})
-	if errors.Is(err, ErrRefused) {
-		return Done{}, &Rejection{InvalidRequest, err.Error()}
+	if errors.Is(err, worker.ErrRefused) {
+		return Done{}, reject(InvalidRequest, "%v", err)
 	}
 	if err != nil {
 		return Done{}, err

@@ -11,13 +11,14 @@ import (
 
 	"phase/appliance/base/identity"
 	"phase/appliance/compute/job"
+	"phase/appliance/compute/modulecache"
 	"phase/appliance/compute/receipt"
 )
 
 func offer(t *testing.T, module []byte, change func(*job.Job)) Offer {
 	t.Helper()
 	j := job.Default(module)
-	j.MemoryMB = 1
+	j.MemoryMB, j.TimeoutSeconds = 1, 600
 	if change != nil {
 		change(&j)
 	}
@@ -25,7 +26,7 @@ func offer(t *testing.T, module []byte, change func(*job.Job)) Offer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return Offer{Spec: spec, Module: module, Nonce: NewNonce()}
+	return Offer{Spec: spec, Module: modulecache.NewModule(module), Nonce: NewNonce()}
 }
 
 func runner(t *testing.T) (*Runner, receipt.Pin) {
@@ -78,7 +79,7 @@ func TestRejections(t *testing.T) {
 	named := offer(t, module, func(j *job.Job) { j.StdinHash = job.Hash(nil) })
 	named.Input = sent{strings.NewReader("")}
 	other, short := good, good
-	other.Module, short.Nonce = append(module, 0), "AAAA"
+	other.Module, short.Nonce = modulecache.NewModule(append(module, 0)), "AAAA"
 	for name, c := range map[string]struct {
 		offer  Offer
 		reason Reason
@@ -90,7 +91,7 @@ func TestRejections(t *testing.T) {
 		"no module":      {offer(t, []byte("MZ"), nil), InvalidRequest},
 		"64 cores":       {offer(t, module, func(j *job.Job) { j.CPUCores = 64 }), InsufficientResources},
 	} {
-		_, err := Accept(c.offer)
+		err := c.offer.check()
 		var rejection *Rejection
 		if !errors.As(err, &rejection) || rejection.Reason != c.reason {
 			t.Errorf("%s: %v", name, err)

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"phase/appliance/compute/job"
+	"phase/appliance/compute/modulecache"
+	"phase/appliance/compute/worker"
 )
 
 func TestHostileModules(t *testing.T) {
@@ -140,8 +142,8 @@ func TestModulesThatCannotRun(t *testing.T) {
 		{"garbage", "compiling the module", append(bytes.Clone(good[:8]), 0xff, 0xff, 0xff)},
 		{"an unknown import", "recompile it for wasip1", join(good[:8], op(1), sized(vector([][]byte{{0x60, 0, 0}})), op(2), sized(vector([][]byte{join(sized([]byte("env")), sized([]byte("f")), op(0, 0))})))},
 	} {
-		result, err := Run(t.Context(), Task{Module: c.module, MemoryMB: 1, Timeout: time.Minute, Cores: 1, Stdout: io.Discard, Stderr: io.Discard})
-		if !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), c.problem) {
+		result, err := Run(t.Context(), Task{Module: modulecache.NewModule(c.module), MemoryMB: 1, Timeout: time.Minute, Cores: 1, Stdout: io.Discard, Stderr: io.Discard})
+		if !errors.Is(err, worker.ErrRefused) || !strings.Contains(err.Error(), c.problem) {
 			t.Errorf("%s: %+v, %v, want %q", c.name, result, err, c.problem)
 		}
 	}

@@ -16,12 +16,14 @@ import (
 	"time"
 
 	"phase/appliance/compute/job"
+	"phase/appliance/compute/modulecache"
+	"phase/appliance/compute/worker"
 )
 
 func TestMain(m *testing.M) {
 	// Run starts this binary as its worker, as it starts plasmd.
-	if len(os.Args) > 1 && os.Args[1] == workerArgs[1] {
-		os.Exit(Worker(context.Background()))
+	if len(os.Args) > 1 && os.Args[1] == worker.Command {
+		os.Exit(worker.Main(context.Background()))
 	}
 	if len(os.Args) > 1 && os.Args[1] == wordBusy {
 		busy()
@@ -56,7 +58,7 @@ func probeTask(t *testing.T, args ...string) Task {
 }
 
 func task(module []byte, args ...string) Task {
-	return Task{Module: module, Args: append([]string{"probe"}, args...), MemoryMB: 64, Timeout: time.Minute, Cores: 1}
+	return Task{Module: modulecache.NewModule(module), Args: append([]string{"probe"}, args...), MemoryMB: 64, Timeout: 10 * time.Minute, Cores: 1}
 }
 
 // run runs a task with its output caught.
@@ -195,7 +197,7 @@ func TestFolders(t *testing.T) {
 	}
 	for _, readOnly := range []bool{true, false} {
 		p := probeTask(t, words...)
-		p.Folders = []Folder{{Host: dir, Guest: "/d", ReadOnly: readOnly}}
+		p.Folders = []worker.Folder{{Host: dir, Guest: "/d", ReadOnly: readOnly}}
 		_, stdout, stderr := run(t, p)
 		lines := strings.Split(stdout, "\n")
 		if len(lines) != len(steps)+1 {
@@ -224,7 +226,7 @@ func TestFolders(t *testing.T) {
 
 func TestMissingFolderIsNamed(t *testing.T) {
 	p := probeTask(t, "args")
-	p.Folders = []Folder{{Host: "/does/not/exist", Guest: "/d"}}
+	p.Folders = []worker.Folder{{Host: "/does/not/exist", Guest: "/d"}}
 	if _, err := Run(t.Context(), p); !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), "/does/not/exist") {
 		t.Errorf("Run: %v", err)
 	}

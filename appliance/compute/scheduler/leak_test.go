@@ -1,17 +1,12 @@
 package scheduler
 
 import (
-	"crypto/sha256"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"phase/appliance/compute/modulecache"
 )
-
-func digestOf(module []byte) modulecache.Digest { return sha256.Sum256(module) }
 
 // settled: nothing is on its way in or out.
 func (p *Pool) settled() bool {

@@ -5,12 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"phase/appliance/base/names"
 	"phase/appliance/compute/modulecache"
 	"phase/appliance/compute/sandbox"
+	"phase/appliance/compute/worker"
 )
 
 // PoolConfig says what a pool keeps ready. The zero value keeps nothing: every
@@ -36,14 +40,15 @@ type Pool struct {
 	owned  *modulecache.Cache // closed with the pool
 
 	mu       sync.Mutex
-	spare    []*process
+	spare    []*worker.Process
 	idle     []*rested // used longest ago first
 	starting int
 	closed   bool
-	buried   int                                  // processes that end with nobody waiting
-	flights  map[modulecache.Digest]chan struct{} // modules being compiled; closed at the end
+	buried   int // processes that end and are not waited for
 
-	work   context.Context // of what happens behind the callers' backs
+	started, compiled atomic.Int64 // processes, and modules, since the pool was made
+
+	work   context.Context // of what happens in the background
 	cancel context.CancelFunc
 	wait   sync.WaitGroup
 }
@@ -51,31 +56,53 @@ type Pool struct {
 // key is what a process may be used for once it has run something.
 type key struct {
 	requester       string
-	module          modulecache.Digest
+	module          names.Digest
 	memoryMB, cores int
 }
 
 // rested is a process that waits for another task like its last.
 type rested struct {
-	*process
+	*worker.Process
+	key   key
 	timer *time.Timer
 }
 
 // NewPool makes a pool. Its spare processes are started by Warm, or by the
 // first task.
 func NewPool(c PoolConfig) (*Pool, error) {
-	p := &Pool{config: c, cache: c.Cache, flights: map[modulecache.Digest]chan struct{}{}}
+	p := &Pool{config: c, cache: c.Cache}
 	if p.config.Rest == 0 {
 		p.config.Rest = 30 * time.Second
 	}
 	if p.cache == nil {
 		var err error
-		if p.cache, err = modulecache.Open(modulecache.Config{}); err != nil {
+		if p.cache, err = modulecache.Open(modulecache.Config{MemoryBytes: 1}); err != nil {
 			return nil, err
 		}
 		p.owned = p.cache
 	}
 	p.work, p.cancel = context.WithCancel(context.Background())
+	return p, nil
+}
+
+// OpenPool makes the pool of a daemon, which is to be warmed: a spare process a
+// core and one more, as many kept for requesters who come back, and the cache.
+func OpenPool(c modulecache.Config) (*Pool, error) {
+	cache, err := modulecache.Open(c)
+	if err != nil {
+		return nil, err
+	}
+	groups, err := sandbox.OpenCgroups()
+	if err != nil {
+		cache.Close()
+		return nil, err
+	}
+	cores := runtime.NumCPU()
+	p, err := NewPool(PoolConfig{Spare: min(1+cores, 8), Idle: min(1+cores, 16), Cache: cache, Groups: groups})
+	if err != nil {
+		return nil, err
+	}
+	p.owned = cache
 	return p, nil
 }
 
@@ -94,16 +121,16 @@ func (p *Pool) close() {
 	p.mu.Lock()
 	p.closed = true
 	p.cancel()
-	var end []*process
+	var end []*worker.Process
 	for _, r := range p.idle {
 		r.timer.Stop()
-		end = append(end, r.process)
+		end = append(end, r.Process)
 	}
 	end = append(end, p.spare...)
 	p.idle, p.spare = nil, nil
 	p.mu.Unlock()
 	for _, w := range end {
-		w.end()
+		w.End()
 	}
 	if p.owned != nil {
 		p.owned.Close()
@@ -118,7 +145,7 @@ func (p *Pool) Walls(ctx context.Context) ([]string, error) {
 		return nil, fmt.Errorf("asking a worker for its walls: %w", err)
 	}
 	p.putBack(w)
-	return slices.Clone(w.walls), nil
+	return w.Walls(), nil
 }
 
 // Warm starts spare processes, in the background, until there are enough.
@@ -127,7 +154,7 @@ func (p *Pool) Warm() {
 	defer p.mu.Unlock()
 	for ; !p.closed && len(p.spare)+p.starting < p.config.Spare; p.starting++ {
 		p.wait.Go(func() {
-			w, err := start(p.work, p.config.Groups, nil)
+			w, err := p.start(p.work, nil)
 			p.mu.Lock()
 			p.starting--
 			p.mu.Unlock()
@@ -141,20 +168,26 @@ func (p *Pool) Warm() {
 	}
 }
 
-// maxBuried is how many processes may be on their way out at once with nobody
-// waiting for them, so that their memory cannot pile up.
+// start starts a process.
+func (p *Pool) start(ctx context.Context, folders []worker.Folder) (*worker.Process, error) {
+	p.started.Add(1)
+	return worker.Start(ctx, p.config.Groups, folders)
+}
+
+// maxBuried is how many processes may be ending at once without being waited
+// for, so that their memory cannot pile up.
 const maxBuried = 16
 
-// bury ends a process whose end nobody needs to see. It runs nothing any more,
-// but giving back the half GiB of a compiler takes the kernel a tenth of a
-// second, by which the task's result would be late.
-func (p *Pool) bury(w *process) {
+// bury ends a process and does not wait for it. It runs nothing any more, but
+// giving back the half GiB of a compiler takes the kernel a tenth of a second,
+// by which the task's result would be late.
+func (p *Pool) bury(w *worker.Process) {
 	p.mu.Lock()
 	wait := p.closed || p.buried == maxBuried
 	if !wait {
 		p.buried++
 		p.wait.Go(func() {
-			w.end()
+			w.End()
 			p.mu.Lock()
 			p.buried--
 			p.mu.Unlock()
@@ -162,32 +195,32 @@ func (p *Pool) bury(w *process) {
 	}
 	p.mu.Unlock()
 	if wait {
-		w.end()
+		w.End()
 	}
 }
 
 // putBack makes a process that has run nothing a spare one.
-func (p *Pool) putBack(w *process) {
+func (p *Pool) putBack(w *worker.Process) {
 	p.mu.Lock()
-	keep := !p.closed && w.alive() && len(p.spare) < p.config.Spare
+	keep := !p.closed && w.Alive() && len(p.spare) < p.config.Spare
 	if keep {
 		p.spare = append(p.spare, w)
 	}
 	p.mu.Unlock()
 	if !keep {
-		w.end()
+		w.End()
 	}
 }
 
 // take returns a process that has run nothing: a spare one or a new one. With
 // folders it is always new.
-func (p *Pool) take(ctx context.Context, folders []Folder) (*process, error) {
+func (p *Pool) take(ctx context.Context, folders []worker.Folder) (*worker.Process, error) {
 	if len(folders) > 0 {
-		return start(ctx, p.config.Groups, folders)
+		return p.start(ctx, folders)
 	}
 	for {
 		p.mu.Lock()
-		var w *process
+		var w *worker.Process
 		if len(p.spare) > 0 {
 			w = p.spare[0]
 			p.spare = slices.Delete(p.spare, 0, 1)
@@ -195,16 +228,16 @@ func (p *Pool) take(ctx context.Context, folders []Folder) (*process, error) {
 		p.mu.Unlock()
 		switch {
 		case w == nil:
-			return start(ctx, p.config.Groups, nil)
-		case w.alive():
+			return p.start(ctx, nil)
+		case w.Alive():
 			return w, nil
 		}
-		w.end()
+		w.End()
 	}
 }
 
 // again returns a process that has run a task like this one, or nil.
-func (p *Pool) again(k key) *process {
+func (p *Pool) again(k key) *worker.Process {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for i := len(p.idle) - 1; i >= 0; i-- {
@@ -213,18 +246,18 @@ func (p *Pool) again(k key) *process {
 			continue // stopped too late: it is being ended
 		}
 		p.idle = slices.Delete(p.idle, i, i+1)
-		if r.alive() {
-			return r.process
+		if r.Alive() {
+			return r.Process
 		}
-		r.channel.Close()
+		r.End()
 	}
 	return nil
 }
 
 // rest keeps a process after a task that has exited.
-func (p *Pool) rest(w *process) {
-	r := &rested{process: w}
-	var over *process
+func (p *Pool) rest(w *worker.Process, k key) {
+	r := &rested{Process: w, key: k}
+	var over *worker.Process
 	p.mu.Lock()
 	switch {
 	case p.closed || p.config.Idle == 0:
@@ -232,7 +265,7 @@ func (p *Pool) rest(w *process) {
 	default:
 		if len(p.idle) >= p.config.Idle {
 			if oldest := p.idle[0]; oldest.timer.Stop() {
-				over = oldest.process
+				over = oldest.Process
 			}
 			p.idle = slices.Delete(p.idle, 0, 1)
 		}
@@ -241,11 +274,11 @@ func (p *Pool) rest(w *process) {
 			p.mu.Lock()
 			p.idle = slices.DeleteFunc(p.idle, func(other *rested) bool { return other == r })
 			p.mu.Unlock()
-			w.end()
+			w.End()
 		})
 	}
 	p.mu.Unlock()
 	if over != nil {
-		over.end()
+		over.End()
 	}
 }

@@ -13,6 +13,8 @@ import (
 
 	"phase/appliance/compute/job"
 	"phase/appliance/compute/modulecache"
+	"phase/appliance/compute/sandbox"
+	"phase/appliance/compute/worker"
 )
 
 func newPool(t *testing.T, c PoolConfig) *Pool {
@@ -31,7 +33,7 @@ func (p *Pool) resting() (ids []int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, r := range p.idle {
-		ids = append(ids, r.cmd.Process.Pid)
+		ids = append(ids, r.PID())
 	}
 	return ids
 }
@@ -63,15 +65,15 @@ func TestAProcessIsUsedAgainOnlyForTheSame(t *testing.T) {
 		{"the same", mine(nil), mine(nil), true},
 		{"other arguments", mine(nil), mine(func(t *Task) { t.Args = []string{"x", "y"} }), true},
 		{"a non-zero exit code", mine(func(t *Task) {
-			t.Module = assembled{imports: []string{"proc_exit"}, memory: pages(1), bodies: [][]byte{op(opConst, 3, opCall, 0)}}.bytes()
+			t.Module = modulecache.NewModule(assembled{imports: []string{"proc_exit"}, memory: pages(1), bodies: [][]byte{op(opConst, 3, opCall, 0)}}.bytes())
 		}), mine(func(t *Task) {
-			t.Module = assembled{imports: []string{"proc_exit"}, memory: pages(1), bodies: [][]byte{op(opConst, 3, opCall, 0)}}.bytes()
+			t.Module = modulecache.NewModule(assembled{imports: []string{"proc_exit"}, memory: pages(1), bodies: [][]byte{op(opConst, 3, opCall, 0)}}.bytes())
 		}), true},
 		{"another requester", mine(nil), mine(func(t *Task) { t.Requester = "you" }), false},
-		{"another module", mine(nil), mine(func(t *Task) { t.Module = other }), false},
+		{"another module", mine(nil), mine(func(t *Task) { t.Module = modulecache.NewModule(other) }), false},
 		{"more memory", mine(nil), mine(func(t *Task) { t.MemoryMB++ }), false},
-		{"with a folder", mine(func(task *Task) { task.Folders = []Folder{{Host: t.TempDir(), Guest: "/d"}} }), mine(nil), false},
-		{"after a trap", mine(func(t *Task) { t.Module = trap }), mine(func(t *Task) { t.Module = trap }), false},
+		{"with a folder", mine(func(task *Task) { task.Folders = []worker.Folder{{Host: t.TempDir(), Guest: "/d"}} }), mine(nil), false},
+		{"after a trap", mine(func(t *Task) { t.Module = modulecache.NewModule(trap) }), mine(func(t *Task) { t.Module = modulecache.NewModule(trap) }), false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p := newPool(t, PoolConfig{Idle: 4})
@@ -123,20 +125,20 @@ func TestProcessesRestSoLong(t *testing.T) {
 
 func TestModulesAreCompiledOnce(t *testing.T) {
 	dir := t.TempDir()
-	module := probeTask(t).Module
+	module := probeTask(t).Module.Bytes()
 	runs := func(times int) {
-		cache, err := OpenCache(Kept{Keys: dir})
+		cache, err := modulecache.Open(modulecache.Config{Keys: dir})
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer cache.Close()
 		p := newPool(t, PoolConfig{Spare: 2, Cache: cache})
 		var all sync.WaitGroup
-		for i := range times {
+		for range times {
 			all.Go(func() {
 				var out bytes.Buffer
 				run := quiet(task(module, "args"))
-				run.Requester, run.Stdout = string(rune('a'+i)), &out
+				run.Stdout = &out
 				if result, err := p.Run(t.Context(), run); err != nil || result.ExitCode != 0 || out.Len() == 0 {
 					t.Errorf("%+v, %v", result, err)
 				}
@@ -160,7 +162,7 @@ func TestModulesAreCompiledOnce(t *testing.T) {
 	if _, second := files(); !os.SameFile(first, second) {
 		t.Error("it was compiled again")
 	}
-	// Whoever can write the folder cannot have us run his code, nor stop us.
+	// Writing the folder is not enough to have other code run, or none.
 	good, err := os.ReadFile(names[0])
 	if err != nil {
 		t.Fatal(err)
@@ -195,11 +197,19 @@ func staleCode(t *testing.T, input string) {
 	cat := probeTask(t, "cat")
 	var stdout, stderr bytes.Buffer
 	cat.Stdin, cat.Stdout, cat.Stderr = strings.NewReader(input), &stdout, &stderr
-	wrong, err := sealBytes("compiled", []byte(strings.Repeat("x", 100)))
+	seal := func(data []byte) *sandbox.Sealed {
+		s, err := sandbox.Seal("test", func(w io.Writer) error { _, err := w.Write(data); return err })
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	_, release, err := cache.Use(t.Context(), cat.Requester, cat.Module.Digest(), func() (*modulecache.Compiled, error) {
+		return &modulecache.Compiled{Module: seal(cat.Module.Bytes()), Code: seal(bytes.Repeat([]byte("x"), 100))}, nil
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, release := cache.Put(digestOf(cat.Module), wrong)
 	release()
 	if result, err := p.Run(t.Context(), cat); err != nil || result.Outcome != job.Exited || stdout.String() != input {
 		t.Errorf("%d bytes in, %d out: %+v, %v", len(input), stdout.Len(), result, err)

@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"phase/appliance/compute/worker"
 )
 
 // TestDescriptors: what a module sees that calls WASI itself. The numbers are WASI's: 8 badf, 28 inval, 37 nametoolong,
@@ -22,7 +24,7 @@ func TestDescriptors(t *testing.T) {
 	defer stdin.Close()
 	defer never.Close()
 	p := probeTask(t, "wasi")
-	p.Folders, p.Stdin = []Folder{{Host: dir, Guest: "/d"}}, stdin
+	p.Folders, p.Stdin = []worker.Folder{{Host: dir, Guest: "/d"}}, stdin
 	_, stdout, stderr := run(t, p)
 	want := `writable 1:0:2 
 no descriptor 1:8:1 
@@ -45,7 +47,7 @@ onto a stream 0 0 8
 func TestPwriteToAFileThatIsAppendedTo(t *testing.T) {
 	dir := t.TempDir()
 	p := probeTask(t, "pwrite", "/d/file")
-	p.Folders = []Folder{{Host: dir, Guest: "/d"}}
+	p.Folders = []worker.Folder{{Host: dir, Guest: "/d"}}
 	p.Stdout, p.Stderr = io.Discard, io.Discard
 	if result, err := Run(t.Context(), p); err != nil || result.ExitCode != 0 {
 		t.Fatalf("%+v, %v", result, err)

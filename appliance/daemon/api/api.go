@@ -20,13 +20,12 @@ import (
 
 	"phase/appliance/base/problem"
 	"phase/appliance/compute/history"
-	"phase/appliance/compute/runs"
 	"phase/appliance/compute/scheduler"
 )
 
 // Config is what the interface works with.
 type Config struct {
-	Runs    *runs.Runs
+	Runs    *scheduler.Scheduler
 	History *history.History
 	Log     *Log // what GET /v1/logs answers
 	// Patience is how long a requester may send nothing of a job, or read
@@ -188,7 +187,7 @@ func judge(err error) problem.Document {
 		return problem.New(request.status, string(scheduler.InvalidRequest), request.detail)
 	case errors.Is(err, history.ErrUnknown):
 		return problem.New(http.StatusNotFound, "", "there is no such run, or it has given way to newer ones")
-	case errors.Is(err, runs.ErrOver), errors.Is(err, runs.ErrCancelled):
+	case errors.Is(err, scheduler.ErrOver), errors.Is(err, scheduler.ErrCancelled):
 		return problem.New(http.StatusConflict, "", err.Error())
 	case errors.Is(err, context.Canceled):
 		// The requester has left; nobody reads an answer.

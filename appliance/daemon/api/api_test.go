@@ -6,7 +6,6 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/json"
-	"errors"
 	"io"
 	"mime/multipart"
 	"net/http"
@@ -22,14 +21,15 @@ import (
 	"phase/appliance/base/identity"
 	"phase/appliance/compute/history"
 	"phase/appliance/compute/job"
+	"phase/appliance/compute/modulecache"
 	"phase/appliance/compute/receipt"
-	"phase/appliance/compute/runs"
 	"phase/appliance/compute/scheduler"
+	"phase/appliance/compute/worker"
 )
 
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == "worker" {
-		os.Exit(scheduler.Worker(context.Background()))
+		os.Exit(worker.Main(context.Background()))
 	}
 	os.Exit(m.Run())
 }
@@ -40,7 +40,7 @@ const token = "0123456789abcdef0123456789abcdef"
 var empty = []byte("\x00asm\x01\x00\x00\x00")
 
 // limits of the nodes under test.
-var limits = runs.Limits{
+var limits = scheduler.Limits{
 	Cores: 2, MemoryMB: 4096, Queue: 2, PerRequester: 4, TimeoutSec: 3600,
 	OutputBytes: job.DefaultOutputBytes, HeldBytes: 256 << 20,
 }
@@ -61,7 +61,7 @@ func node(t *testing.T) (Config, identity.Identity) {
 			t.Error(err)
 		}
 	})
-	r := runs.New(scheduler.NewRunner(id), h, limits, time.Now)
+	r := scheduler.New(scheduler.NewRunner(id), h, limits, time.Now)
 	return Config{
 		Runs: r, History: h, Log: NewLog(io.Discard, time.Now),
 		Name: id.Name(), PeerID: id.PeerID(), Version: "devel", Arch: "x86_64",
@@ -304,7 +304,17 @@ func TestRoutes(t *testing.T) {
 }
 
 // room is room for everything.
-type room struct{}
+type room struct {
+	requester string
+	sent      *modulecache.Recent
+}
+
+func (r room) Recent(begin []byte) *modulecache.Module {
+	if r.sent == nil {
+		return nil
+	}
+	return r.sent.Find(r.requester, begin)
+}
 
 func (room) Hold(int64) error { return nil }
 
@@ -328,49 +338,43 @@ func FuzzRead(f *testing.F) {
 }
 
 // TestAModuleThatIsSentAgain: what is read is what was sent, however much of it
-// is like a module that came lately.
+// is like a module that this requester sent before.
 func TestAModuleThatIsSentAgain(t *testing.T) {
 	long := append([]byte("\x00asm\x01\x00\x00\x00\x00\xff\xff\x7f\x00"), bytes.Repeat([]byte("no code "), enough/2)...)
-	copy(long[16:], scheduler.NewNonce()) // no other run of this test has sent it, or one like it
 	changed := func(at int) []byte {
 		other := bytes.Clone(long)
 		other[at]++
 		return other
 	}
-	send := func(module []byte) []byte {
+	var sent modulecache.Recent
+	send := func(requester string, module []byte) *modulecache.Module {
 		t.Helper()
-		var body bytes.Buffer
-		form := multipart.NewWriter(&body)
-		part, err := form.CreateFormFile("module", "module")
-		if err == nil {
-			_, err = part.Write(module)
-		}
-		if err = errors.Join(err, form.Close()); err != nil {
-			t.Fatal(err)
-		}
-		r := httptest.NewRequest(http.MethodPost, "/v1/jobs", &body)
-		r.Header.Set("Content-Type", form.FormDataContentType())
-		got, err := read(r, false, room{})
+		kind, body := form(t, part{"module", module})
+		r := httptest.NewRequest(http.MethodPost, "/v1/jobs", body)
+		r.Header.Set("Content-Type", kind)
+		got, err := read(r, false, room{requester, &sent})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !bytes.Equal(got.offer.Module, module) || got.offer.Spec.Job().ModuleHash != job.Hash(module) {
-			t.Fatalf("%d bytes were read of %d, or others", len(got.offer.Module), len(module))
+		m := got.offer.Module
+		if !bytes.Equal(m.Bytes(), module) || got.offer.Spec.Job().ModuleHash != job.Hash(module) {
+			t.Fatalf("%d bytes were read of %d, or others", len(m.Bytes()), len(module))
 		}
-		if _, err := scheduler.Accept(got.offer); err != nil { // which remembers it
-			t.Fatal(err)
-		}
-		return got.offer.Module
+		sent.Add(requester, m)
+		return m
 	}
-	first := send(long)
-	if again := send(long); &again[0] != &first[0] {
+	first := send("me", long)
+	if again := send("me", long); again != first {
 		t.Error("it was kept twice")
+	}
+	if other := send("you", long); other == first {
+		t.Error("it was compared with what another requester sent")
 	}
 	for name, module := range map[string][]byte{
 		"short": long[:enough-1], "as long as is compared": long[:enough], "cut off": long[:3*enough], "longer": append(bytes.Clone(long), "more"...),
 		"another at the beginning": changed(10), "another in the middle": changed(2 * enough), "another at the end": changed(len(long) - 1),
 	} {
-		if got := send(module); &got[0] == &first[0] {
+		if send("me", module) == first {
 			t.Errorf("%s: it was taken for the other", name)
 		}
 	}

@@ -247,7 +247,7 @@ func formOf(o scheduler.Offer) (body io.ReadCloser, kind string) {
 				from io.Reader
 			}{
 				{"job", bytes.NewReader(o.Spec.File())}, {"offer_nonce", bytes.NewReader([]byte(o.Nonce))},
-				{"module", bytes.NewReader(o.Module)}, {"stdin", stdin},
+				{"module", bytes.NewReader(o.Module.Bytes())}, {"stdin", stdin},
 			} {
 				to, err := w.CreateFormFile(part.name, part.name)
 				if err == nil {

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"phase/appliance/compute/job"
+	"phase/appliance/compute/modulecache"
 	"phase/appliance/compute/scheduler"
 )
 
@@ -53,7 +54,7 @@ func TestOutputOfANodeIsBounded(t *testing.T) {
 	}))
 	defer node.Close()
 	var stdout, stderr bytes.Buffer
-	offer := scheduler.Offer{Spec: spec, Module: empty, Nonce: scheduler.NewNonce(), Stdout: &stdout, Stderr: &stderr}
+	offer := scheduler.Offer{Spec: spec, Module: modulecache.NewModule(empty), Nonce: scheduler.NewNonce(), Stdout: &stdout, Stderr: &stderr}
 	_, err = NewNodeClient(node.URL, token).Execute(t.Context(), offer)
 	if err == nil || !strings.Contains(err.Error(), "more output") || stdout.Len()+stderr.Len() > 100 {
 		t.Errorf("%v, after %d bytes", err, stdout.Len()+stderr.Len())

@@ -15,8 +15,8 @@ import (
 	"phase/appliance/base/identity"
 	"phase/appliance/compute/history"
 	"phase/appliance/compute/job"
+	"phase/appliance/compute/modulecache"
 	"phase/appliance/compute/receipt"
-	"phase/appliance/compute/runs"
 	"phase/appliance/compute/scheduler"
 	"phase/appliance/daemon/api"
 )
@@ -45,7 +45,7 @@ func ExampleNewNodeClient() {
 		panic(err)
 	}
 
-	offer := scheduler.Offer{Spec: spec, Module: module, Stdin: input, Nonce: scheduler.NewNonce()}
+	offer := scheduler.Offer{Spec: spec, Module: modulecache.NewModule(module), Stdin: input, Nonce: scheduler.NewNonce()}
 	ctx, cancel := context.WithTimeout(context.Background(), spec.Timeout()+2*time.Minute) // its limit, and its turn
 	defer cancel()
 	done, err := api.NewNodeClient(url, token).Execute(ctx, offer)
@@ -70,9 +70,9 @@ func aNode() (url, token, peer, module string, end func()) {
 		panic(err)
 	}
 	token = "0123456789abcdef0123456789abcdef"
-	limits := runs.Limits{Cores: 1, MemoryMB: 64, PerRequester: 1, TimeoutSec: 60, OutputBytes: job.DefaultOutputBytes, HeldBytes: 256 << 20}
+	limits := scheduler.Limits{Cores: 1, MemoryMB: 64, PerRequester: 1, TimeoutSec: 60, OutputBytes: job.DefaultOutputBytes, HeldBytes: 256 << 20}
 	handler, err := api.Handler(api.Config{
-		Runs: runs.New(scheduler.NewRunner(id), kept, limits, time.Now), History: kept, Log: api.NewLog(io.Discard, time.Now), PeerID: id.PeerID(),
+		Runs: scheduler.New(scheduler.NewRunner(id), kept, limits, time.Now), History: kept, Log: api.NewLog(io.Discard, time.Now), PeerID: id.PeerID(),
 	}, token)
 	if err != nil {
 		panic(err)

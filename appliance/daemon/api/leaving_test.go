@@ -9,6 +9,7 @@ import (
 
 	"phase/appliance/compute/history"
 	"phase/appliance/compute/job"
+	"phase/appliance/compute/modulecache"
 	"phase/appliance/compute/scheduler"
 )
 
@@ -42,7 +43,7 @@ func TestLeavingWithInputUnread(t *testing.T) {
 		ctx, leave := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() {
-			_, err := node.Execute(ctx, scheduler.Offer{Spec: spec, Module: loop, Nonce: scheduler.NewNonce(), Input: flood{}})
+			_, err := node.Execute(ctx, scheduler.Offer{Spec: spec, Module: modulecache.NewModule(loop), Nonce: scheduler.NewNonce(), Input: flood{}})
 			ended <- err
 		}()
 		until := func(is func(history.State) bool) history.Run {

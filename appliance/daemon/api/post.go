@@ -12,7 +12,7 @@ import (
 	"strings"
 	"time"
 
-	"phase/appliance/compute/runs"
+	"phase/appliance/compute/scheduler"
 )
 
 // post runs one job: multipart/form-data with the parts module and, each
@@ -49,7 +49,7 @@ func (c Config) post(w http.ResponseWriter, r *http.Request) {
 		stream(w, r, control, place, request)
 		return
 	}
-	done, err := place.Execute(r.Context(), request.offer, runs.Watch{})
+	done, err := place.Execute(r.Context(), request.offer, scheduler.Watch{})
 	if err != nil {
 		refuse(w, err)
 		return
@@ -92,7 +92,7 @@ func wantsStream(r *http.Request) bool {
 }
 
 // stream runs a job and tells how it fares while it does.
-func stream(w http.ResponseWriter, r *http.Request, control *http.ResponseController, place *runs.Place, request request) {
+func stream(w http.ResponseWriter, r *http.Request, control *http.ResponseController, place *scheduler.Place, request request) {
 	ctx, cancel := context.WithCancelCause(r.Context())
 	defer cancel(nil)
 	events := &events{w: w, control: control, broken: cancel}
@@ -107,7 +107,7 @@ func stream(w http.ResponseWriter, r *http.Request, control *http.ResponseContro
 		o.Input = in
 		go watch(ctx, func() { events.still(in) }, func() { cancel(context.Canceled) })
 	}
-	done, err := place.Execute(ctx, o, runs.Watch{
+	done, err := place.Execute(ctx, o, scheduler.Watch{
 		Accepted: func(runID, jobID string) { events.send(event{Event: "accepted", RunID: runID, JobID: jobID}) },
 		Running:  events.running,
 		Ended:    func() { events.ended() },

@@ -11,6 +11,7 @@ import (
 
 	"phase/appliance/base/strictjson"
 	"phase/appliance/compute/job"
+	"phase/appliance/compute/modulecache"
 	"phase/appliance/compute/scheduler"
 	"phase/appliance/compute/wasm"
 )
@@ -29,6 +30,12 @@ var parts = map[string]int64{
 // holder is asked before bytes are kept.
 type holder interface{ Hold(n int64) error }
 
+// place is the right to send a job (scheduler.Place).
+type place interface {
+	holder
+	Recent(begin []byte) *modulecache.Module
+}
+
 // request is a request taken apart. streamed is the part stdin when it was left
 // unread, with the form it is of.
 type request struct {
@@ -40,16 +47,17 @@ type request struct {
 // read takes a request apart. With stream, the part stdin is left to be read
 // while the job runs, if the job's other parts came before it and the job does
 // not name its digest.
-func read(r *http.Request, stream bool, hold holder) (request, error) {
+func read(r *http.Request, stream bool, place place) (request, error) {
 	kind, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || kind != "multipart/form-data" || params["boundary"] == "" {
 		return request{}, &badRequest{http.StatusUnsupportedMediaType, "a job is sent as multipart/form-data with the parts module and, each optional, job, stdin and offer_nonce"}
 	}
 	got := map[string][]byte{}
+	var module *modulecache.Module
 	for form := multipart.NewReader(bufio.NewReaderSize(r.Body, 256<<10), params["boundary"]); ; {
 		part, err := form.NextRawPart()
 		if err == io.EOF {
-			o, err := offer(got)
+			o, err := offer(module, got)
 			return request{offer: o}, err
 		}
 		if err != nil {
@@ -57,11 +65,11 @@ func read(r *http.Request, stream bool, hold holder) (request, error) {
 		}
 		name := part.FormName()
 		limit, known := parts[name]
-		if _, twice := got[name]; !known || twice {
+		if _, twice := got[name]; !known || twice || name == "module" && module != nil {
 			return request{}, bad("the part %.40q is unknown or there twice; module, job, stdin and offer_nonce are known", name)
 		}
-		if stream && name == "stdin" && got["module"] != nil {
-			o, err := offer(got)
+		if stream && name == "stdin" && module != nil {
+			o, err := offer(module, got)
 			if err != nil {
 				return request{}, err
 			}
@@ -70,9 +78,9 @@ func read(r *http.Request, stream bool, hold holder) (request, error) {
 			}
 		}
 		if name == "module" {
-			got[name], err = readModule(part, limit, r.ContentLength, hold)
+			module, err = readModule(part, limit, r.ContentLength, place)
 		} else {
-			got[name], err = readPart(part, name, limit, 0, hold)
+			got[name], err = readPart(part, name, limit, 0, place)
 		}
 		if err != nil {
 			return request{}, err
@@ -109,27 +117,26 @@ func readPart(part io.Reader, name string, limit, length int64, hold holder) ([]
 // enough is how many bytes of a module tell it from most others.
 const enough = 64 << 10
 
-// readModule is readPart for a module. Who sends one again and again has what
-// comes compared with what came lately, which takes neither memory nor time.
-func readModule(part io.Reader, limit, length int64, hold holder) ([]byte, error) {
+// readModule is readPart for a module. One that its requester sends again is
+// compared with what came before, which takes neither memory nor time.
+func readModule(part io.Reader, limit, length int64, place place) (*modulecache.Module, error) {
 	buffer := make([]byte, enough)
 	n, err := io.ReadFull(part, buffer)
 	came := buffer[:n]
-	known := []byte(nil)
 	if err == nil {
-		known = scheduler.Lately(came)
-	}
-	if known != nil {
-		same, rest, err := equal(part, known[n:])
-		if err != nil {
-			return nil, bad("reading the part module: %v", err)
+		if known := place.Recent(came); known != nil {
+			same, rest, err := equal(part, known.Bytes()[n:])
+			if err != nil {
+				return nil, bad("reading the part module: %v", err)
+			}
+			if rest == nil && n+same == len(known.Bytes()) {
+				return known, place.Hold(int64(n + same))
+			}
+			part = io.MultiReader(bytes.NewReader(known.Bytes()[n:n+same]), bytes.NewReader(rest), part)
 		}
-		if rest == nil && same == len(known)-n {
-			return known, hold.Hold(int64(len(known)))
-		}
-		part = io.MultiReader(bytes.NewReader(known[n:n+same]), bytes.NewReader(rest), part)
 	}
-	return readPart(io.MultiReader(bytes.NewReader(came), part), "module", limit, length, hold)
+	data, err := readPart(io.MultiReader(bytes.NewReader(came), part), "module", limit, length, place)
+	return modulecache.NewModule(data), err
 }
 
 // equal reads as long as what comes is what is wanted, and returns how much of
@@ -152,9 +159,8 @@ func equal(r io.Reader, wanted []byte) (same int, other []byte, err error) {
 
 // offer makes an offer of a request's parts. Without a job file, the module is
 // run with the default limits.
-func offer(got map[string][]byte) (scheduler.Offer, error) {
-	module, ok := got["module"]
-	if !ok {
+func offer(module *modulecache.Module, got map[string][]byte) (scheduler.Offer, error) {
+	if module == nil {
 		return scheduler.Offer{}, bad("the part module is missing")
 	}
 	o := scheduler.Offer{Module: module, Stdin: got["stdin"], Nonce: string(got["offer_nonce"])}
@@ -163,7 +169,7 @@ func offer(got map[string][]byte) (scheduler.Offer, error) {
 		o.Spec, err = job.Parse(file)
 	} else {
 		standard := job.Default(nil)
-		standard.ModuleHash = scheduler.Hash(module)
+		standard.ModuleHash = module.Digest().String()
 		o.Spec, err = job.New(standard)
 	}
 	if err != nil {

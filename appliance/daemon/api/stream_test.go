@@ -21,6 +21,7 @@ import (
 	"phase/appliance/base/identity"
 	"phase/appliance/compute/history"
 	"phase/appliance/compute/job"
+	"phase/appliance/compute/modulecache"
 	"phase/appliance/compute/receipt"
 	"phase/appliance/compute/scheduler"
 )
@@ -296,7 +297,7 @@ func TestSocket(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := scheduler.Offer{Spec: spec, Module: empty, Nonce: scheduler.NewNonce()}
+	o := scheduler.Offer{Spec: spec, Module: modulecache.NewModule(empty), Nonce: scheduler.NewNonce()}
 	done, err := c.Execute(t.Context(), o)
 	if err != nil || done.Outcome != job.Exited {
 		t.Fatalf("%+v, %v", done, err)

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"phase/appliance/compute/job"
+	"phase/appliance/compute/modulecache"
 	"phase/appliance/compute/scheduler"
 )
 
@@ -42,7 +43,7 @@ func TestDaemonGoesWhileTheInputIsSilent(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := scheduler.Offer{Spec: spec, Module: empty, Nonce: scheduler.NewNonce(), Input: make(silent)}
+	o := scheduler.Offer{Spec: spec, Module: modulecache.NewModule(empty), Nonce: scheduler.NewNonce(), Input: make(silent)}
 	if _, err := NewClient(path).Execute(t.Context(), o); err == nil {
 		t.Error("a job that nobody ran has a result")
 	}

@@ -1,4 +1,4 @@
-package scheduler
+package worker
 
 import (
 	"errors"
@@ -6,8 +6,8 @@ import (
 	"sync"
 )
 
-// meter counts what several streams carry together and says once when they
-// have carried more than the limit; what is over the limit is not passed on.
+// meter counts the bytes of several streams together, passes on no more than
+// the limit, and closes over at the first byte beyond it.
 type meter struct {
 	mu      sync.Mutex
 	limited bool

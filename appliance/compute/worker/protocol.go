@@ -1,4 +1,4 @@
-package scheduler
+package worker
 
 import (
 	"encoding/json"
@@ -8,17 +8,16 @@ import (
 
 	"phase/appliance/compute/job"
 	"phase/appliance/compute/sandbox"
-	"phase/appliance/compute/wasm"
 )
 
-// The descriptors of a worker. Its standard error is no job's: it tells the
-// node why a worker died that could not say so itself.
+// The descriptors of a worker. Its standard error belongs to no job: it carries
+// what the Go runtime prints when the worker dies without a report.
 const (
 	fdDiagnosis = 2
 	fdChannel   = 3
 )
 
-// order is what a worker is told to do. Each is answered by one report.
+// order is one request to a worker. It is answered by one report.
 type order struct {
 	// Do is enter (build the walls; first, once), compile (a module, and end)
 	// or run (the module that came with the first such order, again and again).
@@ -28,15 +27,15 @@ type order struct {
 	Folders []orderFolder `json:"folders,omitempty"`
 
 	// Of compile, with the module as a file, and of run, with stdin, stdout and
-	// stderr as files, and at the first time the module and its code.
+	// stderr as files, and the first time the module and its code as well.
 	MemoryMB int   `json:"memory_mb,omitempty"`
 	Cores    int   `json:"cores,omitempty"`
 	Args     words `json:"args,omitempty"` // the program's name first
 	Env      words `json:"env,omitempty"`
 }
 
-// words are texts of any bytes. As strings, JSON would hold U+FFFD for each
-// byte that is not UTF-8.
+// words are texts of any bytes, base64 in JSON: as a string, JSON would hold
+// U+FFFD for each byte that is not UTF-8.
 type words []string
 
 func (w words) MarshalJSON() ([]byte, error) {
@@ -74,39 +73,20 @@ type orderFolder struct {
 // 6 MiB of arguments, and seldom more than 2 MiB, of which base64 makes a third more.
 const maxOrder = 4 << 20
 
-// report is a worker's answer. Of compile the code comes with it, as a file.
+// report is a worker's answer. The one to compile brings the code, as a file.
 type report struct {
 	Walls   []string    `json:"walls,omitempty"` // of enter
 	Outcome job.Outcome `json:"outcome,omitempty"`
 	Code    uint32      `json:"code,omitempty"`
 	Detail  string      `json:"detail,omitempty"`
-	Refused string      `json:"refused,omitempty"` // nothing of the module ran: why
-	Stale   bool        `json:"stale,omitempty"`   // … because the code is not for this processor
-	Failed  string      `json:"failed,omitempty"`  // the worker itself is not fit
+	Refused string      `json:"refused,omitempty"` // why nothing of the module ran
+	Stale   bool        `json:"stale,omitempty"`   // it did not because the code is not for this processor
+	Failed  string      `json:"failed,omitempty"`  // what is wrong with the worker itself
 }
 
-// maxReport is the most bytes of a report from a worker that may have been
-// taken over.
+// maxReport is the most bytes of a report: the worker may be under the control
+// of the module.
 const maxReport = 64 << 10
-
-// Overhead is what a worker needs beside the module's linear memory, in bytes,
-// for a module of this size. Measured on x86_64 as VmData: 108 MB with an empty
-// module, 293 MB with the deepest recursion before wazero calls it a stack
-// overflow, 62 bytes more for each byte of a module made to be costly.
-// TestOverhead holds it to that; little of it is ever touched.
-func Overhead(moduleSize int) uint64 {
-	const base, perByte = 320 << 20, 64
-	return base + perByte*uint64(moduleSize)
-}
-
-// Charge is what a worker may be charged with in all, in bytes, for a module of
-// this size and its linear memory: its data, and what RLIMIT_DATA does not
-// count, which is the program's own pages, page tables, what pipes and sockets
-// hold, and the file in memory that compiled code leaves it in.
-func Charge(linear uint64, moduleSize int) uint64 {
-	const beside, code = 64 << 20, maxCode / wasm.MaxModule
-	return linear + Overhead(moduleSize) + beside + code*uint64(moduleSize)
-}
 
 // encode writes an order.
 func (o order) encode() ([]byte, error) {
@@ -125,23 +105,23 @@ func (o *order) decode(text []byte, files int) error {
 	if err := json.Unmarshal(text, o); err != nil {
 		return fmt.Errorf("reading the order: %w", err)
 	}
-	limits := o.MemoryMB >= 1 && o.MemoryMB <= job.MaxMemoryMB && o.Cores >= 1
-	var sound bool
+	var complete bool
 	switch o.Do {
 	case doEnter:
-		sound = files == len(o.Folders)
+		complete = files == len(o.Folders)
 	case doCompile:
-		sound = files == 1 && o.Cores >= 1
+		complete = files == 1 && o.Cores >= 1
 	case doRun:
-		sound = limits && (files == 3 || files == 5)
+		complete = (files == 3 || files == 5) && o.MemoryMB >= 1 && o.MemoryMB <= job.MaxMemoryMB && o.Cores >= 1
 	}
-	if !sound {
+	if !complete {
 		return errors.New("reading the order: it is incomplete")
 	}
 	return nil
 }
 
-// receive reads a worker's report; io.EOF when the worker has gone.
+// receive reads a worker's report, and the code that comes with it if wanted;
+// io.EOF when the worker has ended.
 func receive(c *sandbox.Channel, code bool) (report, *sandbox.Sealed, error) {
 	want := 0
 	if code {
@@ -151,15 +131,12 @@ func receive(c *sandbox.Channel, code bool) (report, *sandbox.Sealed, error) {
 	if err != nil {
 		return report{}, nil, err
 	}
-	var r report
-	if err := json.Unmarshal(text, &r); err != nil {
+	r, err := decodeReport(text)
+	if err != nil || len(files) == 0 {
 		for _, f := range files {
 			f.Close()
 		}
-		return report{}, nil, fmt.Errorf("reading the worker's report: %w", err)
-	}
-	if len(files) == 0 {
-		return r, nil, nil
+		return r, nil, err
 	}
 	s, err := sandbox.SealFile(files[0])
 	if err == nil && s.Size() > maxCode {
@@ -172,6 +149,9 @@ func receive(c *sandbox.Channel, code bool) (report, *sandbox.Sealed, error) {
 	return r, s, nil
 }
 
-// maxCode is the most code in bytes that a module may be compiled to: what
-// compilers make of code is about five times as large.
-const maxCode = 16 * wasm.MaxModule
+func decodeReport(text []byte) (r report, err error) {
+	if err := json.Unmarshal(text, &r); err != nil {
+		return report{}, fmt.Errorf("reading the worker's report: %w", err)
+	}
+	return r, nil
+}

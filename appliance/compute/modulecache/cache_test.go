@@ -2,7 +2,6 @@ package modulecache
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"io"
 	"os"
 	"path/filepath"
@@ -10,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"phase/appliance/base/names"
 	"phase/appliance/compute/sandbox"
 )
 
@@ -32,15 +32,25 @@ func open(t *testing.T, c Config) *Cache {
 	return cache
 }
 
-// held is what the cache has for a module, "" for nothing.
-func held(t *testing.T, c *Cache, module Digest) string {
+// compiled is a module and its code.
+func compiled(t *testing.T, code string) Compiled {
 	t.Helper()
-	code, release := c.Get(module)
-	if code == nil {
+	return Compiled{sealed(t, "module of "+code), sealed(t, code)}
+}
+
+// held is the code that the cache has for a module, "" for nothing.
+func held(t *testing.T, c *Cache, module key) string {
+	t.Helper()
+	got, release := c.get(module)
+	if release == nil {
 		return ""
 	}
 	defer release()
-	return text(t, code)
+	code := text(t, got.Code)
+	if text(t, got.Module) != "module of "+code {
+		t.Errorf("the module of %.40q is %.40q", code, text(t, got.Module))
+	}
+	return code
 }
 
 func text(t *testing.T, code *sandbox.Sealed) (s string) {
@@ -51,17 +61,17 @@ func text(t *testing.T, code *sandbox.Sealed) (s string) {
 	return s
 }
 
-func put(t *testing.T, c *Cache, module Digest, code string) {
+func put(t *testing.T, c *Cache, module key, code string) {
 	t.Helper()
-	_, release := c.Put(module, sealed(t, code))
+	_, release := c.put(module, compiled(t, code))
 	release()
 	c.writing.Wait()
 }
 
-var one, two = sha256.Sum256([]byte("one")), sha256.Sum256([]byte("two"))
+var one, two = keyOf("me", names.Sum([]byte("one"))), keyOf("me", names.Sum([]byte("two")))
 
 func TestCodeOutlivesTheProcess(t *testing.T) {
-	config := Config{Dir: filepath.Join(t.TempDir(), "cache"), DiskBytes: 1 << 20, MemoryBytes: 1 << 20}
+	config := Config{Keys: t.TempDir(), DiskBytes: 1 << 20, MemoryBytes: 1 << 20}
 	first := open(t, config)
 	if held(t, first, one) != "" {
 		t.Error("an empty cache holds something")
@@ -74,7 +84,7 @@ func TestCodeOutlivesTheProcess(t *testing.T) {
 	if got := held(t, second, two); got != "" {
 		t.Errorf("for another module it finds %q", got)
 	}
-	second.Forget(one)
+	second.Forget("me", names.Sum([]byte("one")))
 	if got := held(t, open(t, config), one); got != "" {
 		t.Errorf("what was forgotten is %q", got)
 	}
@@ -83,7 +93,7 @@ func TestCodeOutlivesTheProcess(t *testing.T) {
 // TestForgeries: whatever is done to the files, what comes back is what was put
 // there for that module by the owner of the key, or nothing.
 func TestForgeries(t *testing.T) {
-	config := Config{Dir: t.TempDir(), Key: [32]byte{1}, DiskBytes: 1 << 20, MemoryBytes: 1 << 20}
+	config := Config{Keys: t.TempDir(), DiskBytes: 1 << 20, MemoryBytes: 1 << 20}
 	c := open(t, config)
 	put(t, c, one, "code of one")
 	put(t, c, two, "code of two")
@@ -99,7 +109,7 @@ func TestForgeries(t *testing.T) {
 	forged := map[string][]byte{
 		"empty": nil, "another module's": another, "a byte more": append(bytes.Clone(good), 0),
 		"another cache's": func() []byte {
-			stranger := open(t, Config{Dir: t.TempDir(), Key: [32]byte{2}, DiskBytes: 1 << 20, MemoryBytes: 1 << 20})
+			stranger := open(t, Config{Keys: t.TempDir(), DiskBytes: 1 << 20, MemoryBytes: 1 << 20})
 			put(t, stranger, one, "code of one")
 			data, err := os.ReadFile(stranger.path(one))
 			if err != nil {
@@ -144,16 +154,16 @@ func TestForgeries(t *testing.T) {
 
 func TestTheOldestGoesFirst(t *testing.T) {
 	dir := t.TempDir()
-	c := open(t, Config{Dir: dir, DiskBytes: 3000, MemoryBytes: 1 << 20})
+	c := open(t, Config{Keys: dir, DiskBytes: 5500, MemoryBytes: 1 << 20})
 	for i := range 5 {
-		put(t, c, Digest{byte(i)}, strings.Repeat("x", 800))
+		put(t, c, key{byte(i)}, strings.Repeat("x", 800))
 		then := time.Unix(int64(1e9+i), 0)
-		if err := os.Chtimes(c.path(Digest{byte(i)}), then, then); err != nil {
+		if err := os.Chtimes(c.path(key{byte(i)}), then, then); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for i := range 5 {
-		_, err := os.Stat(c.path(Digest{byte(i)}))
+		_, err := os.Stat(c.path(key{byte(i)}))
 		if (err == nil) != (i >= 2) {
 			t.Errorf("file %d: %v", i, err)
 		}
@@ -165,8 +175,9 @@ func TestTheOldestGoesFirst(t *testing.T) {
 }
 
 func TestMemoryIsBoundedAndWhatIsUsedStays(t *testing.T) {
-	c := open(t, Config{MemoryBytes: 1000})
-	code, release := c.Put(one, sealed(t, strings.Repeat("1", 800)))
+	c := open(t, Config{MemoryBytes: 2000})
+	first, release := c.put(one, compiled(t, strings.Repeat("1", 800)))
+	code := first.Code
 	put(t, c, two, strings.Repeat("2", 800))
 	if held(t, c, one) != "" || held(t, c, two) == "" {
 		t.Error("the older one stays, or the newer one has gone")
@@ -183,11 +194,11 @@ func TestMemoryIsBoundedAndWhatIsUsedStays(t *testing.T) {
 
 func TestKey(t *testing.T) {
 	dir := t.TempDir()
-	first, err := LoadKey(dir)
+	first, err := loadKey(dir)
 	if err != nil || first == [32]byte{} {
 		t.Fatal(first, err)
 	}
-	if again, err := LoadKey(dir); err != nil || again != first {
+	if again, err := loadKey(dir); err != nil || again != first {
 		t.Errorf("another key: %v", err)
 	}
 	name := filepath.Join(dir, keyFile)
@@ -198,14 +209,14 @@ func TestKey(t *testing.T) {
 		"readable by others": func() error { return os.Chmod(name, 0o644) },
 		"torn":               func() error { return os.Truncate(name, 7) },
 	} {
-		before, err := LoadKey(dir)
+		before, err := loadKey(dir)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if err := spoil(); err != nil {
 			t.Fatal(err)
 		}
-		if after, err := LoadKey(dir); err != nil || after == before {
+		if after, err := loadKey(dir); err != nil || after == before {
 			t.Errorf("%s: kept, %v", what, err)
 		}
 	}

@@ -1,4 +1,4 @@
-package scheduler
+package worker
 
 import (
 	"context"
@@ -17,14 +17,14 @@ import (
 	"phase/appliance/compute/wasm"
 )
 
-// Worker is the whole life of a worker process. It returns the exit code: 0
-// when the node has told it to go, by closing the channel.
-func Worker(ctx context.Context) int {
-	// The module sees EPIPE when nobody reads its output, and decides itself.
+// Main is the whole life of a worker process. It returns the exit code: 0 when
+// the node has closed the channel, which ends it.
+func Main(ctx context.Context) int {
+	// The module sees EPIPE when its output has no reader, and decides itself.
 	signal.Ignore(syscall.SIGPIPE)
 	channel, err := sandbox.OpenChannel(os.NewFile(fdChannel, "channel"))
 	if err == nil {
-		err = (&worker{channel: channel}).serve(ctx)
+		err = (&inside{channel: channel}).serve(ctx)
 	}
 	if err != nil {
 		fmt.Fprintf(os.NewFile(fdDiagnosis, "diagnosis"), "a worker is started by plasmd, not by hand: %v\n", err)
@@ -33,17 +33,17 @@ func Worker(ctx context.Context) int {
 	return 0
 }
 
-// worker is the state of this process.
-type worker struct {
+// inside is the state of the worker process, seen from within.
+type inside struct {
 	channel *sandbox.Channel
 	walls   bool
 	folders []wasm.Folder
 	machine *wasm.Machine
-	after   uint64 // bytes on the heap when it was last cleaned
+	after   uint64 // bytes on the heap after it was last cleaned
 }
 
-// serve does what it is told until the channel is closed.
-func (w *worker) serve(ctx context.Context) error {
+// serve follows orders until the channel is closed.
+func (w *inside) serve(ctx context.Context) error {
 	for {
 		text, files, err := w.channel.Receive(maxOrder, sandbox.MaxFiles)
 		if errors.Is(err, io.EOF) {
@@ -64,19 +64,15 @@ func (w *worker) serve(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("reporting: %w", err)
 		}
-		if code == nil {
-			err = w.channel.Send(answer)
-		} else {
-			err = w.channel.Send(answer, code)
-		}
-		if err != nil {
+		if err := w.channel.Send(answer, code...); err != nil {
 			return fmt.Errorf("reporting: %w", err)
 		}
 		w.clean()
 	}
 }
 
-func (w *worker) do(ctx context.Context, o order, files []*os.File) (report, *os.File) {
+// do follows one order. The code of a module comes with the report.
+func (w *inside) do(ctx context.Context, o order, files []*os.File) (report, []*os.File) {
 	switch o.Do {
 	case doEnter:
 		return w.enter(o, files), nil
@@ -88,10 +84,10 @@ func (w *worker) do(ctx context.Context, o order, files []*os.File) (report, *os
 }
 
 // enter builds the walls.
-func (w *worker) enter(o order, dirs []*os.File) report {
-	// Stopping the world waits for code that never looks up, and signals it all
-	// the while: the heap is cleaned between runs, and in them only when memory
-	// is short.
+func (w *inside) enter(o order, dirs []*os.File) report {
+	// Stopping the world waits for a module's loops without a preemption point,
+	// and signals them all the while: the heap is cleaned between runs, and in
+	// them only when memory is short.
 	debug.SetGCPercent(-1)
 	var openings []sandbox.Opening
 	for i, f := range o.Folders {
@@ -106,19 +102,19 @@ func (w *worker) enter(o order, dirs []*os.File) report {
 	return report{Walls: walls}
 }
 
-// limit is called before the first byte of a module is read.
+// limit limits the memory and the cores of this process, before the first byte
+// of a module is read.
 func limit(linear uint64, moduleSize int64, cores int) error {
-	overhead := Overhead(int(moduleSize))
-	if err := sandbox.LimitData(linear + overhead); err != nil {
+	if err := sandbox.LimitData(data(linear, moduleSize)); err != nil {
 		return err
 	}
 	runtime.GOMAXPROCS(min(cores, runtime.NumCPU()))
-	debug.SetMemoryLimit(int64(overhead / 2))
+	debug.SetMemoryLimit(int64(overhead(moduleSize) / 2))
 	return nil
 }
 
 // compile makes the code of a module. The process that does so never runs any.
-func compile(ctx context.Context, o order, file *os.File) (report, *os.File) {
+func compile(ctx context.Context, o order, file *os.File) (report, []*os.File) {
 	sealed, err := sandbox.Received(file)
 	if err != nil {
 		return report{Failed: err.Error()}, nil
@@ -144,11 +140,11 @@ func compile(ctx context.Context, o order, file *os.File) (report, *os.File) {
 	if err != nil {
 		return report{Failed: err.Error()}, nil
 	}
-	return report{Outcome: job.Exited}, made.File()
+	return report{Outcome: job.Exited}, []*os.File{made.File()}
 }
 
 // load prepares the module that came with the first order to run.
-func (w *worker) load(ctx context.Context, o order, files []*os.File) error {
+func (w *inside) load(ctx context.Context, o order, files []*os.File) error {
 	var sealed [2]*sandbox.Sealed
 	for i, f := range files {
 		var err error
@@ -171,7 +167,7 @@ func (w *worker) load(ctx context.Context, o order, files []*os.File) error {
 }
 
 // run runs the module once.
-func (w *worker) run(ctx context.Context, o order, files []*os.File) report {
+func (w *inside) run(ctx context.Context, o order, files []*os.File) report {
 	for _, f := range files[:3] {
 		defer f.Close() // tells the node that there is no more
 	}
@@ -196,16 +192,15 @@ func (w *worker) run(ctx context.Context, o order, files []*os.File) report {
 	return report{Outcome: end.Outcome, Code: end.Code, Detail: end.Detail}
 }
 
-// litter is how many bytes of the heap may be left behind by runs before it is
-// cleaned.
-const litter = 16 << 20
+// maxGarbage is how many bytes runs may leave on the heap before it is cleaned.
+const maxGarbage = 16 << 20
 
-// clean frees what runs have left, when that has become much. The node has its
-// report already.
-func (w *worker) clean() {
+// clean frees what runs have left on the heap, when that has become much. The
+// node has its report already.
+func (w *inside) clean() {
 	var now runtime.MemStats
 	runtime.ReadMemStats(&now)
-	if now.HeapAlloc < w.after+litter {
+	if now.HeapAlloc < w.after+maxGarbage {
 		return
 	}
 	runtime.GC()

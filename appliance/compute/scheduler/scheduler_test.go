@@ -1,10 +1,9 @@
-package runs
+package scheduler
 
 import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -14,24 +13,16 @@ import (
 	"phase/appliance/compute/history"
 	"phase/appliance/compute/job"
 	"phase/appliance/compute/receipt"
-	"phase/appliance/compute/scheduler"
 )
 
-func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == "worker" {
-		os.Exit(scheduler.Worker(context.Background()))
-	}
-	os.Exit(m.Run())
-}
-
 var (
-	empty = []byte("\x00asm\x01\x00\x00\x00")
+	least = []byte("\x00asm\x01\x00\x00\x00") // the least module
 	// loop never ends.
 	loop = []byte("\x00asm\x01\x00\x00\x00" +
 		"\x01\x04\x01\x60\x00\x00" + "\x03\x02\x01\x00" + "\x07\x0a\x01\x06_start\x00\x00" + "\x0a\x09\x01\x07\x00\x03\x40\x0c\x00\x0b\x0b")
 )
 
-func node(t *testing.T, l Limits) (*Runs, receipt.Pin) {
+func node(t *testing.T, l Limits) (*Scheduler, receipt.Pin) {
 	t.Helper()
 	id, err := identity.Ephemeral(rand.Reader)
 	if err != nil {
@@ -46,34 +37,20 @@ func node(t *testing.T, l Limits) (*Runs, receipt.Pin) {
 			t.Error(err)
 		}
 	})
-	return New(scheduler.NewRunner(id), h, l, time.Now), receipt.Pin{PeerID: id.PeerID(), Key: id.Public()}
+	return New(NewRunner(id), h, l, time.Now), receipt.Pin{PeerID: id.PeerID(), Key: id.Public()}
 }
 
-var wide = Limits{Cores: 1, MemoryMB: 1024, Queue: 10, PerRequester: 10, TimeoutSec: 60, OutputBytes: 64 << 20, HeldBytes: 1 << 20}
+var wide = Limits{Cores: 1, MemoryMB: 1024, Queue: 10, PerRequester: 10, TimeoutSec: 3600, OutputBytes: 64 << 20, HeldBytes: 1 << 20}
 
-func offer(t *testing.T, module []byte, change func(*job.Job)) scheduler.Offer {
-	t.Helper()
-	j := job.Default(module)
-	j.MemoryMB = 1
-	if change != nil {
-		change(&j)
-	}
-	spec, err := job.New(j)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return scheduler.Offer{Spec: spec, Module: module, Nonce: scheduler.NewNonce()}
-}
-
-func rejected(err error) scheduler.Reason {
-	var r *scheduler.Rejection
+func rejected(err error) Reason {
+	var r *Rejection
 	if errors.As(err, &r) {
 		return r.Reason
 	}
 	return ""
 }
 
-func enter(t *testing.T, r *Runs, who string) *Place {
+func enter(t *testing.T, r *Scheduler, who string) *Place {
 	t.Helper()
 	p, err := r.Enter(who)
 	if err != nil {
@@ -86,10 +63,10 @@ func enter(t *testing.T, r *Runs, who string) *Place {
 type begun struct {
 	runID string
 	end   chan error
-	done  scheduler.Done
+	done  Done
 }
 
-func begin(t *testing.T, r *Runs, o scheduler.Offer, running bool) *begun {
+func begin(t *testing.T, r *Scheduler, o Offer, running bool) *begun {
 	t.Helper()
 	p := enter(t, r, "somebody")
 	b := &begun{end: make(chan error, 1)}
@@ -118,18 +95,18 @@ func TestPlaces(t *testing.T) {
 	l.Cores, l.Queue, l.PerRequester = 1, 2, 2
 	r, _ := node(t, l)
 	a, b := enter(t, r, "a"), enter(t, r, "a")
-	if _, err := r.Enter("a"); rejected(err) != scheduler.QueueFull || !strings.Contains(err.Error(), "2 are allowed") {
+	if _, err := r.Enter("a"); rejected(err) != QueueFull || !strings.Contains(err.Error(), "2 are allowed") {
 		t.Errorf("a third of the same: %v", err)
 	}
 	c := enter(t, r, "c")
-	if _, err := r.Enter("d"); rejected(err) != scheduler.QueueFull || !strings.Contains(err.Error(), "3 jobs") {
+	if _, err := r.Enter("d"); rejected(err) != QueueFull || !strings.Contains(err.Error(), "3 jobs") {
 		t.Errorf("a fourth: %v", err)
 	}
 	a.Leave()
 	if err := b.Hold(wide.HeldBytes + 1); err != nil {
 		t.Errorf("one that is alone may be large: %v", err)
 	}
-	if err := c.Hold(1); rejected(err) != scheduler.QueueFull {
+	if err := c.Hold(1); rejected(err) != QueueFull {
 		t.Errorf("bytes beside it: %v", err)
 	}
 	b.Leave()
@@ -158,12 +135,12 @@ func TestWhatOneJobMayAsk(t *testing.T) {
 		"timeout_seconds: 11 asked for, this node gives at most 1": func(j *job.Job) { j.TimeoutSeconds = 11 },
 		"output_bytes: 1001 asked for, this node gives at most":    func(j *job.Job) { *j.OutputBytes++ },
 	} {
-		o := offer(t, empty, func(j *job.Job) { fits(j); change(j) })
-		if _, err := p.Execute(t.Context(), o, Watch{}); rejected(err) != scheduler.InsufficientResources || !strings.Contains(err.Error(), field) {
+		o := offer(t, least, func(j *job.Job) { fits(j); change(j) })
+		if _, err := p.Execute(t.Context(), o, Watch{}); rejected(err) != InsufficientResources || !strings.Contains(err.Error(), field) {
 			t.Errorf("%s: %v", field, err)
 		}
 	}
-	if _, err := p.Execute(t.Context(), offer(t, empty, fits), Watch{}); err != nil {
+	if _, err := p.Execute(t.Context(), offer(t, least, fits), Watch{}); err != nil {
 		t.Errorf("what just fits: %v", err)
 	}
 }
@@ -174,8 +151,8 @@ func TestRoom(t *testing.T) {
 	l.Cores, l.MemoryMB = 2, 10
 	r, pin := node(t, l)
 	large := begin(t, r, offer(t, loop, func(j *job.Job) { j.MemoryMB = 8 }), true)
-	second := begin(t, r, offer(t, empty, func(j *job.Job) { j.MemoryMB = 4 }), false)
-	third := begin(t, r, offer(t, empty, nil), false) // it would fit, and waits its turn
+	second := begin(t, r, offer(t, least, func(j *job.Job) { j.MemoryMB = 4 }), false)
+	third := begin(t, r, offer(t, least, nil), false) // it would fit, and waits its turn
 	if got := r.Load(); got.Running != 1 || got.Waiting != 2 {
 		t.Errorf("%+v", got)
 	}
@@ -198,7 +175,7 @@ func TestRoom(t *testing.T) {
 	if _, err := r.Cancel(large.runID); !errors.Is(err, ErrOver) {
 		t.Errorf("cancelling it again: %v", err)
 	}
-	if _, err := r.Cancel(scheduler.NewRunID()); !errors.Is(err, history.ErrUnknown) {
+	if _, err := r.Cancel(NewRunID()); !errors.Is(err, history.ErrUnknown) {
 		t.Errorf("cancelling nothing: %v", err)
 	}
 }
@@ -206,7 +183,7 @@ func TestRoom(t *testing.T) {
 func TestCancelWhileWaiting(t *testing.T) {
 	r, _ := node(t, wide)
 	first := begin(t, r, offer(t, loop, nil), true)
-	waits := begin(t, r, offer(t, empty, nil), false)
+	waits := begin(t, r, offer(t, least, nil), false)
 	if run, err := r.Cancel(waits.runID); err != nil || run.State != history.Queued {
 		t.Fatalf("%+v, %v", run, err)
 	}
@@ -224,7 +201,7 @@ func TestCancelWhileWaiting(t *testing.T) {
 
 func TestANonceRunsOnce(t *testing.T) {
 	r, _ := node(t, wide)
-	o := offer(t, empty, nil)
+	o := offer(t, least, nil)
 	var all sync.WaitGroup
 	results := make(chan error, 4)
 	for range cap(results) {
@@ -244,7 +221,7 @@ func TestANonceRunsOnce(t *testing.T) {
 		switch {
 		case err == nil:
 			ran++
-		case rejected(err) != scheduler.InvalidRequest || !strings.Contains(err.Error(), "offer_nonce"):
+		case rejected(err) != InvalidRequest || !strings.Contains(err.Error(), "offer_nonce"):
 			t.Error(err)
 		}
 	}
@@ -257,17 +234,17 @@ func TestANonceRunsOnce(t *testing.T) {
 func TestStop(t *testing.T) {
 	r, pin := node(t, wide)
 	runs := begin(t, r, offer(t, loop, nil), true)
-	waits := begin(t, r, offer(t, empty, nil), false)
+	waits := begin(t, r, offer(t, least, nil), false)
 	bound, cancel := context.WithCancel(t.Context())
 	stopped := make(chan struct{})
 	go func() {
 		r.Stop(bound)
 		close(stopped)
 	}()
-	if err := <-waits.end; rejected(err) != scheduler.QueueFull {
+	if err := <-waits.end; rejected(err) != QueueFull {
 		t.Errorf("what waited: %v", err)
 	}
-	if _, err := r.Enter("a"); rejected(err) != scheduler.QueueFull || !strings.Contains(err.Error(), "stopping") {
+	if _, err := r.Enter("a"); rejected(err) != QueueFull || !strings.Contains(err.Error(), "stopping") {
 		t.Errorf("a new one: %v", err)
 	}
 	select {

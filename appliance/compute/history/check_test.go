@@ -1,6 +1,7 @@
 package history
 
 import (
+	"bytes"
 	"errors"
 	"math/rand/v2"
 	"os"
@@ -10,8 +11,8 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// damaged changes a few bits, bytes or pages of a database.
-func damaged(whole []byte, seed uint64) []byte {
+// spoil changes a few bits, bytes or pages of a database.
+func spoil(whole []byte, seed uint64) []byte {
 	r := rand.New(rand.NewPCG(seed, 0))
 	data := append([]byte(nil), whole...)
 	page := os.Getpagesize()
@@ -29,8 +30,8 @@ func damaged(whole []byte, seed uint64) []byte {
 	return data
 }
 
-// A history in which something is damaged is refused when it is opened, or does
-// all that one does: nothing of it takes the daemon down later.
+// A history that is damaged is refused when it is opened, or works: it does not
+// take the daemon down later.
 func FuzzDamaged(f *testing.F) {
 	path := filepath.Join(f.TempDir(), File)
 	h := open(f, path, wide)
@@ -53,7 +54,7 @@ func FuzzDamaged(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, seed uint64) {
 		path := filepath.Join(t.TempDir(), File)
-		if err := os.WriteFile(path, damaged(whole, seed), 0o600); err != nil {
+		if err := os.WriteFile(path, spoil(whole, seed), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		h, err := Open(path, wide)
@@ -76,8 +77,9 @@ func FuzzDamaged(f *testing.F) {
 	})
 }
 
-// Of each kind of damage one.
-func TestCheckRefuses(t *testing.T) {
+// filled is a history of 300 runs, as a file.
+func filled(t testing.TB) []byte {
+	t.Helper()
 	path := filepath.Join(t.TempDir(), File)
 	h := open(t, path, wide)
 	for n := range 300 {
@@ -86,6 +88,16 @@ func TestCheckRefuses(t *testing.T) {
 	shut(t, h)
 	whole, err := os.ReadFile(path)
 	if err != nil {
+		t.Fatal(err)
+	}
+	return whole
+}
+
+// Of each kind of damage one.
+func TestCheckRefuses(t *testing.T) {
+	whole := filled(t)
+	path := filepath.Join(t.TempDir(), File)
+	if err := os.WriteFile(path, whole, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	page := os.Getpagesize()
@@ -129,8 +141,18 @@ func TestCheckRefuses(t *testing.T) {
 		"a leaf that runs over everything": func(d []byte) { d[leaf*page+15] = 0xff },
 		"a value behind its page":          func(d []byte) { d[leaf*page+16+14] = 0xff },
 		"keys that are out of order":       func(d []byte) { copy(d[leaf*page+16+20:][:8], "\x00\x00\x00\x00\x00\x00\x00\x00") },
+		"a branch of zeroes":               func(d []byte) { clear(d[branch*page:][:page]) },
+		"a leaf of zeroes":                 func(d []byte) { clear(d[leaf*page:][:page]) },
+		"all behind the headers zeroes":    func(d []byte) { clear(d[2*page:]) },
+		"a bit of records":                 func(d []byte) { copy(d, bytes.ReplaceAll(d, []byte(`"run_id"`), []byte(`#run_id"`))) },
+		"pages that name each other": func(d []byte) {
+			copy(d[leaf*page:][:page], d[branch*page:][:page])
+			d[leaf*page], d[leaf*page+1] = byte(leaf), byte(leaf>>8)
+			d[leaf*page+24], d[leaf*page+25] = byte(branch), byte(branch>>8)
+			d[branch*page+24], d[branch*page+25] = byte(leaf), byte(leaf>>8)
+		},
 	} {
-		data := append([]byte(nil), whole...)
+		data := bytes.Clone(whole)
 		change(data)
 		if err := os.WriteFile(path, data, 0o600); err != nil {
 			t.Fatal(err)
@@ -142,5 +164,41 @@ func TestCheckRefuses(t *testing.T) {
 		if name == "nothing" && err != nil || name != "nothing" && !errors.Is(err, ErrDamaged) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// A file that ends too early, wherever that is, is refused and stays as it is.
+func TestTruncated(t *testing.T) {
+	whole := filled(t)
+	path := filepath.Join(t.TempDir(), File)
+	page := os.Getpagesize()
+	for _, size := range []int{1, page, 2*page - 1, 2 * page, 3*page + 100, len(whole) / 2} { // behind it are pages not yet used
+		if err := os.WriteFile(path, whole[:size], 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if h, err := Open(path, wide); !errors.Is(err, ErrDamaged) {
+			t.Errorf("cut to %d of %d bytes: %v", size, len(whole), err)
+			if err == nil {
+				shut(t, h)
+			}
+		}
+		if kept, err := os.ReadFile(path); err != nil || !bytes.Equal(kept, whole[:size]) {
+			t.Errorf("cut to %d bytes, it was changed: %v", size, err)
+		}
+	}
+	// The least that is a history is none yet.
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	shut(t, open(t, path, wide))
+}
+
+// What is checked while another daemon has the file open is not damaged.
+func TestCheckInUse(t *testing.T) {
+	path := filepath.Join(t.TempDir(), File)
+	h := open(t, path, wide)
+	defer shut(t, h)
+	if err := check(path); !errors.Is(err, ErrInUse) || errors.Is(err, ErrDamaged) {
+		t.Error(err)
 	}
 }
