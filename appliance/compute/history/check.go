@@ -26,10 +26,11 @@ const CheckCommand = "check-history"
 
 // What checking may take: a history of 64 MiB takes a second.
 const (
-	checkTime  = 30 * time.Second
-	checkSpeed = 8 << 20  // bytes a second, beyond that
-	checkStack = 64 << 20 // bytes; pages that name one another fill it
-	exitInUse  = 75       // the exit code of a check that another plasmd kept from the file
+	checkTime   = 30 * time.Second
+	checkSpeed  = 8 << 20   // bytes a second, beyond that
+	checkMemory = 512 << 20 // bytes, without the race detector
+	checkStack  = 64 << 20  // bytes; pages that name one another fill it
+	exitInUse   = 75        // the exit code of a check that another plasmd kept from the file
 )
 
 // check has a process of its own read all of a database. The library believes
@@ -72,7 +73,7 @@ func check(path string) error {
 // process: 0 where it may be opened. What is wrong is written to stderr.
 func CheckMain(path string, stderr io.Writer) int {
 	debug.SetMaxStack(checkStack)
-	err := sandbox.LimitData(checkMemory)
+	err := sandbox.LimitData(sandbox.WithDetector(checkMemory))
 	if err == nil {
 		err = checkFile(path)
 	}

@@ -41,7 +41,7 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 2 {
 		behindTheWalls(os.Args[2:])
 	}
-	if err := errors.Join(limits(), LimitData(512<<20)); err != nil {
+	if err := errors.Join(limits(), LimitData(WithDetector(512<<20))); err != nil {
 		fmt.Println(err)
 		os.Exit(1)
 	}
@@ -62,7 +62,7 @@ func TestMain(m *testing.M) {
 		text, _ := os.ReadFile(file)
 		fmt.Printf("%s\n", text)
 	}
-	if m, err := Reserve(4<<30 + detectorRoom); err != nil || m.Grow(1<<20) == nil || m.Grow(1<<30+detectorRoom) != nil {
+	if m, err := Reserve(WithDetector(4 << 30)); err != nil || m.Grow(1<<20) == nil || m.Grow(WithDetector(1<<30)) != nil {
 		fmt.Println("memory over the limit was given", err)
 		os.Exit(1)
 	}
@@ -86,7 +86,7 @@ func TestWorkerInheritsNothing(t *testing.T) {
 	if err := <-ended; err != nil {
 		t.Fatalf("the worker: %v: %s", err, out.String())
 	}
-	for _, want := range []string{"environment 0\n", "leads a session\n", "NoNewPrivs:\t1\n", "Max core file size        0 ", fmt.Sprintf("Max data size             %d ", 512<<20+detectorRoom), "\n1000\n"} {
+	for _, want := range []string{"environment 0\n", "leads a session\n", "NoNewPrivs:\t1\n", "Max core file size        0 ", fmt.Sprintf("Max data size             %d ", WithDetector(512<<20)), "\n1000\n"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("the worker does not say %q: %s", want, out.String())
 		}

@@ -76,10 +76,9 @@ func limits() error {
 
 // LimitData is called by the worker before it reads an untrusted byte:
 // its data (Go's heap, code and linear memory; shared and file mappings
-// are not counted) may grow to so many bytes and no further. Under the race
-// detector it has the detector's room besides.
+// are not counted) may grow to so many bytes and no further.
 func LimitData(bytes uint64) error {
-	return limit("RLIMIT_DATA", unix.RLIMIT_DATA, bytes+detectorRoom)
+	return limit("RLIMIT_DATA", unix.RLIMIT_DATA, bytes)
 }
 
 func limit(name string, resource int, value uint64) error {

@@ -1,6 +1,9 @@
 package worker
 
-import "phase/appliance/compute/wasm"
+import (
+	"phase/appliance/compute/sandbox"
+	"phase/appliance/compute/wasm"
+)
 
 // overhead is what a worker needs beside the module's linear memory, in bytes,
 // for a module of so many bytes. Measured on x86_64 as VmData: 108 MB with an
@@ -14,7 +17,7 @@ func overhead(moduleSize int64) uint64 {
 
 // data is the limit of a worker's RLIMIT_DATA in bytes, linear memory included.
 func data(linear uint64, moduleSize int64) uint64 {
-	return linear + detectorRoom + detectorFactor*overhead(moduleSize)
+	return linear + sandbox.WithDetector(overhead(moduleSize))
 }
 
 // charge is the limit of a worker's control group in bytes: its data, and what
