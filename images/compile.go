@@ -143,7 +143,7 @@ func instanceConfig(source Source, k kernel.Kernel) ([]byte, error) {
 }
 
 func versionFlag(name string) string {
-	return "'-X=phase/appliance/program.Version=" + strings.Map(func(r rune) rune {
+	return "'-X=phase/appliance/base/program.Version=" + strings.Map(func(r rune) rune {
 		if r <= ' ' || r > '~' || r == '\'' {
 			return '-'
 		}

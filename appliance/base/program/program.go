@@ -15,7 +15,7 @@ import (
 	"syscall"
 )
 
-// Version names the build. The linker sets it (-X phase/appliance/program.Version=…);
+// Version names the build. The linker sets it (-X phase/appliance/base/program.Version=…);
 // a binary built without it says "devel".
 var Version = "devel"
 
