@@ -107,7 +107,7 @@ func do(word string, args []string) error {
 		})
 	case "sleep":
 		fmt.Println("asleep")
-		time.Sleep(time.Hour)
+		<-time.After(time.Hour) // until it is killed
 	case "grow":
 		var kept [][]byte
 		for {
