@@ -30,10 +30,12 @@ func run(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writ
 		return err
 	}
 	var flaky strings.Builder
+	var problems []error
 	for _, name := range slices.Sorted(maps.Keys(failed)) {
 		tests, whole := failed[name].again()
 		if len(tests) == 0 {
-			return fmt.Errorf("%s failed, and not by a test that can run again: %w", name, err)
+			problems = append(problems, fmt.Errorf("%s failed, and not by a test that can run again: %w", name, err))
+			continue
 		}
 		fmt.Fprintf(stdout, "=== once more: %s %s\n", name, strings.Join(tests, " "))
 		again := append(slices.Clone(flags), "-count=1")
@@ -41,18 +43,27 @@ func run(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writ
 			again = append(again, "-run=^("+strings.Join(tests, "|")+")$")
 		}
 		if _, err := goTest(ctx, append(again, name), stdout, stderr); err != nil {
-			return fmt.Errorf("%s failed twice: %w", name, err)
+			problems = append(problems, fmt.Errorf("%s failed twice: %w", name, err))
+			continue
 		}
 		for _, test := range tests {
 			fmt.Fprintf(&flaky, "%s.%s\n", name, test)
 		}
 	}
-	fmt.Fprint(stdout, "=== FLAKY, these passed only when they ran again:\n", flaky.String())
+	if flaky.Len() > 0 {
+		fmt.Fprint(stdout, "=== FLAKY, these passed only when they ran again:\n", flaky.String())
+		problems = append(problems, note(list, flaky.String()))
+	}
+	return errors.Join(problems...)
+}
+
+// note adds text to the list of what was flaky.
+func note(list, text string) error {
 	f, err := os.OpenFile(list, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
 	if err != nil {
 		return fmt.Errorf("noting what was flaky: %w", err)
 	}
-	_, err = f.WriteString(flaky.String())
+	_, err = f.WriteString(text)
 	return errors.Join(err, f.Close())
 }
 

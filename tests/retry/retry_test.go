@@ -36,6 +36,7 @@ func TestRetry(t *testing.T) {
 		{"fails once", "func TestOnce(t *testing.T) { " + once + "t.Error(1) } }", "example.TestOnce\n", ""},
 		{"a part fails once", "func TestPart(t *testing.T) { t.Run(\"of it\", func(t *testing.T) { " + once + "t.Error(1) } }) }", "example.TestPart\n", ""},
 		{"panics once", "func TestPanic(*testing.T) { " + once + "panic(1) } }", "example.TestPanic\n", ""},
+		{"fails beside one that fails once", "func TestBad(t *testing.T) { t.Error(1) }\nfunc TestOnce(t *testing.T) { " + once + "t.Error(1) } }", "", "failed twice"},
 		{"fails", "func TestBad(t *testing.T) { t.Error(1) }", "", "failed twice"},
 		{"fails outside a test", "func TestMain(m *testing.M) { m.Run(); os.Exit(1) }", "", "not by a test"},
 		{"exits in a test", "func TestExit(*testing.T) { " + once + "os.Exit(3) } }", "", "not by a test"},
