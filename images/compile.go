@@ -9,10 +9,12 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
 
+	"phase/appliance/base/program"
 	"phase/kernel"
 )
 
@@ -142,8 +144,10 @@ func instanceConfig(source Source, k kernel.Kernel) ([]byte, error) {
 	return json.MarshalIndent(config, "", "    ")
 }
 
+// versionFlag tells the linker what --version answers. The linker says nothing
+// of a variable that is not there, so the package is asked for its own path.
 func versionFlag(name string) string {
-	return "'-X=phase/appliance/base/program.Version=" + strings.Map(func(r rune) rune {
+	return "'-X=" + reflect.TypeFor[program.Exit]().PkgPath() + ".Version=" + strings.Map(func(r rune) rune {
 		if r <= ' ' || r > '~' || r == '\'' {
 			return '-'
 		}
