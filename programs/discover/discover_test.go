@@ -2,8 +2,10 @@ package discover
 
 import (
 	"bytes"
+	"context"
 	"crypto/ed25519"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -162,6 +164,16 @@ func TestNobody(t *testing.T) {
 		err := Run(t.Context(), append(args, "--root", root, "--timeout", "1s"), nil, &stdout, &stderr)
 		if code, _ := program.Code(err); code != 1 || strings.TrimSpace(stdout.String()) != "[]" {
 			t.Errorf("%v: %q, %v; want [] and exit code 1", args, stdout.String(), err)
+		}
+	}
+}
+
+func TestUsage(t *testing.T) {
+	for _, args := range [][]string{{"--channel", "beta"}, {"--arch", "mips"}, {"--timeout", "0s"}, {"--bootstrap", "/ip4/192.0.2.1"}, {"--ephemeral"}} {
+		var stdout, stderr bytes.Buffer
+		err := Run(context.Background(), args, nil, &stdout, &stderr)
+		if code, _ := program.Code(err); code != 2 || errors.Is(err, program.ErrDone) {
+			t.Errorf("%v: %v, want a usage error", args, err)
 		}
 	}
 }
