@@ -56,10 +56,10 @@ check: ## Test: Format, vet, staticcheck, tidy, the rules of tests/architecture,
 # PHASE_REQUIRE turns "cannot run here" from a skip into a failure.
 test test-all test-fresh unit machines race bench bench-boot bench-memory demo demo-cross: export PHASE_REQUIRE := 1
 UNITS = $$(go list ./... | grep -v '^phase/tests/machines$$')
-# What has code that runs at once with other code, in one process. Machines and
-# image builds are processes of their own: there, -short leaves them out.
-RACED       = $$(go list ./... | grep -Ev '^phase/(examples|images|qemu|tests)')
-RACED_SHORT = ./images/... ./qemu/...
+# What runs at once in one process. Machines, image builds and a crowd of senders
+# are processes of their own: -short leaves them out.
+RACED       = $$(go list ./... | grep -Ev '^phase/(examples|images|qemu|tests|programs/update)')
+RACED_SHORT = ./images/... ./qemu/... ./programs/update
 # How long each fuzz test runs.
 TIME ?= 30s
 
