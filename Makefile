@@ -13,12 +13,15 @@ export GOFLAGS     := -buildvcs=false -trimpath
 # What stands before a target comes before it, with make -j too; the go command
 # divides the work among the processors by itself.
 .NOTPARALLEL:
-.PHONY: help deps check test test-all test-fresh unit images-both demo demo-cross bench bench-boot bench-memory clean
+.PHONY: help deps check test test-all test-fresh unit machines race fuzz ci images-both demo demo-cross bench bench-boot bench-memory clean
 
-help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo
-	@echo "  ARCH=x86_64|arm64 (default x86_64) chooses the machine."
+# Behind a target stands "## GROUP: what it does", for this list.
+help: ## Other: Show this list
+	@awk -F ':.*## ' 'BEGIN { n = split("Build,See it run,Test,Measure,Other", groups, ",") } \
+		/^[a-z-]+:.*## / { group = $$2; sub(/: .*/, "", group); sub(/^[^:]*: /, "", $$2); \
+			lines[group] = lines[group] sprintf("  make %-14s %s\n", $$1, $$2) } \
+		END { for (i = 1; i <= n; i++) printf "%s\n%s\n", groups[i], lines[groups[i]] }' $(MAKEFILE_LIST)
+	@echo "ARCH=x86_64|arm64 (default x86_64) chooses the machine."
 
 # The one list of Debian packages. Nothing else in the repository names what
 # must be installed; images and qemu say which of these a missing tool is in.
@@ -26,10 +29,11 @@ DEPS := \
 	qemu-system-x86 qemu-system-arm qemu-utils ovmf qemu-efi-aarch64 \
 	e2fsprogs mtools dosfstools gdisk squashfs-tools \
 	php-cli phpunit \
+	gcc libc6-dev \
 	avahi-daemon avahi-utils dbus
 DEPS_FRESH := debootstrap
 
-deps: ## Install the Debian packages that building and testing need
+deps: ## Build: Install the Debian packages that building and testing need
 	@./tests/deps.sh $(DEPS)
 
 include images/images.mk
@@ -38,7 +42,7 @@ include examples/examples.mk
 include appliance/compute/scheduler/job.mk
 include sdk/php/php.mk
 
-check: ## Format, vet, staticcheck, tidy, import table, both architectures, clean tree
+check: ## Test: Format, vet, staticcheck, tidy, the rules of tests/architecture, both architectures, clean tree
 	@bad=$$(git ls-files -z '*.go' | xargs -0 gofmt -l); [ -z "$$bad" ] || { echo "gofmt would change:"; echo "$$bad"; exit 1; }
 	go vet ./...
 	GOARCH=arm64 go vet ./...
@@ -50,50 +54,75 @@ check: ## Format, vet, staticcheck, tidy, import table, both architectures, clea
 	@dirty=$$(git status --porcelain) || exit 1; [ -z "$$dirty" ] || { echo "the tree is not clean:"; echo "$$dirty"; exit 1; }
 
 # PHASE_REQUIRE turns "cannot run here" from a skip into a failure.
-test test-all test-fresh unit bench bench-boot bench-memory demo demo-cross: export PHASE_REQUIRE := 1
+test test-all test-fresh unit machines race bench bench-boot bench-memory demo demo-cross: export PHASE_REQUIRE := 1
 UNITS = $$(go list ./... | grep -v '^phase/tests/machines$$')
+# What runs at once in one process. Machines, image builds and a crowd of senders
+# are processes of their own: -short leaves them out.
+RACED       = $$(go list ./... | grep -Ev '^phase/(examples|images|qemu|tests|programs/update)')
+RACED_SHORT = ./images/... ./qemu/... ./programs/update
+# How long each fuzz test runs.
+TIME ?= 30s
 
-unit: deps ## The tests beside the code alone
-	go test -timeout 30m $(UNITS)
-
-ifdef T
-test: deps ## Everything in under 25 minutes; T=REGEXP runs just the tests so named, on the images as they are
-	PHASE_TIER=all go test -count=1 -timeout 60m -v -run '$(T)' ./...
-else
-test: deps images-both
-	go test -timeout 30m $(UNITS)
-	@$(MAKE) --no-print-directory test-php
-	PHASE_TIER=test go test -count=1 -timeout 40m -v ./tests/machines
+# $(call gotest,FLAGS,PACKAGES) runs tests. .ci/run sets RETRY, a file: then a
+# failed test runs once more, and what passes only then is noted there.
+gotest = go test $(1) $(2)
+ifdef RETRY
+gotest = CGO_ENABLED=0 go build -o $(BUILD)/bin/retry ./tests/retry && $(BUILD)/bin/retry $(RETRY) $(1) $(2)
 endif
 
-test-all: deps images-both ## Everything there is, in under 85 minutes
+unit: deps ## Test: The tests beside the code alone
+	$(call gotest,-timeout=30m,$(UNITS))
+
+ifdef T
+test: deps ## Test: Everything in under 25 minutes; T=REGEXP runs just the tests so named, on the images as they are
+	PHASE_TIER=all go test -count=1 -timeout 60m -v -run '$(T)' ./...
+else
+test: deps images-both unit test-php machines
+endif
+
+machines: export PHASE_TIER := test
+machines: deps images-both ## Test: Real images in QEMU, one case of a class
+	$(call gotest,-count=1 -timeout=40m -v,./tests/machines)
+
+test-all: deps images-both ## Test: Everything there is, in under 85 minutes
 	PHASE_TIER=all go test -count=1 -timeout 30m $(UNITS)
 	@$(MAKE) --no-print-directory test-php
 	PHASE_TIER=all go test -count=1 -timeout 80m -v ./tests/machines
+
+race: export CGO_ENABLED := 1
+race: deps ## Test: The tests beside the code under the race detector, workers included
+	$(call gotest,-race -timeout=20m,$(RACED))
+	$(call gotest,-race -short -timeout=10m,$(RACED_SHORT))
+
+fuzz: ## Test: Every fuzz test in turn, TIME=30s for each
+	@./tests/fuzz.sh $(TIME)
+
+ci: ## Test: .ci/run in a fresh clone of HEAD; when it is green, HEAD is added to .git/ci-green
+	@./tests/ci.sh
 
 images-both:
 	@$(MAKE) --no-print-directory image build examples ARCH=x86_64
 	@$(MAKE) --no-print-directory image ARCH=arm64
 
-test-fresh: ## Prove both commands in a fresh Debian 12 root with only Go, git and make
+test-fresh: ## Test: Prove both commands in a fresh Debian 12 root with only Go, git and make
 	@./tests/deps.sh $(DEPS_FRESH)
 	./tests/fresh.sh
 
-demo: deps ## Watch machines boot from each other
+demo: deps ## See it run: Watch machines boot from each other
 	@$(MAKE) --no-print-directory image build examples
 	go run ./tests/demo --arch $(ARCH)
 
-demo-cross: deps images-both ## The same jobs on both architectures, the same output, by their receipts
+demo-cross: deps images-both ## See it run: The same jobs on both architectures, the same output, by their receipts
 	go run ./tests/cross
 
-bench: ## Benchmarks of fetch, verify and serve
+bench: ## Measure: Benchmarks of fetch, verify and serve
 	go test -run '^$$' -bench . -benchmem ./appliance/...
 
-bench-boot: deps image ## Power on to the first answer, beside gokrazy's own hello
+bench-boot: deps image ## Measure: Power on to the first answer, beside gokrazy's own hello
 	go run ./tests/benchboot --arch $(ARCH)
 
-bench-memory: deps image ## The least memory the loop works in, with and without a disk
+bench-memory: deps image ## Measure: The least memory the loop works in, with and without a disk
 	go run ./tests/benchmemory --arch $(ARCH)
 
-clean: ## Remove what was built, keys excepted
+clean: ## Other: Remove what was built, keys excepted
 	find $(BUILD) -mindepth 1 -maxdepth 1 ! -name keys -exec rm -rf {} +

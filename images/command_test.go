@@ -86,24 +86,3 @@ func TestAnswersInJSON(t *testing.T) {
 		}
 	}
 }
-
-func TestUsage(t *testing.T) {
-	for _, c := range []struct {
-		args []string
-		code int
-	}{
-		{[]string{}, 2}, {[]string{"--help"}, 0}, {[]string{"nonsense"}, 2}, {[]string{"flash"}, 2},
-		{[]string{"build", "--arch", "riscv64"}, 2}, {[]string{"build", "--channel", "beta"}, 2}, {[]string{"build", "--set", "phase.mode=x"}, 2},
-		{[]string{"sign", "-A", "mips", "-o", "x"}, 2}, {[]string{"sign", "--of", "beta", "-o", "x"}, 2}, {[]string{"sign", "-c", "beta", "-o", "x"}, 2},
-		{[]string{"sign", "--release-version", "0", "-o", "x"}, 2}, {[]string{"build", "--release-version", "0", "--checkout", ".."}, 2},
-		{[]string{"sign", "--created", "2026-11-23T12:00:00Z", "--expires", "2026-11-23T12:00:00Z", "-o", "x"}, 2},
-		{[]string{"build", "--created", "2026-11-23T12:00:00Z", "--expires", "2026-11-23T11:00:00Z", "--checkout", ".."}, 2},
-		{[]string{"sizes", "-A", "mips"}, 2}, {[]string{"sizes", "-c", "beta"}, 2}, {[]string{"build", "--created", "yesterday"}, 2},
-		{[]string{"build", "--from", "/nonexistent", "--keys", "/nonexistent", "--checkout", ".."}, 1},
-		{[]string{"inspect", "/dev/null"}, 1},
-	} {
-		if said, log, code := runImages(c.args...); code != c.code {
-			t.Errorf("%v: exit code %d, want %d: %s%s", c.args, code, c.code, said, log)
-		}
-	}
-}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 )
 
 // debianPackage names where each outside tool comes from, so that the
@@ -79,12 +80,13 @@ func (c command) run(ctx context.Context) ([]byte, error) {
 		return nil, err
 	}
 	var out, said bytes.Buffer
+	both := &lockedWriter{to: &said}
+	if c.log != nil {
+		both.to = io.MultiWriter(&said, c.log)
+	}
 	cmd := exec.CommandContext(ctx, path, c.args...)
 	cmd.Dir, cmd.Env = c.dir, environment(c.env)
-	cmd.Stdout, cmd.Stderr = io.MultiWriter(&out, &said), &said
-	if c.log != nil {
-		cmd.Stdout, cmd.Stderr = io.MultiWriter(&out, &said, c.log), io.MultiWriter(&said, c.log)
-	}
+	cmd.Stdout, cmd.Stderr = io.MultiWriter(&out, both), both
 	if err := cmd.Run(); err != nil {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
@@ -96,6 +98,19 @@ func (c command) run(ctx context.Context) ([]byte, error) {
 		return nil, fmt.Errorf("%s: %w", c.name, err)
 	}
 	return out.Bytes(), nil
+}
+
+// lockedWriter takes one write at a time: stdout and stderr of a command are
+// copied by a goroutine each.
+type lockedWriter struct {
+	mu sync.Mutex
+	to io.Writer
+}
+
+func (w *lockedWriter) Write(b []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.to.Write(b)
 }
 
 func lastLines(text string, n int) string {

@@ -40,6 +40,9 @@ func TestMain(m *testing.M) {
 // need skips the test when QEMU or the firmware is not installed; with PHASE_REQUIRE set it fails instead.
 func need(t testing.TB, arch string, fw Firmware) {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("a machine is a process of its own, which the race detector does not see")
+	}
 	err := Available(arch, fw)
 	switch {
 	case err != nil && os.Getenv("PHASE_REQUIRE") != "":

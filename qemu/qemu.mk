@@ -11,7 +11,7 @@ FIRMWARE ?=
 KEEP     ?=
 IMAGE    ?=
 
-run: $(if $(IMAGE),,image) ## Boot one machine, console on this terminal, HTTP on 127.0.0.1:8080
+run: $(if $(IMAGE),,image) ## See it run: Boot one machine, console on this terminal, HTTP on 127.0.0.1:8080
 	@go build -o $(BUILD)/bin/qemu ./qemu/main
 	@$(BUILD)/bin/qemu run --image $(or $(IMAGE),$(BUILD)/phase-$(ARCH).img) --arch $(ARCH) --memory $(MEMORY) \
 		--port $(PORT) $(if $(FIRMWARE),--firmware $(FIRMWARE)) $(if $(KEEP),--keep $(KEEP))

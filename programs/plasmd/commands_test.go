@@ -2,8 +2,6 @@ package plasmd
 
 import (
 	"bytes"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -11,10 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"phase/appliance/base/names"
-	"phase/appliance/base/program"
-	"phase/appliance/daemon/api"
 )
 
 // command runs plasmd with the user's folders in dir.
@@ -38,102 +32,7 @@ func user(t *testing.T) (dir string) {
 	return dir
 }
 
-func TestExecuteJobAndWhatTheDaemonKnows(t *testing.T) {
-	dir := user(t)
-	module := filepath.Join(dir, "least.wasm")
-	if err := os.WriteFile(module, leastModule, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	check := func(where string) (runID string) {
-		text, err := command(t, "input", "execute-job", "--memory", "1", "--env", "K=V", module, "--flag", "of the module's")
-		if err != nil {
-			t.Fatalf("%s: %v", where, err)
-		}
-		var object struct {
-			RunID        string          `json:"run_id"`
-			Outcome      string          `json:"outcome"`
-			StdoutBase64 *[]byte         `json:"stdout_base64"`
-			Receipt      json.RawMessage `json:"receipt"`
-		}
-		if err := json.Unmarshal([]byte(text), &object); err != nil || object.Outcome != "exited" || object.StdoutBase64 == nil || object.Receipt[0] != '{' {
-			t.Errorf("%s: %s, %v", where, text, err)
-		}
-		return object.RunID
-	}
-	check("without a daemon")
-	if kept, err := filepath.Glob(filepath.Join(dir, "XDG_CACHE_HOME", "phase", "modules", "*")); len(kept) != 1 {
-		t.Errorf("compiled code is kept in %v, %v; want one file", kept, err)
-	}
-	for _, args := range [][]string{{"jobs"}, {"logs"}} {
-		if _, err := command(t, "", args...); !errors.Is(err, api.ErrNoDaemon) {
-			t.Errorf("%v without a daemon: %v", args, err)
-		}
-	}
-	if text, err := command(t, "", "version"); err != nil || strings.Contains(text, "daemon") {
-		t.Errorf("version without a daemon: %q, %v", text, err)
-	}
-	if text, err := command(t, "", "version", "--json"); err != nil || !strings.Contains(text, `"arch": "`+names.RunningArch()+`"`) {
-		t.Errorf("version --json without a daemon: %q, %v", text, err)
-	}
-	c, stop := run(t, "start", "--state", dir)
-	c.wait(t, `^listening on (.*)$`)
-	runID := check("with a daemon")
-	for words, says := range map[string]string{
-		"jobs":                 runID + "  done   exited",
-		"jobs --json":          `"run_id": "` + runID,
-		"jobs " + runID:        "exited",
-		"jobs --json " + runID: `"payloadType"`,
-		"logs":                 "run=" + runID,
-		"logs -n 1 --json":     `"text"`,
-		"version":              "daemon " + program.Version,
-		"version --json":       `"peer_id"`,
-	} {
-		if text, err := command(t, "", strings.Fields(words)...); err != nil || !strings.Contains(text, says) {
-			t.Errorf("%s: %q, %v; want %q", words, text, err, says)
-		}
-	}
-	for words, code := range map[string]int{
-		"jobs --cancel " + runID: 1, "jobs --cancel": 2, "jobs -n 0": 2, "logs -n 1001": 2, "jobs nobody": 1,
-		"execute-job --cpu 65 " + module: 2, "execute-job --memory 0 " + module: 2, "execute-job --timeout 2h " + module: 2,
-		"execute-job --env K " + module: 2, "execute-job": 2, "execute-job " + dir + "/none.wasm": 1, "start --state " + dir: 1,
-		"execute-job --memory 4096 --cpu 64 " + module: 1,
-	} {
-		_, err := command(t, "", strings.Fields(words)...)
-		if got, _ := program.Code(err); got != code {
-			t.Errorf("%s: %v, want the code %d", words, err, code)
-		}
-	}
-	if text := c.wait(t, `(?s)\A(.*)\z`); strings.Contains(text, "token ") {
-		t.Error("a token that opens nothing was printed")
-	}
-	if err := stop(); err != nil {
-		t.Error(err)
-	}
-}
-
-func TestInit(t *testing.T) {
-	dir := user(t)
-	path := filepath.Join(dir, "XDG_CONFIG_HOME", "phase", "plasmd.toml")
-	if text, err := command(t, "", "init"); err != nil || text != "wrote "+path+"\n" {
-		t.Errorf("%q, %v", text, err)
-	}
-	_, err := command(t, "", "init")
-	if code, _ := program.Code(err); code != 1 || !strings.Contains(err.Error(), "there already") {
-		t.Errorf("a second time: %v", err)
-	}
-	other := filepath.Join(dir, "new", "c.toml")
-	if _, err := command(t, "", "init", "--path", other); err != nil {
-		t.Error(err)
-	}
-	for text, says := range map[string]string{"[jobs]\ncoers = 1": "jobs.coers", "[jobs]\ncores = 1024": "jobs.cores: 1024", "http = 3": "http"} {
-		if err := os.WriteFile(other, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := command(t, "", "start", "--config", other, "--state", dir); err == nil || !strings.Contains(err.Error(), says) {
-			t.Errorf("%q: %v", text, err)
-		}
-	}
-}
+// What the commands print and end with is in tests/scripts.
 
 // What a shell loads is what that shell takes.
 func TestCompletion(t *testing.T) {
@@ -177,16 +76,5 @@ func TestCompletion(t *testing.T) {
 	}
 	if _, err := command(t, "", "completion", "csh"); err == nil {
 		t.Error("a shell that has none")
-	}
-}
-
-// Who has learnt -j with one command has learnt it for all.
-func TestJSONHasOneShortName(t *testing.T) {
-	for _, words := range []string{"init", "execute-job", "jobs", "logs", "receipt verify", "provider status", "provider list", "version"} {
-		// Help ends a program without a failure; its words are what counts.
-		text, _ := command(t, "", append(strings.Fields(words), "--help")...)
-		if !strings.Contains(text, "-j, --json") {
-			t.Errorf("%s: %s", words, text)
-		}
 	}
 }

@@ -10,12 +10,12 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"phase/appliance/compute/history"
 	"phase/appliance/compute/job"
 	"phase/appliance/compute/receipt"
 	"phase/appliance/daemon/api"
+	"phase/tests/await"
 )
 
 // executed runs execute-job with an input and returns what it did.
@@ -144,13 +144,13 @@ func TestInputAtOnceAndLater(t *testing.T) {
 	}
 	// running waits until a job is.
 	running := func() error {
-		for {
+		var problem error
+		err := await.Until(t.Context(), func() bool {
 			page, err := client.Jobs(t.Context(), "", 1)
-			if err != nil || len(page.Jobs) == 1 && page.Jobs[0].State == history.Running {
-				return err
-			}
-			time.Sleep(10 * time.Millisecond)
-		}
+			problem = err
+			return err != nil || len(page.Jobs) == 1 && page.Jobs[0].State == history.Running
+		})
+		return errors.Join(err, problem)
 	}
 	later, err := executed(t.Context(), &parts{[]string{"one ", "two"}, running}, hello)
 	if want := job.Hash([]byte("one two")); err != nil || later.Stdout != "owt eno" || later.input(t) != want || named(later) != "" {

@@ -62,61 +62,6 @@ func module(t *testing.T) string {
 	return file
 }
 
-func TestRun(t *testing.T) {
-	hello := module(t)
-	if code, out, errs := call(t, "Phase \xff\n", "run", hello); code != 0 || out != "\xff esahP\n" || errs != "" {
-		t.Errorf("hello: %d %q %q", code, out, errs)
-	}
-	dir := t.TempDir()
-	trap, spin := filepath.Join(dir, "trap.wasm"), filepath.Join(dir, "spin.wasm")
-	// (module (func unreachable) (start 0)) and (module (func (loop br 0)) (start 0))
-	for name, body := range map[string]string{trap: "\x0a\x05\x01\x03\x00\x00\x0b", spin: "\x0a\x09\x01\x07\x00\x03\x40\x0c\x00\x0b\x0b"} {
-		text := "\x00asm\x01\x00\x00\x00" + "\x01\x04\x01\x60\x00\x00" + "\x03\x02\x01\x00" + "\x08\x01\x00" + body
-		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	text := filepath.Join(dir, "text")
-	if err := os.WriteFile(text, []byte("text"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	for _, c := range []struct {
-		args string
-		code int
-		errs string
-	}{
-		{"run " + trap, 134, ""},
-		{"run --timeout 200ms " + spin, 124, ""},
-		{"run --timeout 0.2 " + spin, 124, ""},
-		{"run -- " + trap, 134, ""},
-		{"run --memory 1 " + hello, 137, ""},
-		{"run " + text, 1, "not a WebAssembly module"},
-		{"run " + dir + "/missing", 1, "no such file"},
-		{"run --dir /does/not/exist " + hello, 1, "/does/not/exist"},
-		{"run", 2, "wasm"},
-		{"run --", 2, ""},
-		{"run --no-such-flag " + hello, 2, "--no-such-flag"},
-		{"run --memory 0 " + hello, 2, "1 to 4096"},
-		{"run --memory 4097 " + hello, 2, "1 to 4096"},
-		{"run --timeout 0 " + hello, 2, "1ms to 1h"},
-		{"run --timeout soon " + hello, 2, "1ms to 1h"},
-		{"run --env K " + hello, 2, "NAME=VALUE"},
-		{"run --dir a:b:rw " + hello, 2, "HOST[:GUEST[:ro]]"},
-		{"run --dir :b " + hello, 2, "HOST[:GUEST[:ro]]"},
-		{"run --memory -1 " + hello, 2, "1 to 4096"},
-		{"run --memory 512MB " + hello, 2, "1 to 4096"},
-		{"run --timeout -1s " + hello, 2, "1ms to 1h"},
-		{"run --receipt= " + trap, 2, "--receipt"},
-		{"run --receipt " + dir + " " + trap, 1, "--receipt"},
-		{"run --receipt " + dir + "/none/r.json " + trap, 1, "--receipt"},
-	} {
-		code, out, errs := call(t, "", strings.Fields(c.args)...)
-		if code != c.code || out != "" || !strings.Contains(errs, c.errs) || c.errs == "" && c.code > 2 && errs != "" {
-			t.Errorf("%s: %d %q %q, want %d %q", c.args, code, out, errs, c.code, c.errs)
-		}
-	}
-}
-
 // After -- comes the module, whatever its name; arguments are any bytes.
 func TestRunTakesNamesAsTheyAre(t *testing.T) {
 	t.Chdir(t.TempDir())

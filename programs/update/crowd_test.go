@@ -257,6 +257,9 @@ const crowdAsked = 4
 // is bounded by what a test waits for; to ask each of the larger crowds before
 // it, a few at a time and ten seconds each, would take longer.
 func TestCrowdOnTheWire(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a crowd of processes, which takes minutes under the race detector")
+	}
 	if !netlab.Isolated(t) {
 		return
 	}

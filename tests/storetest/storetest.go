@@ -56,11 +56,17 @@ func NewSigner(t testing.TB) *Signer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	root, err := trust.ParseRoot(data)
+	return SignerOf(t, data, key)
+}
+
+// SignerOf takes a root document and the key of its role release.
+func SignerOf(t testing.TB, root []byte, key ed25519.PrivateKey) *Signer {
+	t.Helper()
+	parsed, err := trust.ParseRoot(root)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &Signer{Root: root, key: key}
+	return &Signer{Root: parsed, key: key}
 }
 
 // Release is a signed release and the bytes of its artifacts.

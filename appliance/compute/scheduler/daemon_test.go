@@ -22,6 +22,7 @@ import (
 	"phase/appliance/compute/modulecache"
 	"phase/appliance/compute/scheduler"
 	"phase/appliance/daemon/api"
+	"phase/tests/await"
 )
 
 // never is an input that does not come: reading it waits until it is summed up.
@@ -204,11 +205,8 @@ type measured struct {
 // measure counts once what was killed is gone: nobody waits for its end, and
 // the pool has its spare processes again.
 func measure(t *testing.T, p *scheduler.Pool) measured {
-	for deadline := time.Now().Add(time.Minute); !scheduler.Settled(p); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Error("processes that were killed are still there")
-			break
-		}
+	if err := await.Until(t.Context(), func() bool { return scheduler.Settled(p) }); err != nil {
+		t.Errorf("processes that were killed are still there: %v", err)
 	}
 	runtime.GC()
 	var m runtime.MemStats

@@ -6,7 +6,7 @@
 
 TURNS ?= 20
 
-test-hostile: ## Hostile modules, each dead 100 ms after its limit beside a daemon that answers (PHASE_TIER=all: 1,000 runs)
+test-hostile: ## Test: Hostile modules, each dead 100 ms after its limit beside a daemon that answers (PHASE_TIER=all: 1,000 runs)
 	PHASE_ALONE=1 go test -count=1 -v -timeout 25m -run 'Hostile|ModulesThatCannotRun|Overhead|SlowReader' ./appliance/compute/scheduler
 
 # What is measured is kept here, and made one table of at the end.
@@ -16,7 +16,7 @@ JOBS := $(abspath $(BUILD))/bench/jobs.txt
 measure = @echo "measuring: $(1)"; PHASE_MODULES=$(dir $(JOBS)) go test -run '^$$' -bench '^Benchmark$(1)$$' -benchtime $(2)x ./appliance/compute/scheduler >>$(JOBS) 2>&1 \
 	|| { cat $(JOBS); exit 1; }
 
-bench-jobs: ## What compiling, starting and running a job costs, beside bare wazero, wasmtime and native code
+bench-jobs: ## Measure: What compiling, starting and running a job costs, beside bare wazero, wasmtime and native code
 	@mkdir -p $(dir $(JOBS))
 	@: >$(JOBS)
 	$(call measure,Compile,5)

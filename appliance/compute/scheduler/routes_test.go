@@ -1,24 +1,30 @@
 package scheduler_test
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"phase/appliance/base/identity"
 	"phase/appliance/compute/job"
 	"phase/appliance/compute/receipt"
 	"phase/appliance/compute/scheduler"
 	"phase/appliance/daemon/api"
+	"phase/tests/await"
 )
 
 // person is somebody who has plasmd: the program as it is built, and a home.
@@ -180,6 +186,10 @@ func (p *person) posted(file string) ended {
 func (p *person) daemon() *exec.Cmd {
 	p.t.Helper()
 	cmd := p.plasmd("start")
+	said, err := cmd.StderrPipe()
+	if err != nil {
+		p.t.Fatal(err)
+	}
 	if err := cmd.Start(); err != nil {
 		p.t.Fatal(err)
 	}
@@ -187,16 +197,18 @@ func (p *person) daemon() *exec.Cmd {
 		_ = cmd.Process.Kill() // which the test may have done
 		_ = cmd.Wait()
 	})
-	client := api.NewClient(p.path("phase/plasmd.sock"))
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
-		_, err := client.Node(p.t.Context())
-		if err == nil {
-			return cmd
+	log := bufio.NewReader(said)
+	for {
+		line, err := log.ReadString('\n')
+		if err != nil {
+			p.t.Fatalf("plasmd ended before it listened: %v", err)
 		}
-		if time.Now().After(deadline) {
-			p.t.Fatal(err)
+		if strings.HasPrefix(line, "listening on ") {
+			break
 		}
 	}
+	go func() { _, _ = io.Copy(io.Discard, log) }() // until it ends
+	return cmd
 }
 
 // TestHostileModulesByEveryRoute: the program itself, as people use it. In the
@@ -295,15 +307,17 @@ func killed(t *testing.T, p *person, daemon *exec.Cmd) {
 		_, err := client.Execute(t.Context(), offer(t, module, nil))
 		lost <- err
 	}()
-	for running := false; !running; time.Sleep(10 * time.Millisecond) {
+	var problem error
+	if err := await.Until(t.Context(), func() bool {
 		node, err := client.Node(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		running = node.Running == 1
+		problem = err
+		return err != nil || node.Running == 1
+	}); err != nil || problem != nil {
+		t.Fatal(err, problem)
 	}
-	if n := running(t, p.path("plasmd")); n < 2 {
-		t.Errorf("%d processes while a module runs", n)
+	ends := running(t, p.path("plasmd"))
+	if len(ends) < 2 {
+		t.Errorf("%d processes while a module runs", len(ends))
 	}
 	if err := daemon.Process.Kill(); err != nil {
 		t.Fatal(err)
@@ -312,24 +326,47 @@ func killed(t *testing.T, p *person, daemon *exec.Cmd) {
 	if err := <-lost; err == nil {
 		t.Error("a job of a daemon that was killed has a result")
 	}
-	for deadline := time.Now().Add(time.Minute); running(t, p.path("plasmd")) > 0; time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("workers outlive the daemon")
+	for _, end := range ends {
+		if err := end(); err != nil {
+			t.Errorf("workers outlive the daemon: %v", err)
 		}
 	}
 }
 
-// running counts the processes of a program.
-func running(t *testing.T, program string) (n int) {
+// running returns, for each process of a program, what waits for its end.
+func running(t *testing.T, program string) (ends []func() error) {
 	t.Helper()
 	links, err := filepath.Glob("/proc/[0-9]*/exe")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, link := range links {
-		if of, err := os.Readlink(link); err == nil && of == program {
-			n++
+		if of, err := os.Readlink(link); err != nil || of != program {
+			continue
 		}
+		pid, err := strconv.Atoi(strings.Split(link, "/")[2])
+		if err != nil {
+			t.Fatal(err)
+		}
+		fd, err := unix.PidfdOpen(pid, unix.PIDFD_NONBLOCK)
+		if err != nil {
+			continue // it has ended
+		}
+		t.Cleanup(func() { unix.Close(fd) })
+		ends = append(ends, func() error {
+			for {
+				n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(await.Patience.Milliseconds()))
+				switch {
+				case err == unix.EINTR:
+				case err != nil:
+					return err
+				case n == 0:
+					return fmt.Errorf("process %d has not ended within %v", pid, await.Patience)
+				default:
+					return nil
+				}
+			}
+		})
 	}
-	return n
+	return ends
 }

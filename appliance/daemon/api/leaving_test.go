@@ -5,12 +5,12 @@ import (
 	"crypto/sha256"
 	"net/http/httptest"
 	"testing"
-	"time"
 
 	"phase/appliance/compute/history"
 	"phase/appliance/compute/job"
 	"phase/appliance/compute/modulecache"
 	"phase/appliance/compute/scheduler"
+	"phase/tests/await"
 )
 
 // flood is an input without an end, of which a module reads nothing.
@@ -47,16 +47,15 @@ func TestLeavingWithInputUnread(t *testing.T) {
 			ended <- err
 		}()
 		until := func(is func(history.State) bool) history.Run {
-			for {
-				list, _, err := node.List("", 1)
-				if err != nil {
-					t.Fatal(err)
-				}
-				if len(list) == 1 && is(list[0].State) {
-					return list[0]
-				}
-				time.Sleep(10 * time.Millisecond)
+			var list []history.Run
+			var problem error
+			if err := await.Until(t.Context(), func() bool {
+				list, _, problem = node.List("", 1)
+				return problem != nil || len(list) == 1 && is(list[0].State)
+			}); err != nil || problem != nil {
+				t.Fatal(err, problem)
 			}
+			return list[0]
 		}
 		until(func(s history.State) bool { return s == history.Running })
 		leave()

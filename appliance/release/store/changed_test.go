@@ -6,11 +6,11 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"phase/appliance/base/refusal"
 	"phase/appliance/release/layout"
 	"phase/appliance/release/store"
+	"phase/tests/await"
 	"phase/tests/storetest"
 )
 
@@ -111,13 +111,10 @@ func TestLooksAgain(t *testing.T) {
 	path := filepath.Join(f.at, "vmlinuz")
 	kernel := f.r.Manifest().Artifacts["kernel"].SHA256
 	settled := func() bool {
-		for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
-			if f.holds("kernel") || f.store.LookedAt(kernel) {
-				return f.holds("kernel")
-			}
+		if err := await.Until(t.Context(), func() bool { return f.holds("kernel") || f.store.LookedAt(kernel) }); err != nil {
+			t.Fatalf("it is neither held nor looked at: %v", err)
 		}
-		t.Fatal("it is neither held nor looked at")
-		return false
+		return f.holds("kernel")
 	}
 	if err := os.Link(path, filepath.Join(t.TempDir(), "vmlinuz")); err != nil {
 		t.Fatal(err)

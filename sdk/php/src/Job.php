@@ -59,7 +59,7 @@ final class Job
         if ($file === false) {
             throw new InvalidJob('module', "$path cannot be read");
         }
-        $module = ''; // in pieces, as PHP sets aside as much memory as it is told to read at most
+        $module = ''; // in pieces, as PHP allocates as much memory as it may read at most
         while (strlen($module) <= self::MAX_MODULE && (string) ($piece = @fread($file, 1 << 20)) !== '') {
             $module .= $piece;
         }

@@ -4,7 +4,7 @@ declare(strict_types=1);
 
 namespace Phase;
 
-/** Whoever can say which node's receipts count. */
+/** Says which node's receipts count. */
 interface Pinned
 {
     /** @throws Exception\InvalidKey */

@@ -30,7 +30,7 @@ final class Receipt
      * Reads a receipt of at most 1 MiB that $node must have signed.
      *
      * @throws InvalidReceipt it is no receipt; where it is too large, the exception before it is a TooLarge
-     * @throws WrongSignature another node's, or nobody's
+     * @throws WrongSignature of another node, or of none
      */
     public static function verify(string $bytes, Pinned $node): self
     {

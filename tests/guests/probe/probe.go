@@ -109,7 +109,7 @@ func do(word string, args []string) error {
 		})
 	case "sleep":
 		fmt.Println("asleep")
-		time.Sleep(time.Hour)
+		<-time.After(time.Hour) // until it is killed
 	case "grow":
 		var kept [][]byte
 		for {

@@ -5,7 +5,7 @@ declare(strict_types=1);
 namespace Phase\Exception;
 
 /**
- * A sound receipt of something else: another job, offer or output than the
+ * A valid receipt of something else: another job, offer or output than the
  * one in hand. $field is the field of the receipt that differs.
  */
 final class WrongReceipt extends ReceiptRefused

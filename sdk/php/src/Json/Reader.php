@@ -17,7 +17,7 @@ use Phase\Exception\TooLarge;
  */
 final class Reader
 {
-    /** The largest document, in bytes, unless told otherwise: 1 MiB. */
+    /** The largest document, in bytes, where the caller names no other limit: 1 MiB. */
     public const MAX_BYTES = 1 << 20;
 
     /** The largest number: 2^53-1, the last integer that every reader holds. */
@@ -39,7 +39,7 @@ final class Reader
 
     /**
      * Reads one JSON value with nothing after it. All of it is checked, and
-     * nothing of it kept: what is in it is read again by who wants it, so that
+     * nothing of it kept: what is in it is read again when it is asked for, so that
      * a document costs no more memory than its own and that of its names.
      *
      * @param int $limit the most bytes that are read

@@ -10,7 +10,7 @@ use Phase\Receipt;
 /** What comes back when a job has ended. */
 interface Answer
 {
-    /** The receipt as it came; nobody has looked at it yet. */
+    /** The receipt as it came, not yet checked. */
     public function receipt(): string;
 
     /**

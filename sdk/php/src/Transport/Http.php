@@ -79,7 +79,7 @@ final class Http implements Transport
                 default => throw new TransportFailed('the answer is no stream of events'),
             };
         } finally {
-            $connection->close(); // for who left early, this cancels the job
+            $connection->close(); // if the caller has stopped early, this cancels the job
         }
     }
 

@@ -7,12 +7,12 @@ namespace Phase\Transport;
 use Phase\Exception\InvalidKey;
 use Phase\Exception\TransportFailed;
 
-/** Where plasmd keeps things on this machine: one place for root, another for everybody else. */
+/** Where plasmd keeps things on this machine: one place for root, another for other users. */
 final class Paths
 {
     /**
-     * @param bool|null $root whether for root; null for whoever runs this
-     * @throws TransportFailed it cannot be told
+     * @param bool|null $root whether for root; null for the user that runs this
+     * @throws TransportFailed HOME is not set
      */
     public static function socket(?bool $root = null): string
     {
@@ -26,7 +26,7 @@ final class Paths
 
     /**
      * @param bool|null $root as of socket()
-     * @throws InvalidKey it cannot be told
+     * @throws InvalidKey HOME is not set
      */
     public static function identity(?bool $root = null): string
     {

@@ -92,7 +92,7 @@ final class Process
             }
             if ($write !== []) {
                 $written = @fwrite($this->pipes[0], substr($stdin, $at, self::PIECE));
-                // False: nobody reads it any more, which is the program's own affair.
+                // False: the program reads no more of it, which it may.
                 $at = $written === false ? strlen($stdin) : $at + $written;
             }
             foreach ([1 => Stream::Stdout, 2 => Stream::Stderr] as $number => $stream) {

@@ -14,7 +14,7 @@ interface Transport
 {
     /**
      * Sends the offer, yields the output as it comes and returns the answer.
-     * Whoever leaves the generator early cancels the job.
+     * Ending the generator early cancels the job.
      *
      * @return \Generator<int, Chunk, void, Answer>
      * @throws Rejected|NodeFailed|TransportFailed

@@ -5,6 +5,6 @@ import "time"
 
 func main() {
 	for {
-		time.Sleep(time.Hour)
+		<-time.After(time.Hour)
 	}
 }
