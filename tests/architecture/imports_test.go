@@ -76,7 +76,7 @@ var owners = map[string][]string{
 	"github.com/gokrazy/kernel":                     {"kernel"},
 	"gvisor.dev/gvisor":                             {"qemu"},
 	"golang.org/x/sys": {"appliance/daemon/api", "appliance/compute/history", "appliance/machine/linux", "appliance/compute/sandbox",
-		"appliance/machine/link", "appliance/network/lan", "appliance/machine/control", "appliance/release/kexec", "appliance/release/trial",
+		"appliance/machine/link", "appliance/network/lan", "appliance/machine/control", "appliance/release/kexec", "appliance/release/provide", "appliance/release/trial",
 		"init", "images", "tests/netlab", "tests/guests/init"},
 }
 

@@ -1,9 +1,11 @@
 package status
 
 import (
+	"io"
 	"net/http"
 	"runtime"
 	"strconv"
+	"sync"
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -16,6 +18,7 @@ import (
 type metrics struct {
 	registry *prometheus.Registry
 	requests *prometheus.CounterVec
+	codes    sync.Map // int → prometheus.Counter, those of requests
 	total    atomic.Int64
 	bytes    atomic.Int64
 	inFlight atomic.Int64
@@ -48,6 +51,16 @@ func newMetrics(s *Status) *metrics {
 		held{s},
 	)
 	return m
+}
+
+// counter is the one of a status code. The library looks it up by its label's
+// text, which is slow beside the answer to a small request.
+func (m *metrics) counter(code int) prometheus.Counter {
+	c, ok := m.codes.Load(code)
+	if !ok {
+		c, _ = m.codes.LoadOrStore(code, m.requests.WithLabelValues(strconv.Itoa(code)))
+	}
+	return c.(prometheus.Counter)
 }
 
 func (m *metrics) handler() http.Handler {
@@ -107,12 +120,7 @@ func (s *Status) Count(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c := &counting{ResponseWriter: w, metrics: s.metrics}
 		s.metrics.inFlight.Add(1)
-		// Deferred, because a broken-off answer leaves by a panic.
-		defer func() {
-			s.metrics.inFlight.Add(-1)
-			s.metrics.total.Add(1)
-			s.metrics.requests.WithLabelValues(strconv.Itoa(max(c.code, http.StatusOK))).Inc()
-		}()
+		defer c.end() // because a broken-off answer leaves by a panic
 		next.ServeHTTP(c, r)
 	})
 }
@@ -127,6 +135,12 @@ type counting struct {
 
 func (c *counting) Unwrap() http.ResponseWriter { return c.ResponseWriter }
 
+func (c *counting) end() {
+	c.metrics.inFlight.Add(-1)
+	c.metrics.total.Add(1)
+	c.metrics.counter(max(c.code, http.StatusOK)).Inc()
+}
+
 func (c *counting) WriteHeader(code int) {
 	if c.code == 0 && code >= 200 {
 		c.code = code
@@ -136,6 +150,13 @@ func (c *counting) WriteHeader(code int) {
 
 func (c *counting) Write(p []byte) (int, error) {
 	n, err := c.ResponseWriter.Write(p)
+	c.metrics.bytes.Add(int64(n))
+	return n, err
+}
+
+// WriteString saves the copy that a text would else be sent as.
+func (c *counting) WriteString(text string) (int, error) {
+	n, err := io.WriteString(c.ResponseWriter, text)
 	c.metrics.bytes.Add(int64(n))
 	return n, err
 }
