@@ -58,10 +58,10 @@ func keptHere() (scheduler.Kept, error) {
 // pool is where the node's jobs run. Compiled modules are kept beside the
 // identity, which whoever can write that folder has already; without one they
 // are kept in memory.
-func (c startCmd) pool(s *server) (*scheduler.Pool, error) {
+func (c startCmd) pool(s server) (*scheduler.Pool, error) {
 	pool, err := scheduler.OpenPool(scheduler.Kept{Keys: c.Data})
 	if err != nil && c.Data != "" {
-		s.problem(err)
+		s.problems.Add(err)
 		pool, err = scheduler.OpenPool(scheduler.Kept{})
 	}
 	return pool, err

@@ -16,8 +16,11 @@ import (
 	"phase/appliance/base/identity"
 	"phase/appliance/base/names"
 	"phase/appliance/base/program"
+	"phase/appliance/base/statefile"
+	"phase/appliance/daemon/tasks"
 	"phase/appliance/release/manifest"
 	"phase/appliance/release/store"
+	"phase/appliance/release/trust"
 )
 
 // rescan is how often a folder served is looked at for changes.
@@ -70,20 +73,25 @@ func (c serveCmd) run(ctx context.Context, log io.Writer) error {
 	if err != nil {
 		return err
 	}
-	s := &server{
-		id: id, log: log, announce: !c.NoMDNS,
+	channel, arch := first(folder, channels, arches)
+	s := server{
+		id: id, log: log, problems: tasks.NewProblems(log), channel: channel, arch: arch, announce: !c.NoMDNS,
 		address: net.JoinHostPort(strings.Trim(c.Bind, "[]"), strconv.Itoa(int(c.Port))),
-		promise: fmt.Sprintf("%s holds no release that verifies under %s", c.Folder, rootPath),
 	}
-	s.channel, s.arch = first(folder, channels, arches)
-	s.fill = func(ctx context.Context, held *store.Store) (func(context.Context), error) {
-		releases := store.NewFolder(held, folder, root)
-		s.inFolder(releases.Scan(ctx, channels, arches))
-		background := func(ctx context.Context) { releases.Watch(ctx, rescan, channels, arches, s.inFolder) }
-		return background, nil
+	var releases *store.Folder
+	s.source = tasks.Source{
+		Promise: fmt.Sprintf("%s holds no release that verifies under %s", c.Folder, rootPath),
+		Fill: func(ctx context.Context, into *store.Store, report func([]store.Problem)) error {
+			releases = store.NewFolder(into, folder, root)
+			report(releases.Scan(ctx, channels, arches))
+			return nil
+		},
+		Follow: func(ctx context.Context, report func([]store.Problem)) {
+			releases.Watch(ctx, rescan, channels, arches, report)
+		},
 	}
 	fmt.Fprintf(log, "peer %s\n", id.PeerID())
-	return s.run(ctx)
+	return s.run(ctx, jobs{})
 }
 
 // rootPath is the root to use: the one named, the folder's own, the node's.
@@ -121,19 +129,15 @@ func first(folder *os.Root, channels, arches []string) (channel, arch string) {
 	return channels[0], ordered[0]
 }
 
-// readCapped reads a signed document, which is at most envelope.MaxBytes long.
-func readCapped(path string) ([]byte, error) {
-	f, err := os.Open(path)
+// readRoot reads the root that releases must verify under.
+func readRoot(path string) (trust.Root, error) {
+	data, err := statefile.ReadCapped(path, envelope.MaxBytes)
 	if err != nil {
-		return nil, err
+		return trust.Root{}, fmt.Errorf("reading the root of trust: %w", err)
 	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, envelope.MaxBytes+1))
+	root, err := trust.ParseRoot(data)
 	if err != nil {
-		return nil, err
+		return trust.Root{}, fmt.Errorf("reading the root of trust %s: %w", path, err)
 	}
-	if len(data) > envelope.MaxBytes {
-		return nil, fmt.Errorf("%s is over %d bytes long", path, envelope.MaxBytes)
-	}
-	return data, nil
+	return root, nil
 }

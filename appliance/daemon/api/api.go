@@ -36,9 +36,6 @@ type Config struct {
 	Name, PeerID, Version, Arch string
 }
 
-// minToken is the least length of a token: 16 characters of hex are 64 bits.
-const minToken = 16
-
 // NotAuthorized is the code of a request without the right to ask.
 const notAuthorized = "NotAuthorized"
 

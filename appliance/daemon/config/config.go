@@ -7,7 +7,6 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
 	"net"
@@ -19,6 +18,8 @@ import (
 	"strings"
 
 	"github.com/pelletier/go-toml/v2"
+
+	"phase/appliance/base/statefile"
 )
 
 // Default is the file that `plasmd init` writes: every key with its meaning,
@@ -198,12 +199,7 @@ func keys(t reflect.Type, prefix string) (list []string) {
 
 // Load reads a configuration file.
 func Load(path string) (Config, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return Config{}, fmt.Errorf("reading the configuration: %w", err)
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	data, err := statefile.ReadCapped(path, maxFile)
 	if err != nil {
 		return Config{}, fmt.Errorf("reading the configuration: %w", err)
 	}
@@ -217,19 +213,9 @@ func Load(path string) (Config, error) {
 // Create writes the default configuration where there is none. It replaces
 // nothing: the error wraps fs.ErrExist when there is something of that name.
 func Create(path string) error {
-	dir := filepath.Dir(path)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return fmt.Errorf("writing the configuration: %w", err)
-	}
-	f, err := os.CreateTemp(dir, ".plasmd-")
-	if err != nil {
-		return fmt.Errorf("writing the configuration: %w", err)
-	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(Default)
-	// A link, unlike a rename, never replaces; and it is there whole or not.
-	if err = errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close()); err == nil {
-		err = os.Link(f.Name(), path)
+	err := os.MkdirAll(filepath.Dir(path), 0o755)
+	if err == nil {
+		err = statefile.WriteNew(path, Default, 0o644)
 	}
 	if errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("writing the configuration: %s is there already and stays as it is; move it away for a new one: %w", path, fs.ErrExist)
