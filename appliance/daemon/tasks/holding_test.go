@@ -66,7 +66,7 @@ func TestHolding(t *testing.T) {
 	}
 	want := map[string]bool{ // in either order: both may be there at the first look
 		"holds release stable/x86_64 version 7 " + one.Digest().String() + "\n": true,
-		"holds release testing/arm64 version 8 " + two.Digest().String() + "\n":  true,
+		"holds release testing/arm64 version 8 " + two.Digest().String() + "\n": true,
 	}
 	for range 2 {
 		line := <-printed
