@@ -93,8 +93,9 @@ func as(r *http.Request, requester string) *http.Request {
 
 func requester(r *http.Request) string { return r.Context().Value(requesterKey{}).(string) }
 
-// methods are the handlers of one path.
-type methods map[string]http.HandlerFunc
+// methods are the handlers of one path. An error is the answer when there was
+// none yet.
+type methods map[string]func(w http.ResponseWriter, r *http.Request) error
 
 // routes are all there are.
 func (c Config) routes() map[string]methods {
@@ -122,7 +123,9 @@ func (c Config) mux() *http.ServeMux {
 				problem.Write(w, http.StatusMethodNotAllowed, path+" is for "+strings.Join(allow, ", "))
 				return
 			}
-			handle(w, r)
+			if err := handle(w, r); err != nil {
+				refuse(w, err)
+			}
 		})
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
@@ -132,13 +135,13 @@ func (c Config) mux() *http.ServeMux {
 }
 
 // reply sends one JSON object.
-func reply(w http.ResponseWriter, status int, v any) {
+func reply(w http.ResponseWriter, status int, v any) error {
 	body, err := json.Marshal(v)
 	if err != nil {
-		refuse(w, fmt.Errorf("writing the answer: %w", err))
-		return
+		return fmt.Errorf("writing the answer: %w", err)
 	}
 	send(w, status, append(body, '\n'))
+	return nil
 }
 
 func send(w http.ResponseWriter, status int, body []byte) {

@@ -5,26 +5,32 @@ import (
 	"net"
 )
 
-type endKey struct{}
+type onCloseKey struct{}
 
-// telling is a connection of which somebody is told when it is closed.
-type telling struct {
+// withOnClose has close called when the connection of a request is closed. The
+// HTTP client returns no error before it has read what it was sending, even
+// when nobody is there to take it: an input of which nothing comes would keep
+// it for ever.
+func withOnClose(ctx context.Context, close func()) context.Context {
+	return context.WithValue(ctx, onCloseKey{}, close)
+}
+
+// closeCaller is a connection that calls a function before it is closed.
+type closeCaller struct {
 	net.Conn
-	end func()
+	onClose func()
 }
 
-func (t telling) Close() error {
-	t.end()
-	return t.Conn.Close()
+func (c closeCaller) Close() error {
+	c.onClose()
+	return c.Conn.Close()
 }
 
-// told has the function in ctx called when conn is closed. The HTTP client
-// returns no error before it has read what it was sending, even when nobody is
-// there to take it: an input of which nothing comes would keep it for ever.
-func told(ctx context.Context, conn net.Conn) net.Conn {
-	end, ok := ctx.Value(endKey{}).(func())
+// onClose makes conn call the function that withOnClose put into ctx, if any.
+func onClose(ctx context.Context, conn net.Conn) net.Conn {
+	call, ok := ctx.Value(onCloseKey{}).(func())
 	if !ok || conn == nil {
 		return conn
 	}
-	return telling{conn, end}
+	return closeCaller{conn, call}
 }

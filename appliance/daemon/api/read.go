@@ -122,7 +122,7 @@ func readModule(part io.Reader, limit, length int64, hold holder) ([]byte, error
 	if known != nil {
 		same, rest, err := equal(part, known[n:])
 		if err != nil {
-			return nil, bad("reading the part module: %v", err)
+			return nil, unread("the part module", err)
 		}
 		if rest == nil && same == len(known)-n {
 			return known, hold.Hold(int64(len(known)))
