@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"log/slog"
 	"math"
 	"os"
 	"os/signal"
@@ -44,6 +45,7 @@ type runCmd struct {
 	Timeout limit    `placeholder:"D" default:"60s" help:"Kill the module after this time (90s, 5m, or a number of seconds; at most 1h)."`
 	Env     []string `placeholder:"K=V" sep:"none" help:"Set a variable in the module's environment."`
 	Receipt string   `placeholder:"F" help:"Write a signed receipt of the run to this file."`
+	Quiet   bool     `short:"q" help:"Write nothing of plasmd's own to standard error but errors."`
 	Command []string `arg:"" name:"wasm" passthrough:"" help:"The module, and its arguments."`
 }
 
@@ -64,6 +66,11 @@ func (l *limit) UnmarshalText(text []byte) error {
 }
 
 func (c *runCmd) run(ctx context.Context, stdin io.Reader, stdout, stderr io.Writer) error {
+	if c.Quiet {
+		before := slog.Default()
+		slog.SetDefault(slog.New(errorsOnly{before.Handler()}))
+		defer slog.SetDefault(before)
+	}
 	task, err := c.task()
 	if err != nil {
 		return err
@@ -80,7 +87,7 @@ func (c *runCmd) run(ctx context.Context, stdin io.Reader, stdout, stderr io.Wri
 	}
 	// Standard error is the module's, byte for byte; only a person at a
 	// terminal is told why it ended.
-	if result.Outcome != job.Exited && ui.IsTerminal(stderr) {
+	if result.Outcome != job.Exited && !c.Quiet && ui.IsTerminal(stderr) {
 		fmt.Fprintf(stderr, "plasmd: %s: %s %s\n", ui.Clean(c.Command[0]), result.Outcome, result.Detail)
 	}
 	if result.ExitCode == 0 {
@@ -88,6 +95,11 @@ func (c *runCmd) run(ctx context.Context, stdin io.Reader, stdout, stderr io.Wri
 	}
 	return program.Exit{Code: int(uint8(result.ExitCode))} // as the kernel cuts it
 }
+
+// errorsOnly logs errors and nothing less.
+type errorsOnly struct{ slog.Handler }
+
+func (errorsOnly) Enabled(_ context.Context, l slog.Level) bool { return l >= slog.LevelError }
 
 // task turns the command line into a task, reading the module.
 func (c *runCmd) task() (scheduler.Task, error) {
