@@ -142,7 +142,7 @@ func (c *conn) SetWriteDeadline(t time.Time) error {
 
 // maxUnsent is how many bytes the kernel keeps for a client that reads nothing,
 // beside what is on its way to it. Without a bound that is 4 MiB a client.
-const maxUnsent = 2 * sendChunk
+const maxUnsent = 4 * sendChunk
 
 func limitUnsent(raw syscall.RawConn) (err error) {
 	if control := raw.Control(func(fd uintptr) {
