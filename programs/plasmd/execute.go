@@ -6,9 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
-	"strings"
-	"time"
 
 	"phase/appliance/base/identity"
 	"phase/appliance/base/ui"
@@ -80,18 +77,10 @@ func (c *executeCmd) offer(ctx context.Context, stdin io.Reader, broken func()) 
 			o.Input = in
 		}
 	}
-	wanted := job.Default(o.Module)
-	wanted.CPUCores, wanted.MemoryMB, wanted.Args = c.CPU, c.Memory, task.Args[1:]
-	wanted.TimeoutSeconds = int(math.Ceil(time.Duration(c.Timeout).Seconds()))
+	task.Cores = c.CPU
+	wanted := jobOf(task)
 	if o.Input == nil {
 		wanted.StdinHash = job.Hash(o.Stdin)
-	}
-	if len(c.Env) > 0 {
-		wanted.Env = map[string]string{}
-	}
-	for _, v := range c.Env {
-		name, value, _ := strings.Cut(v, "=")
-		wanted.Env[name] = value
 	}
 	o.Spec, err = job.New(wanted)
 	return o, err

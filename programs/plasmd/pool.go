@@ -46,11 +46,9 @@ func keptHere() (scheduler.Kept, error) {
 	if err != nil {
 		return scheduler.Kept{}, err
 	}
-	cache := "/var/cache/phase"
-	if effectiveUser() != 0 {
-		if cache, err = xdg("XDG_CACHE_HOME", ".cache"); err != nil {
-			return scheduler.Kept{}, err
-		}
+	cache, err := place("cache", "/var/cache/phase", "XDG_CACHE_HOME", ".cache")
+	if err != nil {
+		return scheduler.Kept{}, err
 	}
 	return scheduler.Kept{Keys: keys, Cache: filepath.Join(cache, "modules")}, os.MkdirAll(keys, 0o700)
 }

@@ -157,22 +157,27 @@ func parseFolder(text string) (scheduler.Folder, error) {
 	return f, nil
 }
 
+// jobOf is the job that a task is, without its input. A job's time is in whole
+// seconds, rounded up.
+func jobOf(t scheduler.Task) job.Job {
+	j := job.Default(t.Module)
+	j.CPUCores, j.MemoryMB, j.Args, j.Env = t.Cores, t.MemoryMB, t.Args[1:], map[string]string{}
+	j.TimeoutSeconds = int(math.Ceil(t.Timeout.Seconds()))
+	for _, v := range t.Env {
+		name, value, _ := strings.Cut(v, "=")
+		j.Env[name] = value
+	}
+	return j
+}
+
 // attested runs the task and writes the receipt of what went in and out of it.
-// A run is no offer, so the nonce is its own; the limits are those applied, and
-// the job file the receipt speaks of has its time in whole seconds.
+// A run is no offer, so the nonce is its own; the limits are those applied.
 func (c *runCmd) attested(ctx context.Context, t scheduler.Task) (scheduler.Result, error) {
 	id, err := laptopIdentity()
 	if err != nil {
 		return scheduler.Result{}, err
 	}
-	wanted := job.Default(t.Module)
-	wanted.MemoryMB, wanted.Args, wanted.Env = t.MemoryMB, t.Args[1:], map[string]string{}
-	wanted.TimeoutSeconds = int(math.Ceil(t.Timeout.Seconds()))
-	for _, v := range t.Env {
-		name, value, _ := strings.Cut(v, "=")
-		wanted.Env[name] = value
-	}
-	spec, err := job.New(wanted)
+	spec, err := job.New(jobOf(t))
 	if err != nil {
 		return scheduler.Result{}, err
 	}
@@ -183,7 +188,7 @@ func (c *runCmd) attested(ctx context.Context, t scheduler.Task) (scheduler.Resu
 	defer place.drop()
 	in, out, errs := newSummed(), newSummed(), newSummed()
 	stdout, stderr := &passed{of: out, to: t.Stdout}, &passed{of: errs, to: t.Stderr}
-	t.Stdin, t.Stdout, t.Stderr = reader{in, t.Stdin}, stdout, stderr
+	t.Stdin, t.Stdout, t.Stderr = io.TeeReader(t.Stdin, in), stdout, stderr
 	// The module learns that its reader has gone; this process has a receipt to
 	// write and does not die of it. Notify, unlike Ignore, is not inherited.
 	gone := make(chan os.Signal, 1)
@@ -224,8 +229,8 @@ func (s *summed) sum() (sum [sha256.Size]byte) {
 }
 
 // passed hashes what a module writes and passes it on. err is why some of it
-// did not arrive, unless it is that nobody was there to read it: of that the
-// module is told, and what it does then is its own affair.
+// did not arrive, unless its reader is gone: the module gets that error itself,
+// and may go on.
 type passed struct {
 	of  *summed
 	to  io.Writer
@@ -238,17 +243,5 @@ func (p *passed) Write(b []byte) (int, error) {
 	if err != nil && !errors.Is(err, syscall.EPIPE) {
 		p.err = fmt.Errorf("passing on the output: %w", err)
 	}
-	return n, err
-}
-
-// reader hashes what is read through it.
-type reader struct {
-	to   *summed
-	from io.Reader
-}
-
-func (r reader) Read(p []byte) (int, error) {
-	n, err := r.from.Read(p)
-	r.to.Write(p[:n]) // a hash takes everything
 	return n, err
 }

@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"runtime"
 	"strconv"
-	"sync"
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -18,7 +17,6 @@ import (
 type metrics struct {
 	registry *prometheus.Registry
 	requests *prometheus.CounterVec
-	codes    sync.Map // int → prometheus.Counter, those of requests
 	total    atomic.Int64
 	bytes    atomic.Int64
 	inFlight atomic.Int64
@@ -51,16 +49,6 @@ func newMetrics(s *Status) *metrics {
 		held{s},
 	)
 	return m
-}
-
-// counter is the one of a status code. The library looks it up by its label's
-// text, which is slow beside the answer to a small request.
-func (m *metrics) counter(code int) prometheus.Counter {
-	c, ok := m.codes.Load(code)
-	if !ok {
-		c, _ = m.codes.LoadOrStore(code, m.requests.WithLabelValues(strconv.Itoa(code)))
-	}
-	return c.(prometheus.Counter)
 }
 
 func (m *metrics) handler() http.Handler {
@@ -138,7 +126,7 @@ func (c *counting) Unwrap() http.ResponseWriter { return c.ResponseWriter }
 func (c *counting) end() {
 	c.metrics.inFlight.Add(-1)
 	c.metrics.total.Add(1)
-	c.metrics.counter(max(c.code, http.StatusOK)).Inc()
+	c.metrics.requests.WithLabelValues(strconv.Itoa(max(c.code, http.StatusOK))).Inc()
 }
 
 func (c *counting) WriteHeader(code int) {

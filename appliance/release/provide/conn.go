@@ -4,10 +4,8 @@ import (
 	"context"
 	"net"
 	"net/http"
-	"sync"
 	"sync/atomic"
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -40,9 +38,6 @@ type conn struct {
 	answering atomic.Bool     // what is written now comes from a handler
 	limiter   *connLimiter
 	waiting   atomic.Uint64 // for a whole request since that moment of the limiter; 0 when not
-
-	mu       sync.Mutex
-	deadline time.Time // for writes, as set; zero for none
 }
 
 type connKey struct{}
@@ -120,24 +115,6 @@ func (c *conn) Write(p []byte) (int, error) {
 		return 0, err
 	}
 	return len(p), nil
-}
-
-// deadlineStep is how much later than asked for a write may be given up.
-const deadlineStep = time.Second
-
-// SetWriteDeadline sets a deadline up to deadlineStep later than t, and leaves
-// one that is such already: most requests come a moment after another one, and
-// moving the timer costs more than a lookup of what they ask for.
-func (c *conn) SetWriteDeadline(t time.Time) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if late := c.deadline.Sub(t); !t.IsZero() && late >= 0 && late <= deadlineStep {
-		return nil
-	}
-	if c.deadline = t; !t.IsZero() {
-		c.deadline = t.Add(deadlineStep)
-	}
-	return c.Conn.SetWriteDeadline(c.deadline)
 }
 
 // maxUnsent is how many bytes the kernel keeps for a client that reads nothing,

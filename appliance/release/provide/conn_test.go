@@ -116,21 +116,3 @@ func (h hasty) SetWriteDeadline(t time.Time) error {
 	}
 	return http.NewResponseController(h.ResponseWriter).SetWriteDeadline(t)
 }
-
-// A deadline is never earlier than asked for, and no more than a step later.
-func TestWriteDeadline(t *testing.T) {
-	c, _ := accepted(t)
-	now := time.Now()
-	for _, after := range []time.Duration{time.Minute, time.Minute + deadlineStep/2, 2 * time.Minute, time.Second, 0, time.Hour} {
-		at := now.Add(after)
-		if after == 0 {
-			at = time.Time{}
-		}
-		if err := c.SetWriteDeadline(at); err != nil {
-			t.Fatal(err)
-		}
-		if late := c.deadline.Sub(at); late < 0 || late > deadlineStep || after == 0 && !c.deadline.IsZero() {
-			t.Errorf("asked for %v it is %v later", after, late)
-		}
-	}
-}
