@@ -132,7 +132,7 @@ func (c *startCmd) configure() (config.Config, error) {
 	if path == "" {
 		var err error
 		if path, err = configPath(); err != nil {
-			// Whoever has no home has no configuration there either.
+			// Without a home there is no configuration in it.
 			slog.Debug("configuration", "error", err)
 			return config.Config{}, nil
 		}

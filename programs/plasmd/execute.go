@@ -16,8 +16,7 @@ import (
 )
 
 // executeCmd runs a module as a job: with the limits of one, and a receipt that
-// is verified before anything is printed. Whatever comes after WASM is the
-// module's.
+// is verified before anything is printed. What comes after WASM is the module's.
 type executeCmd struct {
 	asking
 	CPU     int      `name:"cpu" placeholder:"N" default:"1" range:"1-64" help:"Cores the module may use, 1 to 64."`

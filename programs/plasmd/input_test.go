@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"phase/appliance/compute/history"
 	"phase/appliance/compute/job"
@@ -142,14 +141,13 @@ func TestInputAtOnceAndLater(t *testing.T) {
 	if want := job.Hash([]byte("read by nobody")); err != nil || once.input(t) != want || named(once) != want {
 		t.Errorf("at once: the receipt says %s, the job %s, %v; want %s", once.input(t), named(once), err, want)
 	}
-	// running waits until a job is.
+	// running waits until a job is, an answer at a time.
 	running := func() error {
 		for {
 			page, err := client.Jobs(t.Context(), "", 1)
 			if err != nil || len(page.Jobs) == 1 && page.Jobs[0].State == history.Running {
 				return err
 			}
-			time.Sleep(10 * time.Millisecond)
 		}
 	}
 	later, err := executed(t.Context(), &parts{[]string{"one ", "two"}, running}, hello)

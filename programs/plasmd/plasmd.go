@@ -1,4 +1,4 @@
-// Package plasmd is the program of a node that faces the world: it serves
+// Package plasmd is the daemon of a node and its command line: it serves
 // releases over HTTP and announces them on the network, runs jobs and signs
 // their receipts. `plasmd start` is the whole node, `plasmd serve` a provider
 // of a folder; the other commands run a module here or as a job, check a receipt,

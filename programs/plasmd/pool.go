@@ -54,8 +54,8 @@ func keptHere() (scheduler.Kept, error) {
 }
 
 // pool is where the node's jobs run. Compiled modules are kept beside the
-// identity, which whoever can write that folder has already; without one they
-// are kept in memory.
+// identity, which a user who can write that folder has already; without a folder
+// they are kept in memory.
 func (c startCmd) pool(s server) (*scheduler.Pool, error) {
 	pool, err := scheduler.OpenPool(scheduler.Kept{Keys: c.Data})
 	if err != nil && c.Data != "" {
@@ -65,8 +65,8 @@ func (c startCmd) pool(s server) (*scheduler.Pool, error) {
 	return pool, err
 }
 
-// walls asks a worker, once and not before somebody wants to know, which walls
-// stand around it.
+// walls asks a worker, once and not before it is needed, which walls stand around
+// it.
 func walls(pool *scheduler.Pool) func() []string {
 	return sync.OnceValue(func() []string {
 		names, err := pool.Walls(context.Background())

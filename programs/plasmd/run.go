@@ -38,7 +38,7 @@ func runWorker(ctx context.Context) error {
 	return nil
 }
 
-// runCmd runs a module here. Whatever comes after WASM is the module's.
+// runCmd runs a module here. What comes after WASM is the module's.
 type runCmd struct {
 	Dir     []string `placeholder:"HOST[:GUEST[:ro]]" sep:"none" help:"Give the module a folder, read-only with :ro. GUEST is what the module calls it, HOST if left out (/ for a dot)."`
 	Memory  int      `placeholder:"MB" default:"512" range:"1-4096" help:"MiB of memory the module may have, 1 to 4096."`

@@ -95,8 +95,8 @@ func (c serveCmd) run(ctx context.Context, log io.Writer) error {
 }
 
 // rootPath is the root to use: the one named, the folder's own, the node's.
-// The folder's own is taken at its word because the folder is the owner's; who
-// fetches from here has a root of his own.
+// The folder's own is trusted because the folder is the owner's; a node that
+// fetches from here has a root of its own.
 func (c serveCmd) rootPath() (string, error) {
 	if c.Root != "" {
 		return c.Root, nil

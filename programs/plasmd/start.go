@@ -36,8 +36,8 @@ type startCmd struct {
 	Root   string `short:"r" default:"/etc/phase/root.json" placeholder:"FILE" help:"The root that the release held must verify under (${default})."`
 }
 
-// modePrivate is phase.mode=private: nothing that lets the node be told from
-// another, nothing announced, nobody but the machine itself answered.
+// modePrivate is phase.mode=private: no lasting identity, nothing announced, and
+// answers to the machine itself alone.
 const modePrivate = "private"
 
 func (c startCmd) run(ctx context.Context, log io.Writer) error {
@@ -81,7 +81,7 @@ func (c startCmd) run(ctx context.Context, log io.Writer) error {
 	}
 	j.socket = socket
 	if c.HTTP != "" {
-		// Whoever reads the console owns the machine; the log is not the console.
+		// A reader of the console owns the machine; the log is not the console.
 		fmt.Fprintf(log, "token %s\n", token)
 	}
 	c.hold(&s, boot.Held)
@@ -105,9 +105,9 @@ func (c *startCmd) place(s *server, mode string) (err error) {
 }
 
 // keys gives the node its identity and its owner's token. What cannot be kept
-// makes a node another one until its next start, and it says so; it does not
-// make it none, as nobody is there to put it right. On a laptop somebody is, and
-// whoever pinned the identity is not to meet another.
+// makes a node another one until its next start, and it says so: it goes on, as
+// nobody is there to repair it. On a laptop it is an error, as clients that pinned
+// the identity must not meet another one.
 func (c startCmd) keys(s server, node bool) (id identity.Identity, token string, err error) {
 	if c.Data != "" {
 		err := os.MkdirAll(c.Data, 0o700)

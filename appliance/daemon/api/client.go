@@ -23,7 +23,7 @@ import (
 	"phase/appliance/compute/scheduler"
 )
 
-// ErrNoDaemon says that nobody listens on the socket.
+// ErrNoDaemon says that no process listens on the socket.
 var ErrNoDaemon = errors.New("no plasmd listens there; `plasmd start` runs one")
 
 // Client asks a daemon: the one on this machine by its unix socket, or a node
@@ -56,7 +56,7 @@ func NewNodeClient(base, token string) *Client {
 			conn, err := (&net.Dialer{Timeout: nodeTime}).DialContext(ctx, network, address)
 			return onClose(ctx, conn), err
 		}, DisableKeepAlives: true},
-		// A node sends nobody elsewhere, least of all with a token.
+		// A node redirects nobody, and the token is for this one alone.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
 }
@@ -168,7 +168,8 @@ func (c *Client) Logs(ctx context.Context, lines int) (l Lines, err error) {
 // Execute sends an offer and returns what came of it. Output goes to the
 // offer's Stdout and Stderr, or into Done where they are nil, and is never more
 // than the job may write; its Input is sent until the module has ended. Nothing
-// of the answer is verified: that is for who knows which node was asked (Done.Verify).
+// of the answer is verified: the caller, who knows which node was asked, does
+// that (Done.Verify).
 func (c *Client) Execute(ctx context.Context, o scheduler.Offer) (done scheduler.Done, err error) {
 	var stdout, stderr bytes.Buffer
 	if o.Stdout == nil {

@@ -46,7 +46,7 @@ func disconnect(ctx context.Context, say, left func()) {
 	}
 }
 
-// gone reports whether nobody is at the other end of a connection.
+// gone reports whether the other end of a connection is closed.
 func gone(conn syscall.RawConn) bool {
 	events := []unix.PollFd{{Events: unix.POLLRDHUP}}
 	err := conn.Control(func(fd uintptr) {

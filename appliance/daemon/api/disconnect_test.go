@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"net/http/httptest"
 	"testing"
-	"time"
 
 	"phase/appliance/compute/history"
 	"phase/appliance/compute/job"
@@ -19,7 +18,8 @@ func (flood) Read(p []byte) (int, error) { return len(p), nil }
 
 func (flood) Sum() (sum [sha256.Size]byte) { return sum }
 
-// Whoever leaves ends his job, though what he was sending has not been read.
+// A requester that leaves ends its job, though what it was sending has not been
+// read.
 func TestLeavingWithInputUnread(t *testing.T) {
 	path, _, kept := socketServer(t)
 	c, _ := node(t)
@@ -47,6 +47,9 @@ func TestLeavingWithInputUnread(t *testing.T) {
 		}()
 		until := func(is func(history.State) bool) history.Run {
 			for {
+				if _, err := node.Node(t.Context()); err != nil { // an answer at a time, not a sleep
+					t.Fatal(err)
+				}
 				list, _, err := node.List("", 1)
 				if err != nil {
 					t.Fatal(err)
@@ -54,7 +57,6 @@ func TestLeavingWithInputUnread(t *testing.T) {
 				if len(list) == 1 && is(list[0].State) {
 					return list[0]
 				}
-				time.Sleep(10 * time.Millisecond)
 			}
 		}
 		until(func(s history.State) bool { return s == history.Running })

@@ -108,7 +108,7 @@ func (e *events) ended() {
 	defer e.mu.Unlock()
 	if !e.end && e.begin {
 		e.end = true
-		// Whoever has left is found out by write.
+		// A requester that has left is noticed in write.
 		_ = e.write([]byte(`{"event":"ended"}` + "\n"))
 	}
 }

@@ -9,7 +9,7 @@ type onCloseKey struct{}
 
 // withOnClose has close called when the connection of a request is closed. The
 // HTTP client returns no error before it has read what it was sending, even
-// when nobody is there to take it: an input of which nothing comes would keep
+// when the other end is gone: an input of which nothing comes would keep
 // it for ever.
 func withOnClose(ctx context.Context, close func()) context.Context {
 	return context.WithValue(ctx, onCloseKey{}, close)

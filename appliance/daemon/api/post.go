@@ -85,8 +85,8 @@ func wantsStream(r *http.Request) bool {
 	return false
 }
 
-// stream runs a job and tells how it fares while it does. The error is one that
-// comes before the first event.
+// stream runs a job and sends an event for each step and each output of it. The
+// error is one that comes before the first event.
 func stream(r *http.Request, events *events, place *runs.Place, request request) error {
 	ctx, cancel := context.WithCancelCause(r.Context())
 	defer cancel(nil)

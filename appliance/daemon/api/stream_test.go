@@ -210,7 +210,7 @@ func TestStreamedInputMustBeLast(t *testing.T) {
 	}
 }
 
-// Whoever leaves ends his job.
+// A requester that leaves ends its job.
 func TestLeavingCancels(t *testing.T) {
 	c, _ := node(t)
 	h, err := Handler(c, token)

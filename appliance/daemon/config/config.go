@@ -1,6 +1,6 @@
-// Package config is the daemon's configuration on a laptop or a server, a TOML
-// file. What stands in it takes effect or is refused with the key's name and
-// what it may be; what does not stand in it has a default that fits the machine.
+// Package config reads the daemon's configuration on a laptop or a server, a TOML
+// file. A key takes effect or is refused with its name and what it may be; a key
+// that is left out has a default that fits the machine.
 package config
 
 import (

@@ -20,14 +20,14 @@ import (
 	"phase/tests/storetest"
 )
 
-// provider is a real plasmd in a process of its own that serves one release, and
+// process is a real plasmd in a process of its own that serves one release, and
 // the folder it serves.
-type provider struct {
+type process struct {
 	*exec.Cmd
 	addr, dir string
 }
 
-func startProvider(b *testing.B, env ...string) provider {
+func startProvider(b *testing.B, env ...string) process {
 	b.Helper()
 	dir, program := b.TempDir(), filepath.Join(b.TempDir(), "phase")
 	signer := storetest.NewSigner(b)
@@ -35,7 +35,7 @@ func startProvider(b *testing.B, env ...string) provider {
 	if out, err := exec.Command("go", "build", "-o", program, "phase/programs/phase").CombinedOutput(); err != nil {
 		b.Fatalf("%v: %s", err, out)
 	}
-	p := provider{exec.Command(program, "plasmd", "serve", "-a", dir, "-b", "127.0.0.1", "-p", "0", "--no-mdns"), "", dir}
+	p := process{exec.Command(program, "plasmd", "serve", "-a", dir, "-b", "127.0.0.1", "-p", "0", "--no-mdns"), "", dir}
 	p.Env = append(os.Environ(), env...)
 	log, err := p.StderrPipe()
 	if err == nil {

@@ -214,7 +214,7 @@ func (c *content) sendChunk(w http.ResponseWriter, off, size int64) int64 {
 	return int64(n)
 }
 
-// bodyPatience is how long a body that nobody wants may still come in.
+// bodyPatience is how long a body that is not read may still come in.
 const bodyPatience = time.Second
 
 // setDeadline bounds the next step of a connection, or with 0 frees it from

@@ -1,5 +1,5 @@
-// Package provide is the HTTP side of a provider: an http.Handler over a store
-// that gives out manifests exactly as they were signed, artifacts by digest or
+// Package provide serves the releases in a store over HTTP: an http.Handler that
+// gives out manifests exactly as they were signed, artifacts by digest or
 // by channel, arch and name, and root documents, with ranges, conditions and
 // errors as RFC 9110 and RFC 9457 have them. A request is only ever looked up
 // among what the store has hashed beforehand: no path of a request reaches a

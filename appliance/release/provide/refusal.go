@@ -11,8 +11,8 @@ import (
 	"phase/appliance/base/problem"
 )
 
-// A request that is no HTTP, has a header too large or an Expect that nobody
-// knows is answered by net/http itself, in plain text, and no handler is asked.
+// A request that is no HTTP, has a header too large or an Expect that is
+// not known is answered by net/http itself, in plain text, and no handler is asked.
 // It offers no way to say it otherwise, so those answers are put into the form
 // of all others where they leave: on the connection (conn.Write).
 
