@@ -69,7 +69,7 @@ func limits(c config.Jobs) (scheduler.Limits, error) {
 // openHistory opens what is remembered. One that is damaged is kept aside, and
 // one that cannot be kept is held in memory: the node computes all the same,
 // and says so. A folder that another plasmd uses is an error.
-func (c startCmd) openHistory(s *server, conf config.History) (*history.History, error) {
+func (c startCmd) openHistory(s server, conf config.History) (*history.History, error) {
 	if c.Data == "" {
 		return history.Open("", inMemory)
 	}
@@ -78,7 +78,7 @@ func (c startCmd) openHistory(s *server, conf config.History) (*history.History,
 	h, err := history.Open(path, bounds)
 	if errors.Is(err, history.ErrDamaged) {
 		aside := path + ".damaged-" + time.Now().UTC().Format("20060102T150405Z")
-		s.problem(fmt.Errorf("%w; it is kept as %s", err, aside))
+		s.problems.Add(fmt.Errorf("%w; it is kept as %s", err, aside))
 		if err = os.Rename(path, aside); err == nil {
 			h, err = history.Open(path, bounds)
 		}
@@ -86,37 +86,42 @@ func (c startCmd) openHistory(s *server, conf config.History) (*history.History,
 	if err == nil || errors.Is(err, history.ErrInUse) {
 		return h, err
 	}
-	s.problem(fmt.Errorf("%w; what is run is forgotten at the end", err))
+	s.problems.Add(fmt.Errorf("%w; what is run is forgotten at the end", err))
 	return history.Open("", inMemory)
 }
 
 // compute gives the node its jobs: where they run, what is remembered of them,
 // and who may ask. The returned function ends all of it.
-func (c startCmd) compute(s *server, conf config.Config, log *api.Log) (end func() error, err error) {
+func (c startCmd) compute(s server, conf config.Config, log *api.Log, token string) (j jobs, end func() error, err error) {
 	bounds, err := limits(conf.Jobs)
 	if err != nil {
-		return nil, err
+		return j, nil, err
 	}
 	h, err := c.openHistory(s, conf.History)
 	if err != nil {
-		return nil, err
+		return j, nil, err
 	}
 	pool, err := c.pool(s)
 	if err != nil {
-		return nil, errors.Join(err, h.Close())
+		return j, nil, errors.Join(err, h.Close())
 	}
-	runner := scheduler.NewRunner(s.id)
-	runner.Pool, s.sandbox, s.warm = pool, walls(pool), pool.Warm
-	s.runs = scheduler.New(runner, h, bounds, time.Now)
-	s.drain = time.Duration(or(conf.DrainSeconds, int64(defaultDrain/time.Second))) * time.Second
-	s.api = api.Config{
-		Runs: s.runs, History: h, Log: log,
-		Name: s.id.Name(), PeerID: s.id.PeerID(), Version: program.Version, Arch: names.RunningArch(),
-	}
-	return func() error {
+	end = func() error {
 		pool.Close()
 		return h.Close()
-	}, nil
+	}
+	runner := scheduler.NewRunner(s.id)
+	runner.Pool = pool
+	j.runs, j.sandbox, j.warm = scheduler.New(runner, h, bounds, time.Now), walls(pool), pool.Warm
+	j.drain = time.Duration(or(conf.DrainSeconds, int64(defaultDrain/time.Second))) * time.Second
+	v1 := api.Config{
+		Runs: j.runs, History: h, Log: log,
+		Name: s.id.Name(), PeerID: s.id.PeerID(), Version: program.Version, Arch: names.RunningArch(),
+	}
+	j.local = api.Socket(v1)
+	if j.v1, err = api.Handler(v1, token); err != nil {
+		return j, nil, errors.Join(err, end())
+	}
+	return j, end, nil
 }
 
 // configure reads the configuration, whose keys the flags win over. There need
@@ -126,7 +131,7 @@ func (c *startCmd) configure() (config.Config, error) {
 	if path == "" {
 		var err error
 		if path, err = configPath(); err != nil {
-			// Whoever has no home has no configuration there either.
+			// Without a home there is no configuration in it.
 			slog.Debug("configuration", "error", err)
 			return config.Config{}, nil
 		}

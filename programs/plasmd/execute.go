@@ -6,9 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
-	"strings"
-	"time"
 
 	"phase/appliance/base/identity"
 	"phase/appliance/base/ui"
@@ -19,8 +16,7 @@ import (
 )
 
 // executeCmd runs a module as a job: with the limits of one, and a receipt that
-// is verified before anything is printed. Whatever comes after WASM is the
-// module's.
+// is verified before anything is printed. What comes after WASM is the module's.
 type executeCmd struct {
 	asking
 	CPU     int      `name:"cpu" placeholder:"N" default:"1" range:"1-64" help:"Cores the module may use, 1 to 64."`
@@ -80,19 +76,10 @@ func (c *executeCmd) offer(ctx context.Context, stdin io.Reader, broken func()) 
 			o.Input = in
 		}
 	}
-	wanted := job.Default(nil)
-	wanted.ModuleHash = o.Module.Digest().String()
-	wanted.CPUCores, wanted.MemoryMB, wanted.Args = c.CPU, c.Memory, task.Args[1:]
-	wanted.TimeoutSeconds = int(math.Ceil(time.Duration(c.Timeout).Seconds()))
+	task.Cores = c.CPU
+	wanted := jobOf(task)
 	if o.Input == nil {
 		wanted.StdinHash = job.Hash(o.Stdin)
-	}
-	if len(c.Env) > 0 {
-		wanted.Env = map[string]string{}
-	}
-	for _, v := range c.Env {
-		name, value, _ := strings.Cut(v, "=")
-		wanted.Env[name] = value
 	}
 	o.Spec, err = job.New(wanted)
 	return o, err

@@ -1,7 +1,6 @@
 package plasmd
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -16,40 +15,31 @@ import (
 // effectiveUser is who runs this.
 var effectiveUser = os.Geteuid
 
-// xdg is a folder of the user's: that of the variable, or else one below home.
-func xdg(variable string, below ...string) (string, error) {
+// place is a folder of Phase's: root's own, or else that of the variable, or else
+// one below home.
+func place(what, ofRoot, variable string, below ...string) (string, error) {
+	if effectiveUser() == 0 {
+		return ofRoot, nil
+	}
 	if dir := os.Getenv(variable); filepath.IsAbs(dir) {
 		return filepath.Join(dir, "phase"), nil
 	}
 	home, err := os.UserHomeDir()
 	if err != nil {
-		return "", fmt.Errorf("%w; set %s", err, variable)
+		return "", fmt.Errorf("finding the %s: %w; set %s", what, err, variable)
 	}
 	return filepath.Join(append(append([]string{home}, below...), "phase")...), nil
 }
 
 // configPath is where the configuration is unless --config says otherwise.
 func configPath() (string, error) {
-	if effectiveUser() == 0 {
-		return "/etc/phase/plasmd.toml", nil
-	}
-	dir, err := xdg("XDG_CONFIG_HOME", ".config")
-	if err != nil {
-		return "", fmt.Errorf("finding the configuration: %w", err)
-	}
-	return filepath.Join(dir, "plasmd.toml"), nil
+	dir, err := place("configuration", "/etc/phase", "XDG_CONFIG_HOME", ".config")
+	return filepath.Join(dir, "plasmd.toml"), err
 }
 
 // dataDir is where identity, token and history are kept.
 func dataDir() (string, error) {
-	if effectiveUser() == 0 {
-		return "/var/lib/phase", nil
-	}
-	dir, err := xdg("XDG_DATA_HOME", ".local", "share")
-	if err != nil {
-		return "", fmt.Errorf("finding the identity: %w", err)
-	}
-	return dir, nil
+	return place("identity", "/var/lib/phase", "XDG_DATA_HOME", ".local", "share")
 }
 
 const socketName = "plasmd.sock"
@@ -70,13 +60,13 @@ func socketPath() (string, error) {
 	return filepath.Join(dir, socketName), nil
 }
 
-// laptopIdentity is the identity of whoever runs plasmd without a daemon.
+// laptopIdentity is the identity of a user who runs plasmd without a daemon.
 func laptopIdentity() (identity.Identity, error) {
 	dir, err := dataDir()
 	if err != nil {
 		return identity.Identity{}, err
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return identity.Identity{}, fmt.Errorf("keeping an identity: %w", err)
 	}
 	return identity.Load(dir)

@@ -1,4 +1,4 @@
-// Package plasmd is the program of a node that faces the world: it serves
+// Package plasmd is the daemon of a node and its command line: it serves
 // releases over HTTP and announces them on the network, runs jobs and signs
 // their receipts. `plasmd start` is the whole node, `plasmd serve` a provider
 // of a folder; the other commands run a module here or as a job, check a receipt,
@@ -10,9 +10,15 @@ import (
 	"fmt"
 	"io"
 
+	"phase/appliance/base/completion"
 	"phase/appliance/base/program"
 	"phase/appliance/compute/history"
 )
+
+// completionCmd prints a shell's completion.
+type completionCmd struct {
+	Shell string `arg:"" enum:"bash,zsh,fish" help:"bash, zsh or fish. Load it with: source <(plasmd completion bash); in fish: plasmd completion fish | source"`
+}
 
 const about = "Serve releases, run jobs, sign receipts."
 
@@ -43,31 +49,23 @@ func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	if err != nil {
 		return err
 	}
-	switch command {
-	case "init":
-		return c.Init.run(stdout)
-	case "start":
-		return c.Start.run(ctx, stderr)
-	case "serve":
-		return c.Serve.run(ctx, stderr)
-	case "run <wasm>":
-		return c.Run.run(ctx, stdin, stdout, stderr)
-	case "execute-job <wasm>":
-		return c.ExecuteJob.run(ctx, stdin, stdout)
-	case "jobs", "jobs <run>":
-		return c.Jobs.run(ctx, stdout)
-	case "logs":
-		return c.Logs.run(ctx, stdout)
-	case "completion <shell>":
-		return c.Completion.run(stdout)
-	case "receipt verify <f>":
-		return c.Receipt.Verify.run(ctx, stdin, stdout)
-	case "provider status":
-		return c.Provider.Status.run(ctx, stdout)
-	case "provider list":
-		return c.Provider.List.run(ctx, stdout)
-	case "version":
-		return c.Version.run(ctx, stdout)
+	commands := map[string]func() error{
+		"init":               func() error { return c.Init.run(stdout) },
+		"start":              func() error { return c.Start.run(ctx, stderr) },
+		"serve":              func() error { return c.Serve.run(ctx, stderr) },
+		"run <wasm>":         func() error { return c.Run.run(ctx, stdin, stdout, stderr) },
+		"execute-job <wasm>": func() error { return c.ExecuteJob.run(ctx, stdin, stdout) },
+		"jobs":               func() error { return c.Jobs.run(ctx, stdout) },
+		"jobs <run>":         func() error { return c.Jobs.run(ctx, stdout) },
+		"logs":               func() error { return c.Logs.run(ctx, stdout) },
+		"completion <shell>": func() error { return completion.Write(stdout, "plasmd", &commandLine{}, c.Completion.Shell) },
+		"receipt verify <f>": func() error { return c.Receipt.Verify.run(stdin, stdout) },
+		"provider status":    func() error { return c.Provider.Status.run(ctx, stdout) },
+		"provider list":      func() error { return c.Provider.List.run(ctx, stdout) },
+		"version":            func() error { return c.Version.run(ctx, stdout) },
+	}
+	if run, ok := commands[command]; ok {
+		return run()
 	}
 	return fmt.Errorf("command %q is declared and has nothing to run", command)
 }

@@ -47,29 +47,27 @@ func keptHere() (modulecache.Config, error) {
 	if err != nil {
 		return modulecache.Config{}, err
 	}
-	cache := "/var/cache/phase"
-	if effectiveUser() != 0 {
-		if cache, err = xdg("XDG_CACHE_HOME", ".cache"); err != nil {
-			return modulecache.Config{}, err
-		}
+	cache, err := place("cache", "/var/cache/phase", "XDG_CACHE_HOME", ".cache")
+	if err != nil {
+		return modulecache.Config{}, err
 	}
 	return modulecache.Config{Keys: keys, Dir: filepath.Join(cache, "modules")}, os.MkdirAll(keys, 0o700)
 }
 
 // pool is where the node's jobs run. Compiled modules are kept beside the
-// identity, which whoever can write that folder has already; without one they
-// are kept in memory.
-func (c startCmd) pool(s *server) (*scheduler.Pool, error) {
+// identity, which a user who can write that folder has already; without a folder
+// they are kept in memory.
+func (c startCmd) pool(s server) (*scheduler.Pool, error) {
 	pool, err := scheduler.OpenPool(modulecache.Config{Keys: c.Data})
 	if err != nil && c.Data != "" {
-		s.problem(err)
+		s.problems.Add(err)
 		pool, err = scheduler.OpenPool(modulecache.Config{})
 	}
 	return pool, err
 }
 
-// walls asks a worker, once and not before somebody wants to know, which walls
-// stand around it.
+// walls asks a worker, once and not before it is needed, which walls stand around
+// it.
 func walls(pool *scheduler.Pool) func() []string {
 	return sync.OnceValue(func() []string {
 		names, err := pool.Walls(context.Background())

@@ -27,13 +27,17 @@ type providerCmd struct {
 }
 
 type providerStatusCmd struct {
-	URL  string `name:"url" short:"a" default:"http://localhost:8080" placeholder:"URL" help:"The provider (${default})."`
-	JSON bool   `name:"json" short:"j" help:"Print one JSON object."`
+	providerURL
+	JSON bool `name:"json" short:"j" help:"Print one JSON object."`
 }
 
 type providerListCmd struct {
-	URL  string `name:"url" short:"a" default:"http://localhost:8080" placeholder:"URL" help:"The provider (${default})."`
-	JSON bool   `name:"json" short:"j" help:"Print one JSON array."`
+	providerURL
+	JSON bool `name:"json" short:"j" help:"Print one JSON array."`
+}
+
+type providerURL struct {
+	URL string `name:"url" short:"a" default:"http://localhost:8080" placeholder:"URL" help:"The provider (${default})."`
 }
 
 const (
@@ -75,27 +79,44 @@ func ask(ctx context.Context, base string) ([]byte, status.Report, error) {
 	return data, report, nil
 }
 
-func verdictOf(r status.Report) error {
-	if r.Health.Status != "healthy" {
-		return program.Exit{Code: 1}
-	}
-	return nil
-}
-
 func (c providerStatusCmd) run(ctx context.Context, stdout io.Writer) error {
 	data, r, err := ask(ctx, c.URL)
 	if err != nil {
 		return err
 	}
-	if c.JSON {
+	return answer(stdout, c.JSON, data, statusRows, r)
+}
+
+func (c providerListCmd) run(ctx context.Context, stdout io.Writer) error {
+	_, r, err := ask(ctx, c.URL)
+	if err != nil {
+		return err
+	}
+	if r.Releases == nil {
+		r.Releases = []status.ReleaseInfo{}
+	}
+	data, err := strictjson.MarshalIndent(r.Releases)
+	if err != nil {
+		return fmt.Errorf("writing the answer: %w", err)
+	}
+	return answer(stdout, c.JSON, data, listRows, r)
+}
+
+// answer prints what a provider said, as JSON or as rows; its error says that
+// the provider is unhealthy, or that the answer could not be printed.
+func answer(stdout io.Writer, asJSON bool, data []byte, rows func(status.Report) [][]string, r status.Report) (err error) {
+	if asJSON {
 		_, err = stdout.Write(printable(data))
 	} else {
-		err = ui.Table(stdout, statusRows(r))
+		err = ui.Table(stdout, rows(r))
 	}
 	if err != nil {
 		return fmt.Errorf("writing the answer: %w", err)
 	}
-	return verdictOf(r)
+	if r.Health.Status != "healthy" {
+		return program.Exit{Code: 1}
+	}
+	return nil
 }
 
 func statusRows(r status.Report) [][]string {
@@ -141,30 +162,6 @@ func printable(data []byte) []byte {
 		}
 	}
 	return out
-}
-
-func (c providerListCmd) run(ctx context.Context, stdout io.Writer) error {
-	_, r, err := ask(ctx, c.URL)
-	if err != nil {
-		return err
-	}
-	if c.JSON {
-		if r.Releases == nil {
-			r.Releases = []status.ReleaseInfo{}
-		}
-		data, err := strictjson.MarshalIndent(r.Releases)
-		if err != nil {
-			return fmt.Errorf("writing the answer: %w", err)
-		}
-		if _, err := stdout.Write(printable(data)); err != nil {
-			return fmt.Errorf("writing the answer: %w", err)
-		}
-		return verdictOf(r)
-	}
-	if err := ui.Table(stdout, listRows(r)); err != nil {
-		return fmt.Errorf("writing the answer: %w", err)
-	}
-	return verdictOf(r)
 }
 
 func listRows(r status.Report) [][]string {

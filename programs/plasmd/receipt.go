@@ -1,7 +1,6 @@
 package plasmd
 
 import (
-	"context"
 	"crypto/ed25519"
 	"crypto/sha256"
 	"errors"
@@ -41,7 +40,7 @@ type verdict struct {
 	Statement *receipt.Statement `json:"statement,omitempty"`
 }
 
-func (c *receiptVerifyCmd) run(_ context.Context, stdin io.Reader, stdout io.Writer) error {
+func (c *receiptVerifyCmd) run(stdin io.Reader, stdout io.Writer) error {
 	dashes := 0
 	for _, name := range []string{c.File, c.Job, c.Stdout, c.Stderr} {
 		if name == "-" {

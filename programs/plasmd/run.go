@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"log/slog"
 	"math"
 	"os"
 	"os/signal"
@@ -39,13 +40,14 @@ func runWorker(ctx context.Context) error {
 	return nil
 }
 
-// runCmd runs a module here. Whatever comes after WASM is the module's.
+// runCmd runs a module here. What comes after WASM is the module's.
 type runCmd struct {
 	Dir     []string `placeholder:"HOST[:GUEST[:ro]]" sep:"none" help:"Give the module a folder, read-only with :ro. GUEST is what the module calls it, HOST if left out (/ for a dot)."`
 	Memory  int      `placeholder:"MB" default:"512" range:"1-4096" help:"MiB of memory the module may have, 1 to 4096."`
 	Timeout limit    `placeholder:"D" default:"60s" help:"Kill the module after this time (90s, 5m, or a number of seconds; at most 1h)."`
 	Env     []string `placeholder:"K=V" sep:"none" help:"Set a variable in the module's environment."`
 	Receipt string   `placeholder:"F" help:"Write a signed receipt of the run to this file."`
+	Quiet   bool     `short:"q" help:"Write nothing of plasmd's own to standard error but errors."`
 	Command []string `arg:"" name:"wasm" passthrough:"" help:"The module, and its arguments."`
 }
 
@@ -66,6 +68,11 @@ func (l *limit) UnmarshalText(text []byte) error {
 }
 
 func (c *runCmd) run(ctx context.Context, stdin io.Reader, stdout, stderr io.Writer) error {
+	if c.Quiet {
+		before := slog.Default()
+		slog.SetDefault(slog.New(errorsOnly{before.Handler()}))
+		defer slog.SetDefault(before)
+	}
 	task, err := c.task()
 	if err != nil {
 		return err
@@ -82,7 +89,7 @@ func (c *runCmd) run(ctx context.Context, stdin io.Reader, stdout, stderr io.Wri
 	}
 	// Standard error is the module's, byte for byte; only a person at a
 	// terminal is told why it ended.
-	if result.Outcome != job.Exited && ui.IsTerminal(stderr) {
+	if result.Outcome != job.Exited && !c.Quiet && ui.IsTerminal(stderr) {
 		fmt.Fprintf(stderr, "plasmd: %s: %s %s\n", ui.Clean(c.Command[0]), result.Outcome, result.Detail)
 	}
 	if result.ExitCode == 0 {
@@ -90,6 +97,11 @@ func (c *runCmd) run(ctx context.Context, stdin io.Reader, stdout, stderr io.Wri
 	}
 	return program.Exit{Code: int(uint8(result.ExitCode))} // as the kernel cuts it
 }
+
+// errorsOnly logs errors and nothing less.
+type errorsOnly struct{ slog.Handler }
+
+func (errorsOnly) Enabled(_ context.Context, l slog.Level) bool { return l >= slog.LevelError }
 
 // task turns the command line into a task, reading the module.
 func (c *runCmd) task() (scheduler.Task, error) {
@@ -149,23 +161,28 @@ func parseFolder(text string) (worker.Folder, error) {
 	return f, nil
 }
 
+// jobOf is the job that a task is, without its input. A job's time is in whole
+// seconds, rounded up.
+func jobOf(t scheduler.Task) job.Job {
+	j := job.Default(nil)
+	j.ModuleHash = t.Module.Digest().String()
+	j.CPUCores, j.MemoryMB, j.Args, j.Env = t.Cores, t.MemoryMB, t.Args[1:], map[string]string{}
+	j.TimeoutSeconds = int(math.Ceil(t.Timeout.Seconds()))
+	for _, v := range t.Env {
+		name, value, _ := strings.Cut(v, "=")
+		j.Env[name] = value
+	}
+	return j
+}
+
 // attested runs the task and writes the receipt of what went in and out of it.
-// A run is no offer, so the nonce is its own; the limits are those applied, and
-// the job file the receipt speaks of has its time in whole seconds.
+// A run is no offer, so the nonce is its own; the limits are those applied.
 func (c *runCmd) attested(ctx context.Context, t scheduler.Task) (scheduler.Result, error) {
 	id, err := laptopIdentity()
 	if err != nil {
 		return scheduler.Result{}, err
 	}
-	wanted := job.Default(nil)
-	wanted.ModuleHash = t.Module.Digest().String()
-	wanted.MemoryMB, wanted.Args, wanted.Env = t.MemoryMB, t.Args[1:], map[string]string{}
-	wanted.TimeoutSeconds = int(math.Ceil(t.Timeout.Seconds()))
-	for _, v := range t.Env {
-		name, value, _ := strings.Cut(v, "=")
-		wanted.Env[name] = value
-	}
-	spec, err := job.New(wanted)
+	spec, err := job.New(jobOf(t))
 	if err != nil {
 		return scheduler.Result{}, err
 	}
@@ -176,7 +193,7 @@ func (c *runCmd) attested(ctx context.Context, t scheduler.Task) (scheduler.Resu
 	defer place.drop()
 	in, out, errs := newSummed(), newSummed(), newSummed()
 	stdout, stderr := &passed{of: out, to: t.Stdout}, &passed{of: errs, to: t.Stderr}
-	t.Stdin, t.Stdout, t.Stderr = reader{in, t.Stdin}, stdout, stderr
+	t.Stdin, t.Stdout, t.Stderr = io.TeeReader(t.Stdin, in), stdout, stderr
 	// The module learns that its reader has gone; this process has a receipt to
 	// write and does not die of it. Notify, unlike Ignore, is not inherited.
 	gone := make(chan os.Signal, 1)
@@ -217,8 +234,8 @@ func (s *summed) sum() (sum [sha256.Size]byte) {
 }
 
 // passed hashes what a module writes and passes it on. err is why some of it
-// did not arrive, unless it is that nobody was there to read it: of that the
-// module is told, and what it does then is its own affair.
+// did not arrive, unless its reader is gone: the module gets that error itself,
+// and may go on.
 type passed struct {
 	of  *summed
 	to  io.Writer
@@ -231,17 +248,5 @@ func (p *passed) Write(b []byte) (int, error) {
 	if err != nil && !errors.Is(err, syscall.EPIPE) {
 		p.err = fmt.Errorf("passing on the output: %w", err)
 	}
-	return n, err
-}
-
-// reader hashes what is read through it.
-type reader struct {
-	to   *summed
-	from io.Reader
-}
-
-func (r reader) Read(p []byte) (int, error) {
-	n, err := r.from.Read(p)
-	r.to.Write(p[:n]) // a hash takes everything
 	return n, err
 }

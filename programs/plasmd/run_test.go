@@ -101,7 +101,7 @@ func TestReceiptThatCannotBe(t *testing.T) {
 	if data, err := os.ReadFile(file); err != nil || string(data) != "another" {
 		t.Errorf("what was there is %q, %v", data, err)
 	}
-	if list, err := filepath.Glob(filepath.Join(dir, ".receipt-*")); err != nil || list != nil {
+	if list, err := filepath.Glob(filepath.Join(dir, ".*")); err != nil || list != nil {
 		t.Errorf("left behind: %q, %v", list, err)
 	}
 	if code, _, errs := call(t, "abc\n", "run", "--receipt", file, hello); code != 0 || errs != "" {

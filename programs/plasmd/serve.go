@@ -15,6 +15,7 @@ import (
 	"phase/appliance/base/identity"
 	"phase/appliance/base/names"
 	"phase/appliance/base/program"
+	"phase/appliance/daemon/tasks"
 	"phase/appliance/release/layout"
 	"phase/appliance/release/roots"
 	"phase/appliance/release/store"
@@ -67,25 +68,30 @@ func (c serveCmd) run(ctx context.Context, log io.Writer) error {
 	if err != nil {
 		return err
 	}
-	s := &server{
-		id: id, log: log, announce: !c.NoMDNS,
+	channel, arch := first(folder, channels, arches)
+	s := server{
+		id: id, log: log, problems: tasks.NewProblems(log), channel: channel, arch: arch, announce: !c.NoMDNS,
 		address: net.JoinHostPort(strings.Trim(c.Bind, "[]"), strconv.Itoa(int(c.Port))),
-		promise: fmt.Sprintf("%s holds no release that verifies under %s", c.Folder, rootPath),
 	}
-	s.channel, s.arch = first(folder, channels, arches)
-	s.fill = func(ctx context.Context, held *store.Store) (func(context.Context), error) {
-		releases := store.NewFolder(held, folder, root)
-		s.inFolder(releases.Scan(ctx, channels, arches))
-		background := func(ctx context.Context) { releases.Watch(ctx, rescan, channels, arches, s.inFolder) }
-		return background, nil
+	var releases *store.Folder
+	s.source = tasks.Source{
+		Promise: fmt.Sprintf("%s holds no release that verifies under %s", c.Folder, rootPath),
+		Fill: func(ctx context.Context, into *store.Store, report func([]store.Problem)) error {
+			releases = store.NewFolder(into, folder, root)
+			report(releases.Scan(ctx, channels, arches))
+			return nil
+		},
+		Follow: func(ctx context.Context, report func([]store.Problem)) {
+			releases.Watch(ctx, rescan, channels, arches, report)
+		},
 	}
 	fmt.Fprintf(log, "peer %s\n", id.PeerID())
-	return s.run(ctx)
+	return s.run(ctx, jobs{})
 }
 
 // rootPath is the root to use: the one named, the folder's own, the node's.
-// The folder's own is taken at its word because the folder is the owner's; who
-// fetches from here has a root of his own.
+// The folder's own is trusted because the folder is the owner's; a node that
+// fetches from here has a root of its own.
 func (c serveCmd) rootPath() (string, error) {
 	if c.Root != "" {
 		return c.Root, nil

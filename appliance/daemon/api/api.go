@@ -1,7 +1,7 @@
-// Package api is the node's own interface under /v1: who holds the owner's
-// token, or may open the unix socket, sends a job and gets its receipt, sees
-// what became of it, ends it, and reads the log. openapi.yaml beside it
-// describes every route, and a test holds the two together.
+// Package api is the HTTP interface of a node under /v1, and its client: the
+// holder of the owner's token, or a user who may open the unix socket, sends a
+// job and gets its receipt, lists and cancels runs, and reads the log.
+// openapi.yaml beside it describes every route, and a test compares the two.
 package api
 
 import (
@@ -35,13 +35,10 @@ type Config struct {
 	Name, PeerID, Version, Arch string
 }
 
-// minToken is the least length of a token: 16 characters of hex are 64 bits.
-const minToken = 16
-
 // NotAuthorized is the code of a request without the right to ask.
 const notAuthorized = "NotAuthorized"
 
-// Handler serves /v1 to whoever sends the token as "Authorization: Bearer
+// Handler serves /v1 to a requester that sends the token as "Authorization: Bearer
 // TOKEN". It is compared before a byte of the body is read.
 func Handler(c Config, token string) (http.Handler, error) {
 	if len(token) < minToken {
@@ -61,8 +58,8 @@ func Handler(c Config, token string) (http.Handler, error) {
 	}), nil
 }
 
-// Socket serves /v1 to whoever could open the unix socket, whose uid the kernel
-// tells (see Peer).
+// Socket serves /v1 to users who can open the unix socket; the kernel tells
+// their uid (see Peer).
 func Socket(c Config) http.Handler {
 	next := c.mux()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -79,7 +76,7 @@ func Socket(c Config) http.Handler {
 // atOnce has an answer sent when it is there, before the body has been read.
 // Else the server holds it back until more of the body has come, for which both
 // sides may wait for ever; it does not do so where the connection is closed
-// then. Who has read the body takes the header back.
+// then. A handler that has read the body takes the header back.
 func atOnce(w http.ResponseWriter, r *http.Request) {
 	if r.ContentLength != 0 {
 		w.Header().Set("Connection", "close")
@@ -95,8 +92,9 @@ func as(r *http.Request, requester string) *http.Request {
 
 func requester(r *http.Request) string { return r.Context().Value(requesterKey{}).(string) }
 
-// methods are the handlers of one path.
-type methods map[string]http.HandlerFunc
+// methods are the handlers of one path. An error is the answer when there was
+// none yet.
+type methods map[string]func(w http.ResponseWriter, r *http.Request) error
 
 // routes are all there are.
 func (c Config) routes() map[string]methods {
@@ -124,7 +122,9 @@ func (c Config) mux() *http.ServeMux {
 				problem.Write(w, http.StatusMethodNotAllowed, path+" is for "+strings.Join(allow, ", "))
 				return
 			}
-			handle(w, r)
+			if err := handle(w, r); err != nil {
+				refuse(w, err)
+			}
 		})
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
@@ -134,13 +134,13 @@ func (c Config) mux() *http.ServeMux {
 }
 
 // reply sends one JSON object.
-func reply(w http.ResponseWriter, status int, v any) {
+func reply(w http.ResponseWriter, status int, v any) error {
 	body, err := json.Marshal(v)
 	if err != nil {
-		refuse(w, fmt.Errorf("writing the answer: %w", err))
-		return
+		return fmt.Errorf("writing the answer: %w", err)
 	}
 	send(w, status, append(body, '\n'))
+	return nil
 }
 
 func send(w http.ResponseWriter, status int, body []byte) {
@@ -190,8 +190,8 @@ func judge(err error) problem.Document {
 	case errors.Is(err, scheduler.ErrOver), errors.Is(err, scheduler.ErrCancelled):
 		return problem.New(http.StatusConflict, "", err.Error())
 	case errors.Is(err, context.Canceled):
-		// The requester has left; nobody reads an answer.
-		return problem.New(http.StatusConflict, "", "whoever asked has left")
+		// Nobody reads this answer.
+		return problem.New(http.StatusConflict, "", "the requester has left")
 	}
 	slog.Error("api", "error", err)
 	return problem.New(http.StatusInternalServerError, "", err.Error())

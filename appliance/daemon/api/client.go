@@ -23,7 +23,7 @@ import (
 	"phase/appliance/compute/scheduler"
 )
 
-// ErrNoDaemon says that nobody listens on the socket.
+// ErrNoDaemon says that no process listens on the socket.
 var ErrNoDaemon = errors.New("no plasmd listens there; `plasmd start` runs one")
 
 // Client asks a daemon: the one on this machine by its unix socket, or a node
@@ -41,7 +41,7 @@ func NewClient(path string) *Client {
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) {
 			err = fmt.Errorf("%s: %w", path, ErrNoDaemon)
 		}
-		return told(ctx, conn), err
+		return onClose(ctx, conn), err
 	}
 	// A job cannot be sent twice, so it is not sent over a connection that the
 	// daemon may be about to close. A new one costs next to nothing here.
@@ -54,9 +54,9 @@ func NewNodeClient(base, token string) *Client {
 	return &Client{base: strings.TrimSuffix(base, "/"), token: token, http: &http.Client{
 		Transport: &http.Transport{DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
 			conn, err := (&net.Dialer{Timeout: nodeTime}).DialContext(ctx, network, address)
-			return told(ctx, conn), err
+			return onClose(ctx, conn), err
 		}, DisableKeepAlives: true},
-		// A node sends nobody elsewhere, least of all with a token.
+		// A node redirects nobody, and the token is for this one alone.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
 }
@@ -168,9 +168,9 @@ func (c *Client) Logs(ctx context.Context, lines int) (l Lines, err error) {
 // Execute sends an offer and returns what came of it. Output goes to the
 // offer's Stdout and Stderr, or into Done where they are nil, and is never more
 // than the job may write; its Input is sent until the module has ended. Nothing
-// of the answer is verified: that is for who knows which node was asked (Done.Verify).
-func (c *Client) Execute(ctx context.Context, o scheduler.Offer) (scheduler.Done, error) {
-	var done scheduler.Done
+// of the answer is verified: the caller, who knows which node was asked, does
+// that (Done.Verify).
+func (c *Client) Execute(ctx context.Context, o scheduler.Offer) (done scheduler.Done, err error) {
 	var stdout, stderr bytes.Buffer
 	if o.Stdout == nil {
 		o.Stdout = &stdout
@@ -183,8 +183,7 @@ func (c *Client) Execute(ctx context.Context, o scheduler.Offer) (scheduler.Done
 	}
 	body, kind := formOf(o)
 	defer body.Close()
-	ctx = context.WithValue(ctx, endKey{}, func() { body.Close() })
-	resp, err := c.ask(ctx, http.MethodPost, "/v1/jobs", kind, streamType, body)
+	resp, err := c.ask(withOnClose(ctx, func() { body.Close() }), http.MethodPost, "/v1/jobs", kind, streamType, body)
 	if err != nil {
 		return done, err
 	}
@@ -200,36 +199,48 @@ func (c *Client) Execute(ctx context.Context, o scheduler.Offer) (scheduler.Done
 		if left -= int64(len(e.Data)); left < 0 {
 			return done, errors.New("reading the daemon's answer: more output than the job may write")
 		}
-		switch e.Event {
-		case "stdout":
-			_, err = o.Stdout.Write(e.Data)
-		case "stderr":
-			_, err = o.Stderr.Write(e.Data)
-		case "ended":
-			if o.Input != nil {
-				done.Input = o.Input.Sum()
-			}
-		case "error":
-			if e.Problem == nil {
-				return done, errors.New("reading the daemon's answer: an error that says nothing")
-			}
-			return done, &Refused{*e.Problem}
-		case "done":
-			if e.ExitCode == nil {
-				return done, errors.New("reading the daemon's answer: it has no exit code")
-			}
-			done.JobID, done.RunID, done.ExitCode, done.Outcome, done.Receipt = e.JobID, e.RunID, *e.ExitCode, e.Outcome, e.Receipt
+		last, err := take(e, o, &done)
+		if last && err == nil {
 			done.Stdout, done.Stderr = stdout.Bytes(), stderr.Bytes()
-			return done, nil
 		}
-		if err != nil {
-			return done, fmt.Errorf("passing on the output: %w", err)
+		if last || err != nil {
+			return done, err
 		}
 	}
 	if err := lines.Err(); err != nil {
 		return done, fmt.Errorf("reading the daemon's answer: %w", err)
 	}
 	return done, errors.New("reading the daemon's answer: it ends before the job does; the daemon was stopped")
+}
+
+// take does what an event of a streamed answer says, and reports whether it is
+// the last one.
+func take(e event, o scheduler.Offer, done *scheduler.Done) (last bool, err error) {
+	switch e.Event {
+	case "stdout":
+		_, err = o.Stdout.Write(e.Data)
+	case "stderr":
+		_, err = o.Stderr.Write(e.Data)
+	case "ended":
+		if o.Input != nil {
+			done.Input = o.Input.Sum()
+		}
+	case "error":
+		if e.Problem == nil {
+			return true, errors.New("reading the daemon's answer: an error that says nothing")
+		}
+		return true, &Refused{*e.Problem}
+	case "done":
+		if e.ExitCode == nil {
+			return true, errors.New("reading the daemon's answer: it has no exit code")
+		}
+		done.JobID, done.RunID, done.ExitCode, done.Outcome, done.Receipt = e.JobID, e.RunID, *e.ExitCode, e.Outcome, e.Receipt
+		return true, nil
+	}
+	if err != nil {
+		err = fmt.Errorf("passing on the output: %w", err)
+	}
+	return false, err
 }
 
 // formOf is an offer as a request's body, written while it is read.

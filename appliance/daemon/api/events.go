@@ -37,9 +37,10 @@ type event struct {
 
 // events writes a streamed answer.
 type events struct {
-	w       http.ResponseWriter
-	control *http.ResponseController
-	broken  context.CancelCauseFunc
+	w        http.ResponseWriter
+	control  *http.ResponseController
+	patience time.Duration           // for a requester to read one event
+	failed   context.CancelCauseFunc // the requester is gone
 
 	mu    sync.Mutex
 	begin bool
@@ -68,13 +69,13 @@ func (e *events) write(line []byte) error {
 		e.w.WriteHeader(http.StatusOK)
 	}
 	// Where there are no deadlines, there is no connection to get stuck.
-	_ = e.control.SetWriteDeadline(time.Now().Add(patience))
+	_ = e.control.SetWriteDeadline(time.Now().Add(e.patience))
 	_, err := e.w.Write(line)
 	if err == nil {
 		err = e.control.Flush()
 	}
 	if err != nil {
-		e.broken(err)
+		e.failed(err)
 	}
 	return err
 }
@@ -107,7 +108,7 @@ func (e *events) ended() {
 	defer e.mu.Unlock()
 	if !e.end && e.begin {
 		e.end = true
-		// Whoever has left is found out by write.
+		// A requester that has left is noticed in write.
 		_ = e.write([]byte(`{"event":"ended"}` + "\n"))
 	}
 }

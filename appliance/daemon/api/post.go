@@ -17,56 +17,50 @@ import (
 
 // post runs one job: multipart/form-data with the parts module and, each
 // optional, job (a job file), stdin and offer_nonce.
-func (c Config) post(w http.ResponseWriter, r *http.Request) {
+func (c Config) post(w http.ResponseWriter, r *http.Request) error {
 	if _, err := parameters(r); err != nil {
-		refuse(w, err)
-		return
+		return err
 	}
 	place, err := c.Runs.Enter(requester(r))
 	if err != nil {
-		refuse(w, err)
-		return
+		return err
 	}
 	defer place.Leave()
 	streamed := wantsStream(r)
 	control := http.NewResponseController(w)
-	body := &awaited{ReadCloser: r.Body, control: control, patience: cmp.Or(c.Patience, patience)}
+	body := &bodyTimeout{ReadCloser: r.Body, control: control, patience: cmp.Or(c.Patience, defaultPatience)}
 	r.Body = body
 	request, err := read(r, streamed, place)
 	if err != nil {
-		refuse(w, err)
-		return
+		return err
 	}
 	w.Header().Del("Connection")
 	// A job may take longer than any limit the server sets for a request, and
 	// so may the input that a person types.
-	body.over = true
+	body.off = true
 	if err := errors.Join(control.SetReadDeadline(time.Time{}), control.SetWriteDeadline(time.Time{})); err != nil && !errors.Is(err, http.ErrNotSupported) {
-		refuse(w, fmt.Errorf("waiting for the job: %w", err))
-		return
+		return fmt.Errorf("waiting for the job: %w", err)
 	}
 	if streamed {
-		stream(w, r, control, place, request)
-		return
+		return stream(r, &events{w: w, control: control, patience: body.patience}, place, request)
 	}
 	done, err := place.Execute(r.Context(), request.offer, scheduler.Watch{})
 	if err != nil {
-		refuse(w, err)
-		return
+		return err
 	}
 	answer, err := done.Answer()
 	if err != nil {
-		refuse(w, err)
-		return
+		return err
 	}
 	deliver(w, control, body.patience, answer)
+	return nil
 }
 
 // deliver sends the answer of a job to a requester who may have stopped to read.
-func deliver(w http.ResponseWriter, control *http.ResponseController, wait time.Duration, answer []byte) {
+func deliver(w http.ResponseWriter, control *http.ResponseController, patience time.Duration, answer []byte) {
 	head(w, http.StatusOK, len(answer))
 	for piece := range slices.Chunk(answer, 256<<10) {
-		_ = control.SetWriteDeadline(time.Now().Add(wait)) // as in awaited
+		_ = control.SetWriteDeadline(time.Now().Add(patience)) // as in bodyTimeout
 		if _, err := w.Write(piece); err != nil {
 			return // a requester that has left is its own loss
 		}
@@ -91,26 +85,27 @@ func wantsStream(r *http.Request) bool {
 	return false
 }
 
-// stream runs a job and tells how it fares while it does.
-func stream(w http.ResponseWriter, r *http.Request, control *http.ResponseController, place *scheduler.Place, request request) {
+// stream runs a job and sends an event for each step and each output of it. The
+// error is one that comes before the first event.
+func stream(r *http.Request, events *events, place *scheduler.Place, request request) error {
 	ctx, cancel := context.WithCancelCause(r.Context())
 	defer cancel(nil)
-	events := &events{w: w, control: control, broken: cancel}
+	events.failed = cancel
 	o := request.offer
 	o.Stdout, o.Stderr = output{events, "stdout"}, output{events, "stderr"}
 	var in *input
 	if request.streamed != nil {
 		// What comes in is read while what comes out is written. The error is
 		// of protocols that do that anyway.
-		_ = control.EnableFullDuplex()
-		in = newInput(r.Body, request.form, request.streamed, control, events.ended, cancel)
+		_ = events.control.EnableFullDuplex()
+		in = newInput(r.Body, request.form, request.streamed, events.control, events.ended, cancel)
 		o.Input = in
-		go watch(ctx, func() { events.still(in) }, func() { cancel(context.Canceled) })
+		go disconnect(ctx, func() { events.still(in) }, func() { cancel(context.Canceled) })
 	}
 	done, err := place.Execute(ctx, o, scheduler.Watch{
 		Accepted: func(runID, jobID string) { events.send(event{Event: "accepted", RunID: runID, JobID: jobID}) },
 		Running:  events.running,
-		Ended:    func() { events.ended() },
+		Ended:    events.ended,
 	})
 	if in != nil && in.problem() != nil {
 		err = in.problem()
@@ -122,6 +117,7 @@ func stream(w http.ResponseWriter, r *http.Request, control *http.ResponseContro
 		p := judge(err)
 		events.send(event{Event: "error", Problem: &p})
 	default:
-		refuse(w, err)
+		return err
 	}
+	return nil
 }

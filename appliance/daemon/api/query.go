@@ -17,26 +17,22 @@ const (
 )
 
 // list answers GET /v1/jobs.
-func (c Config) list(w http.ResponseWriter, r *http.Request) {
+func (c Config) list(w http.ResponseWriter, r *http.Request) error {
 	query, err := parameters(r, "limit", "before")
 	if err != nil {
-		refuse(w, err)
-		return
+		return err
 	}
 	limit, err := count(query, "limit")
 	if err != nil {
-		refuse(w, err)
-		return
+		return err
 	}
 	before := query.Get("before")
 	if query.Has("before") && !runID.MatchString(before) {
-		refuse(w, bad("before: %.40q is no run_id, which is 32 hex digits", before))
-		return
+		return bad("before: %.40q is no run_id, which is 32 hex digits", before)
 	}
 	list, more, err := c.History.List(before, limit)
 	if err != nil {
-		refuse(w, err)
-		return
+		return err
 	}
 	page := Page{Jobs: list}
 	if list == nil {
@@ -45,7 +41,7 @@ func (c Config) list(w http.ResponseWriter, r *http.Request) {
 	if more {
 		page.Next = &list[len(list)-1].RunID
 	}
-	reply(w, http.StatusOK, page)
+	return reply(w, http.StatusOK, page)
 }
 
 // Page is the answer of GET /v1/jobs. Next is nil when there are no older runs.
@@ -62,16 +58,14 @@ type Detail struct {
 }
 
 // get answers GET /v1/jobs/{run_id}.
-func (c Config) get(w http.ResponseWriter, r *http.Request) {
+func (c Config) get(w http.ResponseWriter, r *http.Request) error {
 	id, err := runOf(r)
 	if err != nil {
-		refuse(w, err)
-		return
+		return err
 	}
 	e, err := c.History.Get(id)
 	if err != nil {
-		refuse(w, err)
-		return
+		return err
 	}
 	d := Detail{Run: e.Run, Job: e.Job, Receipt: e.Receipt}
 	if e.Receipt == nil {
@@ -79,40 +73,36 @@ func (c Config) get(w http.ResponseWriter, r *http.Request) {
 	}
 	body, err := strictjson.Marshal(d)
 	if err != nil {
-		refuse(w, err)
-		return
+		return err
 	}
 	send(w, http.StatusOK, body)
+	return nil
 }
 
 // cancel answers POST /v1/jobs/{run_id}/cancel.
-func (c Config) cancel(w http.ResponseWriter, r *http.Request) {
+func (c Config) cancel(w http.ResponseWriter, r *http.Request) error {
 	id, err := runOf(r)
 	if err != nil {
-		refuse(w, err)
-		return
+		return err
 	}
 	run, err := c.Runs.Cancel(id)
 	if err != nil {
-		refuse(w, err)
-		return
+		return err
 	}
-	reply(w, http.StatusAccepted, run)
+	return reply(w, http.StatusAccepted, run)
 }
 
 // logs answers GET /v1/logs.
-func (c Config) logs(w http.ResponseWriter, r *http.Request) {
+func (c Config) logs(w http.ResponseWriter, r *http.Request) error {
 	query, err := parameters(r, "lines")
 	if err != nil {
-		refuse(w, err)
-		return
+		return err
 	}
 	n, err := count(query, "lines")
 	if err != nil {
-		refuse(w, err)
-		return
+		return err
 	}
-	reply(w, http.StatusOK, Lines{Lines: c.Log.Last(n)})
+	return reply(w, http.StatusOK, Lines{Lines: c.Log.Last(n)})
 }
 
 // Node is the answer of GET /v1/node.
@@ -130,13 +120,12 @@ type Node struct {
 }
 
 // node answers GET /v1/node.
-func (c Config) node(w http.ResponseWriter, r *http.Request) {
+func (c Config) node(w http.ResponseWriter, r *http.Request) error {
 	if _, err := parameters(r); err != nil {
-		refuse(w, err)
-		return
+		return err
 	}
 	l := c.Runs.Load()
-	reply(w, http.StatusOK, Node{
+	return reply(w, http.StatusOK, Node{
 		Name: c.Name, PeerID: c.PeerID, Version: c.Version, Arch: c.Arch, Cores: l.Cores, MemoryMB: l.MemoryMB,
 		Running: l.Running, Waiting: l.Waiting, Queue: l.Queue, Stopping: l.Stopping,
 	})

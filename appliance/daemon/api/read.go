@@ -127,7 +127,7 @@ func readModule(part io.Reader, limit, length int64, place place) (*modulecache.
 		if known := place.Recent(came); known != nil {
 			same, rest, err := equal(part, known.Bytes()[n:])
 			if err != nil {
-				return nil, bad("reading the part module: %v", err)
+				return nil, unread("the part module", err)
 			}
 			if rest == nil && n+same == len(known.Bytes()) {
 				return known, place.Hold(int64(n + same))

@@ -50,7 +50,7 @@ func Listen(path, group string) (net.Listener, error) {
 			return nil, wrap(err)
 		}
 	}
-	// Bound under a name nobody knows and given to the group before it gets its
+	// Bound under a hidden name and given to the group before it gets its
 	// own: there is no moment at which more may open it than should.
 	// By way of its folder, whose path may leave no room for another name.
 	dir, err := os.Open(filepath.Dir(path))
@@ -111,8 +111,8 @@ func (s *socket) Addr() net.Addr { return &net.UnixAddr{Name: s.path, Net: "unix
 type peerKey struct{}
 
 // Peer is the ConnContext of an http.Server: it puts into the context of its
-// requests the connection they come by, and the uid of whoever is at the other
-// end of a unix socket, as the kernel knows it.
+// requests the connection they come by, and the uid at the other end of a unix
+// socket, as the kernel knows it.
 func Peer(ctx context.Context, conn net.Conn) context.Context {
 	raw, ok := rawConn(conn)
 	if !ok {

@@ -1,24 +1,24 @@
-// Package config is the daemon's configuration on a laptop or a server, a TOML
-// file. What stands in it takes effect or is refused with the key's name and
-// what it may be; what does not stand in it has a default that fits the machine.
+// Package config reads the daemon's configuration on a laptop or a server, a TOML
+// file. A key takes effect or is refused with its name and what it may be; a key
+// that is left out has a default that fits the machine.
 package config
 
 import (
 	_ "embed"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
 	"net"
 	"os"
 	"path/filepath"
-	"reflect"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/pelletier/go-toml/v2"
+
+	"phase/appliance/base/statefile"
 )
 
 // Default is the file that `plasmd init` writes: every key with its meaning,
@@ -36,25 +36,25 @@ type Config struct {
 	Socket       *string `toml:"socket"`
 	SocketGroup  *string `toml:"socket_group"`
 	Data         *string `toml:"data"`
-	DrainSeconds *int64  `toml:"drain_seconds" range:"0-3600"`
+	DrainSeconds *int64  `toml:"drain_seconds"`
 	Jobs         Jobs    `toml:"jobs"`
 	History      History `toml:"history"`
 }
 
 // Jobs is what jobs may have of the machine.
 type Jobs struct {
-	Cores          *int64 `toml:"cores" range:"1-1024"`
-	MemoryMB       *int64 `toml:"memory_mb" range:"1-16777216"`
-	Queue          *int64 `toml:"queue" range:"0-100000"`
-	PerRequester   *int64 `toml:"per_requester" range:"1-100000"`
-	TimeoutSeconds *int64 `toml:"timeout_seconds" range:"1-3600"`
-	OutputMB       *int64 `toml:"output_mb" range:"1-1024"`
+	Cores          *int64 `toml:"cores"`
+	MemoryMB       *int64 `toml:"memory_mb"`
+	Queue          *int64 `toml:"queue"`
+	PerRequester   *int64 `toml:"per_requester"`
+	TimeoutSeconds *int64 `toml:"timeout_seconds"`
+	OutputMB       *int64 `toml:"output_mb"`
 }
 
 // History is how much is remembered.
 type History struct {
-	Runs   *int64 `toml:"runs" range:"1-10000000"`
-	SizeMB *int64 `toml:"size_mb" range:"1-1048576"`
+	Runs   *int64 `toml:"runs"`
+	SizeMB *int64 `toml:"size_mb"`
 }
 
 // Parse reads a configuration of at most 64 KiB. Unknown keys and values out of
@@ -75,18 +75,18 @@ func Parse(data []byte) (Config, error) {
 	case err != nil:
 		return Config{}, err
 	}
-	known := keys(reflect.TypeOf(c), "")
-	if key := unknown(plain, known, ""); key != "" {
-		return Config{}, fmt.Errorf("the key %.80q is unknown; known are %s", key, strings.Join(known, ", "))
+	if key := unknown(plain, ""); key != "" {
+		return Config{}, fmt.Errorf("the key %.80q is unknown; known are %s", key, strings.Join(known(), ", "))
 	}
 	switch err := toml.Unmarshal(data, &c); {
 	case errors.As(err, &wrong):
 		row, _ := wrong.Position()
-		return Config{}, fmt.Errorf("line %d: %.80q must be %s", row, strings.Join(wrong.Key(), "."), kind(reflect.TypeOf(c), wrong.Key()))
+		key := strings.Join(wrong.Key(), ".")
+		return Config{}, fmt.Errorf("line %d: %.80q must be %s", row, key, kind(key))
 	case err != nil:
 		return Config{}, err
 	}
-	if err := check(reflect.ValueOf(c), ""); err != nil {
+	if err := c.checkRanges(); err != nil {
 		return Config{}, err
 	}
 	if c.HTTP != nil {
@@ -114,96 +114,83 @@ func CheckAddress(text string) error {
 	return nil
 }
 
+// key is a key of the file: text, or a number within a range.
+type key struct {
+	name        string
+	number      **int64 // nil for text
+	least, most int64
+}
+
+// keys are all there are, in the order of the file.
+func (c *Config) keys() []key {
+	return []key{
+		{name: "http"}, {name: "socket"}, {name: "socket_group"}, {name: "data"},
+		{"drain_seconds", &c.DrainSeconds, 0, 3600},
+		{"jobs.cores", &c.Jobs.Cores, 1, 1024},
+		{"jobs.memory_mb", &c.Jobs.MemoryMB, 1, 16777216},
+		{"jobs.queue", &c.Jobs.Queue, 0, 100_000},
+		{"jobs.per_requester", &c.Jobs.PerRequester, 1, 100_000},
+		{"jobs.timeout_seconds", &c.Jobs.TimeoutSeconds, 1, 3600},
+		{"jobs.output_mb", &c.Jobs.OutputMB, 1, 1024},
+		{"history.runs", &c.History.Runs, 1, 10_000_000},
+		{"history.size_mb", &c.History.SizeMB, 1, 1_048_576},
+	}
+}
+
+func known() (names []string) {
+	for _, k := range new(Config).keys() {
+		names = append(names, k.name)
+	}
+	return names
+}
+
+// checkRanges holds numbers to their ranges.
+func (c *Config) checkRanges() error {
+	for _, k := range c.keys() {
+		if k.number != nil && *k.number != nil && (**k.number < k.least || **k.number > k.most) {
+			return fmt.Errorf("%s: %d is out of range, %d to %d is allowed", k.name, **k.number, k.least, k.most)
+		}
+	}
+	return nil
+}
+
 // unknown is the first key of a table that is not known, "" without one. A
 // table that is no table is known, and wrong in another way.
-func unknown(table map[string]any, known []string, prefix string) string {
+func unknown(table map[string]any, prefix string) string {
 	for _, name := range slices.Sorted(maps.Keys(table)) {
 		key := prefix + name
 		inner, isTable := table[name].(map[string]any)
-		below := slices.ContainsFunc(known, func(k string) bool { return strings.HasPrefix(k, key+".") })
+		below := slices.ContainsFunc(known(), func(k string) bool { return strings.HasPrefix(k, key+".") })
 		switch {
 		case isTable && below:
-			if key := unknown(inner, known, key+"."); key != "" {
+			if key := unknown(inner, key+"."); key != "" {
 				return key
 			}
-		case !below && !slices.Contains(known, key):
+		case !below && !slices.Contains(known(), key):
 			return key
 		}
 	}
 	return ""
 }
 
-// check holds numbers to their ranges.
-func check(v reflect.Value, prefix string) error {
-	for i := range v.NumField() {
-		field, value := v.Type().Field(i), v.Field(i)
-		name := prefix + field.Tag.Get("toml")
-		if value.Kind() == reflect.Struct {
-			if err := check(value, name+"."); err != nil {
-				return err
-			}
-			continue
-		}
-		if n, ok := value.Interface().(*int64); ok && n != nil {
-			if least, most := bounds(field); *n < least || *n > most {
-				return fmt.Errorf("%s: %d is out of range, %d to %d is allowed", name, *n, least, most)
-			}
-		}
-	}
-	return nil
-}
-
-// bounds reads the range a field's tag allows.
-func bounds(field reflect.StructField) (least, most int64) {
-	if _, err := fmt.Sscanf(field.Tag.Get("range"), "%d-%d", &least, &most); err != nil {
-		panic(field.Name + " has no range") // a number is declared with one
-	}
-	return least, most
-}
-
 // kind says what the value of a key must be.
-func kind(t reflect.Type, key []string) string {
-	for i := range t.NumField() {
-		field := t.Field(i)
-		if len(key) == 0 || field.Tag.Get("toml") != key[0] {
-			continue
-		}
-		switch {
-		case field.Type.Kind() == reflect.Struct && len(key) > 1:
-			return kind(field.Type, key[1:])
-		case field.Type.Kind() == reflect.Struct:
+func kind(name string) string {
+	for _, k := range new(Config).keys() {
+		switch of := k.name == name || strings.HasPrefix(name, k.name+"."); {
+		case strings.HasPrefix(k.name, name+"."):
 			return "a table"
-		case field.Type == reflect.TypeFor[*string]():
+		case of && k.number == nil:
 			return "text"
+		case of:
+			return fmt.Sprintf("a whole number from %d to %d", k.least, k.most)
 		}
-		least, most := bounds(field)
-		return fmt.Sprintf("a whole number from %d to %d", least, most)
 	}
 	return "something else"
 }
 
-// keys lists all there are.
-func keys(t reflect.Type, prefix string) (list []string) {
-	for i := range t.NumField() {
-		field := t.Field(i)
-		name := prefix + field.Tag.Get("toml")
-		if field.Type.Kind() == reflect.Struct {
-			list = append(list, keys(field.Type, name+".")...)
-		} else {
-			list = append(list, name)
-		}
-	}
-	return list
-}
-
 // Load reads a configuration file.
 func Load(path string) (Config, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return Config{}, fmt.Errorf("reading the configuration: %w", err)
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	data, err := statefile.ReadCapped(path, maxFile)
 	if err != nil {
 		return Config{}, fmt.Errorf("reading the configuration: %w", err)
 	}
@@ -217,19 +204,9 @@ func Load(path string) (Config, error) {
 // Create writes the default configuration where there is none. It replaces
 // nothing: the error wraps fs.ErrExist when there is something of that name.
 func Create(path string) error {
-	dir := filepath.Dir(path)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return fmt.Errorf("writing the configuration: %w", err)
-	}
-	f, err := os.CreateTemp(dir, ".plasmd-")
-	if err != nil {
-		return fmt.Errorf("writing the configuration: %w", err)
-	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(Default)
-	// A link, unlike a rename, never replaces; and it is there whole or not.
-	if err = errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close()); err == nil {
-		err = os.Link(f.Name(), path)
+	err := os.MkdirAll(filepath.Dir(path), 0o755)
+	if err == nil {
+		err = statefile.WriteNew(path, Default, 0o644)
 	}
 	if errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("writing the configuration: %s is there already and stays as it is; move it away for a new one: %w", path, fs.ErrExist)

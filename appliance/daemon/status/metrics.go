@@ -1,6 +1,7 @@
 package status
 
 import (
+	"io"
 	"net/http"
 	"runtime"
 	"strconv"
@@ -107,12 +108,7 @@ func (s *Status) Count(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c := &counting{ResponseWriter: w, metrics: s.metrics}
 		s.metrics.inFlight.Add(1)
-		// Deferred, because a broken-off answer leaves by a panic.
-		defer func() {
-			s.metrics.inFlight.Add(-1)
-			s.metrics.total.Add(1)
-			s.metrics.requests.WithLabelValues(strconv.Itoa(max(c.code, http.StatusOK))).Inc()
-		}()
+		defer c.end() // because a broken-off answer leaves by a panic
 		next.ServeHTTP(c, r)
 	})
 }
@@ -127,6 +123,12 @@ type counting struct {
 
 func (c *counting) Unwrap() http.ResponseWriter { return c.ResponseWriter }
 
+func (c *counting) end() {
+	c.metrics.inFlight.Add(-1)
+	c.metrics.total.Add(1)
+	c.metrics.requests.WithLabelValues(strconv.Itoa(max(c.code, http.StatusOK))).Inc()
+}
+
 func (c *counting) WriteHeader(code int) {
 	if c.code == 0 && code >= 200 {
 		c.code = code
@@ -136,6 +138,13 @@ func (c *counting) WriteHeader(code int) {
 
 func (c *counting) Write(p []byte) (int, error) {
 	n, err := c.ResponseWriter.Write(p)
+	c.metrics.bytes.Add(int64(n))
+	return n, err
+}
+
+// WriteString saves the copy that a text would else be sent as.
+func (c *counting) WriteString(text string) (int, error) {
+	n, err := io.WriteString(c.ResponseWriter, text)
 	c.metrics.bytes.Add(int64(n))
 	return n, err
 }

@@ -1,7 +1,7 @@
-// Package status says what a node is and does: a page for people, the same as
-// JSON for programs, a health check that looks at real things, and metrics. It
-// reads what the other programs of the node have written into the state folder
-// at the moment it is asked, so it has nothing of its own to go stale.
+// Package status answers what a node is and does: a page for people, the same as
+// JSON for programs, a health check, and metrics. It reads what the other
+// programs of the node have written into the state folder at the moment it is
+// asked, so nothing it says is out of date.
 package status
 
 import (
@@ -65,7 +65,7 @@ func New(c Config) *Status {
 // and HEAD.
 func (s *Status) Pages() map[string]http.Handler {
 	return map[string]http.Handler{
-		"/":        http.HandlerFunc(s.front),
+		"/":        http.HandlerFunc(s.home),
 		"/health":  http.HandlerFunc(s.health),
 		"/status":  http.HandlerFunc(s.status),
 		"/metrics": s.metrics.handler(),
@@ -233,7 +233,7 @@ func releaseInfo(held store.Release) ReleaseInfo {
 	return info
 }
 
-func (s *Status) front(w http.ResponseWriter, r *http.Request) {
+func (s *Status) home(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Vary", "Accept")
 	if wantsHTML(r.Header.Values("Accept")) {
 		s.page(w)

@@ -61,7 +61,7 @@ func write(t *testing.T, dir, name string, v any) {
 	}
 }
 
-func TestFront(t *testing.T) {
+func TestHome(t *testing.T) {
 	n := start(t)
 	n.clock = n.clock.Add(90 * time.Second)
 	w := n.get(t, "/")

@@ -1,5 +1,5 @@
-// Package provide is the HTTP side of a provider: an http.Handler over a store
-// that gives out manifests exactly as they were signed, artifacts by digest or
+// Package provide serves the releases in a store over HTTP: an http.Handler that
+// gives out manifests exactly as they were signed, artifacts by digest or
 // by channel, arch and name, and root documents, with ranges, conditions and
 // errors as RFC 9110 and RFC 9457 have them. A request is only ever looked up
 // among what the store has hashed beforehand: no path of a request reaches a
@@ -9,6 +9,8 @@ package provide
 import (
 	"net/http"
 	"strings"
+	"sync"
+	"sync/atomic"
 
 	"phase/appliance/base/names"
 	"phase/appliance/base/problem"
@@ -38,7 +40,15 @@ func Handler(c Config) http.Handler { return &handler{Config: c} }
 
 type handler struct {
 	Config
-	trials remotetrials.Counter
+	trials    remotetrials.Counter
+	manifests atomic.Pointer[manifests]
+}
+
+// manifests are the contents of manifests by path, while the store stays as it
+// is: those are asked for most, and made once.
+type manifests struct {
+	changed <-chan struct{} // of the store: another one once that has changed
+	byPath  sync.Map        // string → *content
 }
 
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -59,7 +69,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		setDeadline(control.SetReadDeadline, bodyPatience)
 	}
 	answer := h.find(path)
-	if strings.Contains(strings.ToLower(r.URL.EscapedPath()), "%2f") {
+	if r.URL.RawPath != "" && strings.Contains(strings.ToLower(r.URL.EscapedPath()), "%2f") {
 		answer = nil // a slash that does not separate is in no name
 	}
 	if answer == nil && (h.Loading != nil && h.Loading() || h.Store.Looking()) && plausible(path) {
@@ -97,16 +107,17 @@ func (h *handler) find(path string) http.Handler {
 	if page, ok := h.Pages[path]; ok {
 		return page
 	}
+	if strings.HasSuffix(path, "/"+layout.ManifestFile) {
+		return h.manifest(path)
+	}
 	parts := strings.Split(strings.TrimPrefix(path, "/"), "/")
 	switch {
-	case path == "/"+layout.ManifestFile:
-		return h.manifest(h.Channel, h.Arch)
-	case len(parts) == 2 && parts[0] == layout.RootFolder:
+	case len(parts) == 2 && parts[0] == "root":
 		return h.rootDocument(parts[1])
 	case len(parts) == 3 && parts[0] == "blobs" && parts[1] == "sha256":
 		return h.blob(parts[2])
 	case len(parts) == 3:
-		return h.file(parts[0], parts[1], parts[2])
+		return h.file(parts[0]+"/"+parts[1], parts[2])
 	}
 	return nil
 }
@@ -119,23 +130,51 @@ func plausible(path string) bool {
 		return parts[1] == "sha256" && err == nil
 	}
 	if len(parts) == 3 {
-		_, channel := names.ParseChannel(parts[0])
-		_, arch := names.ParseArch(parts[1])
-		return channel == nil && arch == nil
+		_, _, ok := line(parts[0] + "/" + parts[1])
+		return ok
 	}
 	return path == "/"+layout.ManifestFile
 }
 
-func (h *handler) file(channel, arch, file string) http.Handler {
-	channel, err := names.ParseChannel(channel)
-	if err != nil {
+// manifest finds the manifest at a path.
+func (h *handler) manifest(path string) http.Handler {
+	changed := h.Store.Changed() // before the look, so that no change is missed
+	known := h.manifests.Load()
+	if known == nil || known.changed != changed {
+		known = &manifests{changed: changed}
+		h.manifests.Store(known)
+	}
+	if c, ok := known.byPath.Load(path); ok {
+		return c.(*content)
+	}
+	channel, arch := h.Channel, h.Arch
+	if path != "/"+layout.ManifestFile {
+		var ok bool
+		if channel, arch, ok = line(strings.TrimSuffix(path, "/"+layout.ManifestFile)); !ok {
+			return nil
+		}
+	}
+	r, ok := h.Store.Newest(channel, arch)
+	if !ok {
 		return nil
 	}
-	if arch, err = names.ParseArch(arch); err != nil {
+	c := document(r.Envelope())
+	known.byPath.Store(path, c)
+	return c
+}
+
+// line reads the channel and the arch of "/<channel>/<arch>".
+func line(path string) (channel, arch string, ok bool) {
+	channel, arch, _ = strings.Cut(strings.TrimPrefix(path, "/"), "/")
+	channel, noChannel := names.ParseChannel(channel)
+	arch, noArch := names.ParseArch(arch)
+	return channel, arch, noChannel == nil && noArch == nil
+}
+
+func (h *handler) file(dir, file string) http.Handler {
+	channel, arch, ok := line(dir)
+	if !ok {
 		return nil
-	}
-	if file == layout.ManifestFile {
-		return h.manifest(channel, arch)
 	}
 	name, ok := layout.ArtifactName(file)
 	if !ok {
@@ -151,14 +190,6 @@ func (h *handler) file(channel, arch, file string) http.Handler {
 	}
 	// The same path is another artifact after an update.
 	return artifact(b, "no-cache")
-}
-
-func (h *handler) manifest(channel, arch string) http.Handler {
-	r, ok := h.Store.Newest(channel, arch)
-	if !ok {
-		return nil
-	}
-	return document(r.Envelope())
 }
 
 func (h *handler) rootDocument(file string) http.Handler {
@@ -184,15 +215,4 @@ func (h *handler) blob(hex string) http.Handler {
 	}
 	// A digest names the same bytes for ever (RFC 8246).
 	return artifact(b, "public, max-age=31536000, immutable")
-}
-
-func artifact(b *store.Blob, cache string) http.Handler {
-	return &content{ReaderAt: b, size: b.Size(), digest: b.Digest(), mime: "application/octet-stream", cache: cache}
-}
-
-func document(d store.Document) http.Handler {
-	return &content{
-		ReaderAt: strings.NewReader(d.Data), size: int64(len(d.Data)), digest: d.Digest,
-		mime: "application/json", cache: "no-cache",
-	}
 }

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"log"
 	"log/slog"
+	"math"
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -21,17 +23,13 @@ const (
 )
 
 // NewServer wraps a handler in a server that slow or many clients cannot
-// exhaust: a header must come within ten seconds and 16 KiB, and when there are
-// more than 1024 connections, the one that has waited longest without a whole
-// request is closed in favour of the new one.
+// exhaust: a header must come within ten seconds and 16 KiB.
 func NewServer(h http.Handler) *http.Server {
-	s := &shed{max: maxConns, conns: map[net.Conn]connState{}}
 	return &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeader,
-		ConnState:         s.see,
 		// The server logs what clients do to it; that is not news on a node.
 		ErrorLog: log.New(discard{}, "", 0),
 	}
@@ -44,51 +42,53 @@ func (discard) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// shed keeps the number of connections bounded without turning the newest ones
-// away.
-type shed struct {
-	mu    sync.Mutex
+// connLimiter keeps the number of connections bounded without turning the
+// newest ones away.
+type connLimiter struct {
 	max   int
-	seq   uint64
-	conns map[net.Conn]connState
+	order atomic.Uint64 // of the moments at which a connection began to wait
+
+	mu    sync.Mutex
+	conns map[*conn]bool
 }
 
-type connState struct {
-	waiting bool   // for a whole request
-	since   uint64 // order of the last change
-}
-
-func (s *shed) see(c net.Conn, state http.ConnState) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.seq++
-	switch state {
-	case http.StateClosed, http.StateHijacked:
-		delete(s.conns, c)
-		return
-	case http.StateActive:
-		s.conns[c] = connState{false, s.seq}
-		return
-	}
-	s.conns[c] = connState{true, s.seq}
-	if len(s.conns) <= s.max {
-		return
-	}
-	// Over the bound: the oldest that waits goes; the newest itself when all
-	// others are at work.
-	var oldest net.Conn
-	for conn, st := range s.conns {
-		if st.waiting && (oldest == nil || st.since < s.conns[oldest].since) {
-			oldest = conn
+// add takes a new connection in. Over the bound the one goes that has waited
+// longest for a whole request: the new one itself when all others are at work.
+func (l *connLimiter) add(c *conn) {
+	c.limiter = l
+	c.waits()
+	l.mu.Lock()
+	l.conns[c] = true
+	var oldest *conn
+	if len(l.conns) > l.max {
+		first := uint64(math.MaxUint64)
+		for c := range l.conns {
+			if since := c.waiting.Load(); since != 0 && since < first {
+				oldest, first = c, since
+			}
 		}
 	}
-	delete(s.conns, oldest)
-	oldest.Close()
+	l.mu.Unlock()
+	if oldest != nil {
+		oldest.Close()
+	}
+}
+
+func (l *connLimiter) remove(c *conn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.conns, c)
 }
 
 // Serve answers on a listener until ctx ends, then lets requests at work finish
 // for at most drain. It returns nil after such an end. A server is served once.
+// When there are more than 1024 connections, the one that has waited longest
+// without a whole request is closed in favour of the new one.
 func Serve(ctx context.Context, srv *http.Server, ln net.Listener, drain time.Duration) error {
+	return serve(ctx, srv, ln, drain, maxConns)
+}
+
+func serve(ctx context.Context, srv *http.Server, ln net.Listener, drain time.Duration, most int) error {
 	stopped := make(chan error, 1)
 	stop := context.AfterFunc(ctx, func() {
 		// The context that ended is what asks for this; draining needs one
@@ -101,7 +101,8 @@ func Serve(ctx context.Context, srv *http.Server, ln net.Listener, drain time.Du
 		}
 		stopped <- err
 	})
-	err := srv.Serve(refusing(srv, ln))
+	attach(srv)
+	err := srv.Serve(listener{ln, &connLimiter{max: most, conns: map[*conn]bool{}}})
 	if stop() {
 		return err // it ended by itself
 	}

@@ -52,9 +52,20 @@ func dial(t *testing.T, addr string) net.Conn {
 // served; those who wait longest lose theirs.
 func TestSlowHeadersShutNobodyOut(t *testing.T) {
 	ok := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") })
-	addr, _ := listening(t, ok, time.Second, func(s *http.Server) {
-		s.ConnState = (&shed{max: 8, conns: map[net.Conn]connState{}}).see
-	})
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := l.Addr().String()
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- serve(ctx, NewServer(ok), l, time.Second, 8) }()
+	defer func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}()
 	var slow []net.Conn
 	for range 30 {
 		c := dial(t, addr)

@@ -18,12 +18,12 @@ const (
 	beats = 8
 )
 
-// watch calls left when whoever sent a request has gone, until ctx ends. The
+// disconnect calls left when the requester has gone, until ctx ends. The
 // HTTP server notices that itself only when all of the body has been read, and
 // a module may leave its input unread for as long as it likes. The end of a TCP
 // connection comes behind what was not read either, but what is said to who has
 // gone is answered with a reset: say is called for that now and then.
-func watch(ctx context.Context, say, left func()) {
+func disconnect(ctx context.Context, say, left func()) {
 	conn, ok := ctx.Value(connKey{}).(syscall.RawConn)
 	if !ok { // no connection that could end
 		return
@@ -46,7 +46,7 @@ func watch(ctx context.Context, say, left func()) {
 	}
 }
 
-// gone reports whether nobody is at the other end of a connection.
+// gone reports whether the other end of a connection is closed.
 func gone(conn syscall.RawConn) bool {
 	events := []unix.PollFd{{Events: unix.POLLRDHUP}}
 	err := conn.Control(func(fd uintptr) {

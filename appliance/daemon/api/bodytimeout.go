@@ -8,25 +8,25 @@ import (
 	"time"
 )
 
-// patience is how long a requester may send nothing of a request, or leave an
-// event unread, before he counts as gone. Who is gone takes no place that
-// others could have.
-const patience = 30 * time.Second
+// defaultPatience is how long a requester may send nothing of a request, or read
+// nothing of an answer, before it counts as gone. One that is gone takes no place
+// that others could have.
+const defaultPatience = 30 * time.Second
 
-// awaited is a request's body each piece of which must come within a time.
-type awaited struct {
+// bodyTimeout is a request's body each piece of which must come within a time.
+type bodyTimeout struct {
 	io.ReadCloser
 	control  *http.ResponseController
 	patience time.Duration
-	over     bool // nothing is awaited any more
+	off      bool // a piece may take any time
 }
 
-func (a *awaited) Read(p []byte) (int, error) {
-	if !a.over {
+func (b *bodyTimeout) Read(p []byte) (int, error) {
+	if !b.off {
 		// Where there are no deadlines, there is no connection to get stuck.
-		_ = a.control.SetReadDeadline(time.Now().Add(a.patience))
+		_ = b.control.SetReadDeadline(time.Now().Add(b.patience))
 	}
-	return a.ReadCloser.Read(p)
+	return b.ReadCloser.Read(p)
 }
 
 // unread is the error of a request of which a part could not be read.

@@ -20,7 +20,8 @@ func (flood) Read(p []byte) (int, error) { return len(p), nil }
 
 func (flood) Sum() (sum [sha256.Size]byte) { return sum }
 
-// Whoever leaves ends his job, though what he was sending has not been read.
+// A requester that leaves ends its job, though what it was sending has not been
+// read.
 func TestLeavingWithInputUnread(t *testing.T) {
 	path, _, kept := socketServer(t)
 	c, _ := node(t)

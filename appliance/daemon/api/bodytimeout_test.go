@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// hasty is a server whose patience is short.
+// hasty is a server with a short Patience.
 func hasty(t *testing.T) *httptest.Server {
 	t.Helper()
 	c, _ := node(t)
@@ -43,6 +43,69 @@ func begin(t *testing.T, s *httptest.Server, kind string, length int, first []by
 		t.Fatal(err)
 	}
 	return conn
+}
+
+// A module that the node knows and that stalls is answered 408 as any other.
+func TestKnownModuleThatStalls(t *testing.T) {
+	s := hasty(t)
+	t.Cleanup(s.Close)
+	module := append(bytes.Clone(empty), "\x00\xff\xff\x0f"...) // a custom section of 256 KiB without a byte
+	module = append(module, make([]byte, 256<<10-1)...)
+	kind, body := form(t, part{"module", module})
+	if status, _, text := post(t, s, token, kind, bytes.NewReader(body.Bytes())); status != 200 {
+		t.Fatalf("the whole: %d %s", status, text)
+	}
+	for _, at := range []int{1 << 10, 100_000} {
+		resp, err := http.ReadResponse(bufio.NewReader(begin(t, s, kind, body.Len(), body.Bytes()[:at])), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if text, err := io.ReadAll(resp.Body); err != nil || resp.StatusCode != http.StatusRequestTimeout {
+			t.Errorf("%d bytes were sent: %s %s %v", at, resp.Status, text, err)
+		}
+	}
+}
+
+// deadlines records how long a handler gives its requester to read.
+type deadlines struct {
+	*httptest.ResponseRecorder
+	given []time.Duration
+}
+
+func (d *deadlines) SetReadDeadline(time.Time) error { return nil }
+
+func (d *deadlines) SetWriteDeadline(at time.Time) error {
+	if !at.IsZero() {
+		d.given = append(d.given, time.Until(at))
+	}
+	return nil
+}
+
+// Patience holds for each event of a stream, and for an answer in one piece.
+func TestPatience(t *testing.T) {
+	c, _ := node(t)
+	c.Patience = time.Hour
+	h, err := Handler(c, token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, accept := range []string{streamType, "application/json"} {
+		kind, body := form(t, part{"module", empty})
+		r := httptest.NewRequest(http.MethodPost, "/v1/jobs", body)
+		r.Header.Set("Authorization", "Bearer "+token)
+		r.Header.Set("Content-Type", kind)
+		r.Header.Set("Accept", accept)
+		w := &deadlines{ResponseRecorder: httptest.NewRecorder()}
+		h.ServeHTTP(w, r)
+		if w.Code != 200 || len(w.given) == 0 {
+			t.Fatalf("%s: %d %s, %d deadlines", accept, w.Code, w.Body, len(w.given))
+		}
+		for _, given := range w.given {
+			if given <= defaultPatience || given > c.Patience {
+				t.Errorf("%s: %v are given, want %v", accept, given, c.Patience)
+			}
+		}
+	}
 }
 
 // Who sends a part of a job and no more, or reads nothing of the answer, keeps

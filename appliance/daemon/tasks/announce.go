@@ -1,0 +1,66 @@
+package tasks
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"phase/appliance/network/lan"
+	"phase/appliance/release/store"
+)
+
+// goodbyeTime is how long the announcer gets to take back what it said.
+const goodbyeTime = 2 * time.Second
+
+// Announcing announces the newest release of each channel and arch in a store
+// on the local network, that of channel and arch first. It is ready once the
+// first announcement is on its way. What goes wrong is a problem and no end.
+func Announcing(as lan.Config, s *store.Store, channel, arch string, problems *Problems) Task {
+	return New(func(ctx context.Context, ready func()) error {
+		failed := func(err error) { problems.Add(fmt.Errorf("announcing on the network: %w", err)) }
+		announcer, err := lan.Announce(ctx, as)
+		if err != nil {
+			failed(err)
+			<-ctx.Done()
+			return nil
+		}
+		for ctx.Err() == nil {
+			changed := s.Changed()
+			if err := announcer.SetInstances(instances(s, channel, arch)); err != nil {
+				failed(err)
+			}
+			ready()
+			select {
+			case <-changed:
+			case <-ctx.Done():
+			}
+		}
+		select {
+		case <-announcer.Done():
+		case <-time.After(goodbyeTime):
+		}
+		return nil
+	})
+}
+
+// instances are the newest of each channel and arch, that of channel and arch
+// first.
+func instances(s *store.Store, channel, arch string) []lan.Instance {
+	var list []lan.Instance
+	add := func(r store.Release) {
+		m := r.Manifest()
+		for _, i := range list {
+			if i.Channel == m.Channel && i.Arch == m.Arch {
+				return
+			}
+		}
+		list = append(list, lan.Instance{Channel: m.Channel, Arch: m.Arch, Version: m.Version})
+	}
+	if r, ok := s.Newest(channel, arch); ok {
+		add(r)
+	}
+	for _, r := range s.Releases() {
+		add(r)
+	}
+	return list
+}
