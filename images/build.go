@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"phase/appliance/base/program"
+	"phase/appliance/base/tool"
 	"phase/appliance/base/ui"
 )
 
@@ -162,7 +163,7 @@ func (f *releaseFlags) fill(ctx context.Context, checkout string, out output) er
 	}
 	// The checkout may be another user's; git is only asked to read it.
 	git := func(args ...string) (string, error) {
-		answer, err := command{name: "git", args: append([]string{"-c", "safe.directory=*"}, args...), dir: checkout}.run(ctx)
+		answer, err := tool.Command{Name: "git", Args: append([]string{"-c", "safe.directory=*"}, args...), Dir: checkout}.Run(ctx)
 		return strings.TrimSpace(string(answer)), err
 	}
 	seconds, err := git("log", "-1", "--format=%ct")

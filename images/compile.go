@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"phase/appliance/base/program"
+	"phase/appliance/base/tool"
 	"phase/kernel"
 )
 
@@ -104,7 +105,7 @@ func (p Pieces) gok(ctx context.Context, source Source) error {
 	args := []string{"tool", "gok", "-i", "phase", "--parent_dir", p.path("gok"), "overwrite",
 		"--root", p.path("gok", "root.squashfs"), "--boot", p.path("gok", "boot.fat"), "--mbr", p.path("gok", "mbr.img")}
 	flags := strings.TrimSpace(os.Getenv("GOFLAGS") + " '-modfile=" + p.path("gok", "go.mod") + "'")
-	_, err = command{name: "go", args: args, dir: source.Checkout, env: []string{"GOFLAGS=" + flags, "CGO_ENABLED=0"}, log: source.Log}.run(ctx)
+	_, err = tool.Command{Name: "go", Args: args, Dir: source.Checkout, Env: []string{"GOFLAGS=" + flags, "CGO_ENABLED=0"}, Log: source.Log}.Run(ctx)
 	if err != nil {
 		return err
 	}
@@ -175,7 +176,7 @@ func (p Pieces) checkPins(ctx context.Context, source Source) error {
 
 // requirements are the versions a go.mod names, and what it replaces them by.
 func requirements(ctx context.Context, file string) (map[string]string, error) {
-	out, err := command{name: "go", args: []string{"mod", "edit", "-json", file}}.run(ctx)
+	out, err := tool.Command{Name: "go", Args: []string{"mod", "edit", "-json", file}}.Run(ctx)
 	if err != nil {
 		return nil, err
 	}

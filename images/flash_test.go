@@ -55,7 +55,7 @@ func TestFlash(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer f.Close()
-		r, err := Inspect(f, s.Root)
+		r, err := Inspect(t.Context(), f, s.Root)
 		if err != nil || len(r.Problems) > 0 || r.Verified == nil || !*r.Verified {
 			t.Errorf("%+v, %v", r, err)
 		}
@@ -248,12 +248,12 @@ func TestInspectFindsDamage(t *testing.T) {
 		if c.at >= 0 {
 			damaged[c.at] ^= 1
 		}
-		r, err := Inspect(bytes.NewReader(damaged), c.root)
+		r, err := Inspect(t.Context(), bytes.NewReader(damaged), c.root)
 		if err != nil || !strings.Contains(strings.Join(r.Problems, "\n"), name) {
 			t.Errorf("%s: %v, %v", name, r.Problems, err)
 		}
 	}
-	if r, err := Inspect(bytes.NewReader(whole), nil); err != nil || r.Verified != nil || len(r.Problems) > 0 {
+	if r, err := Inspect(t.Context(), bytes.NewReader(whole), nil); err != nil || r.Verified != nil || len(r.Problems) > 0 {
 		t.Errorf("%+v, %v", r, err)
 	}
 	_ = r

@@ -67,7 +67,7 @@ func Assemble(ctx context.Context, s Spec) (Result, error) {
 	if err != nil {
 		return Result{}, fmt.Errorf("making the rootfs: %w", err)
 	}
-	r, err := s.release(rootfs)
+	r, err := s.release(ctx, rootfs)
 	if err != nil {
 		return Result{}, fmt.Errorf("making the release: %w", err)
 	}
@@ -113,16 +113,17 @@ func replaceWith(path string, data []byte) error {
 	})
 }
 
-// copyFile copies: a hard link would be quicker, but a release changed in place
-// would then change the pieces, and with them all other releases.
-func copyFile(from, to string) error {
+// copyFile copies with how, such as io.Copy: a hard link would be quicker, but a
+// release changed in place would then change the pieces, and with them all other
+// releases.
+func copyFile(from, to string, how func(io.Writer, io.Reader) (int64, error)) error {
 	return replace(to, func(f *os.File) error {
 		r, err := os.Open(from)
 		if err != nil {
 			return err
 		}
 		defer r.Close()
-		_, err = io.Copy(f, r)
+		_, err = how(f, r)
 		return err
 	})
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"phase/appliance/base/names"
+	"phase/appliance/base/tool"
 	"phase/appliance/machine/disk"
 	"phase/appliance/machine/disk/flash"
 	"phase/appliance/machine/disk/gpt"
@@ -25,7 +26,7 @@ var day = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 func need(t testing.TB, tools ...string) {
 	t.Helper()
 	for _, name := range tools {
-		if _, err := findTool(name); err != nil {
+		if _, err := tool.Find(name); err != nil {
 			if os.Getenv("PHASE_REQUIRE") != "" {
 				t.Fatal(err)
 			}
@@ -133,8 +134,8 @@ func TestOtherToolsFindNothingWrong(t *testing.T) {
 			s.QCOW2 = filepath.Join(out, "disk.qcow2")
 			assemble(t, s)
 			checkDisk(t, s.Disk)
-			tool(t, "qemu-img", "check", s.QCOW2)
-			tool(t, "qemu-img", "compare", s.QCOW2, s.Disk)
+			runTool(t, "qemu-img", "check", s.QCOW2)
+			runTool(t, "qemu-img", "compare", s.QCOW2, s.Disk)
 		})
 	}
 }
@@ -142,7 +143,7 @@ func TestOtherToolsFindNothingWrong(t *testing.T) {
 // checkDisk lets the tools of others look at a disk image.
 func checkDisk(t *testing.T, path string) {
 	t.Helper()
-	if out := tool(t, "sgdisk", "-v", path); !strings.Contains(out, "No problems found") || strings.Contains(strings.ToLower(out), "warning") {
+	if out := runTool(t, "sgdisk", "-v", path); !strings.Contains(out, "No problems found") || strings.Contains(strings.ToLower(out), "warning") {
 		t.Errorf("sgdisk: %s", out)
 	}
 	f, err := os.Open(path)
@@ -169,13 +170,13 @@ func checkDisk(t *testing.T, path string) {
 			t.Fatal(err)
 		}
 		write(t, part, data)
-		tool(t, check[0], append(check[1:], part)...)
+		runTool(t, check[0], append(check[1:], part)...)
 	}
 }
 
-func tool(t *testing.T, name string, args ...string) string {
+func runTool(t *testing.T, name string, args ...string) string {
 	t.Helper()
-	path, err := findTool(name)
+	path, err := tool.Find(name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -211,7 +212,7 @@ func TestRootfsHoldsWhatTheTableSays(t *testing.T) {
 	s := spec(t, handmade(t, "x86_64"), t.TempDir())
 	r := assemble(t, s)
 	dir := filepath.Join(t.TempDir(), "rootfs")
-	tool(t, "unsquashfs", "-no-progress", "-d", dir, filepath.Join(r.Folder, "rootfs.squashfs"))
+	runTool(t, "unsquashfs", "-no-progress", "-d", dir, filepath.Join(r.Folder, "rootfs.squashfs"))
 	want := map[string]fs.FileMode{rootFile: 0o644}
 	for _, e := range rootfsTable {
 		want[e.path] = e.mode

@@ -8,6 +8,7 @@ import (
 	"os"
 	"time"
 
+	"phase/appliance/base/tool"
 	"phase/appliance/machine/initrd"
 )
 
@@ -16,11 +17,11 @@ import (
 // mounted.
 func (p Pieces) buildInitramfs(ctx context.Context, source Source) error {
 	binary := p.path("gok", "initramfs-init")
-	_, err := command{
-		name: "go", args: []string{"build", "-trimpath", "-buildvcs=false", "-tags=gokrazy,netgo,osusergo", "-ldflags=-s -w -buildid= " + versionFlag(source.Name),
+	_, err := tool.Command{
+		Name: "go", Args: []string{"build", "-trimpath", "-buildvcs=false", "-tags=gokrazy,netgo,osusergo", "-ldflags=-s -w -buildid= " + versionFlag(source.Name),
 			"-o", binary, "./init/initramfs"},
-		dir: source.Checkout, env: []string{"CGO_ENABLED=0", "GOOS=linux", "GOARCH=" + p.Kernel.GOARCH}, log: source.Log,
-	}.run(ctx)
+		Dir: source.Checkout, Env: []string{"CGO_ENABLED=0", "GOOS=linux", "GOARCH=" + p.Kernel.GOARCH}, Log: source.Log,
+	}.Run(ctx)
 	if err != nil {
 		return err
 	}

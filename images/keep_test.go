@@ -88,7 +88,7 @@ func inspected(t *testing.T, path string, root []byte) Report {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	r, err := Inspect(f, root)
+	r, err := Inspect(t.Context(), f, root)
 	if err != nil || len(r.Problems) > 0 {
 		t.Fatalf("%+v, %v", r, err)
 	}

@@ -1,9 +1,8 @@
 package images
 
 import (
-	"crypto/sha256"
+	"context"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 
@@ -14,7 +13,7 @@ import (
 
 // release signs the manifest and lays the release out as a provider serves it.
 // What is written has been verified, under the root that is in the rootfs.
-func (s Spec) release(rootfs string) (Result, error) {
+func (s Spec) release(ctx context.Context, rootfs string) (Result, error) {
 	k := s.Pieces.Kernel
 	files := map[string]string{"kernel": s.Pieces.artifactKernel(), "initramfs": s.Pieces.path(pieceInitramfs), "rootfs": rootfs}
 	m := manifest.Manifest{
@@ -22,7 +21,7 @@ func (s Spec) release(rootfs string) (Result, error) {
 		Cmdline: k.Cmdline(), Artifacts: map[string]manifest.Artifact{},
 	}
 	for name, file := range files {
-		a, err := measure(file)
+		a, err := measure(ctx, file)
 		if err != nil {
 			return Result{}, err
 		}
@@ -53,18 +52,11 @@ func Sign(m manifest.Manifest, root []byte, keys Keys) (trust.Verified, error) {
 	return v, nil
 }
 
-func measure(file string) (manifest.Artifact, error) {
+func measure(ctx context.Context, file string) (manifest.Artifact, error) {
 	f, err := os.Open(file)
 	if err != nil {
 		return manifest.Artifact{}, err
 	}
 	defer f.Close()
-	return measureFrom(f)
-}
-
-func measureFrom(r io.Reader) (a manifest.Artifact, err error) {
-	hash := sha256.New()
-	a.Size, err = io.Copy(hash, r)
-	copy(a.SHA256[:], hash.Sum(nil))
-	return a, err
+	return manifest.Measure(ctx, f)
 }

@@ -3,6 +3,7 @@ package images
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"time"
@@ -21,7 +22,7 @@ type signCommand struct {
 
 // run gives the artifacts of a release another manifest. They are checked: what
 // is signed here is what the manifest before said, and not what lies there.
-func (c *signCommand) run(_ context.Context, out output) error {
+func (c *signCommand) run(ctx context.Context, out output) error {
 	of, err := parseChannel("--of", c.Of)
 	if err != nil {
 		return err
@@ -33,7 +34,7 @@ func (c *signCommand) run(_ context.Context, out output) error {
 	if err != nil {
 		return err
 	}
-	before, files, err := openRelease(filepath.Join(c.From, of, c.Arch), spec.Root, c.Arch)
+	before, files, err := openRelease(ctx, filepath.Join(c.From, of, c.Arch), spec.Root, c.Arch)
 	if err != nil {
 		return err
 	}
@@ -73,7 +74,7 @@ func (c *signCommand) run(_ context.Context, out output) error {
 
 // openRelease verifies the release in a folder, artifacts included, and returns
 // their files.
-func openRelease(dir string, root []byte, arch string) (v trust.Verified, files map[string]string, err error) {
+func openRelease(ctx context.Context, dir string, root []byte, arch string) (v trust.Verified, files map[string]string, err error) {
 	r, err := trust.ParseRoot(root)
 	if err != nil {
 		return v, nil, fmt.Errorf("reading the root: %w", err)
@@ -88,7 +89,7 @@ func openRelease(dir string, root []byte, arch string) (v trust.Verified, files 
 	files = map[string]string{}
 	for name, artifact := range v.Manifest().Artifacts {
 		files[name] = filepath.Join(dir, layout.FileName(name))
-		is, err := measure(files[name])
+		is, err := measure(ctx, files[name])
 		if err != nil {
 			return v, nil, err
 		}
@@ -108,7 +109,7 @@ func layOut(dir string, v trust.Verified, root []byte, files map[string]string) 
 	m := v.Manifest()
 	folder := filepath.Join(dir, layout.Release(m.Channel, m.Arch))
 	for name, file := range files {
-		if err := copyFile(file, filepath.Join(folder, layout.FileName(name))); err != nil {
+		if err := copyFile(file, filepath.Join(folder, layout.FileName(name)), io.Copy); err != nil {
 			return err
 		}
 	}

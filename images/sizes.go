@@ -80,7 +80,7 @@ type sizesCommand struct {
 	JSON    bool   `name:"json" short:"j" help:"Answer in JSON."`
 }
 
-func (c *sizesCommand) run(_ context.Context, out output) error {
+func (c *sizesCommand) run(ctx context.Context, out output) error {
 	arch, err := parseArch(c.Arch)
 	if err != nil {
 		return err
@@ -93,7 +93,7 @@ func (c *sizesCommand) run(_ context.Context, out output) error {
 	if err != nil {
 		return err
 	}
-	v, _, err := openRelease(filepath.Join(c.Out, "release", channel, arch), root, arch)
+	v, _, err := openRelease(ctx, filepath.Join(c.Out, "release", channel, arch), root, arch)
 	if err != nil {
 		return err
 	}
