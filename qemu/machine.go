@@ -49,7 +49,7 @@ func start(ctx context.Context, cfg Config) (*Machine, error) {
 	}
 	m := &Machine{Console: newConsole(cfg.Console), config: cfg, dir: dir}
 	m.close = sync.OnceValue(m.closeNow)
-	if m.files, err = prepare(cfg, dir); err == nil {
+	if m.files, err = prepare(ctx, cfg, dir); err == nil {
 		err = m.PowerOn(ctx)
 	}
 	if err != nil {
@@ -82,7 +82,7 @@ func (m *Machine) PowerOn(ctx context.Context) error {
 			return fmt.Errorf("machine %q: it is on already", m.config.Name)
 		}
 	}
-	p, err := m.start(ctx, m.config.Accel)
+	p, err := m.start(ctx)
 	if err != nil {
 		return err
 	}

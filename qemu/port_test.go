@@ -40,7 +40,7 @@ func FuzzForward(f *testing.F) {
 	f.Add(six)
 	f.Add([]byte{1, 2, 3})
 	s := segment(f)
-	p, err := s.Tap("fuzz", nil)
+	p, err := s.Tap("fuzz", func([]byte) {})
 	if err != nil {
 		f.Fatal(err)
 	}
