@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"slices"
 	"strings"
 	"unicode/utf16"
 )
@@ -47,18 +48,12 @@ func (id ID) String() string {
 func (id ID) disk() []byte {
 	b := bytes.Clone(id[:])
 	for _, f := range [][]byte{b[0:4], b[4:6], b[6:8]} {
-		for i, j := 0, len(f)-1; i < j; i, j = i+1, j-1 {
-			f[i], f[j] = f[j], f[i]
-		}
+		slices.Reverse(f)
 	}
 	return b
 }
 
-func fromDisk(b []byte) (id ID) {
-	copy(id[:], b)
-	copy(id[:], id.disk())
-	return id
-}
+func fromDisk(b []byte) ID { return ID(ID(b).disk()) }
 
 func mustID(text string) (id ID) {
 	b, err := hex.DecodeString(strings.ReplaceAll(text, "-", ""))
