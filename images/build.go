@@ -123,8 +123,8 @@ func (c *buildCommand) pieces(ctx context.Context, out output) (Pieces, error) {
 // spec is the part of a Spec that follows from the flags, once they were
 // checked.
 func (f *releaseFlags) spec() (Spec, error) {
-	keys, root, err := LoadKeys(f.Keys)
-	s := Spec{Keys: keys, Root: root, Channel: f.Channel, Name: f.Name, Created: f.Created, Expires: f.Expires}
+	key, root, err := LoadKeys(f.Keys)
+	s := Spec{Key: key, Root: root, Channel: f.Channel, Name: f.Name, Created: f.Created, Expires: f.Expires}
 	if f.Version != nil {
 		s.Version = *f.Version
 	}

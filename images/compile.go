@@ -79,26 +79,18 @@ func (p Pieces) clear(context.Context, Source) error {
 // change go.mod (-mod=mod), so Go gets a copy of it, which must come back with
 // the same versions.
 func (p Pieces) gok(ctx context.Context, source Source) error {
-	instance := p.path("gok", "phase")
-	if err := os.MkdirAll(instance, 0o755); err != nil {
-		return err
-	}
 	config, err := instanceConfig(source, p.Kernel)
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(instance, "config.json"), config, 0o644); err != nil {
+	if err := replaceWith(p.path("gok", "phase", "config.json"), config); err != nil {
 		return err
 	}
-	if err := os.Symlink(source.Checkout, filepath.Join(instance, "builddir")); err != nil {
+	if err := os.Symlink(source.Checkout, p.path("gok", "phase", "builddir")); err != nil {
 		return err
 	}
 	for _, name := range []string{"go.mod", "go.sum"} {
-		data, err := os.ReadFile(filepath.Join(source.Checkout, name))
-		if err != nil {
-			return err
-		}
-		if err := os.WriteFile(p.path("gok", name), data, 0o644); err != nil {
+		if err := copyFile(filepath.Join(source.Checkout, name), p.path("gok", name), io.Copy); err != nil {
 			return err
 		}
 	}

@@ -224,7 +224,7 @@ func TestAStickThatLosesDataIsFound(t *testing.T) {
 func TestInspectFindsDamage(t *testing.T) {
 	s := spec(t, handmade(t, "arm64"), t.TempDir())
 	r := assemble(t, s)
-	_, stranger := testKeys(t, 12)
+	_, _, stranger := testKeys(t, 12)
 	whole := read(t, s.Disk)
 	image, err := flash.OpenImage(bytes.NewReader(whole))
 	if err != nil {

@@ -10,6 +10,7 @@ package images
 
 import (
 	"context"
+	"crypto/ed25519"
 	"fmt"
 	"io"
 	"os"
@@ -28,8 +29,8 @@ const Lifetime = 180 * 24 * time.Hour
 // Spec says which release to make out of some pieces.
 type Spec struct {
 	Pieces Pieces
-	Keys   Keys   // that sign the manifest
-	Root   []byte // envelope of the root document that is built into the rootfs
+	Key    ed25519.PrivateKey // that signs the manifest
+	Root   []byte             // envelope of the root document that is built into the rootfs
 
 	Channel string
 	Version uint64

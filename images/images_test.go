@@ -3,6 +3,7 @@ package images
 import (
 	"bytes"
 	"context"
+	"crypto/ed25519"
 	"io/fs"
 	"math/rand/v2"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"phase/appliance/base/keyfile"
 	"phase/appliance/base/names"
 	"phase/appliance/base/tool"
 	"phase/appliance/machine/disk"
@@ -101,18 +103,26 @@ func read(t testing.TB, path string) []byte {
 	return data
 }
 
-func testKeys(t testing.TB, seed byte) (Keys, []byte) {
+func testKeys(t testing.TB, seed byte) (release, rootKey ed25519.PrivateKey, root []byte) {
 	t.Helper()
-	keys, root, err := NewKeys(randomness(seed), day)
+	dir := filepath.Join(t.TempDir(), "keys")
+	if _, err := MakeKeys(dir, randomness(seed), day); err != nil {
+		t.Fatal(err)
+	}
+	release, root, err := LoadKeys(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return keys, root
+	rootKey, err = keyfile.Read(filepath.Join(dir, rootKeyFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return release, rootKey, root
 }
 
 func spec(t testing.TB, p Pieces, out string) Spec {
-	keys, root := testKeys(t, 9)
-	return Spec{Pieces: p, Keys: keys, Root: root, Channel: "stable", Version: 42, Name: "a test", Created: day,
+	key, _, root := testKeys(t, 9)
+	return Spec{Pieces: p, Key: key, Root: root, Channel: "stable", Version: 42, Name: "a test", Created: day,
 		Release: filepath.Join(out, "release"), Disk: filepath.Join(out, "disk.img")}
 }
 
@@ -271,7 +281,7 @@ func TestAnotherRelease(t *testing.T) {
 	if second.Manifest.Artifacts["rootfs"] != first.Manifest.Artifacts["rootfs"] {
 		t.Error("the rootfs changed with the version")
 	}
-	s.Keys, s.Root = testKeys(t, 10)
+	s.Key, _, s.Root = testKeys(t, 10)
 	third, err := again(p.Dir, s)
 	if err != nil {
 		t.Fatal(err)
@@ -283,18 +293,19 @@ func TestAnotherRelease(t *testing.T) {
 
 func TestRefusals(t *testing.T) {
 	p := handmade(t, "x86_64")
-	_, otherRoot := testKeys(t, 11)
+	_, rootKey, _ := testKeys(t, 9) // of the specs here
+	_, _, otherRoot := testKeys(t, 11)
 	for name, change := range map[string]func(*Spec){
 		"a stranger's root":  func(s *Spec) { s.Root = otherRoot },
 		"no root":            func(s *Spec) { s.Root = nil },
-		"no keys":            func(s *Spec) { s.Keys = Keys{} },
+		"no key":             func(s *Spec) { s.Key = nil },
 		"version 0":          func(s *Spec) { s.Version = 0 },
 		"no such channel":    func(s *Spec) { s.Channel = "mainline" },
 		"unknown setting":    func(s *Spec) { s.Conf = []string{"phase.mod=local"} },
 		"two lines":          func(s *Spec) { s.Conf = []string{"phase.mode=local\nphase.update=off"} },
 		"too many settings":  func(s *Spec) { s.Conf = []string{"# " + strings.Repeat("x", disk.ConfBytes)} },
 		"nowhere to":         func(s *Spec) { s.Disk = "/proc/disk.img" },
-		"root key as signer": func(s *Spec) { s.Keys.Release = s.Keys.Root },
+		"root key as signer": func(s *Spec) { s.Key = rootKey },
 	} {
 		s := spec(t, p, t.TempDir())
 		change(&s)

@@ -2,6 +2,7 @@ package images
 
 import (
 	"context"
+	"crypto/ed25519"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -27,7 +28,7 @@ func (s Spec) release(ctx context.Context, rootfs string) (Result, error) {
 		}
 		m.Artifacts[name] = a
 	}
-	signed, err := Sign(m, s.Root, s.Keys)
+	signed, err := Sign(m, s.Root, s.Key)
 	if err != nil {
 		return Result{}, err
 	}
@@ -36,12 +37,12 @@ func (s Spec) release(ctx context.Context, rootfs string) (Result, error) {
 }
 
 // Sign makes the envelope of a manifest and refuses one that the root refuses.
-func Sign(m manifest.Manifest, root []byte, keys Keys) (trust.Verified, error) {
+func Sign(m manifest.Manifest, root []byte, key ed25519.PrivateKey) (trust.Verified, error) {
 	r, err := trust.ParseRoot(root)
 	if err != nil {
 		return trust.Verified{}, fmt.Errorf("reading the root: %w", err)
 	}
-	signed, err := trust.SignRelease(m, keys.Release...)
+	signed, err := trust.SignRelease(m, key)
 	if err != nil {
 		return trust.Verified{}, fmt.Errorf("signing the manifest: %w", err)
 	}

@@ -56,7 +56,7 @@ func (c *signCommand) run(ctx context.Context, out output) error {
 	if err := checkLifetime(m.Created, m.Expires); err != nil {
 		return err
 	}
-	v, err := Sign(m, spec.Root, spec.Keys)
+	v, err := Sign(m, spec.Root, spec.Key)
 	if err != nil {
 		return err
 	}

@@ -192,7 +192,7 @@ func TestRefusals(t *testing.T) {
 		{Config{Disks: []Disk{{Path: img, Bus: "scsi"}}}, `bus "scsi"`},
 		{Config{Arch: ARM64, Disks: []Disk{{Path: img, Bus: SATA}}}, "no SATA"},
 		{Config{Disks: []Disk{{Path: img + ".none"}}}, "no such file"},
-		{Config{NICs: []NIC{{Segment: s, MAC: s.Observer().Port().MAC()}}}, "observer already has the MAC"},
+		{Config{NICs: []NIC{{Segment: s, MAC: s.observer.port.mac}}}, "observer already has the MAC"},
 		{Config{Kernel: img + ".none"}, "could not open kernel file"}, // QEMU's own words
 	} {
 		c.cfg.Name = "refused"

@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"strconv"
 
 	"gvisor.dev/gvisor/pkg/buffer"
 	"gvisor.dev/gvisor/pkg/tcpip"
@@ -219,23 +218,15 @@ func EUI64(mac net.HardwareAddr) netip.Addr {
 }
 
 func endpoint(addr string) (tcpip.FullAddress, tcpip.NetworkProtocolNumber, error) {
-	host, port, err := net.SplitHostPort(addr)
-	if err != nil {
-		return tcpip.FullAddress{}, 0, err
-	}
-	a, err := netip.ParseAddr(host)
+	ap, err := netip.ParseAddrPort(addr)
 	if err != nil {
 		return tcpip.FullAddress{}, 0, fmt.Errorf("%w; names are not resolved here", err)
 	}
-	n, err := strconv.ParseUint(port, 10, 16)
-	if err != nil {
-		return tcpip.FullAddress{}, 0, err
+	full := tcpip.FullAddress{NIC: hostNIC, Port: ap.Port()}
+	if !ap.Addr().IsUnspecified() {
+		full.Addr = address(ap.Addr())
 	}
-	full := tcpip.FullAddress{NIC: hostNIC, Port: uint16(n)}
-	if !a.IsUnspecified() {
-		full.Addr = address(a)
-	}
-	return full, protocol(a), nil
+	return full, protocol(ap.Addr()), nil
 }
 
 func protocol(a netip.Addr) tcpip.NetworkProtocolNumber {

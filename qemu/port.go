@@ -21,7 +21,7 @@ const portQueue = 4096
 // Port is one socket of a segment's switch: a machine's NIC, a Host, or a Tap.
 type Port struct {
 	name    string
-	mac     net.HardwareAddr
+	mac     net.HardwareAddr // of the card behind it; nil for a Tap. A node in private mode sends under another
 	segment *Segment
 	write   func(frames [][]byte) error // in order; one goroutine calls it
 	queue   chan []byte
@@ -34,9 +34,6 @@ type Port struct {
 
 // Name is the machine's or host's name, with ".1", ".2" … for a machine's further NICs.
 func (p *Port) Name() string { return p.name }
-
-// MAC is the address of the card behind the port; nil for a Tap. A node in private mode sends under another.
-func (p *Port) MAC() net.HardwareAddr { return p.mac }
 
 // Close unplugs the port.
 func (p *Port) Close() error {

@@ -50,9 +50,6 @@ func (s *Segment) Close() error {
 	return nil
 }
 
-// Observer is the host made with the segment; its MAC and addresses are the same in every segment.
-func (s *Segment) Observer() *Host { return s.observer }
-
 // SetFilter puts f in the way of every frame; nil takes it away.
 func (s *Segment) SetFilter(f Filter) {
 	s.mu.Lock()

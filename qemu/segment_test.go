@@ -186,8 +186,8 @@ func TestMachinesTalkAndLoseCarrier(t *testing.T) {
 		t.Log("b gets from a:", got)
 	}
 	// A machine reaches a server in this process.
-	serve(t, s.Observer(), "[::]:8080", "from the test")
-	if got := do(t, a, "get http://["+s.Observer().Addr6().String()+"%25eth0]:8080/"); !strings.HasPrefix(got, "13 bytes") {
+	serve(t, s.observer, "[::]:8080", "from the test")
+	if got := do(t, a, "get http://["+s.observer.Addr6().String()+"%25eth0]:8080/"); !strings.HasPrefix(got, "13 bytes") {
 		t.Errorf("a gets from the observer: %s", got)
 	}
 	check(t, b.SetCarrier(t.Context(), 0, false))
@@ -198,7 +198,7 @@ func TestMachinesTalkAndLoseCarrier(t *testing.T) {
 		}
 	}
 	check(t, b.SetCarrier(t.Context(), 0, true))
-	if got := get(t, b.HTTPClient(), b.URL()); !strings.HasPrefix(got, "hello") {
+	if got := get(t, s.HTTPClient(), "http://["+b.Addr().String()+"]:8080"); !strings.HasPrefix(got, "hello") {
 		t.Errorf("b answers %q", got)
 	}
 	if a.Port(1) != nil || b.Port(1) == nil {
