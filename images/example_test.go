@@ -11,11 +11,12 @@ import (
 
 	"phase/appliance/base/names"
 	"phase/appliance/release/manifest"
+	"phase/appliance/release/trust"
 	"phase/images"
 )
 
 // keys makes the keys of a fleet, and reads those that sign its releases.
-func keys() (release ed25519.PrivateKey, root []byte) {
+func keys() (release ed25519.PrivateKey, root trust.Root) {
 	dir, err := os.MkdirTemp("", "fleet")
 	if err != nil {
 		log.Fatal(err)

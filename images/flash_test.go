@@ -42,7 +42,7 @@ func TestFlash(t *testing.T) {
 	s := spec(t, handmade(t, "x86_64"), t.TempDir())
 	assemble(t, s)
 	root := filepath.Join(t.TempDir(), "root.json")
-	write(t, root, s.Root)
+	write(t, root, s.Root.Raw())
 	sticks := []string{stick(t, 200<<20), stick(t, 200<<20+512)}
 	ids := map[string]bool{}
 	for _, path := range sticks {
@@ -55,7 +55,7 @@ func TestFlash(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer f.Close()
-		r, err := Inspect(t.Context(), f, s.Root)
+		r, err := Inspect(t.Context(), f, s.Root.Raw())
 		if err != nil || len(r.Problems) > 0 || r.Verified == nil || !*r.Verified {
 			t.Errorf("%+v, %v", r, err)
 		}
@@ -238,11 +238,11 @@ func TestInspectFindsDamage(t *testing.T) {
 		at   int64
 		root []byte
 	}{
-		"kernel":    {image.Files["vmlinuz"].Offset + 1000, s.Root},
-		"initramfs": {image.Files["initramfs.img"].Offset + 1000, s.Root},
-		"rootfs":    {rootPart.Offset() + 1000, s.Root},
-		"manifest":  {image.Files["manifest.json"].Offset + 200, s.Root},
-		"verifying": {-1, stranger},
+		"kernel":    {image.Files["vmlinuz"].Offset + 1000, s.Root.Raw()},
+		"initramfs": {image.Files["initramfs.img"].Offset + 1000, s.Root.Raw()},
+		"rootfs":    {rootPart.Offset() + 1000, s.Root.Raw()},
+		"manifest":  {image.Files["manifest.json"].Offset + 200, s.Root.Raw()},
+		"verifying": {-1, stranger.Raw()},
 	} {
 		damaged := bytes.Clone(whole)
 		if c.at >= 0 {

@@ -21,6 +21,7 @@ import (
 	"phase/appliance/base/statefile"
 	"phase/appliance/machine/disk/gpt"
 	"phase/appliance/release/manifest"
+	"phase/appliance/release/trust"
 )
 
 // Lifetime is how long a release is accepted from the network unless Spec.Expires says otherwise.
@@ -30,7 +31,7 @@ const Lifetime = 180 * 24 * time.Hour
 type Spec struct {
 	Pieces Pieces
 	Key    ed25519.PrivateKey // that signs the manifest
-	Root   []byte             // envelope of the root document that is built into the rootfs
+	Root   trust.Root         // that is built into the rootfs
 
 	Channel string
 	Version uint64
@@ -64,7 +65,7 @@ func Assemble(ctx context.Context, s Spec) (Result, error) {
 	if s.Expires.IsZero() {
 		s.Expires = s.Created.Add(Lifetime)
 	}
-	rootfs, err := s.Pieces.rootfs(ctx, s.Root)
+	rootfs, err := s.Pieces.rootfs(ctx, s.Root.Raw())
 	if err != nil {
 		return Result{}, fmt.Errorf("making the rootfs: %w", err)
 	}

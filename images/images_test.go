@@ -19,6 +19,7 @@ import (
 	"phase/appliance/machine/disk"
 	"phase/appliance/machine/disk/flash"
 	"phase/appliance/machine/disk/gpt"
+	"phase/appliance/release/trust"
 	"phase/kernel"
 )
 
@@ -103,7 +104,7 @@ func read(t testing.TB, path string) []byte {
 	return data
 }
 
-func testKeys(t testing.TB, seed byte) (release, rootKey ed25519.PrivateKey, root []byte) {
+func testKeys(t testing.TB, seed byte) (release, rootKey ed25519.PrivateKey, root trust.Root) {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "keys")
 	if _, err := MakeKeys(dir, randomness(seed), day); err != nil {
@@ -251,7 +252,7 @@ func TestRootfsHoldsWhatTheTableSays(t *testing.T) {
 	if err != nil || len(want) > 0 {
 		t.Errorf("%v, missing: %v", err, want)
 	}
-	if !bytes.Equal(read(t, filepath.Join(dir, rootFile)), s.Root) {
+	if !bytes.Equal(read(t, filepath.Join(dir, rootFile)), s.Root.Raw()) {
 		t.Error("the root document in the rootfs is another one")
 	}
 }
@@ -297,7 +298,7 @@ func TestRefusals(t *testing.T) {
 	_, _, otherRoot := testKeys(t, 11)
 	for name, change := range map[string]func(*Spec){
 		"a stranger's root":  func(s *Spec) { s.Root = otherRoot },
-		"no root":            func(s *Spec) { s.Root = nil },
+		"no root":            func(s *Spec) { s.Root = trust.Root{} },
 		"no key":             func(s *Spec) { s.Key = nil },
 		"version 0":          func(s *Spec) { s.Version = 0 },
 		"no such channel":    func(s *Spec) { s.Channel = "mainline" },

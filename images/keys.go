@@ -14,6 +14,7 @@ import (
 	"phase/appliance/base/envelope"
 	"phase/appliance/base/keyfile"
 	"phase/appliance/base/statefile"
+	"phase/appliance/release/roots"
 	"phase/appliance/release/trust"
 )
 
@@ -97,14 +98,14 @@ func public(key ed25519.PrivateKey) ed25519.PublicKey { return key.Public().(ed2
 
 // LoadKeys reads from a folder of keys what a build needs: the release key and
 // the root document. The root key can be offline.
-func LoadKeys(dir string) (release ed25519.PrivateKey, root []byte, err error) {
-	root, err = os.ReadFile(filepath.Join(dir, rootDocument))
+func LoadKeys(dir string) (release ed25519.PrivateKey, root trust.Root, err error) {
+	root, err = roots.Load(filepath.Join(dir, rootDocument))
 	if err != nil {
-		return nil, nil, fmt.Errorf("reading the root document ('images key' makes keys): %w", err)
+		return nil, root, fmt.Errorf("reading the root document ('images key' makes keys): %w", err)
 	}
 	release, err = keyfile.Read(filepath.Join(dir, releaseKeyFile))
 	if err != nil {
-		return nil, nil, fmt.Errorf("reading the release key: %w", err)
+		return nil, root, fmt.Errorf("reading the release key: %w", err)
 	}
 	return release, root, nil
 }

@@ -37,16 +37,12 @@ func (s Spec) release(ctx context.Context, rootfs string) (Result, error) {
 }
 
 // Sign makes the envelope of a manifest and refuses one that the root refuses.
-func Sign(m manifest.Manifest, root []byte, key ed25519.PrivateKey) (trust.Verified, error) {
-	r, err := trust.ParseRoot(root)
-	if err != nil {
-		return trust.Verified{}, fmt.Errorf("reading the root: %w", err)
-	}
+func Sign(m manifest.Manifest, root trust.Root, key ed25519.PrivateKey) (trust.Verified, error) {
 	signed, err := trust.SignRelease(m, key)
 	if err != nil {
 		return trust.Verified{}, fmt.Errorf("signing the manifest: %w", err)
 	}
-	v, err := r.VerifyHeld(signed, m.Channel, m.Arch)
+	v, err := root.VerifyHeld(signed, m.Channel, m.Arch)
 	if err != nil {
 		return trust.Verified{}, fmt.Errorf("the root does not accept these release keys: %w", err)
 	}

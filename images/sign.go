@@ -74,16 +74,12 @@ func (c *signCommand) run(ctx context.Context, out output) error {
 
 // openRelease verifies the release in a folder, artifacts included, and returns
 // their files.
-func openRelease(ctx context.Context, dir string, root []byte, arch string) (v trust.Verified, files map[string]string, err error) {
-	r, err := trust.ParseRoot(root)
-	if err != nil {
-		return v, nil, fmt.Errorf("reading the root: %w", err)
-	}
+func openRelease(ctx context.Context, dir string, root trust.Root, arch string) (v trust.Verified, files map[string]string, err error) {
 	data, err := os.ReadFile(filepath.Join(dir, layout.ManifestFile))
 	if err != nil {
 		return v, nil, err
 	}
-	if v, err = r.VerifyHeld(data, "", arch); err != nil {
+	if v, err = root.VerifyHeld(data, "", arch); err != nil {
 		return v, nil, fmt.Errorf("verifying %s: %w", dir, err)
 	}
 	files = map[string]string{}
@@ -101,11 +97,7 @@ func openRelease(ctx context.Context, dir string, root []byte, arch string) (v t
 }
 
 // layOut puts a release into a folder as a provider serves it.
-func layOut(dir string, v trust.Verified, root []byte, files map[string]string) error {
-	r, err := trust.ParseRoot(root)
-	if err != nil {
-		return err
-	}
+func layOut(dir string, v trust.Verified, root trust.Root, files map[string]string) error {
 	m := v.Manifest()
 	folder := filepath.Join(dir, layout.Release(m.Channel, m.Arch))
 	for name, file := range files {
@@ -113,7 +105,7 @@ func layOut(dir string, v trust.Verified, root []byte, files map[string]string) 
 			return err
 		}
 	}
-	if err := replaceWith(filepath.Join(dir, layout.Root(r.Version())), root); err != nil {
+	if err := replaceWith(filepath.Join(dir, layout.Root(root.Version())), root.Raw()); err != nil {
 		return err
 	}
 	// Last, so that a provider that serves the folder meanwhile has the artifacts.

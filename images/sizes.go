@@ -10,6 +10,7 @@ import (
 
 	"phase/appliance/base/ui"
 	"phase/appliance/release/manifest"
+	"phase/appliance/release/roots"
 )
 
 // Limits on sizes, in bytes: the netboot payload, a disk that fits the smallest
@@ -89,7 +90,7 @@ func (c *sizesCommand) run(ctx context.Context, out output) error {
 	if err != nil {
 		return err
 	}
-	root, err := os.ReadFile(filepath.Join(c.Keys, rootDocument))
+	root, err := roots.Load(filepath.Join(c.Keys, rootDocument))
 	if err != nil {
 		return err
 	}

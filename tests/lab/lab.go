@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"phase/appliance/release/layout"
+	"phase/appliance/release/trust"
 	"phase/images"
 	"phase/qemu"
 )
@@ -25,7 +26,7 @@ type Lab struct {
 	Build  string             // the build folder: pieces, keys, examples
 	Dir    string             // where this lab keeps its own releases and disks
 	Key    ed25519.PrivateKey // signs releases
-	Root   []byte             // envelope
+	Root   trust.Root
 	Pieces images.Pieces
 }
 
@@ -63,8 +64,8 @@ func (l *Lab) WithOtherKeys() (*Lab, error) {
 // Release is a release with its disk image and the folder a provider serves.
 type Release struct {
 	images.Result
-	Disk string // raw image
-	Root []byte // envelope of the root it is built for
+	Disk string     // raw image
+	Root trust.Root // that it is built for
 }
 
 // Change alters a release before it is signed.
