@@ -162,16 +162,10 @@ func compress(w io.Writer, r io.Reader) (int64, error) {
 // size in place, and a journal of 4 MiB.
 func (p Pieces) formatPerm(ctx context.Context, source Source) error {
 	id := gpt.NewID([]byte("ext4 " + p.Kernel.Arch)).String()
-	if err := os.WriteFile(p.path(piecePerm), nil, 0o644); err != nil {
-		return err
-	}
-	if err := os.Truncate(p.path(piecePerm), disk.PermBytes); err != nil {
-		return err
-	}
 	_, err := tool.Command{
 		Name: "mkfs.ext4",
-		Args: strings.Fields("-q -F -b 4096 -I 256 -i 16384 -m 0 -J size=4 -O none,has_journal,ext_attr,resize_inode,dir_index,filetype,extent,64bit,flex_bg,sparse_super,large_file,huge_file,dir_nlink,extra_isize,metadata_csum -L phase-perm -U " + id +
-			" -E lazy_itable_init=0,lazy_journal_init=0,root_owner=0:0,hash_seed=" + id + " " + p.path(piecePerm)),
+		Args: append(strings.Fields("-q -F -b 4096 -I 256 -i 16384 -m 0 -J size=4 -O none,has_journal,ext_attr,resize_inode,dir_index,filetype,extent,64bit,flex_bg,sparse_super,large_file,huge_file,dir_nlink,extra_isize,metadata_csum -L phase-perm -U "+id+
+			" -E lazy_itable_init=0,lazy_journal_init=0,root_owner=0:0,hash_seed="+id), p.path(piecePerm), fmt.Sprintf("%dk", disk.PermBytes>>10)),
 		Env: []string{"MKE2FS_CONFIG=/dev/null", fmt.Sprintf("E2FSPROGS_FAKE_TIME=%d", p.Time.Unix())},
 	}.Run(ctx)
 	return err

@@ -186,10 +186,10 @@ func Do(ctx context.Context, path string, r Request) (Response, error) {
 	}
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
-	if err := send(conn.(*net.UnixConn), r); err != nil {
-		return Response{}, fmt.Errorf("asking init to %s: %w", r.Do, err)
+	var data []byte
+	if err = send(conn.(*net.UnixConn), r); err == nil {
+		data, err = io.ReadAll(io.LimitReader(conn, maxResponse+1))
 	}
-	data, err := io.ReadAll(io.LimitReader(conn, maxResponse+1))
 	if err != nil {
 		return Response{}, fmt.Errorf("asking init to %s: %w", r.Do, err)
 	}
