@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"phase/appliance/base/program"
+	"phase/appliance/base/tool"
 	"phase/appliance/base/ui"
 )
 
@@ -122,8 +123,8 @@ func (c *buildCommand) pieces(ctx context.Context, out output) (Pieces, error) {
 // spec is the part of a Spec that follows from the flags, once they were
 // checked.
 func (f *releaseFlags) spec() (Spec, error) {
-	keys, root, err := LoadKeys(f.Keys)
-	s := Spec{Keys: keys, Root: root, Channel: f.Channel, Name: f.Name, Created: f.Created, Expires: f.Expires}
+	key, root, err := LoadKeys(f.Keys)
+	s := Spec{Key: key, Root: root, Channel: f.Channel, Name: f.Name, Created: f.Created, Expires: f.Expires}
 	if f.Version != nil {
 		s.Version = *f.Version
 	}
@@ -162,7 +163,7 @@ func (f *releaseFlags) fill(ctx context.Context, checkout string, out output) er
 	}
 	// The checkout may be another user's; git is only asked to read it.
 	git := func(args ...string) (string, error) {
-		answer, err := command{name: "git", args: append([]string{"-c", "safe.directory=*"}, args...), dir: checkout}.run(ctx)
+		answer, err := tool.Command{Name: "git", Args: append([]string{"-c", "safe.directory=*"}, args...), Dir: checkout}.Run(ctx)
 		return strings.TrimSpace(string(answer)), err
 	}
 	seconds, err := git("log", "-1", "--format=%ct")

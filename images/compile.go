@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"phase/appliance/base/program"
+	"phase/appliance/base/tool"
 	"phase/kernel"
 )
 
@@ -78,33 +79,25 @@ func (p Pieces) clear(context.Context, Source) error {
 // change go.mod (-mod=mod), so Go gets a copy of it, which must come back with
 // the same versions.
 func (p Pieces) gok(ctx context.Context, source Source) error {
-	instance := p.path("gok", "phase")
-	if err := os.MkdirAll(instance, 0o755); err != nil {
-		return err
-	}
 	config, err := instanceConfig(source, p.Kernel)
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(instance, "config.json"), config, 0o644); err != nil {
+	if err := replaceWith(p.path("gok", "phase", "config.json"), config); err != nil {
 		return err
 	}
-	if err := os.Symlink(source.Checkout, filepath.Join(instance, "builddir")); err != nil {
+	if err := os.Symlink(source.Checkout, p.path("gok", "phase", "builddir")); err != nil {
 		return err
 	}
 	for _, name := range []string{"go.mod", "go.sum"} {
-		data, err := os.ReadFile(filepath.Join(source.Checkout, name))
-		if err != nil {
-			return err
-		}
-		if err := os.WriteFile(p.path("gok", name), data, 0o644); err != nil {
+		if err := copyFile(filepath.Join(source.Checkout, name), p.path("gok", name), io.Copy); err != nil {
 			return err
 		}
 	}
 	args := []string{"tool", "gok", "-i", "phase", "--parent_dir", p.path("gok"), "overwrite",
 		"--root", p.path("gok", "root.squashfs"), "--boot", p.path("gok", "boot.fat"), "--mbr", p.path("gok", "mbr.img")}
 	flags := strings.TrimSpace(os.Getenv("GOFLAGS") + " '-modfile=" + p.path("gok", "go.mod") + "'")
-	_, err = command{name: "go", args: args, dir: source.Checkout, env: []string{"GOFLAGS=" + flags, "CGO_ENABLED=0"}, log: source.Log}.run(ctx)
+	_, err = tool.Command{Name: "go", Args: args, Dir: source.Checkout, Env: []string{"GOFLAGS=" + flags, "CGO_ENABLED=0"}, Log: source.Log}.Run(ctx)
 	if err != nil {
 		return err
 	}
@@ -175,7 +168,7 @@ func (p Pieces) checkPins(ctx context.Context, source Source) error {
 
 // requirements are the versions a go.mod names, and what it replaces them by.
 func requirements(ctx context.Context, file string) (map[string]string, error) {
-	out, err := command{name: "go", args: []string{"mod", "edit", "-json", file}}.run(ctx)
+	out, err := tool.Command{Name: "go", Args: []string{"mod", "edit", "-json", file}}.Run(ctx)
 	if err != nil {
 		return nil, err
 	}

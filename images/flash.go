@@ -46,7 +46,7 @@ func (c *flashCommand) run(ctx context.Context, out output) error {
 	defer target.Close()
 	plan, err := c.prepare(image, target, conf)
 	if err == nil {
-		err = isWhole(image, target)
+		err = isWhole(ctx, image, target)
 	}
 	if err != nil {
 		return fmt.Errorf("flashing %s: %w", c.Target, err)
@@ -93,7 +93,7 @@ func (c *flashCommand) prepare(image *os.File, target *flash.Target, conf []byte
 // isWhole refuses an image that would make a stick no machine starts from, and
 // one that would be read from where it is being written. Who signed it is for
 // inspect --root to say.
-func isWhole(image *os.File, target *flash.Target) error {
+func isWhole(ctx context.Context, image *os.File, target *flash.Target) error {
 	from, err := image.Stat()
 	if err != nil {
 		return err
@@ -105,7 +105,7 @@ func isWhole(image *os.File, target *flash.Target) error {
 	if os.SameFile(from, to) {
 		return errors.New("it is the image itself")
 	}
-	report, err := Inspect(image, nil)
+	report, err := Inspect(ctx, image, nil)
 	if err == nil && len(report.Problems) > 0 {
 		err = fmt.Errorf("the image is damaged, build or fetch it again: %s", strings.Join(report.Problems, "; "))
 	}

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"phase/appliance/base/tool"
 )
 
 // loop makes a block device of a file.
@@ -36,11 +38,11 @@ func TestFlashOntoADevice(t *testing.T) {
 	assemble(t, s)
 	file := stick(t, 200<<20)
 	device := loop(t, file)
-	tool, err := findTool("mkfs.ext4")
+	mkfs, err := tool.Find("mkfs.ext4")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if out, err := exec.Command(tool, "-q", device).CombinedOutput(); err != nil {
+	if out, err := exec.Command(mkfs, "-q", device).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	at := t.TempDir()

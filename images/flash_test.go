@@ -42,7 +42,7 @@ func TestFlash(t *testing.T) {
 	s := spec(t, handmade(t, "x86_64"), t.TempDir())
 	assemble(t, s)
 	root := filepath.Join(t.TempDir(), "root.json")
-	write(t, root, s.Root)
+	write(t, root, s.Root.Raw())
 	sticks := []string{stick(t, 200<<20), stick(t, 200<<20+512)}
 	ids := map[string]bool{}
 	for _, path := range sticks {
@@ -55,7 +55,7 @@ func TestFlash(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer f.Close()
-		r, err := Inspect(f, s.Root)
+		r, err := Inspect(t.Context(), f, s.Root.Raw())
 		if err != nil || len(r.Problems) > 0 || r.Verified == nil || !*r.Verified {
 			t.Errorf("%+v, %v", r, err)
 		}
@@ -224,7 +224,7 @@ func TestAStickThatLosesDataIsFound(t *testing.T) {
 func TestInspectFindsDamage(t *testing.T) {
 	s := spec(t, handmade(t, "arm64"), t.TempDir())
 	r := assemble(t, s)
-	_, stranger := testKeys(t, 12)
+	_, _, stranger := testKeys(t, 12)
 	whole := read(t, s.Disk)
 	image, err := flash.OpenImage(bytes.NewReader(whole))
 	if err != nil {
@@ -238,22 +238,22 @@ func TestInspectFindsDamage(t *testing.T) {
 		at   int64
 		root []byte
 	}{
-		"kernel":    {image.Files["vmlinuz"].Offset + 1000, s.Root},
-		"initramfs": {image.Files["initramfs.img"].Offset + 1000, s.Root},
-		"rootfs":    {rootPart.Offset() + 1000, s.Root},
-		"manifest":  {image.Files["manifest.json"].Offset + 200, s.Root},
-		"verifying": {-1, stranger},
+		"kernel":    {image.Files["vmlinuz"].Offset + 1000, s.Root.Raw()},
+		"initramfs": {image.Files["initramfs.img"].Offset + 1000, s.Root.Raw()},
+		"rootfs":    {rootPart.Offset() + 1000, s.Root.Raw()},
+		"manifest":  {image.Files["manifest.json"].Offset + 200, s.Root.Raw()},
+		"verifying": {-1, stranger.Raw()},
 	} {
 		damaged := bytes.Clone(whole)
 		if c.at >= 0 {
 			damaged[c.at] ^= 1
 		}
-		r, err := Inspect(bytes.NewReader(damaged), c.root)
+		r, err := Inspect(t.Context(), bytes.NewReader(damaged), c.root)
 		if err != nil || !strings.Contains(strings.Join(r.Problems, "\n"), name) {
 			t.Errorf("%s: %v, %v", name, r.Problems, err)
 		}
 	}
-	if r, err := Inspect(bytes.NewReader(whole), nil); err != nil || r.Verified != nil || len(r.Problems) > 0 {
+	if r, err := Inspect(t.Context(), bytes.NewReader(whole), nil); err != nil || r.Verified != nil || len(r.Problems) > 0 {
 		t.Errorf("%+v, %v", r, err)
 	}
 	_ = r

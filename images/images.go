@@ -10,6 +10,7 @@ package images
 
 import (
 	"context"
+	"crypto/ed25519"
 	"fmt"
 	"io"
 	"os"
@@ -20,6 +21,7 @@ import (
 	"phase/appliance/base/statefile"
 	"phase/appliance/machine/disk/gpt"
 	"phase/appliance/release/manifest"
+	"phase/appliance/release/trust"
 )
 
 // Lifetime is how long a release is accepted from the network unless Spec.Expires says otherwise.
@@ -28,8 +30,8 @@ const Lifetime = 180 * 24 * time.Hour
 // Spec says which release to make out of some pieces.
 type Spec struct {
 	Pieces Pieces
-	Keys   Keys   // that sign the manifest
-	Root   []byte // envelope of the root document that is built into the rootfs
+	Key    ed25519.PrivateKey // that signs the manifest
+	Root   trust.Root         // that is built into the rootfs
 
 	Channel string
 	Version uint64
@@ -63,11 +65,11 @@ func Assemble(ctx context.Context, s Spec) (Result, error) {
 	if s.Expires.IsZero() {
 		s.Expires = s.Created.Add(Lifetime)
 	}
-	rootfs, err := s.Pieces.rootfs(ctx, s.Root)
+	rootfs, err := s.Pieces.rootfs(ctx, s.Root.Raw())
 	if err != nil {
 		return Result{}, fmt.Errorf("making the rootfs: %w", err)
 	}
-	r, err := s.release(rootfs)
+	r, err := s.release(ctx, rootfs)
 	if err != nil {
 		return Result{}, fmt.Errorf("making the release: %w", err)
 	}
@@ -113,16 +115,17 @@ func replaceWith(path string, data []byte) error {
 	})
 }
 
-// copyFile copies: a hard link would be quicker, but a release changed in place
-// would then change the pieces, and with them all other releases.
-func copyFile(from, to string) error {
+// copyFile copies with how, such as io.Copy: a hard link would be quicker, but a
+// release changed in place would then change the pieces, and with them all other
+// releases.
+func copyFile(from, to string, how func(io.Writer, io.Reader) (int64, error)) error {
 	return replace(to, func(f *os.File) error {
 		r, err := os.Open(from)
 		if err != nil {
 			return err
 		}
 		defer r.Close()
-		_, err = io.Copy(f, r)
+		_, err = how(f, r)
 		return err
 	})
 }

@@ -3,6 +3,7 @@ package images
 import (
 	"bytes"
 	"context"
+	"crypto/ed25519"
 	"io/fs"
 	"math/rand/v2"
 	"os"
@@ -12,10 +13,13 @@ import (
 	"testing"
 	"time"
 
+	"phase/appliance/base/keyfile"
 	"phase/appliance/base/names"
+	"phase/appliance/base/tool"
 	"phase/appliance/machine/disk"
 	"phase/appliance/machine/disk/flash"
 	"phase/appliance/machine/disk/gpt"
+	"phase/appliance/release/trust"
 	"phase/kernel"
 )
 
@@ -25,7 +29,7 @@ var day = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 func need(t testing.TB, tools ...string) {
 	t.Helper()
 	for _, name := range tools {
-		if _, err := findTool(name); err != nil {
+		if _, err := tool.Find(name); err != nil {
 			if os.Getenv("PHASE_REQUIRE") != "" {
 				t.Fatal(err)
 			}
@@ -100,18 +104,26 @@ func read(t testing.TB, path string) []byte {
 	return data
 }
 
-func testKeys(t testing.TB, seed byte) (Keys, []byte) {
+func testKeys(t testing.TB, seed byte) (release, rootKey ed25519.PrivateKey, root trust.Root) {
 	t.Helper()
-	keys, root, err := NewKeys(randomness(seed), day)
+	dir := filepath.Join(t.TempDir(), "keys")
+	if _, err := MakeKeys(dir, randomness(seed), day); err != nil {
+		t.Fatal(err)
+	}
+	release, root, err := LoadKeys(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return keys, root
+	rootKey, err = keyfile.Read(filepath.Join(dir, rootKeyFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return release, rootKey, root
 }
 
 func spec(t testing.TB, p Pieces, out string) Spec {
-	keys, root := testKeys(t, 9)
-	return Spec{Pieces: p, Keys: keys, Root: root, Channel: "stable", Version: 42, Name: "a test", Created: day,
+	key, _, root := testKeys(t, 9)
+	return Spec{Pieces: p, Key: key, Root: root, Channel: "stable", Version: 42, Name: "a test", Created: day,
 		Release: filepath.Join(out, "release"), Disk: filepath.Join(out, "disk.img")}
 }
 
@@ -133,8 +145,8 @@ func TestOtherToolsFindNothingWrong(t *testing.T) {
 			s.QCOW2 = filepath.Join(out, "disk.qcow2")
 			assemble(t, s)
 			checkDisk(t, s.Disk)
-			tool(t, "qemu-img", "check", s.QCOW2)
-			tool(t, "qemu-img", "compare", s.QCOW2, s.Disk)
+			runTool(t, "qemu-img", "check", s.QCOW2)
+			runTool(t, "qemu-img", "compare", s.QCOW2, s.Disk)
 		})
 	}
 }
@@ -142,7 +154,7 @@ func TestOtherToolsFindNothingWrong(t *testing.T) {
 // checkDisk lets the tools of others look at a disk image.
 func checkDisk(t *testing.T, path string) {
 	t.Helper()
-	if out := tool(t, "sgdisk", "-v", path); !strings.Contains(out, "No problems found") || strings.Contains(strings.ToLower(out), "warning") {
+	if out := runTool(t, "sgdisk", "-v", path); !strings.Contains(out, "No problems found") || strings.Contains(strings.ToLower(out), "warning") {
 		t.Errorf("sgdisk: %s", out)
 	}
 	f, err := os.Open(path)
@@ -169,13 +181,13 @@ func checkDisk(t *testing.T, path string) {
 			t.Fatal(err)
 		}
 		write(t, part, data)
-		tool(t, check[0], append(check[1:], part)...)
+		runTool(t, check[0], append(check[1:], part)...)
 	}
 }
 
-func tool(t *testing.T, name string, args ...string) string {
+func runTool(t *testing.T, name string, args ...string) string {
 	t.Helper()
-	path, err := findTool(name)
+	path, err := tool.Find(name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -211,7 +223,7 @@ func TestRootfsHoldsWhatTheTableSays(t *testing.T) {
 	s := spec(t, handmade(t, "x86_64"), t.TempDir())
 	r := assemble(t, s)
 	dir := filepath.Join(t.TempDir(), "rootfs")
-	tool(t, "unsquashfs", "-no-progress", "-d", dir, filepath.Join(r.Folder, "rootfs.squashfs"))
+	runTool(t, "unsquashfs", "-no-progress", "-d", dir, filepath.Join(r.Folder, "rootfs.squashfs"))
 	want := map[string]fs.FileMode{rootFile: 0o644}
 	for _, e := range rootfsTable {
 		want[e.path] = e.mode
@@ -240,7 +252,7 @@ func TestRootfsHoldsWhatTheTableSays(t *testing.T) {
 	if err != nil || len(want) > 0 {
 		t.Errorf("%v, missing: %v", err, want)
 	}
-	if !bytes.Equal(read(t, filepath.Join(dir, rootFile)), s.Root) {
+	if !bytes.Equal(read(t, filepath.Join(dir, rootFile)), s.Root.Raw()) {
 		t.Error("the root document in the rootfs is another one")
 	}
 }
@@ -270,7 +282,7 @@ func TestAnotherRelease(t *testing.T) {
 	if second.Manifest.Artifacts["rootfs"] != first.Manifest.Artifacts["rootfs"] {
 		t.Error("the rootfs changed with the version")
 	}
-	s.Keys, s.Root = testKeys(t, 10)
+	s.Key, _, s.Root = testKeys(t, 10)
 	third, err := again(p.Dir, s)
 	if err != nil {
 		t.Fatal(err)
@@ -282,18 +294,19 @@ func TestAnotherRelease(t *testing.T) {
 
 func TestRefusals(t *testing.T) {
 	p := handmade(t, "x86_64")
-	_, otherRoot := testKeys(t, 11)
+	_, rootKey, _ := testKeys(t, 9) // of the specs here
+	_, _, otherRoot := testKeys(t, 11)
 	for name, change := range map[string]func(*Spec){
 		"a stranger's root":  func(s *Spec) { s.Root = otherRoot },
-		"no root":            func(s *Spec) { s.Root = nil },
-		"no keys":            func(s *Spec) { s.Keys = Keys{} },
+		"no root":            func(s *Spec) { s.Root = trust.Root{} },
+		"no key":             func(s *Spec) { s.Key = nil },
 		"version 0":          func(s *Spec) { s.Version = 0 },
 		"no such channel":    func(s *Spec) { s.Channel = "mainline" },
 		"unknown setting":    func(s *Spec) { s.Conf = []string{"phase.mod=local"} },
 		"two lines":          func(s *Spec) { s.Conf = []string{"phase.mode=local\nphase.update=off"} },
 		"too many settings":  func(s *Spec) { s.Conf = []string{"# " + strings.Repeat("x", disk.ConfBytes)} },
 		"nowhere to":         func(s *Spec) { s.Disk = "/proc/disk.img" },
-		"root key as signer": func(s *Spec) { s.Keys.Release = s.Keys.Root },
+		"root key as signer": func(s *Spec) { s.Key = rootKey },
 	} {
 		s := spec(t, p, t.TempDir())
 		change(&s)

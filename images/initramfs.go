@@ -6,8 +6,10 @@ import (
 	"context"
 	"io"
 	"os"
+	"syscall"
 	"time"
 
+	"phase/appliance/base/tool"
 	"phase/appliance/machine/initrd"
 )
 
@@ -16,11 +18,11 @@ import (
 // mounted.
 func (p Pieces) buildInitramfs(ctx context.Context, source Source) error {
 	binary := p.path("gok", "initramfs-init")
-	_, err := command{
-		name: "go", args: []string{"build", "-trimpath", "-buildvcs=false", "-tags=gokrazy,netgo,osusergo", "-ldflags=-s -w -buildid= " + versionFlag(source.Name),
+	_, err := tool.Command{
+		Name: "go", Args: []string{"build", "-trimpath", "-buildvcs=false", "-tags=gokrazy,netgo,osusergo", "-ldflags=-s -w -buildid= " + versionFlag(source.Name),
 			"-o", binary, "./init/initramfs"},
-		dir: source.Checkout, env: []string{"CGO_ENABLED=0", "GOOS=linux", "GOARCH=" + p.Kernel.GOARCH}, log: source.Log,
-	}.run(ctx)
+		Dir: source.Checkout, Env: []string{"CGO_ENABLED=0", "GOOS=linux", "GOARCH=" + p.Kernel.GOARCH}, Log: source.Log,
+	}.Run(ctx)
 	if err != nil {
 		return err
 	}
@@ -40,13 +42,6 @@ func (p Pieces) buildInitramfs(ctx context.Context, source Source) error {
 	})
 }
 
-// Kinds of what is in an initramfs, S_IF….
-const (
-	modeFile   = 0o100000
-	modeFolder = 0o040000
-	modeChar   = 0o020000
-)
-
 // writeInitramfs writes the archive that the kernel unpacks first.
 func writeInitramfs(w io.Writer, init []byte, at time.Time) error {
 	var out bytes.Buffer
@@ -55,14 +50,14 @@ func writeInitramfs(w io.Writer, init []byte, at time.Time) error {
 		out.Write(make([]byte, -out.Len()&3)) // the next header is at a multiple of 4
 	}
 	for i, n := range []initrd.Node{
-		{Name: "dev", Mode: modeFolder | 0o755},
-		{Name: "dev/console", Mode: modeChar | 0o600, Major: 5, Minor: 1},
-		{Name: "dev/kmsg", Mode: modeChar | 0o600, Major: 1, Minor: 11},
-		{Name: "dev/null", Mode: modeChar | 0o666, Major: 1, Minor: 3},
-		{Name: "newroot", Mode: modeFolder | 0o755},
-		{Name: "proc", Mode: modeFolder | 0o555},
-		{Name: "release", Mode: modeFolder | 0o755},
-		{Name: "init", Mode: modeFile | 0o755, Size: int64(len(init))},
+		{Name: "dev", Mode: syscall.S_IFDIR | 0o755},
+		{Name: "dev/console", Mode: syscall.S_IFCHR | 0o600, Major: 5, Minor: 1},
+		{Name: "dev/kmsg", Mode: syscall.S_IFCHR | 0o600, Major: 1, Minor: 11},
+		{Name: "dev/null", Mode: syscall.S_IFCHR | 0o666, Major: 1, Minor: 3},
+		{Name: "newroot", Mode: syscall.S_IFDIR | 0o755},
+		{Name: "proc", Mode: syscall.S_IFDIR | 0o555},
+		{Name: "release", Mode: syscall.S_IFDIR | 0o755},
+		{Name: "init", Mode: syscall.S_IFREG | 0o755, Size: int64(len(init))},
 	} {
 		n.Inode, n.Modified = i+1, at.Unix()
 		put(n.Header())

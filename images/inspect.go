@@ -78,7 +78,7 @@ type ArtifactInfo struct {
 
 // Inspect reads all of the release on a disk. root may be empty: then no
 // signature is checked, only that the disk holds what its manifest says.
-func Inspect(from io.ReaderAt, root []byte) (Report, error) {
+func Inspect(ctx context.Context, from io.ReaderAt, root []byte) (Report, error) {
 	i, err := flash.OpenImage(from)
 	if err != nil {
 		return Report{}, err
@@ -101,7 +101,7 @@ func Inspect(from io.ReaderAt, root []byte) (Report, error) {
 			}
 		}
 	}
-	if err := r.release(i, root); err != nil {
+	if err := r.release(ctx, i, root); err != nil {
 		r.problem(err)
 	}
 	return r, nil
@@ -109,7 +109,7 @@ func Inspect(from io.ReaderAt, root []byte) (Report, error) {
 
 func (r *Report) problem(err error) { r.Problems = append(r.Problems, ui.Clean(err.Error())) }
 
-func (r *Report) release(i *flash.Image, root []byte) error {
+func (r *Report) release(ctx context.Context, i *flash.Image, root []byte) error {
 	data, err := i.ReadFile(layout.ManifestFile)
 	if err != nil {
 		return err
@@ -141,7 +141,7 @@ func (r *Report) release(i *flash.Image, root []byte) error {
 		is := manifest.Artifact{}
 		content, err := artifact(i, name, a)
 		if err == nil {
-			is, err = measureFrom(content)
+			is, err = manifest.Measure(ctx, content)
 		}
 		if err == nil && is != a {
 			err = errors.New("not what the manifest says")
@@ -160,7 +160,7 @@ type inspectCommand struct {
 	JSON  bool   `name:"json" short:"j" help:"Answer in JSON."`
 }
 
-func (c *inspectCommand) run(_ context.Context, out output) error {
+func (c *inspectCommand) run(ctx context.Context, out output) error {
 	f, err := os.Open(c.Image)
 	if err != nil {
 		return err
@@ -172,7 +172,7 @@ func (c *inspectCommand) run(_ context.Context, out output) error {
 			return err
 		}
 	}
-	r, err := Inspect(f, root)
+	r, err := Inspect(ctx, f, root)
 	if err != nil {
 		return fmt.Errorf("inspecting %s: %w", c.Image, err)
 	}

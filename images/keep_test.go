@@ -26,7 +26,7 @@ func TestFlashKeeps(t *testing.T) {
 		if out, log, code := runImages(append([]string{"flash", image, file, "--force"}, flags...)...); code != 0 {
 			t.Fatalf("exit code %d: %s%s", code, out, log)
 		}
-		return inspected(t, file, first.Root)
+		return inspected(t, file, first.Root.Raw())
 	}
 	before := flashed(first.Disk)
 	// Between the blocks that the file system uses; behind what an image holds.
@@ -88,7 +88,7 @@ func inspected(t *testing.T, path string, root []byte) Report {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	r, err := Inspect(f, root)
+	r, err := Inspect(t.Context(), f, root)
 	if err != nil || len(r.Problems) > 0 {
 		t.Fatalf("%+v, %v", r, err)
 	}

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"phase/appliance/base/envelope"
+	"phase/appliance/base/keyfile"
 	"phase/appliance/release/trust"
 )
 
@@ -32,16 +33,16 @@ func TestMakeKeys(t *testing.T) {
 	if files, _ := os.ReadDir(dir); len(files) != 5 {
 		t.Errorf("left behind: %v", files)
 	}
-	keys, root, err := LoadKeys(dir)
+	release, root, err := LoadKeys(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := trust.ParseRoot(root)
+	rootKey, err := keyfile.Read(filepath.Join(dir, rootKeyFile))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for role, key := range map[string]ed25519.PrivateKey{trust.RoleRoot: keys.Root[0], trust.RoleRelease: keys.Release[0]} {
-		ids, threshold := r.Role(role)
+	for role, key := range map[string]ed25519.PrivateKey{trust.RoleRoot: rootKey, trust.RoleRelease: release} {
+		ids, threshold := root.Role(role)
 		if len(ids) != 1 || ids[0] != envelope.KeyID(public(key)) || threshold != 1 {
 			t.Errorf("role %s: %v of %v", role, threshold, ids)
 		}
@@ -50,7 +51,7 @@ func TestMakeKeys(t *testing.T) {
 	if made, err := MakeKeys(dir, randomness(2), day); err != nil || made {
 		t.Errorf("made again: %v, %v", made, err)
 	}
-	if _, again, _ := LoadKeys(dir); !bytes.Equal(again, root) {
+	if _, again, _ := LoadKeys(dir); !bytes.Equal(again.Raw(), root.Raw()) {
 		t.Error("the root document changed")
 	}
 }
@@ -67,15 +68,11 @@ func TestMakeKeysAtOnce(t *testing.T) {
 		})
 	}
 	all.Wait()
-	keys, root, err := LoadKeys(dir)
+	release, root, err := LoadKeys(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := trust.ParseRoot(root)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if ids, _ := r.Role(trust.RoleRelease); ids[0] != envelope.KeyID(public(keys.Release[0])) {
+	if ids, _ := root.Role(trust.RoleRelease); ids[0] != envelope.KeyID(public(release)) {
 		t.Error("the root document names another release key than the one kept")
 	}
 }
@@ -91,8 +88,8 @@ func TestTheRootKeyMayBeElsewhere(t *testing.T) {
 	if made, err := MakeKeys(dir, randomness(2), day); err != nil || made {
 		t.Errorf("made %v, %v", made, err)
 	}
-	if keys, _, err := LoadKeys(dir); err != nil || len(keys.Root) != 0 || len(keys.Release) != 1 {
-		t.Errorf("%v, %v", keys, err)
+	if key, _, err := LoadKeys(dir); err != nil || key == nil {
+		t.Errorf("the release key alone: %v", err)
 	}
 }
 
@@ -100,7 +97,7 @@ func TestBadKeysAreRefused(t *testing.T) {
 	for name, damage := range map[string]func(dir string) error{
 		"readable by others": func(dir string) error { return os.Chmod(filepath.Join(dir, releaseKeyFile), 0o640) },
 		"torn":               func(dir string) error { return os.Truncate(filepath.Join(dir, releaseKeyFile), 40) },
-		"empty":              func(dir string) error { return os.Truncate(filepath.Join(dir, rootKeyFile), 0) },
+		"empty":              func(dir string) error { return os.Truncate(filepath.Join(dir, releaseKeyFile), 0) },
 	} {
 		dir := t.TempDir()
 		if _, err := MakeKeys(dir, randomness(1), day); err != nil {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
+	"phase/appliance/base/tool"
 	"phase/appliance/machine/disk"
 	"phase/appliance/machine/disk/gpt"
 	"phase/kernel"
@@ -85,7 +87,7 @@ func LoadPieces(dir string) (Pieces, error) {
 // unpackRoot unpacks gok's root file system: its file times are those of
 // the build, and it holds things of the machine that builds. See rootfs.go.
 func (p Pieces) unpackRoot(ctx context.Context, source Source) error {
-	_, err := command{name: "unsquashfs", args: []string{"-no-progress", "-no-xattrs", "-d", p.path("gok", "root"), p.path("gok", "root.squashfs")}}.run(ctx)
+	_, err := tool.Command{Name: "unsquashfs", Args: []string{"-no-progress", "-no-xattrs", "-d", p.path("gok", "root"), p.path("gok", "root.squashfs")}}.Run(ctx)
 	if err != nil {
 		return err
 	}
@@ -124,13 +126,13 @@ func (p Pieces) takeLoaders(ctx context.Context, source Source) error {
 	if err := replaceWith(p.path(pieceLoader), mbr[:gpt.LoaderSize]); err != nil {
 		return err
 	}
-	_, err = command{name: "mcopy", args: []string{"-n", "-i", p.path("gok", "boot.fat"), "::" + efiNames[p.Kernel.Arch], p.path(pieceEFI)}}.run(ctx)
+	_, err = tool.Command{Name: "mcopy", Args: []string{"-n", "-i", p.path("gok", "boot.fat"), "::" + efiNames[p.Kernel.Arch], p.path(pieceEFI)}}.Run(ctx)
 	return err
 }
 
 // takeKernel finds the kernel in its module, at the version that go.mod pins.
 func (p Pieces) takeKernel(ctx context.Context, source Source) error {
-	out, err := command{name: "go", args: []string{"mod", "download", "-json", p.Kernel.Module}, dir: source.Checkout}.run(ctx)
+	out, err := tool.Command{Name: "go", Args: []string{"mod", "download", "-json", p.Kernel.Module}, Dir: source.Checkout}.Run(ctx)
 	if err != nil {
 		return err
 	}
@@ -138,54 +140,33 @@ func (p Pieces) takeKernel(ctx context.Context, source Source) error {
 	if err := json.Unmarshal(out, &module); err != nil {
 		return fmt.Errorf("reading what go says of %s: %w", p.Kernel.Module, err)
 	}
-	from, err := os.Open(filepath.Join(module.Dir, p.Kernel.File))
-	if err != nil {
+	from := filepath.Join(module.Dir, p.Kernel.File)
+	if err := copyFile(from, p.path(pieceImage), io.Copy); err != nil || !p.Kernel.Compressed {
 		return err
 	}
-	defer from.Close()
-	err = replace(p.path(pieceImage), func(f *os.File) error {
-		_, err := io.Copy(f, from)
-		return err
-	})
-	if err != nil || !p.Kernel.Compressed {
-		return err
-	}
-	return replace(p.path(pieceKernel), func(f *os.File) error {
-		if _, err := from.Seek(0, io.SeekStart); err != nil {
-			return err
-		}
-		return compress(f, from)
-	})
+	return copyFile(from, p.path(pieceKernel), compress)
 }
 
 // compress writes zstd with a window of 8 MiB, which is what unpacking costs in
 // memory. One goroutine, so that the bytes depend on nothing but the input.
-func compress(w io.Writer, r io.Reader) error {
+func compress(w io.Writer, r io.Reader) (int64, error) {
 	z, err := zstd.NewWriter(w, zstd.WithEncoderLevel(zstd.SpeedBestCompression), zstd.WithWindowSize(8<<20), zstd.WithEncoderConcurrency(1))
 	if err != nil {
-		return err
+		return 0, err
 	}
-	if _, err := io.Copy(z, r); err != nil {
-		return err
-	}
-	return z.Close()
+	n, err := io.Copy(z, r)
+	return n, errors.Join(err, z.Close())
 }
 
 // formatPerm makes the empty ext4: blocks of 4 KiB, so that it can grow to any
 // size in place, and a journal of 4 MiB.
 func (p Pieces) formatPerm(ctx context.Context, source Source) error {
 	id := gpt.NewID([]byte("ext4 " + p.Kernel.Arch)).String()
-	if err := os.WriteFile(p.path(piecePerm), nil, 0o644); err != nil {
-		return err
-	}
-	if err := os.Truncate(p.path(piecePerm), disk.PermBytes); err != nil {
-		return err
-	}
-	_, err := command{
-		name: "mkfs.ext4",
-		args: strings.Fields("-q -F -b 4096 -I 256 -i 16384 -m 0 -J size=4 -O none,has_journal,ext_attr,resize_inode,dir_index,filetype,extent,64bit,flex_bg,sparse_super,large_file,huge_file,dir_nlink,extra_isize,metadata_csum -L phase-perm -U " + id +
-			" -E lazy_itable_init=0,lazy_journal_init=0,root_owner=0:0,hash_seed=" + id + " " + p.path(piecePerm)),
-		env: []string{"MKE2FS_CONFIG=/dev/null", fmt.Sprintf("E2FSPROGS_FAKE_TIME=%d", p.Time.Unix())},
-	}.run(ctx)
+	_, err := tool.Command{
+		Name: "mkfs.ext4",
+		Args: append(strings.Fields("-q -F -b 4096 -I 256 -i 16384 -m 0 -J size=4 -O none,has_journal,ext_attr,resize_inode,dir_index,filetype,extent,64bit,flex_bg,sparse_super,large_file,huge_file,dir_nlink,extra_isize,metadata_csum -L phase-perm -U "+id+
+			" -E lazy_itable_init=0,lazy_journal_init=0,root_owner=0:0,hash_seed="+id), p.path(piecePerm), fmt.Sprintf("%dk", disk.PermBytes>>10)),
+		Env: []string{"MKE2FS_CONFIG=/dev/null", fmt.Sprintf("E2FSPROGS_FAKE_TIME=%d", p.Time.Unix())},
+	}.Run(ctx)
 	return err
 }

@@ -1,9 +1,9 @@
 package images
 
 import (
-	"crypto/sha256"
+	"context"
+	"crypto/ed25519"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 
@@ -14,7 +14,7 @@ import (
 
 // release signs the manifest and lays the release out as a provider serves it.
 // What is written has been verified, under the root that is in the rootfs.
-func (s Spec) release(rootfs string) (Result, error) {
+func (s Spec) release(ctx context.Context, rootfs string) (Result, error) {
 	k := s.Pieces.Kernel
 	files := map[string]string{"kernel": s.Pieces.artifactKernel(), "initramfs": s.Pieces.path(pieceInitramfs), "rootfs": rootfs}
 	m := manifest.Manifest{
@@ -22,13 +22,13 @@ func (s Spec) release(rootfs string) (Result, error) {
 		Cmdline: k.Cmdline(), Artifacts: map[string]manifest.Artifact{},
 	}
 	for name, file := range files {
-		a, err := measure(file)
+		a, err := measure(ctx, file)
 		if err != nil {
 			return Result{}, err
 		}
 		m.Artifacts[name] = a
 	}
-	signed, err := Sign(m, s.Root, s.Keys)
+	signed, err := Sign(m, s.Root, s.Key)
 	if err != nil {
 		return Result{}, err
 	}
@@ -37,34 +37,23 @@ func (s Spec) release(rootfs string) (Result, error) {
 }
 
 // Sign makes the envelope of a manifest and refuses one that the root refuses.
-func Sign(m manifest.Manifest, root []byte, keys Keys) (trust.Verified, error) {
-	r, err := trust.ParseRoot(root)
-	if err != nil {
-		return trust.Verified{}, fmt.Errorf("reading the root: %w", err)
-	}
-	signed, err := trust.SignRelease(m, keys.Release...)
+func Sign(m manifest.Manifest, root trust.Root, key ed25519.PrivateKey) (trust.Verified, error) {
+	signed, err := trust.SignRelease(m, key)
 	if err != nil {
 		return trust.Verified{}, fmt.Errorf("signing the manifest: %w", err)
 	}
-	v, err := r.VerifyHeld(signed, m.Channel, m.Arch)
+	v, err := root.VerifyHeld(signed, m.Channel, m.Arch)
 	if err != nil {
 		return trust.Verified{}, fmt.Errorf("the root does not accept these release keys: %w", err)
 	}
 	return v, nil
 }
 
-func measure(file string) (manifest.Artifact, error) {
+func measure(ctx context.Context, file string) (manifest.Artifact, error) {
 	f, err := os.Open(file)
 	if err != nil {
 		return manifest.Artifact{}, err
 	}
 	defer f.Close()
-	return measureFrom(f)
-}
-
-func measureFrom(r io.Reader) (a manifest.Artifact, err error) {
-	hash := sha256.New()
-	a.Size, err = io.Copy(hash, r)
-	copy(a.SHA256[:], hash.Sum(nil))
-	return a, err
+	return manifest.Measure(ctx, f)
 }

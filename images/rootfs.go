@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 
+	"phase/appliance/base/tool"
 	"phase/appliance/release/roots"
 )
 
@@ -102,8 +103,8 @@ func (p Pieces) rootfs(ctx context.Context, root []byte) (string, error) {
 	}
 	at := strconv.FormatInt(p.Time.Unix(), 10)
 	return out, replace(out, func(f *os.File) error {
-		_, err := command{name: "mksquashfs", args: append([]string{tree, f.Name()}, strings.Fields(
-			"-comp gzip -Xcompression-level 9 -b 131072 -noappend -all-root -no-xattrs -no-exports -no-progress -quiet -mkfs-time "+at+" -all-time "+at)...)}.run(ctx)
+		_, err := tool.Command{Name: "mksquashfs", Args: append([]string{tree, f.Name()}, strings.Fields(
+			"-comp gzip -Xcompression-level 9 -b 131072 -noappend -all-root -no-xattrs -no-exports -no-progress -quiet -mkfs-time "+at+" -all-time "+at)...)}.Run(ctx)
 		return err
 	})
 }

@@ -3,6 +3,7 @@ package images
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"time"
@@ -21,7 +22,7 @@ type signCommand struct {
 
 // run gives the artifacts of a release another manifest. They are checked: what
 // is signed here is what the manifest before said, and not what lies there.
-func (c *signCommand) run(_ context.Context, out output) error {
+func (c *signCommand) run(ctx context.Context, out output) error {
 	of, err := parseChannel("--of", c.Of)
 	if err != nil {
 		return err
@@ -33,7 +34,7 @@ func (c *signCommand) run(_ context.Context, out output) error {
 	if err != nil {
 		return err
 	}
-	before, files, err := openRelease(filepath.Join(c.From, of, c.Arch), spec.Root, c.Arch)
+	before, files, err := openRelease(ctx, filepath.Join(c.From, of, c.Arch), spec.Root, c.Arch)
 	if err != nil {
 		return err
 	}
@@ -55,7 +56,7 @@ func (c *signCommand) run(_ context.Context, out output) error {
 	if err := checkLifetime(m.Created, m.Expires); err != nil {
 		return err
 	}
-	v, err := Sign(m, spec.Root, spec.Keys)
+	v, err := Sign(m, spec.Root, spec.Key)
 	if err != nil {
 		return err
 	}
@@ -73,22 +74,18 @@ func (c *signCommand) run(_ context.Context, out output) error {
 
 // openRelease verifies the release in a folder, artifacts included, and returns
 // their files.
-func openRelease(dir string, root []byte, arch string) (v trust.Verified, files map[string]string, err error) {
-	r, err := trust.ParseRoot(root)
-	if err != nil {
-		return v, nil, fmt.Errorf("reading the root: %w", err)
-	}
+func openRelease(ctx context.Context, dir string, root trust.Root, arch string) (v trust.Verified, files map[string]string, err error) {
 	data, err := os.ReadFile(filepath.Join(dir, layout.ManifestFile))
 	if err != nil {
 		return v, nil, err
 	}
-	if v, err = r.VerifyHeld(data, "", arch); err != nil {
+	if v, err = root.VerifyHeld(data, "", arch); err != nil {
 		return v, nil, fmt.Errorf("verifying %s: %w", dir, err)
 	}
 	files = map[string]string{}
 	for name, artifact := range v.Manifest().Artifacts {
 		files[name] = filepath.Join(dir, layout.FileName(name))
-		is, err := measure(files[name])
+		is, err := measure(ctx, files[name])
 		if err != nil {
 			return v, nil, err
 		}
@@ -100,19 +97,15 @@ func openRelease(dir string, root []byte, arch string) (v trust.Verified, files 
 }
 
 // layOut puts a release into a folder as a provider serves it.
-func layOut(dir string, v trust.Verified, root []byte, files map[string]string) error {
-	r, err := trust.ParseRoot(root)
-	if err != nil {
-		return err
-	}
+func layOut(dir string, v trust.Verified, root trust.Root, files map[string]string) error {
 	m := v.Manifest()
 	folder := filepath.Join(dir, layout.Release(m.Channel, m.Arch))
 	for name, file := range files {
-		if err := copyFile(file, filepath.Join(folder, layout.FileName(name))); err != nil {
+		if err := copyFile(file, filepath.Join(folder, layout.FileName(name)), io.Copy); err != nil {
 			return err
 		}
 	}
-	if err := replaceWith(filepath.Join(dir, layout.Root(r.Version())), root); err != nil {
+	if err := replaceWith(filepath.Join(dir, layout.Root(root.Version())), root.Raw()); err != nil {
 		return err
 	}
 	// Last, so that a provider that serves the folder meanwhile has the artifacts.

@@ -10,6 +10,7 @@ import (
 
 	"phase/appliance/base/ui"
 	"phase/appliance/release/manifest"
+	"phase/appliance/release/roots"
 )
 
 // Limits on sizes, in bytes: the netboot payload, a disk that fits the smallest
@@ -80,7 +81,7 @@ type sizesCommand struct {
 	JSON    bool   `name:"json" short:"j" help:"Answer in JSON."`
 }
 
-func (c *sizesCommand) run(_ context.Context, out output) error {
+func (c *sizesCommand) run(ctx context.Context, out output) error {
 	arch, err := parseArch(c.Arch)
 	if err != nil {
 		return err
@@ -89,11 +90,11 @@ func (c *sizesCommand) run(_ context.Context, out output) error {
 	if err != nil {
 		return err
 	}
-	root, err := os.ReadFile(filepath.Join(c.Keys, rootDocument))
+	root, err := roots.Load(filepath.Join(c.Keys, rootDocument))
 	if err != nil {
 		return err
 	}
-	v, _, err := openRelease(filepath.Join(c.Out, "release", channel, arch), root, arch)
+	v, _, err := openRelease(ctx, filepath.Join(c.Out, "release", channel, arch), root, arch)
 	if err != nil {
 		return err
 	}

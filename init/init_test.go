@@ -134,7 +134,7 @@ func newTestNode(t *testing.T) *testNode {
 }
 
 func ask(n *node, r control.Request) (answer control.Response, jumps bool) {
-	answer, after := n.handle(control.Peer{}, r)
+	answer, after := n.handle(r)
 	return answer, after != nil
 }
 
@@ -174,7 +174,7 @@ func TestKexecRequest(t *testing.T) {
 // and the jump is the last that happens.
 func TestCountedBeforeTheJump(t *testing.T) {
 	n := newTestNode(t)
-	answer, after := n.handle(control.Peer{}, control.Request{Do: control.Kexec, Trial: onTrial.String()})
+	answer, after := n.handle(control.Request{Do: control.Kexec, Trial: onTrial.String()})
 	if !answer.OK || after == nil {
 		t.Fatalf("%+v", answer)
 	}

@@ -22,7 +22,7 @@ func (n *node) listen() error {
 }
 
 // handle answers one request. Who may ask was checked before.
-func (n *node) handle(_ control.Peer, r control.Request) (control.Response, func()) {
+func (n *node) handle(r control.Request) (control.Response, func()) {
 	answer := control.Response{OK: true}
 	var after func()
 	var err error

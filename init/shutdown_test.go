@@ -21,7 +21,7 @@ func TestEndedOnPurpose(t *testing.T) {
 			n.trials.cameUp()
 			want = []string{"end guard", "good " + onTrial.String(), "stop services", "flush", "lasted " + onTrial.String(), "restart"}
 		}
-		_, after := n.handle(control.Peer{}, control.Request{Do: control.Reboot})
+		_, after := n.handle(control.Request{Do: control.Reboot})
 		go after()
 		<-n.kernel.ended
 		n.events.want(t, want...)

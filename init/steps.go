@@ -115,7 +115,7 @@ func (n *node) readSettings() error {
 	if err != nil {
 		return err
 	}
-	conf, err := statefile.ReadCapped(filepath.Join(bootDir, "phase.conf"), settings.MaxConf)
+	conf, err := statefile.ReadCapped(filepath.Join(bootDir, disk.ConfFile), settings.MaxConf)
 	if errors.Is(err, os.ErrNotExist) {
 		err = nil
 	}

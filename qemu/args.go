@@ -24,13 +24,13 @@ const firstFD = 3
 
 // arguments is QEMU's command line for a machine. A device is there only because something needs it: what the
 // firmware and the kernel need not probe is time.
-func arguments(c Config, f files, accel string) []string {
+func arguments(c Config, f files) []string {
 	a := []string{"-nodefaults", "-no-user-config", "-display", "none", "-name", opt(c.Name), "-S",
 		"-m", fmt.Sprint(c.MemoryMB), "-smp", "1",
 		"-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console",
 		"-chardev", fmt.Sprintf("socket,id=monitor,fd=%d", firstFD), "-mon", "chardev=monitor,mode=control",
 		"-device", "virtio-rng-pci"}
-	a = append(a, machineArgs(c.Arch, accel)...)
+	a = append(a, machineArgs(c.Arch, c.Accel)...)
 	if c.Firmware == UEFI {
 		a = append(a, "-drive", "if=pflash,unit=0,format=raw,readonly=on,file="+opt(f.code),
 			// Flash has no flush: without write-through a power cut would lose what qcow2 keeps in memory.
@@ -57,7 +57,7 @@ func arguments(c Config, f files, accel string) []string {
 	if !c.Clock.IsZero() {
 		a = append(a, "-rtc", "base="+c.Clock.UTC().Format("2006-01-02T15:04:05"))
 	}
-	return append(a, c.Extra...)
+	return a
 }
 
 // machineArgs chooses the board and the CPU. Under emulation the CPU decides how fast SHA-256 runs: emulated AVX2 makes

@@ -192,8 +192,8 @@ func TestRefusals(t *testing.T) {
 		{Config{Disks: []Disk{{Path: img, Bus: "scsi"}}}, `bus "scsi"`},
 		{Config{Arch: ARM64, Disks: []Disk{{Path: img, Bus: SATA}}}, "no SATA"},
 		{Config{Disks: []Disk{{Path: img + ".none"}}}, "no such file"},
-		{Config{NICs: []NIC{{Segment: s, MAC: s.Observer().Port().MAC()}}}, "observer already has the MAC"},
-		{Config{Extra: []string{"-no-such-option"}}, "-no-such-option: invalid option"},
+		{Config{NICs: []NIC{{Segment: s, MAC: s.observer.port.mac}}}, "observer already has the MAC"},
+		{Config{Kernel: img + ".none"}, "could not open kernel file"}, // QEMU's own words
 	} {
 		c.cfg.Name = "refused"
 		if c.cfg.Accel == "" {
@@ -209,7 +209,9 @@ func TestRefusals(t *testing.T) {
 			t.Errorf("refused with %q, want %q in it", err, c.want)
 		}
 	}
-	if n := len(s.Ports()); n != 1 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n := len(s.ports); n != 1 {
 		t.Errorf("%d ports are left on the segment, want the observer's", n)
 	}
 }

@@ -86,8 +86,6 @@ type Config struct {
 	Console io.Writer
 	// Accel is "tcg" (emulation), "kvm", or empty: KVM when a machine of this shape was seen to boot with it, else TCG.
 	Accel string
-	// Extra arguments for QEMU, after all others.
-	Extra []string
 }
 
 // withDefaults fills in what is empty and refuses what cannot be started.

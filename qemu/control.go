@@ -20,8 +20,8 @@ func (m *Machine) event(name string, data map[string]any) {
 	}
 }
 
-func (m *Machine) command(ctx context.Context, name string, args any, out any) error {
-	if err := m.current().monitor.command(ctx, name, args, out); err != nil {
+func (m *Machine) command(ctx context.Context, name string, args any) error {
+	if err := m.current().monitor.command(ctx, name, args); err != nil {
 		return fmt.Errorf("machine %q: %w", m.config.Name, err)
 	}
 	return nil
@@ -29,15 +29,15 @@ func (m *Machine) command(ctx context.Context, name string, args any, out any) e
 
 // PowerButton presses the power button once. The machine decides what it makes of it.
 func (m *Machine) PowerButton(ctx context.Context) error {
-	return m.command(ctx, "system_powerdown", nil, nil)
+	return m.command(ctx, "system_powerdown", nil)
 }
 
 // Reset presses the reset button.
-func (m *Machine) Reset(ctx context.Context) error { return m.command(ctx, "system_reset", nil, nil) }
+func (m *Machine) Reset(ctx context.Context) error { return m.command(ctx, "system_reset", nil) }
 
 // SetCarrier pulls the cable of NIC n (false) or puts it back.
 func (m *Machine) SetCarrier(ctx context.Context, n int, up bool) error {
-	return m.command(ctx, "set_link", link(n, up), nil)
+	return m.command(ctx, "set_link", link(n, up))
 }
 
 func link(n int, up bool) map[string]any {

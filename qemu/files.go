@@ -1,24 +1,16 @@
 package qemu
 
 import (
-	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
-)
 
-// packages names the Debian package of each tool and file this package needs.
-var packages = map[string]string{
-	"qemu-system-x86_64":  "qemu-system-x86",
-	"qemu-system-aarch64": "qemu-system-arm",
-	"qemu-img":            "qemu-utils",
-	"OVMF_CODE_4M.fd":     "ovmf",
-	"AAVMF_CODE.fd":       "qemu-efi-aarch64",
-}
+	"phase/appliance/base/tool"
+)
 
 // Binary is the name of the emulator for an architecture.
 func Binary(arch string) string {
@@ -28,18 +20,11 @@ func Binary(arch string) string {
 	return "qemu-system-x86_64"
 }
 
-// ErrMissing is in the error when something is not installed on this machine; the error names the Debian package.
-var ErrMissing = errors.New("not installed")
-
-func missing(what string) error {
-	return fmt.Errorf("%s is %w: apt install %s", what, ErrMissing, packages[what])
-}
-
-// Available says whether machines of an architecture and firmware can be started here; its error wraps ErrMissing.
+// Available says whether machines of an architecture and firmware can be started here; its error says what to install.
 func Available(arch string, fw Firmware) error {
-	for _, tool := range []string{Binary(arch), "qemu-img"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			return missing(tool)
+	for _, name := range []string{Binary(arch), "qemu-img"} {
+		if _, err := tool.Find(name); err != nil {
+			return err
 		}
 	}
 	if fw == UEFI {
@@ -57,14 +42,14 @@ func uefi(arch string) (code, vars string, err error) {
 	}
 	for _, f := range []string{code, vars} {
 		if _, err := os.Stat(f); err != nil {
-			return "", "", missing(filepath.Base(code))
+			return "", "", tool.Missing(filepath.Base(code))
 		}
 	}
 	return code, vars, nil
 }
 
 // prepare makes the overlays and the variable store. dir is the machine's own folder.
-func prepare(c Config, dir string) (files, error) {
+func prepare(ctx context.Context, c Config, dir string) (files, error) {
 	var f files
 	for i, d := range c.Disks {
 		format, err := diskFormat(d.Path)
@@ -77,7 +62,7 @@ func prepare(c Config, dir string) (files, error) {
 			if d.Overlay == "" {
 				df.path, df.throwaway = filepath.Join(dir, fmt.Sprintf("disk%d.qcow2", i)), true
 			}
-			if err := overlay(df.path, d.Path, format); err != nil {
+			if err := overlay(ctx, df.path, d.Path, format); err != nil {
 				return f, fmt.Errorf("machine %q: disk %s: %w", c.Name, d.Path, err)
 			}
 		}
@@ -92,7 +77,7 @@ func prepare(c Config, dir string) (files, error) {
 		if f.vars == "" {
 			f.vars = filepath.Join(dir, "vars.qcow2")
 		}
-		if err := overlay(f.vars, empty, "raw"); err != nil {
+		if err := overlay(ctx, f.vars, empty, "raw"); err != nil {
 			return f, fmt.Errorf("machine %q: variable store: %w", c.Name, err)
 		}
 	}
@@ -100,23 +85,19 @@ func prepare(c Config, dir string) (files, error) {
 }
 
 // overlay makes a qcow2 file that holds what changes over backing; one that exists is left as it is.
-func overlay(path, backing, format string) error {
+func overlay(ctx context.Context, path, backing, format string) error {
 	if _, err := os.Stat(path); err == nil {
 		return nil
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("looking for the overlay: %w", err)
 	}
-	img, err := exec.LookPath("qemu-img")
-	if err != nil {
-		return missing("qemu-img")
-	}
 	abs, err := filepath.Abs(backing)
 	if err != nil {
 		return fmt.Errorf("making an overlay: %w", err)
 	}
-	out, err := exec.Command(img, "create", "-q", "-f", "qcow2", "-F", format, "-b", abs, path).CombinedOutput()
+	_, err = tool.Command{Name: "qemu-img", Args: []string{"create", "-q", "-f", "qcow2", "-F", format, "-b", abs, path}}.Run(ctx)
 	if err != nil {
-		return fmt.Errorf("making the overlay %s: qemu-img: %w: %s", path, err, bytes.TrimSpace(out))
+		return fmt.Errorf("making the overlay %s: %w", path, err)
 	}
 	return nil
 }

@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"strconv"
 
 	"gvisor.dev/gvisor/pkg/buffer"
 	"gvisor.dev/gvisor/pkg/tcpip"
@@ -35,8 +34,6 @@ type Host struct {
 	port  *Port
 	stack *stack.Stack
 	link  *channel.Endpoint
-	stop  context.CancelFunc
-	four  netip.Addr
 	six   netip.Addr
 }
 
@@ -51,7 +48,7 @@ func (s *Segment) NewHost(name string) (*Host, error) {
 		return nil, fmt.Errorf("adding host %s: a segment holds 254 hosts", name)
 	}
 	mac := net.HardwareAddr{0x02, 0, 0, 0, 0, byte(n)}
-	h := &Host{four: netip.AddrFrom4([4]byte{169, 254, 0, byte(n)}), six: EUI64(mac)}
+	h := &Host{six: EUI64(mac)}
 	h.stack = stack.New(stack.Options{
 		NetworkProtocols:   []stack.NetworkProtocolFactory{arp.NewProtocol, ipv4.NewProtocol, ipv6.NewProtocol},
 		TransportProtocols: []stack.TransportProtocolFactory{tcp.NewProtocol, udp.NewProtocol, icmp.NewProtocol4, icmp.NewProtocol6},
@@ -66,19 +63,22 @@ func (s *Segment) NewHost(name string) (*Host, error) {
 		{Destination: subnet(netip.MustParsePrefix("0.0.0.0/0")), NIC: hostNIC},
 		{Destination: subnet(netip.MustParsePrefix("::/0")), NIC: hostNIC},
 	})
-	for _, p := range []netip.Prefix{netip.PrefixFrom(h.four, 16), netip.PrefixFrom(h.six, 64)} {
+	for _, p := range []netip.Prefix{netip.PrefixFrom(netip.AddrFrom4([4]byte{169, 254, 0, byte(n)}), 16), netip.PrefixFrom(h.six, 64)} {
 		if err := h.AddAddress(p); err != nil {
 			return nil, err
 		}
 	}
-	port, err := s.plug(name, mac, hostPort{h})
-	if err != nil {
+	ctx, stop := context.WithCancel(context.Background())
+	unplugged := func() {
+		stop()
 		h.stack.Close()
+	}
+	port, err := s.plug(name, mac, h.receive, unplugged)
+	if err != nil {
+		unplugged()
 		return nil, err
 	}
 	h.port = port
-	ctx, cancel := context.WithCancel(context.Background())
-	h.stop = cancel
 	go h.send(ctx)
 	return h, nil
 }
@@ -98,23 +98,13 @@ func (h *Host) send(ctx context.Context) {
 	}
 }
 
-// hostPort is the switch's side of a Host.
-type hostPort struct{ h *Host }
-
-func (w hostPort) writeFrames(frames [][]byte) error {
+// receive hands the stack what comes from the switch.
+func (h *Host) receive(frames [][]byte) error {
 	for _, f := range frames {
 		pkt := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: buffer.MakeWithData(f)})
-		w.h.link.InjectInbound(0, pkt)
+		h.link.InjectInbound(0, pkt)
 		pkt.DecRef()
 	}
-	return nil
-}
-
-func (w hostPort) Close() error {
-	if w.h.stop != nil {
-		w.h.stop()
-	}
-	w.h.stack.Close()
 	return nil
 }
 
@@ -123,9 +113,6 @@ func (h *Host) Close() error { return h.port.Close() }
 
 // Port is the host's place in the switch.
 func (h *Host) Port() *Port { return h.port }
-
-// Addr4 and Addr6 are the host's link-local addresses, without a zone.
-func (h *Host) Addr4() netip.Addr { return h.four }
 
 // Addr6 is the host's IPv6 link-local address, without a zone.
 func (h *Host) Addr6() netip.Addr { return h.six }
@@ -231,23 +218,15 @@ func EUI64(mac net.HardwareAddr) netip.Addr {
 }
 
 func endpoint(addr string) (tcpip.FullAddress, tcpip.NetworkProtocolNumber, error) {
-	host, port, err := net.SplitHostPort(addr)
-	if err != nil {
-		return tcpip.FullAddress{}, 0, err
-	}
-	a, err := netip.ParseAddr(host)
+	ap, err := netip.ParseAddrPort(addr)
 	if err != nil {
 		return tcpip.FullAddress{}, 0, fmt.Errorf("%w; names are not resolved here", err)
 	}
-	n, err := strconv.ParseUint(port, 10, 16)
-	if err != nil {
-		return tcpip.FullAddress{}, 0, err
+	full := tcpip.FullAddress{NIC: hostNIC, Port: ap.Port()}
+	if !ap.Addr().IsUnspecified() {
+		full.Addr = address(ap.Addr())
 	}
-	full := tcpip.FullAddress{NIC: hostNIC, Port: uint16(n)}
-	if !a.IsUnspecified() {
-		full.Addr = address(a)
-	}
-	return full, protocol(a), nil
+	return full, protocol(ap.Addr()), nil
 }
 
 func protocol(a netip.Addr) tcpip.NetworkProtocolNumber {

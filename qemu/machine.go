@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"net/http"
 	"net/netip"
 	"os"
 	"slices"
@@ -49,7 +47,7 @@ func start(ctx context.Context, cfg Config) (*Machine, error) {
 	}
 	m := &Machine{Console: newConsole(cfg.Console), config: cfg, dir: dir}
 	m.close = sync.OnceValue(m.closeNow)
-	if m.files, err = prepare(cfg, dir); err == nil {
+	if m.files, err = prepare(ctx, cfg, dir); err == nil {
 		err = m.PowerOn(ctx)
 	}
 	if err != nil {
@@ -82,7 +80,7 @@ func (m *Machine) PowerOn(ctx context.Context) error {
 			return fmt.Errorf("machine %q: it is on already", m.config.Name)
 		}
 	}
-	p, err := m.start(ctx, m.config.Accel)
+	p, err := m.start(ctx)
 	if err != nil {
 		return err
 	}
@@ -161,18 +159,4 @@ func (m *Machine) Addr() netip.Addr {
 		return netip.Addr{}
 	}
 	return EUI64(m.config.NICs[0].MAC)
-}
-
-// URL is the node's HTTP address on its first segment: http://[fe80::…]:8080, without a zone. A node in private mode has
-// another address, see Port.Addrs.
-func (m *Machine) URL() string {
-	return "http://" + net.JoinHostPort(m.Addr().String(), "8080")
-}
-
-// HTTPClient reaches the machine from the observer of its first segment; nil without a NIC.
-func (m *Machine) HTTPClient() *http.Client {
-	if len(m.config.NICs) == 0 {
-		return nil
-	}
-	return m.config.NICs[0].Segment.HTTPClient()
 }

@@ -193,8 +193,8 @@ func TestMachineIsReachedOverTheSegment(t *testing.T) {
 	eachArch(t, func(t *testing.T, arch string) {
 		s := segment(t)
 		m := boot(t, Config{Arch: arch, MemoryMB: 256, NICs: []NIC{{Segment: s}}})
-		got := get(t, m.HTTPClient(), m.URL())
-		if want := "hello [" + s.Observer().Addr6().String(); !strings.HasPrefix(got, want) {
+		got := get(t, s.HTTPClient(), "http://["+m.Addr().String()+"]:8080")
+		if want := "hello [" + s.observer.Addr6().String(); !strings.HasPrefix(got, want) {
 			t.Errorf("the machine answered %q, want it to begin with %q", got, want)
 		}
 		if addrs := m.Port(0).Addrs(); len(addrs) == 0 || addrs[0] != m.Addr() {

@@ -18,43 +18,26 @@ const maxFrame = 68 << 10
 // more than the TCP windows of the machines we run.
 const portQueue = 4096
 
-type frameWriter interface {
-	// writeFrames sends frames in order; it is called by one goroutine only.
-	writeFrames(frames [][]byte) error
-	io.Closer
-}
-
 // Port is one socket of a segment's switch: a machine's NIC, a Host, or a Tap.
 type Port struct {
 	name    string
-	mac     net.HardwareAddr
+	mac     net.HardwareAddr // of the card behind it; nil for a Tap. A node in private mode sends under another
 	segment *Segment
-	out     frameWriter
+	write   func(frames [][]byte) error // in order; one goroutine calls it
 	queue   chan []byte
 	stop    chan struct{}
-	once    sync.Once
+	close   func() // works once
 
 	mu    sync.Mutex
 	addrs []netip.Addr
 }
 
-func newPort(s *Segment, name string, mac net.HardwareAddr, w frameWriter) *Port {
-	return &Port{name: name, mac: mac, segment: s, out: w, queue: make(chan []byte, portQueue), stop: make(chan struct{})}
-}
-
 // Name is the machine's or host's name, with ".1", ".2" … for a machine's further NICs.
 func (p *Port) Name() string { return p.name }
 
-// MAC is the address of the card behind the port; nil for a Tap. A node in private mode sends under another.
-func (p *Port) MAC() net.HardwareAddr { return p.mac }
-
 // Close unplugs the port.
 func (p *Port) Close() error {
-	p.once.Do(func() {
-		close(p.stop)
-		p.segment.unplug(p)
-		p.out.Close()
-	})
+	p.close()
 	return nil
 }
 
@@ -117,7 +100,7 @@ func (p *Port) run() {
 				more = false
 			}
 		}
-		if p.out.writeFrames(batch) != nil {
+		if p.write(batch) != nil {
 			p.Close()
 			return
 		}
@@ -125,24 +108,6 @@ func (p *Port) run() {
 		batch = batch[:0]
 	}
 }
-
-// streamPort speaks QEMU's `-netdev stream`: each frame behind its length, four bytes big-endian.
-type streamPort struct {
-	conn net.Conn
-	buf  []byte
-}
-
-func (w *streamPort) writeFrames(frames [][]byte) error {
-	w.buf = w.buf[:0]
-	for _, f := range frames {
-		w.buf = binary.BigEndian.AppendUint32(w.buf, uint32(len(f)))
-		w.buf = append(w.buf, f...)
-	}
-	_, err := w.conn.Write(w.buf)
-	return err
-}
-
-func (w *streamPort) Close() error { return w.conn.Close() }
 
 // readFrame reads one frame of QEMU's stream protocol. It refuses a length no NIC sends.
 func readFrame(r *bufio.Reader) ([]byte, error) {
@@ -161,9 +126,19 @@ func readFrame(r *bufio.Reader) ([]byte, error) {
 	return frame, nil
 }
 
-// plugStream plugs in one end of a machine's stream netdev and forwards what it sends until it closes.
+// plugStream plugs in one end of a machine's `-netdev stream` and forwards what it sends until it closes. Each frame
+// stands behind its length, four bytes big-endian.
 func (s *Segment) plugStream(name string, mac net.HardwareAddr, conn net.Conn) (*Port, error) {
-	p, err := s.plug(name, mac, &streamPort{conn: conn})
+	var buf []byte
+	p, err := s.plug(name, mac, func(frames [][]byte) error {
+		buf = buf[:0]
+		for _, f := range frames {
+			buf = binary.BigEndian.AppendUint32(buf, uint32(len(f)))
+			buf = append(buf, f...)
+		}
+		_, err := conn.Write(buf)
+		return err
+	}, func() { conn.Close() })
 	if err != nil {
 		return nil, err
 	}
@@ -181,23 +156,13 @@ func (s *Segment) plugStream(name string, mac net.HardwareAddr, conn net.Conn) (
 	return p, nil
 }
 
-type tapPort struct{ receive func(frame []byte) }
-
-func (t tapPort) writeFrames(frames [][]byte) error {
-	for _, f := range frames {
-		t.receive(f)
-	}
-	return nil
-}
-
-func (t tapPort) Close() error { return nil }
-
-// Tap plugs in a bare port: receive gets the frames for it (nil: none), Port.Send puts frames on the segment as they
-// are. For tests that must say what no network stack would. receive is called by one goroutine and must not change
-// the frame.
+// Tap plugs in a bare port: receive gets the frames for it, Port.Send puts frames on the segment as they are. For tests
+// that must say what no network stack would. receive is called by one goroutine and must not change the frame.
 func (s *Segment) Tap(name string, receive func(frame []byte)) (*Port, error) {
-	if receive == nil {
-		receive = func([]byte) {}
-	}
-	return s.plug(name, nil, tapPort{receive})
+	return s.plug(name, nil, func(frames [][]byte) error {
+		for _, f := range frames {
+			receive(f)
+		}
+		return nil
+	}, func() {})
 }

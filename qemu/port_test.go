@@ -40,7 +40,7 @@ func FuzzForward(f *testing.F) {
 	f.Add(six)
 	f.Add([]byte{1, 2, 3})
 	s := segment(f)
-	p, err := s.Tap("fuzz", nil)
+	p, err := s.Tap("fuzz", func([]byte) {})
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -63,7 +63,7 @@ func TestEUI64(t *testing.T) {
 // BenchmarkSegment is the switch and two network stacks in this process, as an upper bound for what machines reach.
 func BenchmarkSegment(b *testing.B) {
 	s := segment(b)
-	l, err := s.Observer().Listen("[::]:80")
+	l, err := s.observer.Listen("[::]:80")
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -72,7 +72,7 @@ func BenchmarkSegment(b *testing.B) {
 			go io.Copy(io.Discard, c)
 		}
 	}()
-	c, err := host(b, s, "client").Dial(b.Context(), "tcp", "["+s.Observer().Addr6().String()+"]:80")
+	c, err := host(b, s, "client").Dial(b.Context(), "tcp", "["+s.observer.Addr6().String()+"]:80")
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"syscall"
+
+	"phase/appliance/base/tool"
 )
 
 // process is one power-on: one QEMU.
@@ -26,13 +28,13 @@ type process struct {
 }
 
 // start runs QEMU with its clock stopped, connects everything, then lets it go.
-func (m *Machine) start(ctx context.Context, accel string) (*process, error) {
+func (m *Machine) start(ctx context.Context) (*process, error) {
 	c := m.config
-	binary, err := exec.LookPath(Binary(c.Arch))
+	binary, err := tool.Find(Binary(c.Arch))
 	if err != nil {
-		return nil, missing(Binary(c.Arch))
+		return nil, err
 	}
-	p := &process{cmd: exec.Command(binary, arguments(c, m.files, accel)...), done: make(chan struct{})}
+	p := &process{cmd: exec.Command(binary, arguments(c, m.files)...), done: make(chan struct{})}
 	err = p.connect(c, m.event)
 	var input io.Writer
 	if err == nil {
@@ -46,15 +48,15 @@ func (m *Machine) start(ctx context.Context, accel string) (*process, error) {
 		p.unplug()
 		return nil, err
 	}
-	err = p.monitor.command(ctx, "qmp_capabilities", nil, nil)
+	err = p.monitor.command(ctx, "qmp_capabilities", nil)
 	for i, n := range c.NICs {
 		if err == nil && n.Unplugged { // before its first instruction
-			err = p.monitor.command(ctx, "set_link", link(i, false), nil)
+			err = p.monitor.command(ctx, "set_link", link(i, false))
 		}
 	}
 	if err == nil {
 		m.Console.powerOn(input)
-		err = p.monitor.command(ctx, "cont", nil, nil)
+		err = p.monitor.command(ctx, "cont", nil)
 	}
 	if err != nil {
 		p.kill("it did not start")

@@ -17,20 +17,12 @@ type monitor struct {
 
 	mu      sync.Mutex
 	next    int
-	pending map[int]chan reply
+	pending map[int]chan error
 	gone    chan struct{}
 }
 
-type reply struct {
-	Return json.RawMessage `json:"return"`
-	Error  *struct {
-		Class string `json:"class"`
-		Desc  string `json:"desc"`
-	} `json:"error"`
-}
-
 func newMonitor(conn net.Conn, event func(string, map[string]any)) *monitor {
-	m := &monitor{conn: conn, event: event, pending: map[int]chan reply{}, gone: make(chan struct{})}
+	m := &monitor{conn: conn, event: event, pending: map[int]chan error{}, gone: make(chan struct{})}
 	go m.read()
 	return m
 }
@@ -41,10 +33,10 @@ func (m *monitor) read() {
 	dec := json.NewDecoder(bufio.NewReader(m.conn))
 	for {
 		var msg struct {
-			reply
-			ID    *int           `json:"id"`
-			Event string         `json:"event"`
-			Data  map[string]any `json:"data"`
+			ID    *int                   `json:"id"`
+			Error *struct{ Desc string } `json:"error"`
+			Event string                 `json:"event"`
+			Data  map[string]any         `json:"data"`
 		}
 		if dec.Decode(&msg) != nil {
 			return
@@ -57,21 +49,25 @@ func (m *monitor) read() {
 			ch := m.pending[*msg.ID]
 			delete(m.pending, *msg.ID)
 			m.mu.Unlock()
-			if ch != nil {
-				ch <- msg.reply
+			if ch == nil {
+				continue
 			}
+			if msg.Error != nil {
+				ch <- errors.New(msg.Error.Desc)
+			}
+			close(ch)
 		}
 	}
 }
 
-// command runs one QMP command; out may be nil.
-func (m *monitor) command(ctx context.Context, name string, args any, out any) (err error) {
+// command runs one QMP command. None of those used here returns anything.
+func (m *monitor) command(ctx context.Context, name string, args any) (err error) {
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("asking QEMU for %s: %w", name, err)
 		}
 	}()
-	ch := make(chan reply, 1)
+	ch := make(chan error, 1)
 	m.mu.Lock()
 	m.next++
 	id := m.next
@@ -89,14 +85,8 @@ func (m *monitor) command(ctx context.Context, name string, args any, out any) (
 		return err
 	}
 	select {
-	case r := <-ch:
-		if r.Error != nil {
-			return errors.New(r.Error.Desc)
-		}
-		if out == nil {
-			return nil
-		}
-		return json.Unmarshal(r.Return, out)
+	case err := <-ch:
+		return err
 	case <-m.gone:
 		return errors.New("it is gone")
 	case <-ctx.Done():

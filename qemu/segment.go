@@ -20,7 +20,6 @@ type Segment struct {
 	ports    []*Port
 	learned  map[[6]byte]*Port
 	filter   Filter
-	group    map[*Port]int
 	captures []*capture
 	hosts    int
 	closed   bool
@@ -51,9 +50,6 @@ func (s *Segment) Close() error {
 	return nil
 }
 
-// Observer is the host made with the segment; its MAC and addresses are the same in every segment.
-func (s *Segment) Observer() *Host { return s.observer }
-
 // SetFilter puts f in the way of every frame; nil takes it away.
 func (s *Segment) SetFilter(f Filter) {
 	s.mu.Lock()
@@ -61,34 +57,15 @@ func (s *Segment) SetFilter(f Filter) {
 	s.filter = f
 }
 
-// Partition cuts the segment into groups: no frame passes between ports of different groups. A port in no group still
-// reaches all. A second call replaces the first; a call without groups heals the segment.
-func (s *Segment) Partition(groups ...[]*Port) {
-	g := map[*Port]int{}
-	for i, ports := range groups {
-		for _, p := range ports {
-			g[p] = i + 1
-		}
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.group = g
-}
-
-// Heal undoes Partition.
-func (s *Segment) Heal() { s.Partition() }
-
-// Ports lists what is plugged in now.
-func (s *Segment) Ports() []*Port {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return slices.Clone(s.ports)
-}
-
-// plug adds a port. The MAC (may be nil) is only compared with those of the other ports: two machines with one MAC
+// plug adds a port: write sends it frames, unplugged is called after the last. The MAC (may be nil) is only compared with those of the other ports: two machines with one MAC
 // would take each other's frames, and the test that did it would fail in strange ways.
-func (s *Segment) plug(name string, mac net.HardwareAddr, w frameWriter) (*Port, error) {
-	p := newPort(s, name, mac, w)
+func (s *Segment) plug(name string, mac net.HardwareAddr, write func([][]byte) error, unplugged func()) (*Port, error) {
+	p := &Port{name: name, mac: mac, segment: s, write: write, queue: make(chan []byte, portQueue), stop: make(chan struct{})}
+	p.close = sync.OnceFunc(func() {
+		close(p.stop)
+		s.unplug(p)
+		unplugged()
+	})
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -144,10 +121,9 @@ func (s *Segment) forward(from *Port, frame []byte) {
 		}
 	}
 	for _, p := range to {
-		if a, b := s.group[from], s.group[p]; a != 0 && b != 0 && a != b || s.filter != nil && s.filter(from, p, frame) {
-			continue
+		if s.filter == nil || !s.filter(from, p, frame) {
+			p.enqueue(frame)
 		}
-		p.enqueue(frame)
 	}
 	for _, c := range s.captures {
 		c.frame(now, frame)

@@ -33,7 +33,7 @@ func (l *Lab) Altered(r Release, version uint64, artifact string, content []byte
 		}
 		m.Artifacts[name] = a
 	}
-	v, err := images.Sign(m, l.Root, l.Keys)
+	v, err := images.Sign(m, l.Root, l.Key)
 	if err == nil {
 		err = os.WriteFile(filepath.Join(dir, layout.ManifestFile), v.Envelope(), 0o644)
 	}

@@ -9,10 +9,10 @@ import (
 	"phase/images"
 )
 
-// Seal signs any bytes as if they were a manifest, with the lab's release keys:
-// what those who hold the keys can do, by mistake or by force.
+// Seal signs any bytes as if they were a manifest, with the lab's release key:
+// what those who hold it can do, by mistake or by force.
 func (l *Lab) Seal(payload []byte) ([]byte, error) {
-	return envelope.Sign(manifest.PayloadType, payload, l.Keys.Release...)
+	return envelope.Sign(manifest.PayloadType, payload, l.Key)
 }
 
 // Signed is a release's manifest, changed and signed again. Its artifacts are

@@ -6,6 +6,7 @@ package lab
 
 import (
 	"context"
+	"crypto/ed25519"
 	"crypto/rand"
 	"fmt"
 	"os"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"phase/appliance/release/layout"
+	"phase/appliance/release/trust"
 	"phase/images"
 	"phase/qemu"
 )
@@ -21,10 +23,10 @@ import (
 // Lab is a checkout's build folder, for one arch.
 type Lab struct {
 	Arch   string
-	Build  string // the build folder: pieces, keys, examples
-	Dir    string // where this lab keeps its own releases and disks
-	Keys   images.Keys
-	Root   []byte // envelope
+	Build  string             // the build folder: pieces, keys, examples
+	Dir    string             // where this lab keeps its own releases and disks
+	Key    ed25519.PrivateKey // signs releases
+	Root   trust.Root
 	Pieces images.Pieces
 }
 
@@ -40,7 +42,7 @@ func Open(build, dir, arch string) (*Lab, error) {
 		// some as it begins, and panics over a timer that does not work.
 		l.Pieces.Kernel.Options = strings.TrimSpace(l.Pieces.Kernel.Options + " no_timer_check")
 	}
-	if l.Keys, l.Root, err = images.LoadKeys(filepath.Join(build, "keys")); err != nil {
+	if l.Key, l.Root, err = images.LoadKeys(filepath.Join(build, "keys")); err != nil {
 		return nil, err
 	}
 	return l, os.MkdirAll(dir, 0o755)
@@ -51,18 +53,19 @@ func Open(build, dir, arch string) (*Lab, error) {
 func (l *Lab) WithOtherKeys() (*Lab, error) {
 	other := *l
 	other.Dir = filepath.Join(l.Dir, "other-keys")
-	var err error
-	if other.Keys, other.Root, err = images.NewKeys(rand.Reader, time.Now()); err != nil {
-		return nil, err
+	keys := filepath.Join(other.Dir, "keys")
+	_, err := images.MakeKeys(keys, rand.Reader, time.Now())
+	if err == nil {
+		other.Key, other.Root, err = images.LoadKeys(keys)
 	}
-	return &other, os.MkdirAll(other.Dir, 0o755)
+	return &other, err
 }
 
 // Release is a release with its disk image and the folder a provider serves.
 type Release struct {
 	images.Result
-	Disk string // raw image
-	Root []byte // envelope of the root it is built for
+	Disk string     // raw image
+	Root trust.Root // that it is built for
 }
 
 // Change alters a release before it is signed.
@@ -82,7 +85,7 @@ func (l *Lab) Release(ctx context.Context, version uint64, changes ...Change) (R
 		return Release{}, err
 	}
 	spec := images.Spec{
-		Pieces: l.Pieces, Keys: l.Keys, Root: l.Root,
+		Pieces: l.Pieces, Key: l.Key, Root: l.Root,
 		Channel: "stable", Version: version, Name: fmt.Sprintf("test %d", version),
 		// Made yesterday, so that a clock some hours off does not matter.
 		Created: time.Now().Add(-24 * time.Hour).UTC().Truncate(time.Second),

@@ -41,6 +41,14 @@ func Start(ctx context.Context, logs string, cfg qemu.Config) (*Node, error) {
 	return &Node{m, log}, nil
 }
 
+// URL is the node's HTTP address on its first segment: http://[fe80::…]:8080,
+// without a zone. A node in private mode has another address, see
+// qemu.Port.Addrs.
+func (n *Node) URL() string { return "http://" + net.JoinHostPort(n.Addr().String(), "8080") }
+
+// HTTPClient reaches the node from the observer of its first segment.
+func (n *Node) HTTPClient() *http.Client { return n.Config().NICs[0].Segment.HTTPClient() }
+
 // Close powers the machine off at once and closes its log.
 func (n *Node) Close() error {
 	err := n.Machine.Close()

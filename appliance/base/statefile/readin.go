@@ -2,7 +2,6 @@ package statefile
 
 import (
 	"fmt"
-	"io"
 	"os"
 	"syscall"
 )
@@ -23,9 +22,5 @@ func ReadCappedIn(dir *os.Root, name string, limit int64) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	data, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err != nil {
-		return nil, fmt.Errorf("reading %s: %w", name, err)
-	}
-	return data, nil
+	return readCapped(f, name, limit)
 }

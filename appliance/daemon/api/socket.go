@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"syscall"
 	"time"
+
+	"phase/appliance/machine/linux"
 )
 
 // ErrInUse says that another process listens on the socket.
@@ -122,13 +124,9 @@ func Peer(ctx context.Context, conn net.Conn) context.Context {
 	if _, ok := conn.(*net.UnixConn); !ok {
 		return ctx
 	}
-	var peer *syscall.Ucred
-	var refused error
-	err := raw.Control(func(fd uintptr) {
-		peer, refused = syscall.GetsockoptUcred(int(fd), syscall.SOL_SOCKET, syscall.SO_PEERCRED)
-	})
-	if errors.Join(err, refused) != nil {
+	uid, err := linux.PeerUID(raw)
+	if err != nil {
 		return ctx
 	}
-	return context.WithValue(ctx, peerKey{}, peer.Uid)
+	return context.WithValue(ctx, peerKey{}, uid)
 }

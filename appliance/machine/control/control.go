@@ -16,9 +16,8 @@ import (
 	"time"
 
 	"phase/appliance/base/strictjson"
+	"phase/appliance/machine/linux"
 	"phase/appliance/machine/supervise"
-
-	"golang.org/x/sys/unix"
 )
 
 // Socket is where init listens.
@@ -51,15 +50,9 @@ type Response struct {
 	Lines    []string           `json:"lines,omitempty"`
 }
 
-// Peer is who asks.
-type Peer struct {
-	UID uint32
-	PID int32
-}
-
 // Handler answers a request. after, when there is one, is called once the answer
 // has been sent: it may be a jump, which ends the connection.
-type Handler func(peer Peer, r Request) (answer Response, after func())
+type Handler func(r Request) (answer Response, after func())
 
 const (
 	maxRequest  = 64 << 10
@@ -121,7 +114,11 @@ func answer(conn *net.UnixConn, handle Handler) (Response, func()) {
 	refuse := func(format string, args ...any) (Response, func()) {
 		return Response{Error: fmt.Sprintf(format, args...)}, nil
 	}
-	peer, err := peerOf(conn)
+	raw, err := conn.SyscallConn()
+	var uid uint32
+	if err == nil {
+		uid, err = linux.PeerUID(raw)
+	}
 	if err != nil {
 		return refuse("who asks is not known: %v", err)
 	}
@@ -133,10 +130,10 @@ func answer(conn *net.UnixConn, handle Handler) (Response, func()) {
 	if err != nil {
 		return refuse("%v", err)
 	}
-	if needsRoot[r.Do] && peer.UID != 0 {
-		return refuse("%s is for root; you are uid %d", r.Do, peer.UID)
+	if needsRoot[r.Do] && uid != 0 {
+		return refuse("%s is for root; you are uid %d", r.Do, uid)
 	}
-	return handle(peer, r)
+	return handle(r)
 }
 
 // ParseRequest reads a request: at most 64 KiB of strict JSON that asks for
@@ -153,22 +150,6 @@ func ParseRequest(data []byte) (Request, error) {
 		return Request{}, fmt.Errorf("do must be one of kexec, reboot, poweroff, pause, resume, status, logs")
 	}
 	return r, nil
-}
-
-func peerOf(conn *net.UnixConn) (Peer, error) {
-	raw, err := conn.SyscallConn()
-	if err != nil {
-		return Peer{}, err
-	}
-	var cred *unix.Ucred
-	var credErr error
-	err = raw.Control(func(fd uintptr) {
-		cred, credErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
-	})
-	if err := errors.Join(err, credErr); err != nil {
-		return Peer{}, err
-	}
-	return Peer{UID: cred.Uid, PID: cred.Pid}, nil
 }
 
 // send writes v and says that nothing follows, so that the other side has it
@@ -205,10 +186,10 @@ func Do(ctx context.Context, path string, r Request) (Response, error) {
 	}
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
-	if err := send(conn.(*net.UnixConn), r); err != nil {
-		return Response{}, fmt.Errorf("asking init to %s: %w", r.Do, err)
+	var data []byte
+	if err = send(conn.(*net.UnixConn), r); err == nil {
+		data, err = io.ReadAll(io.LimitReader(conn, maxResponse+1))
 	}
-	data, err := io.ReadAll(io.LimitReader(conn, maxResponse+1))
 	if err != nil {
 		return Response{}, fmt.Errorf("asking init to %s: %w", r.Do, err)
 	}

@@ -45,7 +45,7 @@ func serve(t *testing.T, handle Handler) string {
 	return path
 }
 
-func echo(_ Peer, r Request) (Response, func()) {
+func echo(r Request) (Response, func()) {
 	return Response{OK: true, Lines: []string{r.Do, r.Service, r.Trial}, Services: []supervise.Status{{Name: "x", PID: 7}}}, nil
 }
 
@@ -58,7 +58,7 @@ func TestDo(t *testing.T) {
 }
 
 func TestRefusal(t *testing.T) {
-	path := serve(t, func(Peer, Request) (Response, func()) {
+	path := serve(t, func(Request) (Response, func()) {
 		return Response{Error: "no kernel is loaded", Code: "busy"}, nil
 	})
 	_, err := Do(t.Context(), path, Request{Do: Status})
@@ -71,7 +71,7 @@ func TestRefusal(t *testing.T) {
 // What the request starts, a jump, comes after the whole answer is out.
 func TestAfter(t *testing.T) {
 	started := make(chan struct{})
-	path := serve(t, func(Peer, Request) (Response, func()) { return Response{OK: true}, func() { close(started) } })
+	path := serve(t, func(Request) (Response, func()) { return Response{OK: true}, func() { close(started) } })
 	if _, err := Do(t.Context(), path, Request{Do: Status}); err != nil {
 		t.Fatal(err)
 	}
@@ -86,7 +86,7 @@ func TestNoInit(t *testing.T) {
 }
 
 func TestNotARequest(t *testing.T) {
-	path := serve(t, func(Peer, Request) (Response, func()) { panic("asked") })
+	path := serve(t, func(Request) (Response, func()) { panic("asked") })
 	for _, text := range []string{"", "{", `{"do":"format"}`, `{"do":"status","x":1}`, `{"do":"status"}{}`, `{"do":"status","do":"kexec"}`,
 		`{"do":"status","service":"` + strings.Repeat("x", maxRequest) + `"}`} {
 		conn, err := net.Dial("unix", path)

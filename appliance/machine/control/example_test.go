@@ -25,7 +25,7 @@ func Example() {
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error)
 	go func() {
-		ended <- control.Serve(ctx, l, func(_ control.Peer, r control.Request) (control.Response, func()) {
+		ended <- control.Serve(ctx, l, func(r control.Request) (control.Response, func()) {
 			return control.Response{OK: r.Do == control.Status, Services: []supervise.Status{{Name: "plasmd", PID: 42}}}, nil
 		})
 	}()

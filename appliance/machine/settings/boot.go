@@ -80,7 +80,7 @@ func Default() Options {
 // what it could not use it reports. A value that is not understood never opens
 // more than was asked for: see the table in keys.go.
 func Parse(cmdline, conf string) (Options, []Problem) {
-	p := parser{options: Default()}
+	p := parser{options: Default(), last: map[string]word{}}
 	line := p.words(cmdline)
 	file := p.lines(conf)
 
@@ -89,7 +89,7 @@ func Parse(cmdline, conf string) (Options, []Problem) {
 	// would otherwise add up.
 	set := map[string]bool{}
 	for _, w := range line {
-		set[w.key] = set[w.key] || p.usable(w)
+		set[w.key] = set[w.key] || w.usable()
 	}
 	for _, w := range file {
 		switch {
@@ -97,7 +97,9 @@ func Parse(cmdline, conf string) (Options, []Problem) {
 			p.report(w, "is set by the jump itself and has no place in phase.conf")
 		case set[w.key]:
 			// Still looked at, so that a misspelt line is reported at every boot.
-			p.check(w)
+			if !w.usable() {
+				p.report(w, "is not understood, and overruled by the command line")
+			}
 		default:
 			if p.apply(w) {
 				p.options.Conf = append(p.options.Conf, w.text)

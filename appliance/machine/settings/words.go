@@ -122,26 +122,10 @@ func unquote(w string) string {
 }
 
 // usable says whether a word's key is known and its value understood.
-func (p *parser) usable(w word) bool {
+func (w word) usable() bool {
 	read, known := keys[w.key]
-	if !known {
-		return false
-	}
 	scratch := Default()
-	return read(&scratch, w.value) == nil
-}
-
-// check reports what is wrong with a word that another one overrules.
-func (p *parser) check(w word) {
-	read, known := keys[w.key]
-	if !known {
-		p.report(w, "is no option")
-		return
-	}
-	scratch := Default()
-	if err := read(&scratch, w.value); err != nil {
-		p.report(w, "is not understood, and overruled by the command line")
-	}
+	return known && read(&scratch, w.value) == nil
 }
 
 // apply puts a word into the options and says whether it took effect.
@@ -168,9 +152,6 @@ func (p *parser) apply(w word) bool {
 	}
 	if later[w.key] {
 		p.report(w, "is understood, but this release has nothing that uses it")
-	}
-	if p.last == nil {
-		p.last = map[string]word{}
 	}
 	p.last[w.key] = w
 	return true

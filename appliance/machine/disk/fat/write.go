@@ -4,7 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
-	"path"
+	"slices"
 	"strings"
 	"time"
 )
@@ -20,63 +20,73 @@ func Write(w io.WriterAt, v Volume, files []File) (map[string]Extent, error) {
 	if len(v.Label) > 11 || v.Label != strings.ToUpper(v.Label) {
 		return nil, fmt.Errorf("volume label %q: at most 11 upper-case characters", v.Label)
 	}
-	wr := &writer{w: w, g: g, v: v, next: firstCluster, table: make([]uint16, g.clusters+firstCluster), placed: map[string]Extent{}}
+	wr := &writer{w: w, g: g, v: v, next: firstCluster, table: make([]uint16, g.clusters+firstCluster)}
 	wr.table[0], wr.table[1] = 0xFF00|media, endOfChain
-	root := &folder{}
+	root, placed := &node{}, map[string]Extent{}
 	for _, f := range files {
-		if err := root.add(strings.Split(f.Path, "/"), f); err != nil {
+		n, err := root.add(f.Path, strings.Split(f.Path, "/"))
+		if err != nil {
+			return nil, err
+		}
+		if placed[f.Path], err = wr.file(n, f); err != nil {
 			return nil, err
 		}
 	}
-	if err := wr.files(files); err != nil {
+	entries := entry([11]byte([]byte(pad(v.Label, 11))), attrVolumeID, 0, 0, v.Time)
+	more, err := wr.entries(root)
+	if err != nil {
 		return nil, err
 	}
-	if err := wr.root(root); err != nil {
+	entries = append(entries, more...)
+	if len(entries) > rootEntries*entrySize {
+		return nil, fmt.Errorf("the root folder holds more than %d entries", rootEntries)
+	}
+	if err := wr.at(entries, g.root*sectorSize); err != nil {
 		return nil, err
 	}
 	if err := wr.tables(); err != nil {
 		return nil, err
 	}
-	return wr.placed, wr.at(bootSector(g, v), 0)
+	return placed, wr.at(bootSector(g, v), 0)
 }
 
-// folder is a directory to write, entries in the order they were first named.
-type folder struct {
-	names   []string
-	folders map[string]*folder
-	files   map[string]File
+// node is a file or a folder to write. A folder's entries are in the order they
+// were first named.
+type node struct {
+	name     string
+	file     bool
+	size     int64 // bytes of a file
+	first    int64 // its first cluster; 0: it has none
+	children []*node
 }
 
-func (d *folder) add(parts []string, f File) error {
-	name := parts[0]
+// add makes the file at a path, of which parts is the rest, and the folders it
+// is in.
+func (n *node) add(path string, parts []string) (*node, error) {
+	name, isFile := parts[0], len(parts) == 1
 	if err := checkName(name); err != nil {
-		return fmt.Errorf("path %q: %w", f.Path, err)
+		return nil, fmt.Errorf("path %q: %w", path, err)
 	}
-	if d.folders == nil {
-		d.folders, d.files = map[string]*folder{}, map[string]File{}
+	i := slices.IndexFunc(n.children, func(c *node) bool { return c.name == name })
+	if i >= 0 && (isFile || n.children[i].file) {
+		return nil, fmt.Errorf("path %q is there twice", path)
 	}
-	_, isFile := d.files[name]
-	sub, isFolder := d.folders[name]
-	switch {
-	case isFile, isFolder && len(parts) == 1:
-		return fmt.Errorf("path %q is there twice", f.Path)
-	case len(parts) == 1:
-		d.names, d.files[name] = append(d.names, name), f
-		return nil
-	case !isFolder:
-		sub = &folder{}
-		d.names, d.folders[name] = append(d.names, name), sub
+	if i < 0 {
+		i = len(n.children)
+		n.children = append(n.children, &node{name: name, file: isFile})
 	}
-	return sub.add(parts[1:], f)
+	if isFile {
+		return n.children[i], nil
+	}
+	return n.children[i].add(path, parts[1:])
 }
 
 type writer struct {
-	w      io.WriterAt
-	g      geometry
-	v      Volume
-	next   int64 // first free cluster
-	table  []uint16
-	placed map[string]Extent
+	w     io.WriterAt
+	g     geometry
+	v     Volume
+	next  int64 // first free cluster
+	table []uint16
 }
 
 func (w *writer) at(data []byte, offset int64) error {
@@ -105,22 +115,19 @@ func (w *writer) allocate(bytes int64) (first int64, err error) {
 	return first, nil
 }
 
-func (w *writer) files(files []File) error {
-	for _, f := range files {
-		first, err := w.allocate(f.Size)
-		if err != nil {
-			return fmt.Errorf("placing %s: %w", f.Path, err)
-		}
-		extent := Extent{Size: f.Size}
-		if first != 0 {
-			extent.Offset = w.g.offset(first)
-		}
-		w.placed[f.Path] = extent
-		if err := w.copy(f, extent); err != nil {
-			return fmt.Errorf("copying %s: %w", f.Path, err)
-		}
+// file places a file and writes its content.
+func (w *writer) file(n *node, f File) (to Extent, err error) {
+	n.size, to.Size = f.Size, f.Size
+	if n.first, err = w.allocate(f.Size); err != nil {
+		return to, fmt.Errorf("placing %s: %w", f.Path, err)
 	}
-	return nil
+	if n.first != 0 {
+		to.Offset = w.g.offset(n.first)
+	}
+	if err := w.copy(f, to); err != nil {
+		return to, fmt.Errorf("copying %s: %w", f.Path, err)
+	}
+	return to, nil
 }
 
 func (w *writer) copy(f File, to Extent) error {
@@ -136,59 +143,38 @@ func (w *writer) copy(f File, to Extent) error {
 	return err
 }
 
-func (w *writer) root(d *folder) error {
-	entries := entry([11]byte([]byte(pad(w.v.Label, 11))), attrVolumeID, 0, 0, w.v.Time)
-	more, err := w.entries(d, "", 0)
+// folder writes a folder below the root, whose first cluster is parent; 0 is the
+// root.
+func (w *writer) folder(n *node, parent int64) (err error) {
+	size := 2 * entrySize // "." and ".."
+	for i, c := range n.children {
+		_, long := names(c.name, i)
+		size += len(long) + entrySize
+	}
+	if n.first, err = w.allocate(int64(size)); err != nil {
+		return err
+	}
+	data := entry([11]byte([]byte(pad(".", 11))), attrDirectory, n.first, 0, w.v.Time)
+	data = append(data, entry([11]byte([]byte(pad("..", 11))), attrDirectory, parent, 0, w.v.Time)...)
+	more, err := w.entries(n)
 	if err != nil {
 		return err
 	}
-	entries = append(entries, more...)
-	if len(entries) > rootEntries*entrySize {
-		return fmt.Errorf("the root folder holds more than %d entries", rootEntries)
-	}
-	return w.at(entries, w.g.root*sectorSize)
-}
-
-// folder writes a folder below the root and returns its first cluster.
-func (w *writer) folder(d *folder, name string, parent int64) (int64, error) {
-	size := 2 * entrySize // "." and ".."
-	for i, n := range d.names {
-		_, long := names(n, i)
-		size += len(long) + entrySize
-	}
-	first, err := w.allocate(int64(size))
-	if err != nil {
-		return 0, err
-	}
-	data := entry([11]byte([]byte(pad(".", 11))), attrDirectory, first, 0, w.v.Time)
-	data = append(data, entry([11]byte([]byte(pad("..", 11))), attrDirectory, parent, 0, w.v.Time)...)
-	more, err := w.entries(d, name, first)
-	if err != nil {
-		return 0, err
-	}
-	return first, w.at(append(data, more...), w.g.offset(first))
+	return w.at(append(data, more...), w.g.offset(n.first))
 }
 
 // entries renders what a folder holds, writing the folders below it first.
-func (w *writer) entries(d *folder, name string, cluster int64) ([]byte, error) {
-	var data []byte
-	for i, n := range d.names {
-		attr, first, size := byte(attrArchive), int64(0), int64(0)
-		if sub, ok := d.folders[n]; ok {
-			at, err := w.folder(sub, path.Join(name, n), cluster)
-			if err != nil {
+func (w *writer) entries(n *node) (data []byte, err error) {
+	for i, c := range n.children {
+		attr := byte(attrArchive)
+		if !c.file {
+			attr = attrDirectory
+			if err := w.folder(c, n.first); err != nil {
 				return nil, err
 			}
-			attr, first = attrDirectory, at
-		} else {
-			extent := w.placed[path.Join(name, n)]
-			size = extent.Size
-			if size > 0 {
-				first = (extent.Offset/sectorSize-w.g.data)/w.g.perCluster + firstCluster
-			}
 		}
-		short, long := names(n, i)
-		data = append(append(data, long...), entry(short, attr, first, size, w.v.Time)...)
+		short, long := names(c.name, i)
+		data = append(append(data, long...), entry(short, attr, c.first, c.size, w.v.Time)...)
 	}
 	return data, nil
 }

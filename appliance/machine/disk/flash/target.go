@@ -1,7 +1,6 @@
 package flash
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io"
@@ -91,13 +90,12 @@ func mountedFrom(path string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	f, err := os.Open("/proc/self/mounts")
+	mounts, err := os.ReadFile("/proc/self/mounts")
 	if err != nil {
 		return "", err
 	}
-	defer f.Close()
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		fields := strings.Fields(lines.Text())
+	for line := range strings.Lines(string(mounts)) {
+		fields := strings.Fields(line)
 		if len(fields) > 1 && (fields[0] == device || isPartition(device, fields[0])) {
 			return fields[1], nil
 		}

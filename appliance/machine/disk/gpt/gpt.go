@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"slices"
 	"strings"
 	"unicode/utf16"
 )
@@ -47,18 +48,12 @@ func (id ID) String() string {
 func (id ID) disk() []byte {
 	b := bytes.Clone(id[:])
 	for _, f := range [][]byte{b[0:4], b[4:6], b[6:8]} {
-		for i, j := 0, len(f)-1; i < j; i, j = i+1, j-1 {
-			f[i], f[j] = f[j], f[i]
-		}
+		slices.Reverse(f)
 	}
 	return b
 }
 
-func fromDisk(b []byte) (id ID) {
-	copy(id[:], b)
-	copy(id[:], id.disk())
-	return id
-}
+func fromDisk(b []byte) ID { return ID(ID(b).disk()) }
 
 func mustID(text string) (id ID) {
 	b, err := hex.DecodeString(strings.ReplaceAll(text, "-", ""))
@@ -127,6 +122,13 @@ func (t Table) Partition(number int) (Partition, error) {
 	return Partition{}, fmt.Errorf("the disk has no partition %d", number)
 }
 
+// entry is a partition as it stands in the table, little-endian.
+type entry struct {
+	Type, ID                [16]byte
+	First, Last, Attributes uint64
+	Name                    [36]uint16 // UTF-16, ends with a zero where it is shorter
+}
+
 func (t Table) check() error {
 	last := int64(HeadSectors - 1)
 	for _, p := range t.Partitions {
@@ -150,16 +152,10 @@ func (t Table) Encode(loader []byte) (head, tail []byte, err error) {
 	}
 	table := make([]byte, entries*entrySize)
 	for _, p := range t.Partitions {
-		e := table[(p.Number-1)*entrySize:][:entrySize]
-		id := t.PartitionID(p.Number)
-		copy(e[0:], p.Type.disk())
-		copy(e[16:], id.disk())
-		binary.LittleEndian.PutUint64(e[32:], uint64(p.First))
-		binary.LittleEndian.PutUint64(e[40:], uint64(p.Last))
-		for i, u := range utf16.Encode([]rune(p.Name)) {
-			if i < 36 {
-				binary.LittleEndian.PutUint16(e[56+2*i:], u)
-			}
+		e := entry{Type: [16]byte(p.Type.disk()), ID: [16]byte(t.PartitionID(p.Number).disk()), First: uint64(p.First), Last: uint64(p.Last)}
+		copy(e.Name[:], utf16.Encode([]rune(p.Name)))
+		if _, err := binary.Encode(table[(p.Number-1)*entrySize:], binary.LittleEndian, e); err != nil {
+			return nil, nil, err
 		}
 	}
 	head = append(t.mbr(loader), t.header(1, t.Sectors-1, 2, table)...)
@@ -250,10 +246,13 @@ func decode(head []byte, from int) (t Table, loader []byte, err error) {
 	}
 	t.ID, t.Sectors = fromDisk(h[56:72]), int64(last)+1
 	for n := range entries {
-		e := table[n*entrySize:][:entrySize]
-		if first := le.Uint64(e[32:]); first != 0 && first < 1<<40 && le.Uint64(e[40:]) < 1<<40 {
-			t.Partitions = append(t.Partitions, Partition{Number: n + 1, Name: name(e[56:]), Type: fromDisk(e[:16]),
-				First: int64(first), Last: int64(le.Uint64(e[40:]))})
+		var e entry
+		if _, err := binary.Decode(table[n*entrySize:], le, &e); err != nil {
+			return Table{}, nil, err
+		}
+		if e.First != 0 && e.First < 1<<40 && e.Last < 1<<40 {
+			name, _, _ := strings.Cut(string(utf16.Decode(e.Name[:])), "\x00")
+			t.Partitions = append(t.Partitions, Partition{Number: n + 1, Name: name, Type: fromDisk(e.Type[:]), First: int64(e.First), Last: int64(e.Last)})
 		}
 	}
 	loader = bytes.Clone(head[:LoaderSize])
@@ -267,16 +266,4 @@ func decode(head []byte, from int) (t Table, loader []byte, err error) {
 		return Table{}, nil, fmt.Errorf("%w: damaged, or changed by another tool", ErrFormat)
 	}
 	return t, loader, nil
-}
-
-func name(b []byte) string {
-	var units []uint16
-	for i := range 36 {
-		u := binary.LittleEndian.Uint16(b[2*i:])
-		if u == 0 {
-			break
-		}
-		units = append(units, u)
-	}
-	return string(utf16.Decode(units))
 }
