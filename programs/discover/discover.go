@@ -111,7 +111,7 @@ func (c *commandLine) check() (err error) {
 // look asks every node as it is found, so that a slow or hostile one delays no
 // other, and returns when the time is over, however many were found.
 func (c *commandLine) look(ctx context.Context, root trust.Root) ([]Node, error) {
-	o := lan.Finder{Log: slog.Default()}
+	var o lan.Finder
 	if c.Channel != trust.Any {
 		o.Channel = c.Channel
 	}

@@ -198,7 +198,7 @@ func (c *commandLine) choose(ctx context.Context, root trust.Root, floor trust.V
 		},
 	}
 	if len(c.Provider) == 0 {
-		s.Finders, s.Look = []survey.Finder{lan.Finder{Channel: c.Channel, Arch: c.Arch, Log: slog.Default()}}, lookTime
+		s.Finders, s.Look = []survey.Finder{lan.Finder{Channel: c.Channel, Arch: c.Arch}}, lookTime
 	}
 	var answers []survey.Answer
 	if err := s.Run(ctx, func(said survey.Answer) { answers = append(answers, said) }); err != nil {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
@@ -152,7 +151,7 @@ func (s *server) hold(ctx context.Context, port uint16) {
 	var announcer *lan.Announcer
 	if s.announce {
 		announcer, err = lan.Announce(ctx, lan.Config{
-			Name: s.id.Name(), Port: port, Peer: s.id.PeerID(), Log: slog.Default(),
+			Name: s.id.Name(), Port: port, Peer: s.id.PeerID(),
 		})
 		if err != nil {
 			s.problem(fmt.Errorf("announcing on the network: %w", err))

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/netip"
 	"os"
@@ -48,7 +47,6 @@ func managerRole(ctx context.Context, args []byte, say func(any)) error {
 		Static: l.Options.Static, OnLink: l.Options.OnLink, Anonymous: l.Options.Anonymous,
 		HostName: l.Options.HostName, Resolv: l.Options.Resolv,
 		Report: func(s Status) { say(s) },
-		Log:    slog.New(slog.NewTextHandler(os.Stderr, nil)),
 	})
 	if l.MinLease > 0 {
 		m.minLease = l.MinLease

@@ -8,7 +8,6 @@
 package link
 
 import (
-	"log/slog"
 	"net/netip"
 
 	"phase/appliance/machine/link/nic"
@@ -52,8 +51,6 @@ type Options struct {
 	// Report is called with the new status after each change, never by two
 	// goroutines at once; nil is no report.
 	Report func(Status)
-	// Log receives what happened in words; nil is slog.Default.
-	Log *slog.Logger
 }
 
 func (o Options) nic() nic.Options {

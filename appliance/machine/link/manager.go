@@ -24,7 +24,6 @@ import (
 // on asking the network.
 type Manager struct {
 	o        Options
-	log      *slog.Logger
 	minLease time.Duration
 	grace    time.Duration
 
@@ -38,12 +37,8 @@ type Manager struct {
 
 // NewManager returns a manager that has done nothing yet.
 func NewManager(o Options) *Manager {
-	log := o.Log
-	if log == nil {
-		log = slog.Default()
-	}
 	return &Manager{
-		o: o, log: log, minLease: minLease, grace: linkLocalGrace,
+		o: o, minLease: minLease, grace: linkLocalGrace,
 		ports: make(map[int]*port), poked: make(chan struct{}, 1), routers: make(chan announcedServers, 16),
 	}
 }
@@ -121,7 +116,7 @@ func (m *Manager) hostName() string {
 
 func (m *Manager) setTrouble(what string) {
 	if what != "" && what != m.trouble {
-		m.log.Error("the network is in trouble", "err", what)
+		slog.Error("the network is in trouble", "err", what)
 	}
 	m.trouble = what
 }
@@ -162,7 +157,7 @@ func (m *Manager) reconcile(ctx context.Context) error {
 	}
 	for _, p := range m.ports {
 		if !carrier[p.index] && p.stop != nil {
-			m.log.Info("the carrier is gone", "interface", p.name)
+			slog.Info("the carrier is gone", "interface", p.name)
 			p.shutdown(false)
 			p.servers = nil
 		}
@@ -199,12 +194,12 @@ func (m *Manager) reconcilePort(l netlink.Link) {
 		before = p.refused
 	}
 	p = &port{m: m, index: attrs.Index, name: attrs.Name, own: hardwareAddr(attrs.HardwareAddr),
-		log: m.log.With("interface", attrs.Name)}
+		log: slog.With("interface", attrs.Name)}
 	m.ports[p.index] = p
 	var err error
 	if p.notes, err = p.prepare(attrs); err != nil {
 		if p.refused = err.Error(); p.refused != before {
-			m.log.Error("an interface is left out", "err", err)
+			slog.Error("an interface is left out", "err", err)
 		}
 		return
 	}

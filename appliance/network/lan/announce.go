@@ -41,8 +41,6 @@ type Config struct {
 	// Instances are the release lines held, the running one first; empty
 	// announces nothing until SetInstances.
 	Instances []Instance
-	// Log receives what happened in words; nil is slog.Default.
-	Log *slog.Logger
 }
 
 // Announcer speaks for one node on every interface of the machine.
@@ -63,14 +61,11 @@ type Announcer struct {
 // node's key, so another user of it is no node to make room for. Asking
 // first would give every stranger the means to silence a node.
 func Announce(ctx context.Context, c Config) (*Announcer, error) {
-	if c.Log == nil {
-		c.Log = slog.Default()
-	}
 	c.Instances = slices.Clone(c.Instances)
 	if err := checkConfig(c); err != nil {
 		return nil, err
 	}
-	ifaces, err := watchInterfaces(ctx, c.Log)
+	ifaces, err := watchInterfaces(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("announcing: %w", err)
 	}
@@ -78,7 +73,7 @@ func Announce(ctx context.Context, c Config) (*Announcer, error) {
 		config:    c,
 		instances: make(chan []Instance),
 		done:      make(chan struct{}),
-		segments:  newSegments(c.Log),
+		segments:  newSegments(),
 	}
 	go a.run(ctx, ifaces)
 	return a, nil
@@ -251,7 +246,7 @@ func (a *Announcer) hearOther(p packet, msg *dns.Msg) {
 		now := time.Now()
 		if now.Sub(a.strangerAt) >= strangerEvery {
 			a.strangerAt = now
-			a.config.Log.Warn("a stranger announces under this node's name",
+			slog.Warn("a stranger announces under this node's name",
 				"name", a.config.Name, "interface", p.on.iface.Name, "from", p.from.Addr().String())
 		}
 		if next := p.on.sentAt.Add(quiet); p.on.answerAt.IsZero() {

@@ -3,7 +3,6 @@ package lan
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
@@ -42,8 +41,6 @@ type Finder struct {
 	// Again is how often what is still announced is delivered once more, for a
 	// reader that cannot remember all of it; 0 is never.
 	Again time.Duration
-	// Log receives what happened in words; nil is slog.Default.
-	Log *slog.Logger
 }
 
 // Find looks until ctx ends, when the channel is closed. Each announcement is
@@ -73,15 +70,12 @@ type browser struct {
 }
 
 func newBrowser(ctx context.Context, o Finder) (*browser, error) {
-	if o.Log == nil {
-		o.Log = slog.Default()
-	}
-	changes, err := watchInterfaces(ctx, o.Log)
+	changes, err := watchInterfaces(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("looking for nodes nearby: %w", err)
 	}
 	return &browser{
-		o: o, segments: newSegments(o.Log), cache: newCache(), changes: changes,
+		o: o, segments: newSegments(), cache: newCache(), changes: changes,
 		ifaces: make(map[int]link.Interface), sent: make(map[string]bool),
 	}, nil
 }

@@ -2,7 +2,6 @@ package lan
 
 import (
 	"errors"
-	"log/slog"
 	"net"
 	"os"
 	"slices"
@@ -34,7 +33,7 @@ func TestOneShotResolver(t *testing.T) {
 	}
 	// Its announcements say when it is ready to be asked: they are listened for
 	// before there are any.
-	st, err := openStation(link.Interface{Name: "sw", Index: bridge.Attrs().Index}, false, slog.Default())
+	st, err := openStation(link.Interface{Name: "sw", Index: bridge.Attrs().Index}, false)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -39,7 +39,6 @@ type station struct {
 	key   stationKey
 	iface link.Interface
 	conn  net.PacketConn
-	log   *slog.Logger
 
 	// The announcer's clock for this station.
 	announceAt   time.Time // next unasked announcement, zero for none
@@ -65,7 +64,7 @@ type packet struct {
 // group's address, not to the wildcard: it hears multicast only, so it takes
 // no unicast away from another responder on the same machine, and everything
 // it hears was sent on this link.
-func openStation(iface link.Interface, v6 bool, log *slog.Logger) (*station, error) {
+func openStation(iface link.Interface, v6 bool) (*station, error) {
 	family := unix.AF_INET
 	if v6 {
 		family = unix.AF_INET6
@@ -83,7 +82,7 @@ func openStation(iface link.Interface, v6 bool, log *slog.Logger) (*station, err
 	if err != nil {
 		return nil, fmt.Errorf("opening a multicast DNS socket: %w", err)
 	}
-	return &station{key: stationKey{iface.Index, v6}, iface: iface, conn: conn, log: log}, nil
+	return &station{key: stationKey{iface.Index, v6}, iface: iface, conn: conn}, nil
 }
 
 func joinGroup(fd int, iface link.Interface, v6 bool) error {
@@ -151,7 +150,7 @@ func (s *station) send(to net.Addr, m *dns.Msg) {
 		_, err = s.conn.WriteTo(data, to)
 	}
 	if err != nil {
-		s.log.Debug("a multicast DNS message was not sent", "interface", s.iface.Name, "err", err)
+		slog.Debug("a multicast DNS message was not sent", "interface", s.iface.Name, "err", err)
 	}
 }
 
@@ -164,7 +163,6 @@ func onLink(iface link.Interface, addr netip.Addr) bool {
 // segments holds the stations of one announcer or browser and follows the
 // machine's interfaces. It belongs to one goroutine.
 type segments struct {
-	log      *slog.Logger
 	stations map[stationKey]*station
 	packets  chan packet
 	failed   chan *station // those that cannot be read
@@ -182,9 +180,8 @@ func (g *segments) own(addr netip.Addr) bool {
 	return false
 }
 
-func newSegments(log *slog.Logger) *segments {
+func newSegments() *segments {
 	return &segments{
-		log:      log,
 		stations: make(map[stationKey]*station),
 		packets:  make(chan packet, 64),
 		failed:   make(chan *station),
@@ -224,9 +221,9 @@ func (g *segments) follow(ifaces []link.Interface) (changed []*station) {
 			}
 			continue
 		}
-		s, err := openStation(iface, key.v6, g.log)
+		s, err := openStation(iface, key.v6)
 		if err != nil {
-			g.log.Warn("an interface is left out of discovery", "interface", iface.Name, "err", err)
+			slog.Warn("an interface is left out of discovery", "interface", iface.Name, "err", err)
 			continue
 		}
 		g.stations[key] = s
@@ -290,7 +287,7 @@ func (g *segments) close() {
 
 // watchInterfaces delivers the interfaces now and after each change, and every
 // minute in case a socket could not be opened and nothing else changes.
-func watchInterfaces(ctx context.Context, log *slog.Logger) (<-chan []link.Interface, error) {
+func watchInterfaces(ctx context.Context) (<-chan []link.Interface, error) {
 	changed, err := link.Watch(ctx)
 	if err != nil {
 		return nil, err
@@ -303,7 +300,7 @@ func watchInterfaces(ctx context.Context, log *slog.Logger) (<-chan []link.Inter
 		for {
 			list, err := link.Interfaces()
 			if err != nil {
-				log.Warn("interfaces cannot be listed", "err", err)
+				slog.Warn("interfaces cannot be listed", "err", err)
 			} else {
 				select {
 				case out <- list:
