@@ -15,7 +15,6 @@ import (
 	"phase/appliance/base/program"
 	"phase/appliance/base/refusal"
 	"phase/appliance/base/statefile"
-	"phase/appliance/base/strictjson"
 	"phase/appliance/machine/settings"
 	"phase/appliance/network/lan"
 	"phase/appliance/release/fetch"
@@ -77,15 +76,12 @@ type node struct {
 
 // node reads what init wrote about this machine.
 func (c commandLine) node() (*node, error) {
-	var b statefile.Boot
-	if err := statefile.Read(c.State, statefile.BootFile, &b); err != nil {
+	n := &node{commandLine: c}
+	b, err := statefile.ReadBoot(c.State, &n.options)
+	if err != nil {
 		return nil, err
 	}
-	n := &node{commandLine: c, trial: b.Trial}
-	if err := strictjson.Unmarshal(b.Options, &n.options, strictjson.RejectUnknown); err != nil {
-		return nil, fmt.Errorf("reading the options in %s: %w", statefile.BootFile, err)
-	}
-	var err error
+	n.trial = b.Trial
 	if n.root, err = roots.LoadNamed(c.Root); err != nil {
 		return nil, err
 	}

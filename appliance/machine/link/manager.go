@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/vishvananda/netlink"
+
+	"phase/appliance/base/statefile"
 )
 
 // Manager holds the wired interfaces of a network namespace. Make it with
@@ -31,7 +33,7 @@ type Manager struct {
 	poked    chan struct{}
 	routers  chan announcedServers
 	resolved string // what stands in Resolv
-	reported *Status
+	reported statefile.Net
 	trouble  string // about the whole machine
 }
 
@@ -108,7 +110,7 @@ func (m *Manager) poke() {
 }
 
 func (m *Manager) hostName() string {
-	if m.o.Anonymous {
+	if m.o.anonymous() {
 		return ""
 	}
 	return m.o.HostName
@@ -210,13 +212,13 @@ func (m *Manager) reconcilePort(l netlink.Link) {
 
 // placeStatic gives the static address to one interface.
 func (m *Manager) placeStatic(carrier map[int]bool) {
-	if m.o.Static == nil {
+	if m.o.Settings.IP.DHCP() {
 		return
 	}
 	var holder, candidate *port
 	for _, index := range slices.Sorted(maps.Keys(m.ports)) {
 		p := m.ports[index]
-		if p.static != nil {
+		if p.static {
 			holder = p
 		}
 		if candidate == nil && carrier[index] {
@@ -227,12 +229,10 @@ func (m *Manager) placeStatic(carrier map[int]bool) {
 		return
 	}
 	if holder != nil {
-		holder.static = nil
+		holder.static = false
 	}
-	if candidate.static == nil {
-		candidate.shutdown(false)
-		candidate.static = m.o.Static
-	}
+	candidate.shutdown(false)
+	candidate.static = true
 }
 
 // wired says whether an interface is one this package looks after: a piece of

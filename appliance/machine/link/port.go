@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"phase/appliance/machine/link/nic"
+	"phase/appliance/machine/settings"
 )
 
 // linkLocalGrace is how long a link-local address stays beside a lease that
@@ -32,9 +33,9 @@ type port struct {
 	// Of the manager's goroutine.
 	stop   context.CancelFunc // of the running worker, nil for none
 	ended  chan struct{}
-	static *Static // the static address, if this interface has it
-	ready  bool    // prepared and raised
-	fresh  bool    // raised since the interfaces were listed
+	static bool // this interface has the static address
+	ready  bool // prepared and raised
+	fresh  bool // raised since the interfaces were listed
 
 	refused      string       // why it could not be raised
 	notes        []string     // lesser problems
@@ -101,11 +102,12 @@ func (p *port) work(ctx context.Context) error {
 	if err := clear(p.index); err != nil {
 		return err
 	}
-	if p.static != nil {
-		if err := p.holdStatic(); err != nil {
+	if p.static {
+		ip := p.m.o.Settings.IP
+		if err := p.holdStatic(ip); err != nil {
 			return err
 		}
-		if p.static.Address.Addr().Is4() {
+		if ip.Address.Addr().Is4() {
 			<-ctx.Done()
 			return ctx.Err()
 		}
@@ -113,9 +115,9 @@ func (p *port) work(ctx context.Context) error {
 	return p.automatic(ctx)
 }
 
-func (p *port) holdStatic() error {
-	h := holding{address: p.static.Address}
-	if gateway := p.static.Gateway; gateway.IsValid() && !p.m.o.OnLink {
+func (p *port) holdStatic(ip settings.IP) error {
+	h := holding{address: ip.Address}
+	if gateway := ip.Gateway; gateway.IsValid() && !p.m.o.onLink() {
 		h.routes = []route{{netip.PrefixFrom(unspecifiedLike(gateway), 0), gateway}}
 	}
 	if err := hold(p.index, h); err != nil {
@@ -240,7 +242,7 @@ func (p *port) graceFor() time.Duration {
 
 func (p *port) holdLease(l, before *lease) error {
 	h := holding{address: l.address, valid: l.expire}
-	if !p.m.o.OnLink {
+	if !p.m.o.onLink() {
 		h.routes = l.routes
 	}
 	if err := hold(p.index, h); err != nil {
@@ -279,7 +281,7 @@ func (p *port) runLinkLocal(ctx context.Context) error {
 // prepare makes an interface that is still down ready and raises it.
 func (p *port) prepare(attrs *netlink.LinkAttrs) (problems []string, err error) {
 	l := &netlink.Device{LinkAttrs: *attrs}
-	if p.m.o.Anonymous {
+	if p.m.o.anonymous() {
 		// The address can only be changed while the interface is down, and the
 		// one it was made with must not be seen on the wire.
 		if err := netlink.LinkSetDown(l); err != nil {
@@ -290,7 +292,7 @@ func (p *port) prepare(attrs *netlink.LinkAttrs) (problems []string, err error) 
 			return nil, fmt.Errorf("%s stays down: it cannot be given a hardware address that is not its maker's: %w", p.name, err)
 		}
 	}
-	problems, err = nic.Prepare(p.name, p.m.o.nic())
+	problems, err = nic.Prepare(p.name, p.m.o.Settings)
 	if err != nil {
 		return problems, err
 	}

@@ -17,7 +17,7 @@ import (
 
 // Interfaces lists the interfaces of this network namespace that are up, in
 // order of their index, each with the addresses that can be used at this
-// moment. Loopback is among them. Method is not known here and left empty.
+// moment. Loopback is among them.
 func Interfaces() ([]Interface, error) {
 	links, err := listLinks()
 	if err != nil {
