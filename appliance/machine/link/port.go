@@ -220,9 +220,17 @@ func (s *search) take(l *lease) error {
 		}
 		return nil
 	}
-	if err := s.holdLease(l, s.held); err != nil {
+	h := holding{address: l.address, valid: l.expire}
+	if !s.m.o.onLink() {
+		h.routes = l.routes
+	}
+	if err := hold(s.index, h); err != nil {
 		return err
 	}
+	if s.held == nil || s.held.address != l.address {
+		s.log.Info("has an address by DHCP", "address", l.address.String(), "server", l.server.String())
+	}
+	s.set(func() { s.lease, s.trouble = l, "" })
 	s.held, s.lastLease = l, l.address.Addr()
 	if s.stopLinkLocal != nil && s.grace == nil {
 		s.grace = time.After(s.graceFor())
@@ -238,21 +246,6 @@ func (p *port) graceFor() time.Duration {
 		return p.m.grace
 	}
 	return 0
-}
-
-func (p *port) holdLease(l, before *lease) error {
-	h := holding{address: l.address, valid: l.expire}
-	if !p.m.o.onLink() {
-		h.routes = l.routes
-	}
-	if err := hold(p.index, h); err != nil {
-		return err
-	}
-	if before == nil || before.address != l.address {
-		p.log.Info("has an address by DHCP", "address", l.address.String(), "server", l.server.String())
-	}
-	p.set(func() { p.lease, p.trouble = l, "" })
-	return nil
 }
 
 func (p *port) runLinkLocal(ctx context.Context) error {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
 	"slices"
 	"syscall"
 
@@ -125,11 +124,9 @@ func watch(ctx context.Context, onUserOption func([]byte)) (<-chan struct{}, err
 			switch {
 			case err == nil, errors.Is(err, syscall.ENOBUFS):
 				// Overflow lost messages; the reader lists everything anew anyway.
-			case ctx.Err() != nil, errors.Is(err, os.ErrClosed):
-				return
 			case errors.Is(err, syscall.EINTR), errors.Is(err, syscall.EAGAIN):
 				continue
-			default:
+			default: // ctx has ended, or the socket is of no more use
 				return
 			}
 			for _, m := range messages {
