@@ -239,9 +239,9 @@ func nodeRole(ctx context.Context, args []byte, say func(any)) error {
 			return fetch.Manifest(ctx, client, url, channel, arch)
 		},
 		Ready: func(context.Context, trust.Verified) error { return nil },
-		Fetch: func(_ context.Context, v trust.Verified, _ []string) (update.Payload, []update.Dropped, error) {
+		Fetch: func(_ context.Context, v trust.Verified, _ []string) (update.Payload, fetch.Report, error) {
 			say(fmt.Sprintf("took version %d after %d questions", v.Manifest().Version, asked.Load()))
-			return nil, nil, errors.New("this is as far as the test goes")
+			return nil, fetch.Report{}, errors.New("this is as far as the test goes")
 		},
 		Jump:   func(context.Context, trust.Verified) error { return nil },
 		Report: func(statefile.Update) {},

@@ -150,36 +150,28 @@ func (n *node) updater() update.Updater {
 // fetch downloads a release to where the kernel will take it from. What an
 // interrupted download has left is used if it is of the same release, and
 // freed if it is not.
-func (n *node) fetch(ctx context.Context, v trust.Verified, providers []string) (update.Payload, []update.Dropped, error) {
+func (n *node) fetch(ctx context.Context, v trust.Verified, providers []string) (p update.Payload, report fetch.Report, err error) {
 	if n.staging != nil && n.staging.Release().Digest() != v.Digest() {
 		err := n.staging.Close()
 		n.staging = nil
 		if err != nil {
-			return nil, nil, err
+			return nil, report, err
 		}
 	}
 	if n.staging == nil {
 		options, err := kexec.OnNode(n.State, "update")
 		if err != nil {
-			return nil, nil, err
+			return nil, report, err
 		}
 		if n.staging, err = kexec.Stage(ctx, v, options); err != nil {
-			return nil, nil, err
+			return nil, report, err
 		}
 	}
-	report, err := fetch.Release(ctx, v, providers, n.staging, fetch.Options{Names: n.staging.Names()})
-	var dropped []update.Dropped
-	for _, p := range report.Providers {
-		if p.Dropped != nil {
-			dropped = append(dropped, update.Dropped{Provider: p.URL, Why: p.Dropped})
-		}
+	if report, err = fetch.Release(ctx, v, providers, n.staging, fetch.Options{Names: n.staging.Names()}); err != nil {
+		return nil, report, err
 	}
-	if err != nil {
-		return nil, dropped, err
-	}
-	staging := n.staging
-	n.staging = nil // its owner closes it
-	return staging, dropped, nil
+	p, n.staging = n.staging, nil // its owner closes it
+	return p, report, nil
 }
 
 // off shows that nothing is looked for, and why, and stays: a service that
