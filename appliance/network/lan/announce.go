@@ -104,7 +104,7 @@ func (a *Announcer) run(ctx context.Context, ifaces <-chan []link.Interface) {
 	for {
 		select {
 		case <-ctx.Done():
-			a.goodbye(a.config)
+			a.goodbye()
 			return
 		case list, ok := <-ifaces:
 			if !ok {
@@ -152,9 +152,9 @@ func (a *Announcer) change(next []Instance) {
 	}
 }
 
-func (a *Announcer) goodbye(c Config) {
+func (a *Announcer) goodbye() {
 	for _, s := range a.segments.stations {
-		for _, m := range announcements(c, s.iface.Addresses, 0) {
+		for _, m := range announcements(a.config, s.iface.Addresses, 0) {
 			s.send(s.group(), m)
 		}
 	}

@@ -254,21 +254,14 @@ func (b *browser) collect(now time.Time) {
 		clear(b.sent)
 		b.sentAt = now
 	}
-	list := b.wanted(now)
+	list := b.cache.found(now, b.ifaces)
 	b.deliver(list)
 	b.sent = make(map[string]bool, len(list))
 	for _, f := range list {
-		b.sent[content(f)] = true
-	}
-}
-
-func (b *browser) wanted(now time.Time) (list []survey.Announcement) {
-	for _, f := range b.cache.found(now, b.ifaces) {
 		if b.wants(f) {
-			list = append(list, f)
+			b.sent[content(f)] = true
 		}
 	}
-	return list
 }
 
 func (b *browser) wants(f survey.Announcement) bool {

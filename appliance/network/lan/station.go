@@ -86,49 +86,37 @@ func openStation(iface link.Interface, v6 bool) (*station, error) {
 }
 
 func joinGroup(fd int, iface link.Interface, v6 bool) error {
-	type step struct {
-		what string
-		do   func() error
-	}
 	option := func(level, name, value int) func() error {
 		return func() error { return unix.SetsockoptInt(fd, level, name, value) }
 	}
-	steps := []step{
-		{"sharing the port", option(unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)},
-		{"sharing the port", option(unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)},
-		{"binding to the interface", func() error { return unix.BindToDevice(fd, iface.Name) }},
+	level, hops := unix.IPPROTO_IP, unix.IP_MULTICAST_TTL
+	var group unix.Sockaddr = &unix.SockaddrInet4{Port: mdnsPort, Addr: group4.As4()}
+	join := func() error {
+		return unix.SetsockoptIPMreqn(fd, level, unix.IP_ADD_MEMBERSHIP,
+			&unix.IPMreqn{Multiaddr: group4.As4(), Ifindex: int32(iface.Index)})
 	}
 	if v6 {
-		join := &unix.IPv6Mreq{Multiaddr: group6.As16(), Interface: uint32(iface.Index)}
-		steps = append(steps,
-			step{"keeping to IPv6", option(unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1)},
-			step{"choosing the interface", option(unix.IPPROTO_IPV6, unix.IPV6_MULTICAST_IF, iface.Index)},
-			step{"setting the hop limit", option(unix.IPPROTO_IPV6, unix.IPV6_MULTICAST_HOPS, 255)},
-			step{"being heard on this machine", option(unix.IPPROTO_IPV6, unix.IPV6_MULTICAST_LOOP, 1)},
-			step{"binding", func() error {
-				return unix.Bind(fd, &unix.SockaddrInet6{Port: mdnsPort, Addr: group6.As16(), ZoneId: uint32(iface.Index)})
-			}},
-			step{"joining the group", func() error {
-				return unix.SetsockoptIPv6Mreq(fd, unix.IPPROTO_IPV6, unix.IPV6_JOIN_GROUP, join)
-			}})
-	} else {
-		join := &unix.IPMreqn{Multiaddr: group4.As4(), Ifindex: int32(iface.Index)}
-		steps = append(steps,
-			step{"choosing the interface", func() error {
-				return unix.SetsockoptIPMreqn(fd, unix.IPPROTO_IP, unix.IP_MULTICAST_IF, join)
-			}},
-			step{"setting the hop limit", option(unix.IPPROTO_IP, unix.IP_MULTICAST_TTL, 255)},
-			step{"being heard on this machine", option(unix.IPPROTO_IP, unix.IP_MULTICAST_LOOP, 1)},
-			step{"binding", func() error {
-				return unix.Bind(fd, &unix.SockaddrInet4{Port: mdnsPort, Addr: group4.As4()})
-			}},
-			step{"joining the group", func() error {
-				return unix.SetsockoptIPMreqn(fd, unix.IPPROTO_IP, unix.IP_ADD_MEMBERSHIP, join)
-			}})
+		level, hops = unix.IPPROTO_IPV6, unix.IPV6_MULTICAST_HOPS
+		group = &unix.SockaddrInet6{Port: mdnsPort, Addr: group6.As16(), ZoneId: uint32(iface.Index)}
+		join = func() error {
+			return unix.SetsockoptIPv6Mreq(fd, level, unix.IPV6_JOIN_GROUP,
+				&unix.IPv6Mreq{Multiaddr: group6.As16(), Interface: uint32(iface.Index)})
+		}
 	}
-	for _, s := range steps {
-		if err := s.do(); err != nil {
-			return fmt.Errorf("multicast DNS on %s: %s: %w", iface.Name, s.what, err)
+	for _, step := range []struct {
+		what string
+		do   func() error
+	}{
+		{"sharing the port", option(unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)},
+		{"sharing the port", option(unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)},
+		// What is sent leaves by this interface then, multicasts too.
+		{"binding to the interface", func() error { return unix.BindToDevice(fd, iface.Name) }},
+		{"setting the hop limit", option(level, hops, 255)},
+		{"binding", func() error { return unix.Bind(fd, group) }},
+		{"joining the group", join},
+	} {
+		if err := step.do(); err != nil {
+			return fmt.Errorf("multicast DNS on %s: %s: %w", iface.Name, step.what, err)
 		}
 	}
 	return nil
