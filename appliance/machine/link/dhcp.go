@@ -55,10 +55,7 @@ func (c *dhcpClient) run(ctx context.Context) error {
 			kept := l // granted keeps it, and reads it while l is renewed
 			c.granted(&kept)
 			var next lease
-			if next, err = c.renew(ctx, l); err == nil && next.address != l.address {
-				c.granted(nil)
-			}
-			if err == nil {
+			if next, err = c.renew(ctx, l); err == nil {
 				l = next
 			}
 		}

@@ -17,7 +17,7 @@ func TestModes(t *testing.T) {
 		if o.onLink() != want.onLink || o.anonymous() != want.anonymous {
 			t.Errorf("%s: on-link %v, anonymous %v", mode, o.onLink(), o.anonymous())
 		}
-		if name := NewManager(o).hostName(); (name == "") != want.anonymous {
+		if name := NewManager(o).o.HostName; (name == "") != want.anonymous {
 			t.Errorf("%s: DHCP servers are told the name %q", mode, name)
 		}
 	}

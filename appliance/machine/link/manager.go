@@ -39,6 +39,9 @@ type Manager struct {
 
 // NewManager returns a manager that has done nothing yet.
 func NewManager(o Options) *Manager {
+	if o.anonymous() {
+		o.HostName = ""
+	}
 	return &Manager{
 		o: o, minLease: minLease, grace: linkLocalGrace,
 		ports: make(map[int]*port), poked: make(chan struct{}, 1), routers: make(chan announcedServers, 16),
@@ -70,10 +73,12 @@ func (m *Manager) Run(ctx context.Context) error {
 	}()
 	var again <-chan time.Time
 	for {
+		before := m.trouble
+		m.trouble = ""
 		if err := m.reconcile(ctx); err != nil {
-			m.setTrouble(err.Error())
-		} else {
-			m.setTrouble("")
+			if m.trouble = err.Error(); m.trouble != before {
+				slog.Error("the network is in trouble", "err", err)
+			}
 		}
 		m.publish()
 		// What went wrong without an event is tried again without one.
@@ -107,20 +112,6 @@ func (m *Manager) poke() {
 	case m.poked <- struct{}{}:
 	default:
 	}
-}
-
-func (m *Manager) hostName() string {
-	if m.o.anonymous() {
-		return ""
-	}
-	return m.o.HostName
-}
-
-func (m *Manager) setTrouble(what string) {
-	if what != "" && what != m.trouble {
-		slog.Error("the network is in trouble", "err", what)
-	}
-	m.trouble = what
 }
 
 // reconcile compares the kernel's interfaces with the ports and starts and

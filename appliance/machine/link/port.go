@@ -118,7 +118,7 @@ func (p *port) work(ctx context.Context) error {
 func (p *port) holdStatic(ip settings.IP) error {
 	h := holding{address: ip.Address}
 	if gateway := ip.Gateway; gateway.IsValid() && !p.m.o.onLink() {
-		h.routes = []route{{netip.PrefixFrom(unspecifiedLike(gateway), 0), gateway}}
+		h.routes = []route{{netip.PrefixFrom(gateway, 0).Masked(), gateway}}
 	}
 	if err := hold(p.index, h); err != nil {
 		return err
@@ -137,13 +137,6 @@ func (p *port) holdStatic(ip settings.IP) error {
 	return broadcast(socket, arpAnnouncement(p.own, h.address.Addr()))
 }
 
-func unspecifiedLike(a netip.Addr) netip.Addr {
-	if a.Is4() {
-		return netip.IPv4Unspecified()
-	}
-	return netip.IPv6Unspecified()
-}
-
 // automatic asks for a lease and, at the same time, finds out which
 // link-local address is free. The first one wins: a server answers long before
 // the probes are done, and without one nothing was lost by waiting.
@@ -154,7 +147,7 @@ func (p *port) automatic(ctx context.Context) error {
 	defer fail(nil)
 	leases := make(chan *lease)
 	client := &dhcpClient{
-		index: p.index, own: p.own, name: p.m.hostName(), minLease: p.m.minLease, log: p.log, last: p.lastLease,
+		index: p.index, own: p.own, name: p.m.o.HostName, minLease: p.m.minLease, log: p.log, last: p.lastLease,
 		granted: func(l *lease) {
 			select {
 			case leases <- l:
@@ -233,19 +226,15 @@ func (s *search) take(l *lease) error {
 	s.set(func() { s.lease, s.trouble = l, "" })
 	s.held, s.lastLease = l, l.address.Addr()
 	if s.stopLinkLocal != nil && s.grace == nil {
-		s.grace = time.After(s.graceFor())
+		grace := time.Duration(0) // for an address that is only being looked for
+		s.mu.Lock()
+		if s.linkLocal.IsValid() {
+			grace = s.m.grace
+		}
+		s.mu.Unlock()
+		s.grace = time.After(grace)
 	}
 	return nil
-}
-
-// graceFor is no time at all for an address that is only being looked for.
-func (p *port) graceFor() time.Duration {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.linkLocal.IsValid() {
-		return p.m.grace
-	}
-	return 0
 }
 
 func (p *port) runLinkLocal(ctx context.Context) error {

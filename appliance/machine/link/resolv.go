@@ -18,10 +18,7 @@ const maxNameservers = 3
 func resolvConf(servers []netip.Addr) string {
 	var b strings.Builder
 	b.WriteString("# Written by net from what the network said; changes are lost.\n")
-	for i, s := range servers {
-		if i == maxNameservers {
-			break
-		}
+	for _, s := range servers[:min(len(servers), maxNameservers)] {
 		fmt.Fprintf(&b, "nameserver %s\n", s)
 	}
 	return b.String()

@@ -22,7 +22,7 @@ func Interfaces() ([]Interface, error) {
 	if err != nil {
 		return nil, err
 	}
-	addrs, err := listAddrs()
+	addrs, err := listAddrs(nil)
 	if err != nil {
 		return nil, err
 	}
@@ -32,10 +32,17 @@ func Interfaces() ([]Interface, error) {
 		if attrs.Flags&net.FlagUp == 0 {
 			continue
 		}
-		list = append(list, Interface{
-			Name: attrs.Name, Index: attrs.Index, MAC: attrs.HardwareAddr.String(),
-			Up: hasCarrier(attrs), Addresses: addrs[attrs.Index],
-		})
+		i := Interface{Name: attrs.Name, Index: attrs.Index, MAC: attrs.HardwareAddr.String(), Up: hasCarrier(attrs)}
+		for _, a := range addrs {
+			// A tentative address may still turn out to be another's: the kernel
+			// neither sends from it nor answers for it.
+			unsure := a.Flags&(unix.IFA_F_TENTATIVE|unix.IFA_F_DADFAILED) != 0 && a.Flags&unix.IFA_F_OPTIMISTIC == 0
+			if p, ok := prefixOf(a.IPNet); ok && a.LinkIndex == attrs.Index && !unsure {
+				i.Addresses = append(i.Addresses, p)
+			}
+		}
+		slices.SortFunc(i.Addresses, func(a, b netip.Prefix) int { return a.Addr().Compare(b.Addr()) })
+		list = append(list, i)
 	}
 	return list, nil
 }
@@ -49,27 +56,13 @@ func listLinks() ([]netlink.Link, error) {
 	return links, nil
 }
 
-// listAddrs returns the usable addresses by interface index.
-func listAddrs() (map[int][]netip.Prefix, error) {
-	addrs, err := retryDump(func() ([]netlink.Addr, error) { return netlink.AddrList(nil, netlink.FAMILY_ALL) })
+// listAddrs returns the addresses of an interface; nil is all of them.
+func listAddrs(of netlink.Link) ([]netlink.Addr, error) {
+	addrs, err := retryDump(func() ([]netlink.Addr, error) { return netlink.AddrList(of, netlink.FAMILY_ALL) })
 	if err != nil {
 		return nil, fmt.Errorf("listing addresses: %w", err)
 	}
-	byIndex := make(map[int][]netip.Prefix)
-	for _, a := range addrs {
-		// A tentative address may still turn out to be another's: the kernel
-		// neither sends from it nor answers for it.
-		if a.Flags&(unix.IFA_F_TENTATIVE|unix.IFA_F_DADFAILED) != 0 && a.Flags&unix.IFA_F_OPTIMISTIC == 0 {
-			continue
-		}
-		if p, ok := prefixOf(a.IPNet); ok {
-			byIndex[a.LinkIndex] = append(byIndex[a.LinkIndex], p)
-		}
-	}
-	for _, list := range byIndex {
-		slices.SortFunc(list, func(a, b netip.Prefix) int { return a.Addr().Compare(b.Addr()) })
-	}
-	return byIndex, nil
+	return addrs, nil
 }
 
 // retryDump repeats a dump that the kernel says was interrupted by a change.

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"net"
 	"slices"
 	"strings"
 	"time"
@@ -225,7 +224,7 @@ func (a *Announcer) answerOneShot(now time.Time, p packet, query *dns.Msg, said 
 	if p.on.unicasts++; p.on.unicasts > maxUnicasts {
 		return
 	}
-	p.on.send(net.UDPAddrFromAddrPort(p.from), oneShot(query, said))
+	p.on.send(p.from, oneShot(query, said))
 }
 
 // hearOther notices a stranger who speaks under this node's name. Others may
@@ -235,11 +234,9 @@ func (a *Announcer) hearOther(p packet, msg *dns.Msg) {
 	if a.segments.own(p.from.Addr()) { // another interface of this node on the same segment
 		return
 	}
-	host := a.config.Name + ".local."
 	for _, rr := range slices.Concat(msg.Answer, msg.Extra) {
 		h := rr.Header()
-		ours := strings.EqualFold(h.Name, host) ||
-			(strings.HasSuffix(strings.ToLower(h.Name), "."+Service) && strings.EqualFold(strings.TrimSuffix(strings.ToLower(h.Name), "."+Service), a.config.Name))
+		ours := strings.EqualFold(h.Name, a.config.Name+".local.") || strings.EqualFold(h.Name, a.config.Name+"."+Service)
 		if !ours || h.Ttl == 0 {
 			continue
 		}

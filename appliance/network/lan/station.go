@@ -38,7 +38,7 @@ type stationKey struct {
 type station struct {
 	key   stationKey
 	iface link.Interface
-	conn  net.PacketConn
+	conn  *net.UDPConn
 
 	// The announcer's clock for this station.
 	announceAt   time.Time // next unasked announcement, zero for none
@@ -82,7 +82,7 @@ func openStation(iface link.Interface, v6 bool) (*station, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening a multicast DNS socket: %w", err)
 	}
-	return &station{key: stationKey{iface.Index, v6}, iface: iface, conn: conn}, nil
+	return &station{key: stationKey{iface.Index, v6}, iface: iface, conn: conn.(*net.UDPConn)}, nil
 }
 
 func joinGroup(fd int, iface link.Interface, v6 bool) error {
@@ -123,19 +123,19 @@ func joinGroup(fd int, iface link.Interface, v6 bool) error {
 }
 
 // group is where the station's multicasts go.
-func (s *station) group() net.Addr {
+func (s *station) group() netip.AddrPort {
 	if s.key.v6 {
-		return net.UDPAddrFromAddrPort(netip.AddrPortFrom(group6.WithZone(s.iface.Name), mdnsPort))
+		return netip.AddrPortFrom(group6.WithZone(s.iface.Name), mdnsPort)
 	}
-	return net.UDPAddrFromAddrPort(netip.AddrPortFrom(group4, mdnsPort))
+	return netip.AddrPortFrom(group4, mdnsPort)
 }
 
 // send writes one message. An error is not retried here: the next announcement,
 // question or change of address is.
-func (s *station) send(to net.Addr, m *dns.Msg) {
+func (s *station) send(to netip.AddrPort, m *dns.Msg) {
 	data, err := m.Pack()
 	if err == nil {
-		_, err = s.conn.WriteTo(data, to)
+		_, err = s.conn.WriteToUDPAddrPort(data, to)
 	}
 	if err != nil {
 		slog.Debug("a multicast DNS message was not sent", "interface", s.iface.Name, "err", err)
@@ -228,7 +228,7 @@ func isLoopback(i link.Interface) bool {
 func (g *segments) read(s *station, loopback bool) {
 	buf := make([]byte, maxPacket+1)
 	for {
-		n, from, err := s.conn.ReadFrom(buf)
+		n, from, err := s.conn.ReadFromUDPAddrPort(buf)
 		if err != nil {
 			select {
 			case g.failed <- s:
@@ -236,22 +236,20 @@ func (g *segments) read(s *station, loopback bool) {
 			}
 			return
 		}
-		addr, ok := from.(*net.UDPAddr)
-		if !ok || n > maxPacket {
+		if n > maxPacket {
 			continue
 		}
-		source := addr.AddrPort()
-		source = netip.AddrPortFrom(source.Addr().Unmap(), source.Port())
-		if source.Addr().IsUnspecified() {
+		source := from.Addr().Unmap()
+		if source.IsUnspecified() {
 			// The kernel puts no source on IPv4 multicast over loopback, whose
 			// address it keeps to the host; from a wire it is no one's.
 			if !loopback {
 				continue
 			}
-			source = netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), source.Port())
+			source = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 		}
 		select {
-		case g.packets <- packet{slices.Clone(buf[:n]), source, s}:
+		case g.packets <- packet{slices.Clone(buf[:n]), netip.AddrPortFrom(source, from.Port()), s}:
 		case <-g.closed:
 			return
 		}

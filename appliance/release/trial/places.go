@@ -31,11 +31,6 @@ func InEFI(dir string, boot Boot) Journal {
 	return Journal{variable{filepath.Join(dir, Variable)}, boot}
 }
 
-// InMemory returns the journal of a machine that cannot keep one: nothing is
-// written, and nothing was. One boot counts a jump once however often it tries,
-// and of what an earlier one did nothing is left.
-func InMemory() Journal { return Journal{memory{}, Boot{"this", Up}} }
-
 // Up is how long this machine has been up; 0 when that is not known.
 func Up() time.Duration {
 	var now unix.Timespec
@@ -61,7 +56,7 @@ func Here() Journal {
 	if entries, err := os.ReadDir(efi); err == nil && len(entries) > 0 {
 		return InEFI(efi, boot)
 	}
-	return InMemory()
+	return Journal{memory{}, boot}
 }
 
 type folder struct{ dir string }
@@ -150,6 +145,9 @@ func makeMutable(path string) error {
 	return nil
 }
 
+// memory is the place of a machine that cannot keep a journal: nothing is
+// written, and nothing was. One boot counts a jump once however often it tries,
+// and of what an earlier one did nothing is left.
 type memory struct{}
 
 // Memory is where a journal is that a restart forgets, see Journal.Where.

@@ -73,25 +73,19 @@ func Prepare(iface string, o settings.Options) (problems []string, err error) {
 func apply(root, iface string, list []setting) (problems []string, err error) {
 	for _, s := range list {
 		path := filepath.Join(root, fmt.Sprintf(s.path, iface))
+		_, family := os.Stat(filepath.Dir(path))
 		err := os.WriteFile(path, []byte(s.value), 0o644)
-		if err == nil {
-			continue
-		}
-		if errors.Is(err, os.ErrNotExist) {
-			if _, statErr := os.Stat(filepath.Dir(path)); statErr != nil {
-				if s.report {
-					problems = append(problems, fmt.Sprintf("%s: this kernel has no IPv6", iface))
-				}
-				continue
+		switch missing := errors.Is(err, os.ErrNotExist); {
+		case err == nil:
+		case missing && family != nil:
+			if s.report {
+				problems = append(problems, fmt.Sprintf("%s: this kernel has no IPv6", iface))
 			}
-			if !s.needed {
-				continue
-			}
-		}
-		if s.needed {
+		case s.needed:
 			return problems, fmt.Errorf("%s stays down: the mode wants %s to be %s: %w", iface, path, s.value, err)
+		case !missing:
+			problems = append(problems, fmt.Sprintf("%s: setting %s to %s: %v", iface, path, s.value, err))
 		}
-		problems = append(problems, fmt.Sprintf("%s: setting %s to %s: %v", iface, path, s.value, err))
 	}
 	return problems, nil
 }

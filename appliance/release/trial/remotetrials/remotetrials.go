@@ -163,9 +163,7 @@ func (c *Client) head(ctx context.Context, url string, header http.Header) (*htt
 	if err != nil {
 		return nil, err
 	}
-	if header != nil {
-		req.Header = header
-	}
+	req.Header = header
 	resp, err := c.HTTP.Do(req)
 	if err != nil {
 		return nil, err
