@@ -121,7 +121,7 @@ func (m *Manager) reconcile(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	present := make(map[int]bool)
+	carrier := make(map[int]bool) // of every wired interface there is
 	for _, l := range links {
 		attrs := l.Attrs()
 		if attrs.Flags&net.FlagLoopback != 0 && attrs.Flags&net.FlagUp == 0 {
@@ -132,24 +132,17 @@ func (m *Manager) reconcile(ctx context.Context) error {
 		if !wired(l) {
 			continue
 		}
-		present[attrs.Index] = true
 		m.reconcilePort(l)
+		p := m.ports[attrs.Index]
+		carrier[p.index] = p.ready && !p.fresh && hasCarrier(attrs)
+		p.fresh = false
 	}
 	for index, p := range m.ports {
-		if !present[index] {
+		switch has, there := carrier[index]; {
+		case !there:
 			p.shutdown(true)
 			delete(m.ports, index)
-		}
-	}
-	carrier := make(map[int]bool)
-	for _, l := range links {
-		if p := m.ports[l.Attrs().Index]; p != nil && p.ready {
-			carrier[p.index] = hasCarrier(l.Attrs()) && !p.fresh
-			p.fresh = false
-		}
-	}
-	for _, p := range m.ports {
-		if !carrier[p.index] && p.stop != nil {
+		case !has && p.stop != nil:
 			slog.Info("the carrier is gone", "interface", p.name)
 			p.shutdown(false)
 			p.servers = nil

@@ -131,7 +131,7 @@ func (b *browser) follow(list []link.Interface) {
 	}
 	for key := range b.cache.sources {
 		if _, ok := b.ifaces[key.index]; !ok {
-			b.cache.forget(key.index)
+			b.cache.drop(key)
 		}
 	}
 	for _, s := range changed {
