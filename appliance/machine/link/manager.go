@@ -71,7 +71,6 @@ func (m *Manager) Run(ctx context.Context) error {
 			p.shutdown(true)
 		}
 	}()
-	var again <-chan time.Time
 	for {
 		before := m.trouble
 		m.trouble = ""
@@ -82,7 +81,7 @@ func (m *Manager) Run(ctx context.Context) error {
 		}
 		m.publish()
 		// What went wrong without an event is tried again without one.
-		again = nil
+		var again <-chan time.Time
 		unsettled := m.trouble != ""
 		for _, p := range m.ports {
 			unsettled = unsettled || p.refused != "" || len(p.servers) > 0

@@ -119,7 +119,9 @@ func (m *Manager) serversOf(p *port, i Interface) (list []netip.Addr) {
 		list = append(list, a)
 	}
 	if m.o.onLink() {
-		list = onLinkServers(list, i.Addresses)
+		list = slices.DeleteFunc(list, func(s netip.Addr) bool {
+			return !slices.ContainsFunc(i.Addresses, func(p netip.Prefix) bool { return p.Contains(s.WithZone("")) })
+		})
 	}
 	return list
 }

@@ -91,7 +91,7 @@ func (c *cache) hear(now time.Time, index int, from netip.Addr, msg *dns.Msg) {
 			s.take(now, rr)
 		}
 	}
-	if s.empty() {
+	if len(s.instances) == 0 {
 		c.drop(self)
 		return
 	}
@@ -154,8 +154,6 @@ func (c *cache) weigh(s *source) {
 	}
 	c.weight += s.weight
 }
-
-func (s *source) empty() bool { return len(s.instances) == 0 }
 
 func (s *source) take(now time.Time, rr dns.RR) {
 	h := rr.Header()
@@ -291,7 +289,7 @@ func (c *cache) expire(now time.Time) (next time.Time) {
 				delete(s.hosts, host)
 			}
 		}
-		if s.empty() {
+		if len(s.instances) == 0 {
 			c.drop(key)
 		} else {
 			c.weigh(s)
