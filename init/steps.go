@@ -266,11 +266,10 @@ func (n *node) growPerm() error {
 // an IPv6 link-local address takes its time to be found free. In private mode
 // they stay down until net has given them another hardware address.
 func (n *node) raiseInterfaces() error {
-	o := n.options
-	if o.Mode == settings.Private {
+	if n.options.Mode == settings.Private {
 		return nil
 	}
-	return nic.Raise(nic.Options{OnLink: o.Mode == settings.Local, Static6: !o.IP.DHCP() && o.IP.Address.Addr().Is6()})
+	return nic.Raise(n.options)
 }
 
 func (n *node) openWatchdog() (err error) {

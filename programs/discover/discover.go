@@ -16,10 +16,8 @@ import (
 	"strconv"
 	"time"
 
-	"phase/appliance/base/names"
 	"phase/appliance/base/program"
 	"phase/appliance/base/refusal"
-	"phase/appliance/base/strictjson"
 	"phase/appliance/base/ui"
 	"phase/appliance/network/lan"
 	"phase/appliance/release/roots"
@@ -39,8 +37,8 @@ const (
 )
 
 type commandLine struct {
-	Channel string        `short:"c" default:"any" help:"stable, testing, nightly or any (${default})."`
-	Arch    string        `short:"A" default:"any" placeholder:"ARCH" help:"x86_64, arm64 or any (${default})."`
+	Channel string        `type:"channel" short:"c" default:"any" help:"stable, testing, nightly or any (${default})."`
+	Arch    string        `type:"arch" short:"A" default:"any" placeholder:"ARCH" help:"x86_64, arm64 or any (${default})."`
 	Timeout time.Duration `short:"t" default:"3s" placeholder:"D" help:"How long to look (${default})."`
 	roots.Flag
 	JSON bool `name:"json" short:"j" help:"Print one JSON array."`
@@ -68,8 +66,8 @@ func Run(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writ
 	if _, err := program.Parse("discover", about, &c, args, stdout, stderr); err != nil {
 		return err
 	}
-	if err := c.check(); err != nil {
-		return err
+	if c.Timeout <= 0 || c.Timeout > time.Hour {
+		return program.Usagef("--timeout %v is not between 0 and an hour", c.Timeout)
 	}
 	root, err := c.LoadRoot()
 	if err != nil {
@@ -79,31 +77,17 @@ func Run(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writ
 	if err != nil {
 		return err
 	}
-	if err := c.print(stdout, nodes); err != nil {
-		return fmt.Errorf("printing the answer: %w", err)
-	}
-	if len(nodes) == 0 {
-		if !c.JSON {
-			return errors.New("no node nearby offers a release that the root vouches for; look longer with --timeout, or see the lines above")
+	if c.JSON {
+		if err := program.PrintJSON(stdout, nodes); err != nil || len(nodes) > 0 {
+			return err
 		}
 		return program.Exit{Code: 1}
 	}
-	return nil
-}
-
-func (c *commandLine) check() (err error) {
-	if c.Channel != trust.Any {
-		if c.Channel, err = names.ParseChannel(c.Channel); err != nil {
-			return program.Usagef("--channel: %w", err)
-		}
+	if err := table(stdout, nodes); err != nil {
+		return fmt.Errorf("printing the answer: %w", err)
 	}
-	if c.Arch != trust.Any {
-		if c.Arch, err = names.ParseArch(c.Arch); err != nil {
-			return program.Usagef("--arch: %w", err)
-		}
-	}
-	if c.Timeout <= 0 || c.Timeout > time.Hour {
-		return program.Usagef("--timeout %v is not between 0 and an hour", c.Timeout)
+	if len(nodes) == 0 {
+		return errors.New("no node nearby offers a release that the root vouches for; look longer with --timeout, or see the lines above")
 	}
 	return nil
 }
@@ -111,7 +95,7 @@ func (c *commandLine) check() (err error) {
 // look asks every node as it is found, so that a slow or hostile one delays no
 // other, and returns when the time is over, however many were found.
 func (c *commandLine) look(ctx context.Context, root trust.Root) ([]Node, error) {
-	o := lan.Finder{Log: slog.Default()}
+	var o lan.Finder
 	if c.Channel != trust.Any {
 		o.Channel = c.Channel
 	}
@@ -161,15 +145,7 @@ func gather(ctx context.Context, root trust.Root, finder survey.Finder, timeout 
 	}), nil
 }
 
-func (c *commandLine) print(w io.Writer, nodes []Node) error {
-	if c.JSON {
-		data, err := strictjson.MarshalIndent(nodes)
-		if err != nil {
-			return err
-		}
-		_, err = w.Write(data)
-		return err
-	}
+func table(w io.Writer, nodes []Node) error {
 	if len(nodes) == 0 {
 		_, err := fmt.Fprintln(w, "[]")
 		return err

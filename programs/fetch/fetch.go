@@ -46,8 +46,8 @@ const (
 
 type commandLine struct {
 	roots.Flag
-	Channel  string   `short:"c" default:"stable" help:"stable, testing or nightly (${default})."`
-	Arch     string   `short:"A" placeholder:"ARCH" help:"x86_64 or arm64 (default: this machine's)."`
+	Channel  string   `type:"channel" short:"c" default:"stable" help:"stable, testing or nightly (${default})."`
+	Arch     string   `type:"arch" short:"A" placeholder:"ARCH" help:"x86_64 or arm64 (default: this machine's)."`
 	Floor    uint64   `short:"f" placeholder:"N" help:"Refuse a version below N; N itself passes."`
 	Output   string   `short:"o" default:"." placeholder:"DIR" help:"The folder to keep it in, as DIR/CHANNEL/ARCH/… (${default})."`
 	Provider []string `short:"p" sep:"none" placeholder:"URL" help:"Ask this provider. May be repeated; without it, those on the local network are asked."`
@@ -114,15 +114,8 @@ func Run(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writ
 }
 
 func (c *commandLine) check() error {
-	var err error
-	if c.Channel, err = names.ParseChannel(c.Channel); err != nil {
-		return program.Usagef("--channel: %w", err)
-	}
 	if c.Arch == "" {
 		c.Arch = names.RunningArch()
-	}
-	if c.Arch, err = names.ParseArch(c.Arch); err != nil {
-		return program.Usagef("--arch: %w", err)
 	}
 	for _, p := range c.Provider {
 		if _, err := fetch.ParseBase(p); err != nil {
@@ -198,7 +191,7 @@ func (c *commandLine) choose(ctx context.Context, root trust.Root, floor trust.V
 		},
 	}
 	if len(c.Provider) == 0 {
-		s.Finders, s.Look = []survey.Finder{lan.Finder{Channel: c.Channel, Arch: c.Arch, Log: slog.Default()}}, lookTime
+		s.Finders, s.Look = []survey.Finder{lan.Finder{Channel: c.Channel, Arch: c.Arch}}, lookTime
 	}
 	var answers []survey.Answer
 	if err := s.Run(ctx, func(said survey.Answer) { answers = append(answers, said) }); err != nil {

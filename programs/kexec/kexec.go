@@ -86,21 +86,21 @@ func Run(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writ
 	if err := staging.Load(ctx); err != nil {
 		return err
 	}
-	if err := tell(stdout, cli, staging, !cli.DryRun); err != nil || cli.DryRun {
+	if err := tell(stdout, cli, staging); err != nil || cli.DryRun {
 		return err
 	}
 	return kexec.Jump(ctx, found.Verified)
 }
 
-func tell(stdout io.Writer, cli commandLine, s *kexec.Staging, loaded bool) error {
+func tell(stdout io.Writer, cli commandLine, s *kexec.Staging) error {
 	m := s.Release().Manifest()
-	a := answer{m.Version, m.Name, m.Channel, m.Arch, s.Release().Digest().String(), s.Cmdline(), loaded}
+	a := answer{m.Version, m.Name, m.Channel, m.Arch, s.Release().Digest().String(), s.Cmdline(), !cli.DryRun}
 	if cli.JSON {
 		return program.PrintJSON(stdout, a)
 	}
-	what := "would load"
-	if loaded {
-		what = "loaded"
+	what := "loaded"
+	if cli.DryRun {
+		what = "would load"
 	}
 	_, err := fmt.Fprintf(stdout, "%s version %d (%s, %s, %s) %s\ncommand line: %s\n", what, a.Version, a.Name, a.Channel, a.Arch, a.Digest, a.Cmdline)
 	return err

@@ -7,13 +7,11 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"reflect"
 	"strings"
 	"testing"
 
 	"phase/appliance/base/statefile"
 	"phase/appliance/base/strictjson"
-	"phase/appliance/machine/link"
 	"phase/appliance/machine/settings"
 	"phase/tests/netlab"
 )
@@ -53,33 +51,6 @@ func writeBoot(t *testing.T, dir string, o settings.Options) {
 	}
 	if err := statefile.Write(dir, statefile.BootFile, statefile.Boot{Mode: string(o.Mode), Options: raw}); err != nil {
 		t.Fatal(err)
-	}
-}
-
-func TestModes(t *testing.T) {
-	static := settings.IP{Address: netip.MustParsePrefix("192.0.2.7/24"), Gateway: netip.MustParseAddr("192.0.2.1")}
-	for name, c := range map[string]struct {
-		change func(*settings.Options)
-		want   link.Options
-	}{
-		"internet": {func(o *settings.Options) {}, link.Options{HostName: "n"}},
-		"local":    {func(o *settings.Options) { o.Mode = settings.Local }, link.Options{HostName: "n", OnLink: true}},
-		"private":  {func(o *settings.Options) { o.Mode = settings.Private }, link.Options{HostName: "n", Anonymous: true}},
-		"static": {func(o *settings.Options) { o.IP = static },
-			link.Options{HostName: "n", Static: &link.Static{Address: static.Address, Gateway: static.Gateway}}},
-	} {
-		dir := t.TempDir()
-		o := settings.Default()
-		c.change(&o)
-		writeBoot(t, dir, o)
-		read, err := readBoot(dir)
-		if err != nil {
-			t.Errorf("%s: %v", name, err)
-			continue
-		}
-		if got := linkOptions(read, "n"); !reflect.DeepEqual(got, c.want) {
-			t.Errorf("%s: got %+v, want %+v", name, got, c.want)
-		}
 	}
 }
 

@@ -14,7 +14,6 @@ import (
 
 	"phase/appliance/base/identity"
 	"phase/appliance/base/names"
-	"phase/appliance/base/program"
 	"phase/appliance/daemon/tasks"
 	"phase/appliance/release/layout"
 	"phase/appliance/release/roots"
@@ -26,8 +25,8 @@ const rescan = 2 * time.Second
 
 type serveCmd struct {
 	Folder  string `name:"artifacts" short:"a" default:"." placeholder:"DIR" help:"The folder, with <channel>/<arch>/manifest.json and the files beside it (${default})."`
-	Channel string `short:"c" placeholder:"CHANNEL" help:"Serve this channel only: stable, testing or nightly."`
-	Arch    string `short:"A" placeholder:"ARCH" help:"Serve this arch only: x86_64 or arm64."`
+	Channel string `type:"channel" short:"c" placeholder:"CHANNEL" help:"Serve this channel only: stable, testing or nightly."`
+	Arch    string `type:"arch" short:"A" placeholder:"ARCH" help:"Serve this arch only: x86_64 or arm64."`
 	Port    uint16 `short:"p" default:"8080" help:"Port to listen on, 0 for any that is free (${default})."`
 	Bind    string `short:"b" default:"::" placeholder:"ADDR" help:"Address to listen on (${default}: all, IPv4 too)."`
 	Root    string `short:"r" placeholder:"FILE" help:"The root that releases must verify under (default: root/1.json in the folder, else /etc/phase/root.json)."`
@@ -38,18 +37,10 @@ type serveCmd struct {
 func (c serveCmd) run(ctx context.Context, log io.Writer) error {
 	channels, arches := names.Channels, names.Arches
 	if c.Channel != "" {
-		channel, err := names.ParseChannel(c.Channel)
-		if err != nil {
-			return program.Usagef("--channel: %w", err)
-		}
-		channels = []string{channel}
+		channels = []string{c.Channel}
 	}
 	if c.Arch != "" {
-		arch, err := names.ParseArch(c.Arch)
-		if err != nil {
-			return program.Usagef("--arch: %w", err)
-		}
-		arches = []string{arch}
+		arches = []string{c.Arch}
 	}
 	folder, err := os.OpenRoot(c.Folder)
 	if err != nil {

@@ -1,9 +1,7 @@
 package update
 
 import (
-	"bytes"
 	"context"
-	"crypto/ed25519"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -26,11 +24,11 @@ import (
 	"phase/appliance/machine/link"
 	"phase/appliance/network/lan"
 	"phase/appliance/release/fetch"
-	"phase/appliance/release/manifest"
 	"phase/appliance/release/survey"
 	"phase/appliance/release/trust"
 	"phase/appliance/release/update"
 	"phase/tests/netlab"
+	"phase/tests/storetest"
 )
 
 func TestMain(m *testing.M) {
@@ -239,9 +237,9 @@ func nodeRole(ctx context.Context, args []byte, say func(any)) error {
 			return fetch.Manifest(ctx, client, url, channel, arch)
 		},
 		Ready: func(context.Context, trust.Verified) error { return nil },
-		Fetch: func(_ context.Context, v trust.Verified, _ []string) (update.Payload, []update.Dropped, error) {
+		Fetch: func(_ context.Context, v trust.Verified, _ []string) (update.Payload, fetch.Report, error) {
 			say(fmt.Sprintf("took version %d after %d questions", v.Manifest().Version, asked.Load()))
-			return nil, nil, errors.New("this is as far as the test goes")
+			return nil, fetch.Report{}, errors.New("this is as far as the test goes")
 		},
 		Jump:   func(context.Context, trust.Verified) error { return nil },
 		Report: func(statefile.Update) {},
@@ -263,7 +261,10 @@ func TestCrowdOnTheWire(t *testing.T) {
 	if !netlab.Isolated(t) {
 		return
 	}
-	root, sign := signer(t)
+	signer := storetest.NewSigner(t)
+	sign := func(version uint64) []byte {
+		return signer.Release(t, "stable", "x86_64", version, storetest.Sizes).Verified.Envelope()
+	}
 	for i, c := range []crowd{
 		{Addresses: 20, Names: 1},
 		{Addresses: 600, Names: 1},
@@ -274,7 +275,7 @@ func TestCrowdOnTheWire(t *testing.T) {
 	} {
 		t.Run(fmt.Sprintf("%+v", c), func(t *testing.T) {
 			s := netlab.NewSegment(t, fmt.Sprint("sw", i))
-			node := netlab.Start(t, "node", "node", nodeArgs{root, sign(1)})
+			node := netlab.Start(t, "node", "node", nodeArgs{signer.Root.Raw(), sign(1)})
 			s.Plug(t, node, "eth0")
 			strangers := netlab.Start(t, "crowd", "crowd", c)
 			s.Plug(t, strangers, "eth0")
@@ -284,31 +285,5 @@ func TestCrowdOnTheWire(t *testing.T) {
 			s.Plug(t, honest, "eth0")
 			t.Log(netlab.Wait(t, node, "the honest node's release", func(said string) bool { return strings.HasPrefix(said, "took version 2 ") }))
 		})
-	}
-}
-
-// signer returns a root and what signs releases under it.
-func signer(t *testing.T) (root []byte, sign func(version uint64) []byte) {
-	t.Helper()
-	key := func(b byte) (ed25519.PrivateKey, trust.RoleSpec) {
-		k := ed25519.NewKeyFromSeed(bytes.Repeat([]byte{b}, ed25519.SeedSize))
-		return k, trust.RoleSpec{Keys: []ed25519.PublicKey{k.Public().(ed25519.PublicKey)}, Threshold: 1}
-	}
-	rootKey, rootRole := key(1)
-	releaseKey, releaseRole := key(2)
-	root, err := trust.SignRoot(trust.RootSpec{Version: 1, Expires: time.Now().Add(24 * time.Hour),
-		Roles: map[string]trust.RoleSpec{trust.RoleRoot: rootRole, trust.RoleRelease: releaseRole}}, rootKey)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return root, func(version uint64) []byte {
-		a := manifest.Artifact{Size: 4, SHA256: names.Sum([]byte("data"))}
-		data, err := trust.SignRelease(manifest.Manifest{Version: version, Name: "test", Channel: "stable", Arch: "x86_64",
-			Created: time.Now().Add(-time.Hour), Expires: time.Now().Add(time.Hour), Cmdline: "quiet",
-			Artifacts: map[string]manifest.Artifact{"kernel": a, "initramfs": a, "rootfs": a}}, releaseKey)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return data
 	}
 }

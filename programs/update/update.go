@@ -15,7 +15,6 @@ import (
 	"phase/appliance/base/program"
 	"phase/appliance/base/refusal"
 	"phase/appliance/base/statefile"
-	"phase/appliance/base/strictjson"
 	"phase/appliance/machine/settings"
 	"phase/appliance/network/lan"
 	"phase/appliance/release/fetch"
@@ -77,15 +76,12 @@ type node struct {
 
 // node reads what init wrote about this machine.
 func (c commandLine) node() (*node, error) {
-	var b statefile.Boot
-	if err := statefile.Read(c.State, statefile.BootFile, &b); err != nil {
+	n := &node{commandLine: c}
+	b, err := statefile.ReadBoot(c.State, &n.options)
+	if err != nil {
 		return nil, err
 	}
-	n := &node{commandLine: c, trial: b.Trial}
-	if err := strictjson.Unmarshal(b.Options, &n.options, strictjson.RejectUnknown); err != nil {
-		return nil, fmt.Errorf("reading the options in %s: %w", statefile.BootFile, err)
-	}
-	var err error
+	n.trial = b.Trial
 	if n.root, err = roots.LoadNamed(c.Root); err != nil {
 		return nil, err
 	}
@@ -154,36 +150,28 @@ func (n *node) updater() update.Updater {
 // fetch downloads a release to where the kernel will take it from. What an
 // interrupted download has left is used if it is of the same release, and
 // freed if it is not.
-func (n *node) fetch(ctx context.Context, v trust.Verified, providers []string) (update.Payload, []update.Dropped, error) {
+func (n *node) fetch(ctx context.Context, v trust.Verified, providers []string) (p update.Payload, report fetch.Report, err error) {
 	if n.staging != nil && n.staging.Release().Digest() != v.Digest() {
 		err := n.staging.Close()
 		n.staging = nil
 		if err != nil {
-			return nil, nil, err
+			return nil, report, err
 		}
 	}
 	if n.staging == nil {
 		options, err := kexec.OnNode(n.State, "update")
 		if err != nil {
-			return nil, nil, err
+			return nil, report, err
 		}
 		if n.staging, err = kexec.Stage(ctx, v, options); err != nil {
-			return nil, nil, err
+			return nil, report, err
 		}
 	}
-	report, err := fetch.Release(ctx, v, providers, n.staging, fetch.Options{Names: n.staging.Names()})
-	var dropped []update.Dropped
-	for _, p := range report.Providers {
-		if p.Dropped != nil {
-			dropped = append(dropped, update.Dropped{Provider: p.URL, Why: p.Dropped})
-		}
+	if report, err = fetch.Release(ctx, v, providers, n.staging, fetch.Options{Names: n.staging.Names()}); err != nil {
+		return nil, report, err
 	}
-	if err != nil {
-		return nil, dropped, err
-	}
-	staging := n.staging
-	n.staging = nil // its owner closes it
-	return staging, dropped, nil
+	p, n.staging = n.staging, nil // its owner closes it
+	return p, report, nil
 }
 
 // off shows that nothing is looked for, and why, and stays: a service that

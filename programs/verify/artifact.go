@@ -20,15 +20,15 @@ func checkArtifact(ctx context.Context, m manifest.Manifest, f file) (trust.Chec
 	if ctx.Err() != nil {
 		return check, ctx.Err()
 	}
-	var refused *refusal.Refusal
-	switch {
-	case err == nil:
+	if err == nil {
 		check.OK, check.Detail = true, fmt.Sprintf("%d bytes, %s", is.Size, is.SHA256)
-	case errors.As(err, &refused):
-		check.Code, check.Detail = refused.Code, refused.Detail
-	default:
-		check.Code, check.Detail = refusal.Unreachable, refusal.New(refusal.Unreachable, "%v", err).Detail
+		return check, nil
 	}
+	var refused *refusal.Refusal
+	if !errors.As(err, &refused) {
+		refused = refusal.New(refusal.Unreachable, "%v", err)
+	}
+	check.Code, check.Detail = refused.Code, refused.Detail
 	return check, nil
 }
 

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"phase/appliance/base/envelope"
-	"phase/appliance/base/names"
 	"phase/appliance/base/program"
 	"phase/appliance/base/refusal"
 	"phase/appliance/base/statefile"
@@ -28,8 +27,8 @@ const about = "Check a release manifest, and files, against the root of trust."
 type commandLine struct {
 	roots.Flag
 	Floor    uint64   `short:"f" placeholder:"N" help:"Refuse a version below N; N itself passes."`
-	Arch     string   `short:"A" default:"any" help:"The arch it must be for: x86_64, arm64 or any (${default})."`
-	Channel  string   `short:"c" default:"any" help:"The channel it must be on: stable, testing, nightly or any (${default})."`
+	Arch     string   `type:"arch" short:"A" default:"any" help:"The arch it must be for: x86_64, arm64 or any (${default})."`
+	Channel  string   `type:"channel" short:"c" default:"any" help:"The channel it must be on: stable, testing, nightly or any (${default})."`
 	Now      string   `short:"n" placeholder:"RFC3339" help:"Judge expiry at this time instead of the clock's."`
 	JSON     bool     `name:"json" short:"j" help:"Print one JSON object instead of a line a check."`
 	Artifact []string `short:"a" sep:"none" placeholder:"NAME=FILE" help:"Check FILE against what the manifest says of artifact NAME. May be repeated."`
@@ -86,19 +85,9 @@ func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 // policy reads what the flags ask for; what they do not say is not
 // required of the manifest.
 func (c commandLine) policy(clock time.Time) (trust.Policy, []file, error) {
-	p := trust.Policy{Channel: trust.Any, Arch: trust.Any, Floor: c.Floor, Now: clock}
-	var err error
-	if c.Channel != trust.Any {
-		if p.Channel, err = names.ParseChannel(c.Channel); err != nil {
-			return p, nil, program.Usagef("--channel: %w", err)
-		}
-	}
-	if c.Arch != trust.Any {
-		if p.Arch, err = names.ParseArch(c.Arch); err != nil {
-			return p, nil, program.Usagef("--arch: %w", err)
-		}
-	}
+	p := trust.Policy{Channel: c.Channel, Arch: c.Arch, Floor: c.Floor, Now: clock}
 	if c.Now != "" {
+		var err error
 		if p.Now, err = time.Parse(time.RFC3339, c.Now); err != nil {
 			return p, nil, program.Usagef("--now %q is not a time like 2026-11-23T12:00:00Z", c.Now)
 		}

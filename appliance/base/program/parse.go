@@ -8,6 +8,8 @@ import (
 	"strconv"
 
 	"github.com/alecthomas/kong"
+
+	"phase/appliance/base/names"
 )
 
 // Parse fills cli, a pointer to a struct with kong's field tags (cmd, arg,
@@ -19,7 +21,8 @@ import (
 // Text is taken byte for byte, valid UTF-8 or not, as file names are. A flag
 // that is given an empty text is refused: it comes from a variable that is not
 // set, and would count as a flag that was not given. An int may have a tag
-// range:"1-64".
+// range:"1-64", a text type:"channel" or type:"arch": then it is one of those,
+// or what its default says.
 func Parse(name, about string, cli any, args []string, stdout, stderr io.Writer) (command string, err error) {
 	ended := false
 	parser, err := kong.New(cli,
@@ -33,6 +36,8 @@ func Parse(name, about string, cli any, args []string, stdout, stderr io.Writer)
 		kong.WithHyphenPrefixedParameters(true),
 		kong.KindMapper(reflect.String, kong.MapperFunc(text)),
 		kong.KindMapper(reflect.Int, kong.MapperFunc(whole)),
+		kong.NamedMapper("channel", named(names.ParseChannel)),
+		kong.NamedMapper("arch", named(names.ParseArch)),
 		general,
 	)
 	if err != nil {
@@ -75,6 +80,18 @@ func text(ctx *kong.DecodeContext, target reflect.Value) error {
 	}
 	target.SetString(value)
 	return nil
+}
+
+// named takes a name that parse knows, or the word of the default.
+func named(parse func(string) (string, error)) kong.MapperFunc {
+	return func(ctx *kong.DecodeContext, target reflect.Value) error {
+		if err := text(ctx, target); err != nil || target.String() == ctx.Value.Default {
+			return err
+		}
+		name, err := parse(target.String())
+		target.SetString(name)
+		return err
+	}
 }
 
 // whole reads an int and holds it to the range in its field's tag.

@@ -96,3 +96,26 @@ func TestLogKeepsControlCharactersOut(t *testing.T) {
 		t.Errorf("logged %q, want %q", got, want)
 	}
 }
+
+// Names come out in their one form; the word of the default is one of them.
+func TestParseTakesNames(t *testing.T) {
+	for args, want := range map[string]string{
+		"":                             "any ",
+		"--arch amd64 --channel=any":   "any x86_64",
+		"--channel nightly":            "nightly ",
+		"--channel Stable":             `--channel: channel "Stable" is none of`,
+		"--channel nightly --arch any": `--arch: arch "any" is none of`,
+	} {
+		var cli struct {
+			Channel string `type:"channel" default:"any"`
+			Arch    string `type:"arch"`
+		}
+		_, err := Parse("test", "A test.", &cli, strings.Fields(args), io.Discard, io.Discard)
+		if code, _ := Code(err); err != nil && (code != 2 || !strings.Contains(err.Error(), want)) {
+			t.Errorf("Parse(%q): %v, want %q", args, err, want)
+		}
+		if got := cli.Channel + " " + cli.Arch; err == nil && got != want {
+			t.Errorf("Parse(%q) took %q, want %q", args, got, want)
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package statefile
 
 import (
+	"fmt"
 	"time"
 
 	"phase/appliance/base/strictjson"
@@ -37,6 +38,18 @@ type Boot struct {
 	// Trial is the digest of a release on its first run ("sha256:…") or empty.
 	Trial   string    `json:"trial"`
 	Started time.Time `json:"started"`
+}
+
+// ReadBoot reads boot.json in dir, and the options in it into options, a pointer
+// to settings.Options. One that is not known is an error.
+func ReadBoot(dir string, options any) (b Boot, err error) {
+	if err := Read(dir, BootFile, &b); err != nil {
+		return b, err
+	}
+	if err := strictjson.Unmarshal(b.Options, options, strictjson.RejectUnknown); err != nil {
+		return b, fmt.Errorf("reading the options in %s: %w", BootFile, err)
+	}
+	return b, nil
 }
 
 // Held says where the running release's bytes are. A reader verifies them again.

@@ -43,10 +43,12 @@ func hold(index int, h holding) error {
 		addr.ValidLft = int(h.valid / time.Second)
 		addr.PreferedLft = addr.ValidLft
 	}
+	routes := h.routes
 	if h.address.Addr().Is4() {
 		// The prefix's route is made below, with a metric: the kernel's own
 		// would be the same for two interfaces on one prefix.
 		addr.Flags = unix.IFA_F_NOPREFIXROUTE
+		routes = slices.Insert(slices.Clone(routes), 0, route{to: h.address.Masked()})
 		if h.address.Addr().IsLinkLocalUnicast() {
 			addr.Scope = unix.RT_SCOPE_LINK
 		}
@@ -54,19 +56,12 @@ func hold(index int, h holding) error {
 	if err := netlink.AddrReplace(l, addr); err != nil {
 		return fmt.Errorf("setting the address %s: %w", h.address, err)
 	}
-	for _, r := range slices.Concat(prefixRoutes(h.address), h.routes) {
+	for _, r := range routes {
 		if err := addRoute(index, h.address.Addr(), r); err != nil {
 			return err
 		}
 	}
 	return addRule(index, h.address.Addr())
-}
-
-func prefixRoutes(p netip.Prefix) []route {
-	if p.Addr().Is6() {
-		return nil // the kernel's
-	}
-	return []route{{to: p.Masked()}}
 }
 
 func addRoute(index int, own netip.Addr, r route) error {
@@ -146,9 +141,9 @@ func release(index int, address netip.Prefix) error {
 // stays; the kernel checks it anew.
 func clear(index int) error {
 	l := &netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: index}}
-	addrs, err := retryDump(func() ([]netlink.Addr, error) { return netlink.AddrList(l, netlink.FAMILY_ALL) })
+	addrs, err := listAddrs(l)
 	if err != nil {
-		return fmt.Errorf("listing addresses: %w", err)
+		return err
 	}
 	for _, a := range addrs {
 		p, ok := prefixOf(a.IPNet)

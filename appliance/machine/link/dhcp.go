@@ -55,10 +55,7 @@ func (c *dhcpClient) run(ctx context.Context) error {
 			kept := l // granted keeps it, and reads it while l is renewed
 			c.granted(&kept)
 			var next lease
-			if next, err = c.renew(ctx, l); err == nil && next.address != l.address {
-				c.granted(nil)
-			}
-			if err == nil {
+			if next, err = c.renew(ctx, l); err == nil {
 				l = next
 			}
 		}
@@ -95,7 +92,7 @@ func (c *dhcpClient) acquire(ctx context.Context) (lease, error) {
 		offer, err := c.exchange(ctx, socket, discover, netip.IPv4Unspecified(), broadcastAddr, wait, dhcpv4.MessageTypeOffer)
 		if err == nil {
 			var l lease
-			if l, err = c.accept(ctx, socket, offer); err == nil {
+			if l, err = c.accept(ctx, socket, discover.TransactionID, offer); err == nil {
 				return l, nil
 			}
 			// A server that offers and then refuses is asked no faster than
@@ -111,22 +108,19 @@ func (c *dhcpClient) acquire(ctx context.Context) (lease, error) {
 	}
 }
 
-// accept asks for what a server offered.
-func (c *dhcpClient) accept(ctx context.Context, socket *packet.Conn, offer *dhcpv4.DHCPv4) (lease, error) {
+// accept asks for what a server offered in the transaction id.
+func (c *dhcpClient) accept(ctx context.Context, socket *packet.Conn, id dhcpv4.TransactionID, offer lease) (lease, error) {
 	request, err := c.message(dhcpv4.MessageTypeRequest)
 	if err != nil {
 		return lease{}, err
 	}
-	request.TransactionID = offer.TransactionID
-	request.UpdateOption(dhcpv4.OptRequestedIPAddress(offer.YourIPAddr))
-	request.UpdateOption(dhcpv4.OptServerIdentifier(offer.ServerIdentifier()))
+	request.TransactionID = id
+	request.UpdateOption(dhcpv4.OptRequestedIPAddress(offer.address.Addr().AsSlice()))
+	request.UpdateOption(dhcpv4.OptServerIdentifier(offer.server.AsSlice()))
 	for wait := time.Second; ; wait *= 2 {
-		ack, err := c.exchange(ctx, socket, request, netip.IPv4Unspecified(), broadcastAddr, wait, dhcpv4.MessageTypeAck)
-		if err == nil {
-			return leaseOf(ack, time.Now(), c.minLease)
-		}
+		l, err := c.exchange(ctx, socket, request, netip.IPv4Unspecified(), broadcastAddr, wait, dhcpv4.MessageTypeAck)
 		if !errors.Is(err, os.ErrDeadlineExceeded) || wait >= 4*time.Second {
-			return lease{}, err
+			return l, err
 		}
 	}
 }
@@ -157,13 +151,10 @@ func (c *dhcpClient) renew(ctx context.Context, l lease) (lease, error) {
 		request.ClientIPAddr = l.address.Addr().AsSlice()
 		// RFC 2131 §4.4.5: wait half of what remains, but a minute at least.
 		wait := min(remaining, max(remaining/2, c.minLease))
-		ack, err := c.exchange(ctx, socket, request, l.address.Addr(), to, wait, dhcpv4.MessageTypeAck)
-		if err == nil {
-			return leaseOf(ack, time.Now(), c.minLease)
-		}
+		next, err := c.exchange(ctx, socket, request, l.address.Addr(), to, wait, dhcpv4.MessageTypeAck)
 		// A wire that fails for a moment does not end the lease.
-		if errors.Is(err, errNak) || ctx.Err() != nil {
-			return lease{}, err
+		if err == nil || errors.Is(err, errNak) || ctx.Err() != nil {
+			return next, err
 		}
 		if !errors.Is(err, os.ErrDeadlineExceeded) && !pause(ctx, wait) {
 			return lease{}, ctx.Err()
@@ -191,27 +182,27 @@ func (c *dhcpClient) message(kind dhcpv4.MessageType) (*dhcpv4.DHCPv4, error) {
 	return m, nil
 }
 
-// exchange sends a message and waits for the answer to it of one kind, errNak
-// or os.ErrDeadlineExceeded.
-func (c *dhcpClient) exchange(ctx context.Context, socket *packet.Conn, m *dhcpv4.DHCPv4, from, to netip.Addr, wait time.Duration, kind dhcpv4.MessageType) (*dhcpv4.DHCPv4, error) {
+// exchange sends a message and waits for the lease in the answer to it of one
+// kind, errNak or os.ErrDeadlineExceeded.
+func (c *dhcpClient) exchange(ctx context.Context, socket *packet.Conn, m *dhcpv4.DHCPv4, from, to netip.Addr, wait time.Duration, kind dhcpv4.MessageType) (l lease, err error) {
 	if err := socket.SetReadDeadline(time.Now().Add(wait)); err != nil {
-		return nil, fmt.Errorf("waiting for a DHCP server: %w", err)
+		return l, fmt.Errorf("waiting for a DHCP server: %w", err)
 	}
 	// After the deadline is set, so that the end of ctx shortens it.
 	defer context.AfterFunc(ctx, func() { _ = socket.SetReadDeadline(time.Unix(1, 0)) })()
 	out := nclient4.NewBroadcastUDPConn(socket, &net.UDPAddr{IP: from.AsSlice(), Port: dhcpv4.ClientPort})
 	if _, err := out.WriteTo(m.ToBytes(), &net.UDPAddr{IP: to.AsSlice(), Port: dhcpv4.ServerPort}); err != nil {
-		return nil, fmt.Errorf("asking a DHCP server: %w", err)
+		return l, fmt.Errorf("asking a DHCP server: %w", err)
 	}
 	in := nclient4.NewBroadcastUDPConn(socket, &net.UDPAddr{Port: dhcpv4.ClientPort})
 	buf := make([]byte, maxFrame)
 	for {
 		n, _, err := in.ReadFrom(buf)
 		if ctx.Err() != nil {
-			return nil, ctx.Err()
+			return l, ctx.Err()
 		}
 		if err != nil && !errors.Is(err, io.EOF) { // an empty frame reads as one
-			return nil, fmt.Errorf("waiting for a DHCP server: %w", err)
+			return l, fmt.Errorf("waiting for a DHCP server: %w", err)
 		}
 		answer, err := parseAnswer(buf[:n])
 		if err != nil || answer.TransactionID != m.TransactionID || !bytes.Equal(answer.ClientHWAddr, c.own[:]) {
@@ -221,18 +212,17 @@ func (c *dhcpClient) exchange(ctx context.Context, socket *packet.Conn, m *dhcpv
 		if answer.MessageType() == dhcpv4.MessageTypeNak && kind == dhcpv4.MessageTypeAck {
 			asked := m.ServerIdentifier()
 			if asked == nil || asked.Equal(answer.ServerIdentifier()) {
-				return nil, errNak
+				return l, errNak
 			}
 			continue
 		}
 		if answer.MessageType() != kind {
 			continue
 		}
-		if _, err := leaseOf(answer, time.Now(), c.minLease); err != nil {
-			c.log.Warn("a DHCP answer is not accepted", "err", err)
-			continue
+		if l, err = leaseOf(answer, time.Now(), c.minLease); err == nil {
+			return l, nil
 		}
-		return answer, nil
+		c.log.Warn("a DHCP answer is not accepted", "err", err)
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/netip"
 	"os"
@@ -20,23 +19,31 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"phase/appliance/base/statefile"
+	"phase/appliance/machine/settings"
 	"phase/tests/netlab"
 )
 
 func TestMain(m *testing.M) { netlab.Main(m, map[string]netlab.Role{"manager": managerRole}) }
 
-// lab is a manager's options and the times a test shortens.
+// lab is a manager's options, as far as they have a JSON form, and the times a
+// test shortens.
 type lab struct {
-	Options  labOptions
-	MinLease time.Duration
-	Grace    time.Duration
+	Settings         settings.Options
+	HostName, Resolv string
+	MinLease, Grace  time.Duration
 }
 
-// labOptions is the part of Options that has a JSON form.
-type labOptions struct {
-	Static            *Static
-	OnLink, Anonymous bool
-	HostName, Resolv  string
+// state is what a manager reports.
+type state struct {
+	Interfaces []shown
+	Problems   []string
+}
+
+type shown struct {
+	Name, MAC, Method string
+	Up                bool
+	Addresses         []netip.Prefix
 }
 
 func managerRole(ctx context.Context, args []byte, say func(any)) error {
@@ -45,10 +52,8 @@ func managerRole(ctx context.Context, args []byte, say func(any)) error {
 		return err
 	}
 	m := NewManager(Options{
-		Static: l.Options.Static, OnLink: l.Options.OnLink, Anonymous: l.Options.Anonymous,
-		HostName: l.Options.HostName, Resolv: l.Options.Resolv,
-		Report: func(s Status) { say(s) },
-		Log:    slog.New(slog.NewTextHandler(os.Stderr, nil)),
+		Settings: l.Settings, HostName: l.HostName, Resolv: l.Resolv,
+		Report: func(s statefile.Net) { say(s) },
 	})
 	if l.MinLease > 0 {
 		m.minLease = l.MinLease
@@ -59,18 +64,18 @@ func managerRole(ctx context.Context, args []byte, say func(any)) error {
 	return m.Run(ctx)
 }
 
-func (s Status) named(name string) Interface {
+func (s state) named(name string) shown {
 	for _, i := range s.Interfaces {
 		if i.Name == name {
 			return i
 		}
 	}
-	return Interface{}
+	return shown{}
 }
 
-func (i Interface) has(prefix string) bool { return i.in(prefix).IsValid() }
+func (i shown) has(prefix string) bool { return i.in(prefix).IsValid() }
 
-func (i Interface) in(prefix string) netip.Addr {
+func (i shown) in(prefix string) netip.Addr {
 	p := netip.MustParsePrefix(prefix)
 	for _, a := range i.Addresses {
 		if p.Contains(a.Addr()) {
@@ -81,9 +86,9 @@ func (i Interface) in(prefix string) netip.Addr {
 }
 
 // await waits until an interface of the node is as it should be.
-func await(t *testing.T, n *netlab.Node, name, what string, ok func(Interface) bool) Interface {
+func await(t *testing.T, n *netlab.Node, name, what string, ok func(shown) bool) shown {
 	t.Helper()
-	return netlab.Wait(t, n, what, func(s Status) bool { return ok(s.named(name)) }).named(name)
+	return netlab.Wait(t, n, what, func(s state) bool { return ok(s.named(name)) }).named(name)
 }
 
 // dhcpServer is a real server, on the segment's switch itself.
@@ -206,7 +211,7 @@ func awaitBridgeLinkLocal(t *testing.T, s *netlab.Segment) {
 			t.Fatal(err)
 		}
 		for _, i := range list {
-			if i.Index == s.Bridge.Attrs().Index && i.has("fe80::/10") {
+			if i.Index == s.Bridge.Attrs().Index && (shown{Addresses: i.Addresses}).has(linkLocal6) {
 				return
 			}
 		}

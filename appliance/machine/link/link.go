@@ -8,65 +8,34 @@
 package link
 
 import (
-	"log/slog"
 	"net/netip"
 
-	"phase/appliance/machine/link/nic"
+	"phase/appliance/base/statefile"
+	"phase/appliance/machine/settings"
 )
-
-// Method says how an interface came by its IPv4 address (or, for a static
-// IPv6 address, by that).
-type Method string
-
-// The methods, as they stand in net.json.
-const (
-	DHCP      Method = "dhcp"
-	LinkLocal Method = "link-local"
-	Fixed     Method = "static"
-	None      Method = "none"
-)
-
-// Static is an address given by the owner instead of asked from the network.
-type Static struct {
-	Address netip.Prefix // the address with its prefix length, v4 or v6
-	Gateway netip.Addr   // zero for none
-	DNS     []netip.Addr
-}
 
 // Options say how the node behaves on its networks.
 type Options struct {
-	// Static is given to one interface (see Manager); nil asks the network.
-	Static *Static
-	// OnLink keeps traffic to the on-link prefixes: no default or other
-	// gateway route is installed, and name servers elsewhere are ignored.
-	OnLink bool
-	// Anonymous gives every interface a new random MAC address before it is
-	// raised, from which all other addresses follow, and tells DHCP no name.
-	Anonymous bool
+	// Settings are the owner's: the mode and a static address, which is given to
+	// one interface (see Manager). Mode local keeps traffic to the on-link
+	// prefixes: no default or other gateway route is installed, and name servers
+	// elsewhere are ignored. Mode private gives every interface a new random MAC
+	// address before it is raised, from which all other addresses follow, and
+	// tells DHCP no name.
+	Settings settings.Options
 	// HostName is sent to DHCP servers as host name and client identifier;
 	// empty sends neither.
 	HostName string
 	// Resolv is the path at which the name servers are written in the form of
 	// resolv.conf(5); empty writes nothing.
 	Resolv string
-	// Report is called with the new status after each change, never by two
-	// goroutines at once; nil is no report.
-	Report func(Status)
-	// Log receives what happened in words; nil is slog.Default.
-	Log *slog.Logger
+	// Report is called with the new state after each change, never by two
+	// goroutines at once.
+	Report func(statefile.Net)
 }
 
-func (o Options) nic() nic.Options {
-	return nic.Options{OnLink: o.OnLink, Static6: o.Static != nil && o.Static.Address.Addr().Is6()}
-}
-
-// Status is what the manager knows of its interfaces.
-type Status struct {
-	Interfaces []Interface
-	// Problems are sentences for people, one for each thing that is not as it
-	// should be.
-	Problems []string
-}
+func (o Options) onLink() bool    { return o.Settings.Mode == settings.Local }
+func (o Options) anonymous() bool { return o.Settings.Mode == settings.Private }
 
 // Interface is one network interface as it stands now.
 type Interface struct {
@@ -75,5 +44,4 @@ type Interface struct {
 	MAC       string         // as 02:00:00:00:00:01
 	Up        bool           // raised and with a carrier
 	Addresses []netip.Prefix // those in use: tentative and failed ones are left out
-	Method    Method
 }

@@ -174,7 +174,7 @@ var errConflict = errors.New("another station has the address")
 // is one, nil when the time is over.
 func (l *linkLocal) listen(ctx context.Context, wait time.Duration, conflict func(arpPacket) bool) error {
 	if err := l.socket.SetReadDeadline(time.Now().Add(wait)); err != nil {
-		return endOf(ctx, err)
+		return err
 	}
 	buf := make([]byte, maxFrame)
 	for {
@@ -183,19 +183,11 @@ func (l *linkLocal) listen(ctx context.Context, wait time.Duration, conflict fun
 			return ctx.Err()
 		}
 		if err != nil {
-			return endOf(ctx, err)
+			return err
 		}
 		p, err := parseARP(buf[:n])
 		if err == nil && conflict != nil && conflict(p) {
 			return errConflict
 		}
 	}
-}
-
-// endOf prefers the reason a context ended over the closed socket it caused.
-func endOf(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	return err
 }

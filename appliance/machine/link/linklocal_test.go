@@ -70,13 +70,13 @@ func TestLinkLocalConflicts(t *testing.T) {
 	if seen != probes || claimed.senderHW != own {
 		t.Errorf("%d probes before the claim, want %d", seen, probes)
 	}
-	await(t, n, "eth0", "the address", func(i Interface) bool { return i.in(linkLocal4) == third.targetIP })
+	await(t, n, "eth0", "the address", func(i shown) bool { return i.in(linkLocal4) == third.targetIP })
 	heard("the second announcement", func(p arpPacket) bool { return p.sender == third.targetIP })
 	say(third.targetIP)
 	heard("its defence", func(p arpPacket) bool { return p.senderHW == own && p.sender == third.targetIP })
 	say(third.targetIP)
-	await(t, n, "eth0", "the address given up", func(i Interface) bool { return !i.has(linkLocal4) })
-	await(t, n, "eth0", "another address", func(i Interface) bool {
+	await(t, n, "eth0", "the address given up", func(i shown) bool { return !i.has(linkLocal4) })
+	await(t, n, "eth0", "another address", func(i shown) bool {
 		return i.has(linkLocal4) && i.in(linkLocal4) != third.targetIP
 	})
 }

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/vishvananda/netlink"
+
+	"phase/appliance/base/statefile"
 )
 
 // Manager holds the wired interfaces of a network namespace. Make it with
@@ -24,7 +26,6 @@ import (
 // on asking the network.
 type Manager struct {
 	o        Options
-	log      *slog.Logger
 	minLease time.Duration
 	grace    time.Duration
 
@@ -32,18 +33,17 @@ type Manager struct {
 	poked    chan struct{}
 	routers  chan announcedServers
 	resolved string // what stands in Resolv
-	reported *Status
+	reported statefile.Net
 	trouble  string // about the whole machine
 }
 
 // NewManager returns a manager that has done nothing yet.
 func NewManager(o Options) *Manager {
-	log := o.Log
-	if log == nil {
-		log = slog.Default()
+	if o.anonymous() {
+		o.HostName = ""
 	}
 	return &Manager{
-		o: o, log: log, minLease: minLease, grace: linkLocalGrace,
+		o: o, minLease: minLease, grace: linkLocalGrace,
 		ports: make(map[int]*port), poked: make(chan struct{}, 1), routers: make(chan announcedServers, 16),
 	}
 }
@@ -71,16 +71,17 @@ func (m *Manager) Run(ctx context.Context) error {
 			p.shutdown(true)
 		}
 	}()
-	var again <-chan time.Time
 	for {
+		before := m.trouble
+		m.trouble = ""
 		if err := m.reconcile(ctx); err != nil {
-			m.setTrouble(err.Error())
-		} else {
-			m.setTrouble("")
+			if m.trouble = err.Error(); m.trouble != before {
+				slog.Error("the network is in trouble", "err", err)
+			}
 		}
 		m.publish()
 		// What went wrong without an event is tried again without one.
-		again = nil
+		var again <-chan time.Time
 		unsettled := m.trouble != ""
 		for _, p := range m.ports {
 			unsettled = unsettled || p.refused != "" || len(p.servers) > 0
@@ -112,20 +113,6 @@ func (m *Manager) poke() {
 	}
 }
 
-func (m *Manager) hostName() string {
-	if m.o.Anonymous {
-		return ""
-	}
-	return m.o.HostName
-}
-
-func (m *Manager) setTrouble(what string) {
-	if what != "" && what != m.trouble {
-		m.log.Error("the network is in trouble", "err", what)
-	}
-	m.trouble = what
-}
-
 // reconcile compares the kernel's interfaces with the ports and starts and
 // stops workers as carriers come and go.
 func (m *Manager) reconcile(ctx context.Context) error {
@@ -133,7 +120,7 @@ func (m *Manager) reconcile(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	present := make(map[int]bool)
+	carrier := make(map[int]bool) // of every wired interface there is
 	for _, l := range links {
 		attrs := l.Attrs()
 		if attrs.Flags&net.FlagLoopback != 0 && attrs.Flags&net.FlagUp == 0 {
@@ -144,25 +131,18 @@ func (m *Manager) reconcile(ctx context.Context) error {
 		if !wired(l) {
 			continue
 		}
-		present[attrs.Index] = true
 		m.reconcilePort(l)
+		p := m.ports[attrs.Index]
+		carrier[p.index] = p.ready && !p.fresh && hasCarrier(attrs)
+		p.fresh = false
 	}
 	for index, p := range m.ports {
-		if !present[index] {
+		switch has, there := carrier[index]; {
+		case !there:
 			p.shutdown(true)
 			delete(m.ports, index)
-		}
-	}
-	carrier := make(map[int]bool)
-	for _, l := range links {
-		if p := m.ports[l.Attrs().Index]; p != nil && p.ready {
-			carrier[p.index] = hasCarrier(l.Attrs()) && !p.fresh
-			p.fresh = false
-		}
-	}
-	for _, p := range m.ports {
-		if !carrier[p.index] && p.stop != nil {
-			m.log.Info("the carrier is gone", "interface", p.name)
+		case !has && p.stop != nil:
+			slog.Info("the carrier is gone", "interface", p.name)
 			p.shutdown(false)
 			p.servers = nil
 		}
@@ -199,12 +179,12 @@ func (m *Manager) reconcilePort(l netlink.Link) {
 		before = p.refused
 	}
 	p = &port{m: m, index: attrs.Index, name: attrs.Name, own: hardwareAddr(attrs.HardwareAddr),
-		log: m.log.With("interface", attrs.Name)}
+		log: slog.With("interface", attrs.Name)}
 	m.ports[p.index] = p
 	var err error
 	if p.notes, err = p.prepare(attrs); err != nil {
 		if p.refused = err.Error(); p.refused != before {
-			m.log.Error("an interface is left out", "err", err)
+			slog.Error("an interface is left out", "err", err)
 		}
 		return
 	}
@@ -215,13 +195,13 @@ func (m *Manager) reconcilePort(l netlink.Link) {
 
 // placeStatic gives the static address to one interface.
 func (m *Manager) placeStatic(carrier map[int]bool) {
-	if m.o.Static == nil {
+	if m.o.Settings.IP.DHCP() {
 		return
 	}
 	var holder, candidate *port
 	for _, index := range slices.Sorted(maps.Keys(m.ports)) {
 		p := m.ports[index]
-		if p.static != nil {
+		if p.static {
 			holder = p
 		}
 		if candidate == nil && carrier[index] {
@@ -232,12 +212,10 @@ func (m *Manager) placeStatic(carrier map[int]bool) {
 		return
 	}
 	if holder != nil {
-		holder.static = nil
+		holder.static = false
 	}
-	if candidate.static == nil {
-		candidate.shutdown(false)
-		candidate.static = m.o.Static
-	}
+	candidate.shutdown(false)
+	candidate.static = true
 }
 
 // wired says whether an interface is one this package looks after: a piece of

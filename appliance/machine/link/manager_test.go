@@ -11,6 +11,7 @@ import (
 	"github.com/insomniacslk/dhcp/dhcpv4"
 	"github.com/vishvananda/netlink"
 
+	"phase/appliance/machine/settings"
 	"phase/tests/netlab"
 )
 
@@ -32,11 +33,11 @@ func TestSegmentWithoutServers(t *testing.T) {
 		nodes = append(nodes, n)
 	}
 	for _, n := range nodes {
-		i := await(t, n, "eth0", "IPv6 link-local before anything else", func(i Interface) bool { return i.has(linkLocal6) })
+		i := await(t, n, "eth0", "IPv6 link-local before anything else", func(i shown) bool { return i.has(linkLocal6) })
 		if i.has(linkLocal4) {
 			t.Errorf("%s had %v before its IPv6 link-local address", n.Name, i.Addresses)
 		}
-		i = await(t, n, "eth0", "IPv4 link-local", func(i Interface) bool { return i.Method == LinkLocal && i.has(linkLocal4) })
+		i = await(t, n, "eth0", "IPv4 link-local", func(i shown) bool { return i.Method == "link-local" && i.has(linkLocal4) })
 		addrs = append(addrs, i.in(linkLocal4))
 	}
 	if addrs[0] == addrs[1] {
@@ -67,15 +68,15 @@ func TestServerThatComesLateAndGoes(t *testing.T) {
 	s := netlab.NewSegment(t, "sw")
 	resolv := resolvPath(t)
 	n := netlab.Start(t, "node", "manager", lab{
-		Options:  labOptions{HostName: "phase-1a2b3c4d", Resolv: resolv},
+		HostName: "phase-1a2b3c4d", Resolv: resolv,
 		MinLease: 2 * time.Second, Grace: time.Millisecond,
 	})
 	s.Plug(t, n, "eth0")
-	await(t, n, "eth0", "link-local without a server", func(i Interface) bool { return i.Method == LinkLocal })
+	await(t, n, "eth0", "link-local without a server", func(i shown) bool { return i.Method == "link-local" })
 
 	server := startDHCP(t, s, dhcpv4.WithLeaseTime(4))
-	await(t, n, "eth0", "a lease alone", func(i Interface) bool {
-		return i.Method == DHCP && i.has("10.7.0.20/32") && !i.has(linkLocal4)
+	await(t, n, "eth0", "a lease alone", func(i shown) bool {
+		return i.Method == "dhcp" && i.has("10.7.0.20/32") && !i.has(linkLocal4)
 	})
 	if count := defaultRoutes(t, n); count != 1 {
 		t.Errorf("%d default routes, want the server's one", count)
@@ -102,8 +103,8 @@ func TestServerThatComesLateAndGoes(t *testing.T) {
 	server.mu.Unlock()
 
 	server.setSilent(true)
-	await(t, n, "eth0", "link-local after the lease ran out", func(i Interface) bool {
-		return i.Method == LinkLocal && !i.has("10.7.0.0/24")
+	await(t, n, "eth0", "link-local after the lease ran out", func(i shown) bool {
+		return i.Method == "link-local" && !i.has("10.7.0.0/24")
 	})
 	if got := nameservers(t, resolv); len(got) != 0 {
 		t.Errorf("name servers %v are left of the lost lease", got)
@@ -119,17 +120,17 @@ func TestCarrierComesAndGoes(t *testing.T) {
 	n := netlab.Start(t, "node", "manager", lab{})
 	cable := s.Plug(t, n, "eth0")
 	for range 2 {
-		await(t, n, "eth0", "a lease", func(i Interface) bool { return i.Up && i.Method == DHCP && i.has("10.7.0.20/32") })
+		await(t, n, "eth0", "a lease", func(i shown) bool { return i.Up && i.Method == "dhcp" && i.has("10.7.0.20/32") })
 		cable.Pull(t)
-		await(t, n, "eth0", "nothing without a carrier", func(i Interface) bool {
-			return !i.Up && i.Method == None && !i.has("10.7.0.0/24")
+		await(t, n, "eth0", "nothing without a carrier", func(i shown) bool {
+			return !i.Up && i.Method == "none" && !i.has("10.7.0.0/24")
 		})
 		if count := defaultRoutes(t, n); count != 0 {
 			t.Errorf("%d default routes without a carrier", count)
 		}
 		cable.Restore(t)
 	}
-	await(t, n, "eth0", "both families again", func(i Interface) bool { return i.Method == DHCP && i.has(linkLocal6) })
+	await(t, n, "eth0", "both families again", func(i shown) bool { return i.Method == "dhcp" && i.has(linkLocal6) })
 }
 
 func TestTwoInterfacesServerOnOne(t *testing.T) {
@@ -141,8 +142,8 @@ func TestTwoInterfacesServerOnOne(t *testing.T) {
 	n := netlab.Start(t, "node", "manager", lab{})
 	empty.Plug(t, n, "eth0")
 	full.Plug(t, n, "eth1")
-	netlab.Wait(t, n, "link-local on one and a lease on the other", func(s Status) bool {
-		return s.named("eth0").Method == LinkLocal && s.named("eth1").Method == DHCP
+	netlab.Wait(t, n, "link-local on one and a lease on the other", func(s state) bool {
+		return s.named("eth0").Method == "link-local" && s.named("eth1").Method == "dhcp"
 	})
 }
 
@@ -157,10 +158,10 @@ func TestAnswersLeaveWhereTheyWereAsked(t *testing.T) {
 	one.Plug(t, n, "eth0")
 	two.Plug(t, n, "eth1")
 	two.Plug(t, asker, "eth0")
-	status := netlab.Wait(t, n, "link-local on both", func(s Status) bool {
-		return s.named("eth0").Method == LinkLocal && s.named("eth1").Method == LinkLocal
+	status := netlab.Wait(t, n, "link-local on both", func(s state) bool {
+		return s.named("eth0").Method == "link-local" && s.named("eth1").Method == "link-local"
 	})
-	await(t, asker, "eth0", "link-local", func(i Interface) bool { return i.Method == LinkLocal })
+	await(t, asker, "eth0", "link-local", func(i shown) bool { return i.Method == "link-local" })
 	var listener net.Listener
 	n.Do(t, func() {
 		var err error
@@ -180,8 +181,8 @@ func TestAnswersLeaveWhereTheyWereAsked(t *testing.T) {
 }
 
 func TestOnLinkOnly(t *testing.T) {
-	for _, onLink := range []bool{false, true} {
-		t.Run(fmt.Sprintf("onlink=%v", onLink), func(t *testing.T) {
+	for _, mode := range []settings.Mode{settings.Internet, settings.Local} {
+		t.Run(string(mode), func(t *testing.T) {
 			if !netlab.Isolated(t) {
 				return
 			}
@@ -190,13 +191,13 @@ func TestOnLinkOnly(t *testing.T) {
 			startDHCP(t, s, dhcpv4.WithOption(dhcpv4.OptClasslessStaticRoute(&dhcpv4.Route{Dest: everywhere, Router: net.IPv4(10, 7, 0, 1)})))
 			awaitBridgeLinkLocal(t, s)
 			resolv := resolvPath(t)
-			n := netlab.Start(t, "node", "manager", lab{Options: labOptions{OnLink: onLink, Resolv: resolv}})
+			n := netlab.Start(t, "node", "manager", lab{Settings: settings.Options{Mode: mode}, Resolv: resolv})
 			s.Plug(t, n, "eth0")
-			await(t, n, "eth0", "a lease and link-local", func(i Interface) bool { return i.Method == DHCP && i.has(linkLocal6) })
+			await(t, n, "eth0", "a lease and link-local", func(i shown) bool { return i.Method == "dhcp" && i.has(linkLocal6) })
 			advertise(t, s)
-			await(t, n, "eth0", "an address from the router's prefix", func(i Interface) bool { return i.has("fd07::/64") })
+			await(t, n, "eth0", "an address from the router's prefix", func(i shown) bool { return i.has("fd07::/64") })
 			routes, servers := 2, []string{"9.9.9.9", "10.7.0.1", "fd07::53"}
-			if onLink {
+			if mode == settings.Local {
 				routes, servers = 0, []string{"10.7.0.1", "fd07::53"}
 			}
 			if got := defaultRoutes(t, n); got != routes {
@@ -213,9 +214,9 @@ func TestAnonymous(t *testing.T) {
 	}
 	s := netlab.NewSegment(t, "sw")
 	server := startDHCP(t, s)
-	n := netlab.Start(t, "node", "manager", lab{Options: labOptions{Anonymous: true, HostName: "phase-1a2b3c4d"}})
+	n := netlab.Start(t, "node", "manager", lab{Settings: settings.Options{Mode: settings.Private}, HostName: "phase-1a2b3c4d"})
 	cable := s.Plug(t, n, "eth0")
-	i := await(t, n, "eth0", "a lease", func(i Interface) bool { return i.Method == DHCP && i.has(linkLocal6) })
+	i := await(t, n, "eth0", "a lease", func(i shown) bool { return i.Method == "dhcp" && i.has(linkLocal6) })
 	hw, err := net.ParseMAC(i.MAC)
 	if err != nil || hw[0]&3 != 2 || i.MAC == cable.MAC {
 		t.Errorf("hardware address %s, the maker's is %s", i.MAC, cable.MAC)
@@ -231,12 +232,12 @@ func TestAnonymous(t *testing.T) {
 
 func TestStatic(t *testing.T) {
 	for name, c := range map[string]struct {
-		static      Static
+		static      string
 		other       string // the family that goes on by itself
 		nameservers []string
 	}{
-		"v4": {Static{netip.MustParsePrefix("192.0.2.7/24"), netip.MustParseAddr("192.0.2.1"), []netip.Addr{netip.MustParseAddr("192.0.2.53")}}, linkLocal6, []string{"192.0.2.53"}},
-		"v6": {Static{netip.MustParsePrefix("2001:db8::7/64"), netip.MustParseAddr("2001:db8::1"), nil}, linkLocal4, nil},
+		"v4": {"192.0.2.7/24,192.0.2.1,192.0.2.53", linkLocal6, []string{"192.0.2.53"}},
+		"v6": {"2001:db8::7/64,2001:db8::1", linkLocal4, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if !netlab.Isolated(t) {
@@ -244,11 +245,15 @@ func TestStatic(t *testing.T) {
 			}
 			s := netlab.NewSegment(t, "sw")
 			resolv := resolvPath(t)
-			n := netlab.Start(t, "node", "manager", lab{Options: labOptions{Static: &c.static, Resolv: resolv}})
+			ip, err := settings.ParseIP(c.static)
+			if err != nil {
+				t.Fatal(err)
+			}
+			n := netlab.Start(t, "node", "manager", lab{Settings: settings.Options{IP: ip}, Resolv: resolv})
 			first := s.Plug(t, n, "eth0")
 			s.Plug(t, n, "eth1")
-			await(t, n, "eth0", "the static address and the other family", func(i Interface) bool {
-				return i.Method == Fixed && slices.Contains(i.Addresses, c.static.Address) && i.has(c.other)
+			await(t, n, "eth0", "the static address and the other family", func(i shown) bool {
+				return i.Method == "static" && slices.Contains(i.Addresses, ip.Address) && i.has(c.other)
 			})
 			if got := defaultRoutes(t, n); got != 1 {
 				t.Errorf("%d default routes, want the gateway's", got)
@@ -257,8 +262,8 @@ func TestStatic(t *testing.T) {
 				t.Errorf("name servers %v", got)
 			}
 			first.Pull(t)
-			netlab.Wait(t, n, "the static address on the second interface", func(s Status) bool {
-				return s.named("eth0").Method == None && s.named("eth1").Method == Fixed && slices.Contains(s.named("eth1").Addresses, c.static.Address)
+			netlab.Wait(t, n, "the static address on the second interface", func(s state) bool {
+				return s.named("eth0").Method == "none" && s.named("eth1").Method == "static" && slices.Contains(s.named("eth1").Addresses, ip.Address)
 			})
 		})
 	}
@@ -270,9 +275,9 @@ func TestMachineWithoutInterfaces(t *testing.T) {
 	}
 	s := netlab.NewSegment(t, "sw")
 	n := netlab.Start(t, "node", "manager", lab{})
-	netlab.Wait(t, n, "a word about it", func(s Status) bool { return len(s.Interfaces) == 0 && len(s.Problems) == 1 })
+	netlab.Wait(t, n, "a word about it", func(s state) bool { return len(s.Interfaces) == 0 && len(s.Problems) == 1 })
 	s.Plug(t, n, "usb0")
-	await(t, n, "usb0", "an interface plugged in later", func(i Interface) bool { return i.Up && i.has(linkLocal6) })
+	await(t, n, "usb0", "an interface plugged in later", func(i shown) bool { return i.Up && i.has(linkLocal6) })
 }
 
 // TestRunEndsLeavingAddresses: whoever still serves keeps its addresses.
@@ -284,7 +289,7 @@ func TestRunEndsLeavingAddresses(t *testing.T) {
 	startDHCP(t, s)
 	keeper := netlab.Start(t, "keeper", "manager", lab{})
 	s.Plug(t, keeper, "eth0")
-	await(t, keeper, "eth0", "a lease", func(i Interface) bool { return i.Method == DHCP })
+	await(t, keeper, "eth0", "a lease", func(i shown) bool { return i.Method == "dhcp" })
 	keeper.Stop(t) // the namespace stays while this test holds it
 	keeper.Do(t, func() {
 		addrs, err := netlink.AddrList(nil, netlink.FAMILY_V4)

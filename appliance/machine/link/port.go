@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"phase/appliance/machine/link/nic"
+	"phase/appliance/machine/settings"
 )
 
 // linkLocalGrace is how long a link-local address stays beside a lease that
@@ -32,9 +33,9 @@ type port struct {
 	// Of the manager's goroutine.
 	stop   context.CancelFunc // of the running worker, nil for none
 	ended  chan struct{}
-	static *Static // the static address, if this interface has it
-	ready  bool    // prepared and raised
-	fresh  bool    // raised since the interfaces were listed
+	static bool // this interface has the static address
+	ready  bool // prepared and raised
+	fresh  bool // raised since the interfaces were listed
 
 	refused      string       // why it could not be raised
 	notes        []string     // lesser problems
@@ -101,11 +102,12 @@ func (p *port) work(ctx context.Context) error {
 	if err := clear(p.index); err != nil {
 		return err
 	}
-	if p.static != nil {
-		if err := p.holdStatic(); err != nil {
+	if p.static {
+		ip := p.m.o.Settings.IP
+		if err := p.holdStatic(ip); err != nil {
 			return err
 		}
-		if p.static.Address.Addr().Is4() {
+		if ip.Address.Addr().Is4() {
 			<-ctx.Done()
 			return ctx.Err()
 		}
@@ -113,10 +115,10 @@ func (p *port) work(ctx context.Context) error {
 	return p.automatic(ctx)
 }
 
-func (p *port) holdStatic() error {
-	h := holding{address: p.static.Address}
-	if gateway := p.static.Gateway; gateway.IsValid() && !p.m.o.OnLink {
-		h.routes = []route{{netip.PrefixFrom(unspecifiedLike(gateway), 0), gateway}}
+func (p *port) holdStatic(ip settings.IP) error {
+	h := holding{address: ip.Address}
+	if gateway := ip.Gateway; gateway.IsValid() && !p.m.o.onLink() {
+		h.routes = []route{{netip.PrefixFrom(gateway, 0).Masked(), gateway}}
 	}
 	if err := hold(p.index, h); err != nil {
 		return err
@@ -135,13 +137,6 @@ func (p *port) holdStatic() error {
 	return broadcast(socket, arpAnnouncement(p.own, h.address.Addr()))
 }
 
-func unspecifiedLike(a netip.Addr) netip.Addr {
-	if a.Is4() {
-		return netip.IPv4Unspecified()
-	}
-	return netip.IPv6Unspecified()
-}
-
 // automatic asks for a lease and, at the same time, finds out which
 // link-local address is free. The first one wins: a server answers long before
 // the probes are done, and without one nothing was lost by waiting.
@@ -152,7 +147,7 @@ func (p *port) automatic(ctx context.Context) error {
 	defer fail(nil)
 	leases := make(chan *lease)
 	client := &dhcpClient{
-		index: p.index, own: p.own, name: p.m.hostName(), minLease: p.m.minLease, log: p.log, last: p.lastLease,
+		index: p.index, own: p.own, name: p.m.o.HostName, minLease: p.m.minLease, log: p.log, last: p.lastLease,
 		granted: func(l *lease) {
 			select {
 			case leases <- l:
@@ -218,38 +213,27 @@ func (s *search) take(l *lease) error {
 		}
 		return nil
 	}
-	if err := s.holdLease(l, s.held); err != nil {
-		return err
-	}
-	s.held, s.lastLease = l, l.address.Addr()
-	if s.stopLinkLocal != nil && s.grace == nil {
-		s.grace = time.After(s.graceFor())
-	}
-	return nil
-}
-
-// graceFor is no time at all for an address that is only being looked for.
-func (p *port) graceFor() time.Duration {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.linkLocal.IsValid() {
-		return p.m.grace
-	}
-	return 0
-}
-
-func (p *port) holdLease(l, before *lease) error {
 	h := holding{address: l.address, valid: l.expire}
-	if !p.m.o.OnLink {
+	if !s.m.o.onLink() {
 		h.routes = l.routes
 	}
-	if err := hold(p.index, h); err != nil {
+	if err := hold(s.index, h); err != nil {
 		return err
 	}
-	if before == nil || before.address != l.address {
-		p.log.Info("has an address by DHCP", "address", l.address.String(), "server", l.server.String())
+	if s.held == nil || s.held.address != l.address {
+		s.log.Info("has an address by DHCP", "address", l.address.String(), "server", l.server.String())
 	}
-	p.set(func() { p.lease, p.trouble = l, "" })
+	s.set(func() { s.lease, s.trouble = l, "" })
+	s.held, s.lastLease = l, l.address.Addr()
+	if s.stopLinkLocal != nil && s.grace == nil {
+		grace := time.Duration(0) // for an address that is only being looked for
+		s.mu.Lock()
+		if s.linkLocal.IsValid() {
+			grace = s.m.grace
+		}
+		s.mu.Unlock()
+		s.grace = time.After(grace)
+	}
 	return nil
 }
 
@@ -279,7 +263,7 @@ func (p *port) runLinkLocal(ctx context.Context) error {
 // prepare makes an interface that is still down ready and raises it.
 func (p *port) prepare(attrs *netlink.LinkAttrs) (problems []string, err error) {
 	l := &netlink.Device{LinkAttrs: *attrs}
-	if p.m.o.Anonymous {
+	if p.m.o.anonymous() {
 		// The address can only be changed while the interface is down, and the
 		// one it was made with must not be seen on the wire.
 		if err := netlink.LinkSetDown(l); err != nil {
@@ -290,7 +274,7 @@ func (p *port) prepare(attrs *netlink.LinkAttrs) (problems []string, err error) 
 			return nil, fmt.Errorf("%s stays down: it cannot be given a hardware address that is not its maker's: %w", p.name, err)
 		}
 	}
-	problems, err = nic.Prepare(p.name, p.m.o.nic())
+	problems, err = nic.Prepare(p.name, p.m.o.Settings)
 	if err != nil {
 		return problems, err
 	}

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
-	"slices"
 	"strings"
 	"time"
 
@@ -18,21 +17,10 @@ const maxNameservers = 3
 func resolvConf(servers []netip.Addr) string {
 	var b strings.Builder
 	b.WriteString("# Written by net from what the network said; changes are lost.\n")
-	for i, s := range servers {
-		if i == maxNameservers {
-			break
-		}
+	for _, s := range servers[:min(len(servers), maxNameservers)] {
 		fmt.Fprintf(&b, "nameserver %s\n", s)
 	}
 	return b.String()
-}
-
-// onLinkServers are the servers among list that stand on the link of an
-// interface with these addresses.
-func onLinkServers(list []netip.Addr, addresses []netip.Prefix) []netip.Addr {
-	return slices.DeleteFunc(slices.Clone(list), func(s netip.Addr) bool {
-		return !slices.ContainsFunc(addresses, func(p netip.Prefix) bool { return p.Contains(s.WithZone("")) })
-	})
 }
 
 // announcedServers are name servers from a router's announcement.

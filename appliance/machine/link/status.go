@@ -24,16 +24,14 @@ func (m *Manager) publish() {
 			}
 		}
 	}
-	if m.reported != nil && reflect.DeepEqual(*m.reported, status) {
-		return
-	}
-	m.reported = &status
-	if m.o.Report != nil {
+	if !reflect.DeepEqual(m.reported, status) {
+		m.reported = status
 		m.o.Report(status)
 	}
 }
 
-func (m *Manager) status() (s Status, servers []netip.Addr) {
+func (m *Manager) status() (s statefile.Net, servers []netip.Addr) {
+	s = statefile.Net{Interfaces: []statefile.Interface{}, Problems: []string{}}
 	if m.trouble != "" {
 		s.Problems = append(s.Problems, m.trouble)
 	}
@@ -60,8 +58,12 @@ func (m *Manager) status() (s Status, servers []netip.Addr) {
 		if !up {
 			i = Interface{Name: p.name, Index: index, MAC: p.own.String()}
 		}
+		shown := statefile.Interface{Name: i.Name, MAC: i.MAC, Up: i.Up, Addresses: []string{}}
+		for _, a := range i.Addresses {
+			shown.Addresses = append(shown.Addresses, a.String())
+		}
 		p.mu.Lock()
-		i.Method = p.method()
+		shown.Method = p.method()
 		if p.trouble != "" {
 			s.Problems = append(s.Problems, p.trouble)
 		}
@@ -73,7 +75,7 @@ func (m *Manager) status() (s Status, servers []netip.Addr) {
 		p.mu.Unlock()
 		names = append(names, p.name)
 		anyCarrier = anyCarrier || i.Up
-		s.Interfaces = append(s.Interfaces, i)
+		s.Interfaces = append(s.Interfaces, shown)
 	}
 	s.Problems = append(s.Problems, refused...)
 	switch {
@@ -85,23 +87,24 @@ func (m *Manager) status() (s Status, servers []netip.Addr) {
 	return s, servers
 }
 
-// method is how the port came by its address.
-func (p *port) method() Method {
+// method is how the port came by its IPv4 address (or, for a static IPv6
+// address, by that), as it stands in net.json.
+func (p *port) method() string {
 	switch {
 	case p.fixed:
-		return Fixed
+		return "static"
 	case p.lease != nil:
-		return DHCP
+		return "dhcp"
 	case p.linkLocal.IsValid():
-		return LinkLocal
+		return "link-local"
 	}
-	return None
+	return "none"
 }
 
 // serversOf are the name servers of one interface, to be used in this mode.
 func (m *Manager) serversOf(p *port, i Interface) (list []netip.Addr) {
-	if p.fixed && p.static != nil {
-		list = append(list, p.static.DNS...)
+	if p.fixed {
+		list = append(list, m.o.Settings.IP.DNS...)
 	}
 	if p.lease != nil {
 		list = append(list, p.lease.dns...)
@@ -115,8 +118,10 @@ func (m *Manager) serversOf(p *port, i Interface) (list []netip.Addr) {
 		}
 		list = append(list, a)
 	}
-	if m.o.OnLink {
-		list = onLinkServers(list, i.Addresses)
+	if m.o.onLink() {
+		list = slices.DeleteFunc(list, func(s netip.Addr) bool {
+			return !slices.ContainsFunc(i.Addresses, func(p netip.Prefix) bool { return p.Contains(s.WithZone("")) })
+		})
 	}
 	return list
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
 	"slices"
 	"syscall"
 
@@ -17,13 +16,13 @@ import (
 
 // Interfaces lists the interfaces of this network namespace that are up, in
 // order of their index, each with the addresses that can be used at this
-// moment. Loopback is among them. Method is not known here and left empty.
+// moment. Loopback is among them.
 func Interfaces() ([]Interface, error) {
 	links, err := listLinks()
 	if err != nil {
 		return nil, err
 	}
-	addrs, err := listAddrs()
+	addrs, err := listAddrs(nil)
 	if err != nil {
 		return nil, err
 	}
@@ -33,10 +32,17 @@ func Interfaces() ([]Interface, error) {
 		if attrs.Flags&net.FlagUp == 0 {
 			continue
 		}
-		list = append(list, Interface{
-			Name: attrs.Name, Index: attrs.Index, MAC: attrs.HardwareAddr.String(),
-			Up: hasCarrier(attrs), Addresses: addrs[attrs.Index],
-		})
+		i := Interface{Name: attrs.Name, Index: attrs.Index, MAC: attrs.HardwareAddr.String(), Up: hasCarrier(attrs)}
+		for _, a := range addrs {
+			// A tentative address may still turn out to be another's: the kernel
+			// neither sends from it nor answers for it.
+			unsure := a.Flags&(unix.IFA_F_TENTATIVE|unix.IFA_F_DADFAILED) != 0 && a.Flags&unix.IFA_F_OPTIMISTIC == 0
+			if p, ok := prefixOf(a.IPNet); ok && a.LinkIndex == attrs.Index && !unsure {
+				i.Addresses = append(i.Addresses, p)
+			}
+		}
+		slices.SortFunc(i.Addresses, func(a, b netip.Prefix) int { return a.Addr().Compare(b.Addr()) })
+		list = append(list, i)
 	}
 	return list, nil
 }
@@ -50,27 +56,13 @@ func listLinks() ([]netlink.Link, error) {
 	return links, nil
 }
 
-// listAddrs returns the usable addresses by interface index.
-func listAddrs() (map[int][]netip.Prefix, error) {
-	addrs, err := retryDump(func() ([]netlink.Addr, error) { return netlink.AddrList(nil, netlink.FAMILY_ALL) })
+// listAddrs returns the addresses of an interface; nil is all of them.
+func listAddrs(of netlink.Link) ([]netlink.Addr, error) {
+	addrs, err := retryDump(func() ([]netlink.Addr, error) { return netlink.AddrList(of, netlink.FAMILY_ALL) })
 	if err != nil {
 		return nil, fmt.Errorf("listing addresses: %w", err)
 	}
-	byIndex := make(map[int][]netip.Prefix)
-	for _, a := range addrs {
-		// A tentative address may still turn out to be another's: the kernel
-		// neither sends from it nor answers for it.
-		if a.Flags&(unix.IFA_F_TENTATIVE|unix.IFA_F_DADFAILED) != 0 && a.Flags&unix.IFA_F_OPTIMISTIC == 0 {
-			continue
-		}
-		if p, ok := prefixOf(a.IPNet); ok {
-			byIndex[a.LinkIndex] = append(byIndex[a.LinkIndex], p)
-		}
-	}
-	for _, list := range byIndex {
-		slices.SortFunc(list, func(a, b netip.Prefix) int { return a.Addr().Compare(b.Addr()) })
-	}
-	return byIndex, nil
+	return addrs, nil
 }
 
 // retryDump repeats a dump that the kernel says was interrupted by a change.
@@ -125,11 +117,9 @@ func watch(ctx context.Context, onUserOption func([]byte)) (<-chan struct{}, err
 			switch {
 			case err == nil, errors.Is(err, syscall.ENOBUFS):
 				// Overflow lost messages; the reader lists everything anew anyway.
-			case ctx.Err() != nil, errors.Is(err, os.ErrClosed):
-				return
 			case errors.Is(err, syscall.EINTR), errors.Is(err, syscall.EAGAIN):
 				continue
-			default:
+			default: // ctx has ended, or the socket is of no more use
 				return
 			}
 			for _, m := range messages {

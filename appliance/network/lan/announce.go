@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"net"
 	"slices"
 	"strings"
 	"time"
@@ -41,8 +40,6 @@ type Config struct {
 	// Instances are the release lines held, the running one first; empty
 	// announces nothing until SetInstances.
 	Instances []Instance
-	// Log receives what happened in words; nil is slog.Default.
-	Log *slog.Logger
 }
 
 // Announcer speaks for one node on every interface of the machine.
@@ -63,14 +60,11 @@ type Announcer struct {
 // node's key, so another user of it is no node to make room for. Asking
 // first would give every stranger the means to silence a node.
 func Announce(ctx context.Context, c Config) (*Announcer, error) {
-	if c.Log == nil {
-		c.Log = slog.Default()
-	}
 	c.Instances = slices.Clone(c.Instances)
 	if err := checkConfig(c); err != nil {
 		return nil, err
 	}
-	ifaces, err := watchInterfaces(ctx, c.Log)
+	ifaces, err := watchInterfaces(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("announcing: %w", err)
 	}
@@ -78,7 +72,7 @@ func Announce(ctx context.Context, c Config) (*Announcer, error) {
 		config:    c,
 		instances: make(chan []Instance),
 		done:      make(chan struct{}),
-		segments:  newSegments(c.Log),
+		segments:  newSegments(),
 	}
 	go a.run(ctx, ifaces)
 	return a, nil
@@ -109,7 +103,7 @@ func (a *Announcer) run(ctx context.Context, ifaces <-chan []link.Interface) {
 	for {
 		select {
 		case <-ctx.Done():
-			a.goodbye(a.config)
+			a.goodbye()
 			return
 		case list, ok := <-ifaces:
 			if !ok {
@@ -157,9 +151,9 @@ func (a *Announcer) change(next []Instance) {
 	}
 }
 
-func (a *Announcer) goodbye(c Config) {
+func (a *Announcer) goodbye() {
 	for _, s := range a.segments.stations {
-		for _, m := range announcements(c, s.iface.Addresses, 0) {
+		for _, m := range announcements(a.config, s.iface.Addresses, 0) {
 			s.send(s.group(), m)
 		}
 	}
@@ -230,7 +224,7 @@ func (a *Announcer) answerOneShot(now time.Time, p packet, query *dns.Msg, said 
 	if p.on.unicasts++; p.on.unicasts > maxUnicasts {
 		return
 	}
-	p.on.send(net.UDPAddrFromAddrPort(p.from), oneShot(query, said))
+	p.on.send(p.from, oneShot(query, said))
 }
 
 // hearOther notices a stranger who speaks under this node's name. Others may
@@ -240,18 +234,16 @@ func (a *Announcer) hearOther(p packet, msg *dns.Msg) {
 	if a.segments.own(p.from.Addr()) { // another interface of this node on the same segment
 		return
 	}
-	host := a.config.Name + ".local."
 	for _, rr := range slices.Concat(msg.Answer, msg.Extra) {
 		h := rr.Header()
-		ours := strings.EqualFold(h.Name, host) ||
-			(strings.HasSuffix(strings.ToLower(h.Name), "."+Service) && strings.EqualFold(strings.TrimSuffix(strings.ToLower(h.Name), "."+Service), a.config.Name))
+		ours := strings.EqualFold(h.Name, a.config.Name+".local.") || strings.EqualFold(h.Name, a.config.Name+"."+Service)
 		if !ours || h.Ttl == 0 {
 			continue
 		}
 		now := time.Now()
 		if now.Sub(a.strangerAt) >= strangerEvery {
 			a.strangerAt = now
-			a.config.Log.Warn("a stranger announces under this node's name",
+			slog.Warn("a stranger announces under this node's name",
 				"name", a.config.Name, "interface", p.on.iface.Name, "from", p.from.Addr().String())
 		}
 		if next := p.on.sentAt.Add(quiet); p.on.answerAt.IsZero() {

@@ -3,7 +3,6 @@ package lan
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
@@ -42,8 +41,6 @@ type Finder struct {
 	// Again is how often what is still announced is delivered once more, for a
 	// reader that cannot remember all of it; 0 is never.
 	Again time.Duration
-	// Log receives what happened in words; nil is slog.Default.
-	Log *slog.Logger
 }
 
 // Find looks until ctx ends, when the channel is closed. Each announcement is
@@ -73,15 +70,12 @@ type browser struct {
 }
 
 func newBrowser(ctx context.Context, o Finder) (*browser, error) {
-	if o.Log == nil {
-		o.Log = slog.Default()
-	}
-	changes, err := watchInterfaces(ctx, o.Log)
+	changes, err := watchInterfaces(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("looking for nodes nearby: %w", err)
 	}
 	return &browser{
-		o: o, segments: newSegments(o.Log), cache: newCache(), changes: changes,
+		o: o, segments: newSegments(), cache: newCache(), changes: changes,
 		ifaces: make(map[int]link.Interface), sent: make(map[string]bool),
 	}, nil
 }
@@ -137,7 +131,7 @@ func (b *browser) follow(list []link.Interface) {
 	}
 	for key := range b.cache.sources {
 		if _, ok := b.ifaces[key.index]; !ok {
-			b.cache.forget(key.index)
+			b.cache.drop(key)
 		}
 	}
 	for _, s := range changed {
@@ -260,21 +254,14 @@ func (b *browser) collect(now time.Time) {
 		clear(b.sent)
 		b.sentAt = now
 	}
-	list := b.wanted(now)
+	list := b.cache.found(now, b.ifaces)
 	b.deliver(list)
 	b.sent = make(map[string]bool, len(list))
 	for _, f := range list {
-		b.sent[content(f)] = true
-	}
-}
-
-func (b *browser) wanted(now time.Time) (list []survey.Announcement) {
-	for _, f := range b.cache.found(now, b.ifaces) {
 		if b.wants(f) {
-			list = append(list, f)
+			b.sent[content(f)] = true
 		}
 	}
-	return list
 }
 
 func (b *browser) wants(f survey.Announcement) bool {

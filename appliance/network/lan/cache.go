@@ -2,6 +2,7 @@ package lan
 
 import (
 	"cmp"
+	"maps"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -69,28 +70,20 @@ func newCache() *cache { return &cache{sources: make(map[sourceKey]*source)} }
 // hear takes in an answer that came from one sender on one interface.
 func (c *cache) hear(now time.Time, index int, from netip.Addr, msg *dns.Msg) {
 	records := slices.Concat(msg.Answer, msg.Extra)
+	self := sourceKey{index, from.WithZone("")}
 	// A source already known may be answering for its host alone.
-	if c.sources[sourceKey{index, from.WithZone("")}] == nil && !slices.ContainsFunc(records, relevant) {
+	if c.sources[self] == nil && !slices.ContainsFunc(records, relevant) {
 		return
 	}
-	self := sourceKey{index, from.WithZone("")}
 	s := c.source(now, self)
 	// Records marked as complete for their name and type replace what this
 	// source said before, never what another said.
-	flushed := make(map[string]bool)
 	for _, rr := range records {
 		h := rr.Header()
-		key := dns.CanonicalName(h.Name)
 		if (h.Rrtype == dns.TypeA || h.Rrtype == dns.TypeAAAA) && h.Class&cacheFlush != 0 {
-			mark := key + dns.TypeToString[h.Rrtype]
-			if !flushed[mark] {
-				flushed[mark] = true
-				for a := range s.hosts[key] {
-					if a.Is4() == (h.Rrtype == dns.TypeA) {
-						delete(s.hosts[key], a)
-					}
-				}
-			}
+			maps.DeleteFunc(s.hosts[dns.CanonicalName(h.Name)], func(a netip.Addr, _ expiry) bool {
+				return a.Is4() == (h.Rrtype == dns.TypeA)
+			})
 		}
 	}
 	for _, rr := range records {
@@ -98,7 +91,7 @@ func (c *cache) hear(now time.Time, index int, from netip.Addr, msg *dns.Msg) {
 			s.take(now, rr)
 		}
 	}
-	if s.empty() {
+	if len(s.instances) == 0 {
 		c.drop(self)
 		return
 	}
@@ -161,8 +154,6 @@ func (c *cache) weigh(s *source) {
 	}
 	c.weight += s.weight
 }
-
-func (s *source) empty() bool { return len(s.instances) == 0 }
 
 func (s *source) take(now time.Time, rr dns.RR) {
 	h := rr.Header()
@@ -293,29 +284,16 @@ func (c *cache) expire(now time.Time) (next time.Time) {
 			}
 		}
 		for host, addrs := range s.hosts {
-			for a, e := range addrs {
-				if !consider(e) {
-					delete(addrs, a)
-				}
-			}
+			maps.DeleteFunc(addrs, func(_ netip.Addr, e expiry) bool { return !consider(e) })
 			if len(addrs) == 0 {
 				delete(s.hosts, host)
 			}
 		}
-		if s.empty() {
+		if len(s.instances) == 0 {
 			c.drop(key)
 		} else {
 			c.weigh(s)
 		}
 	}
 	return next
-}
-
-// forget drops everything heard on an interface.
-func (c *cache) forget(index int) {
-	for key := range c.sources {
-		if key.index == index {
-			c.drop(key)
-		}
-	}
 }

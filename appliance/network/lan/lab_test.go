@@ -33,7 +33,7 @@ func announceRole(ctx context.Context, args []byte, say func(any)) error {
 	if err := json.Unmarshal(args, &a); err != nil {
 		return err
 	}
-	a.Config.Log = slog.New(slog.NewTextHandler(&lineSayer{say}, nil))
+	slog.SetDefault(slog.New(slog.NewTextHandler(&lineSayer{say}, nil)))
 	announcer, err := Announce(ctx, a.Config)
 	if err != nil {
 		return err

@@ -125,7 +125,7 @@ func TestFindKnowsGoodbyes(t *testing.T) {
 	end()
 	for range out {
 	}
-	list := b.wanted(time.Now())
+	list := b.cache.found(time.Now(), b.ifaces)
 	if len(list) != 1 || list[0].Name != "phase-1a2b3c4e" {
 		t.Errorf("after the goodbye: %+v", list)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -71,7 +72,7 @@ func instanceLabel(name string, i int, inst Instance) string {
 // checkConfig refuses what cannot be said in DNS-SD.
 func checkConfig(c Config) error {
 	if c.Port == 0 {
-		return fmt.Errorf("announcing: the HTTP port is missing")
+		return errors.New("announcing: the HTTP port is missing")
 	}
 	if !labelForm.MatchString(c.Name) {
 		return fmt.Errorf("announcing: %q cannot be a host name: use letters, digits and inner hyphens, at most 63", c.Name)
@@ -188,12 +189,9 @@ func matches(q dns.Question, rr dns.RR) bool {
 }
 
 func knows(known []dns.RR, rr dns.RR) bool {
-	for _, k := range known {
-		if k.Header().Ttl >= rr.Header().Ttl/2 && dns.IsDuplicate(plain(k), plain(rr)) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(known, func(k dns.RR) bool {
+		return k.Header().Ttl >= rr.Header().Ttl/2 && dns.IsDuplicate(plain(k), plain(rr))
+	})
 }
 
 // plain is a record without the cache-flush bit in its class.
@@ -219,11 +217,7 @@ func oneShot(query *dns.Msg, messages []*dns.Msg) *dns.Msg {
 			rr = dns.Copy(rr)
 			rr.Header().Class &^= cacheFlush
 			rr.Header().Ttl = min(rr.Header().Ttl, 10)
-			wanted := false
-			for _, q := range query.Question {
-				wanted = wanted || matches(q, rr)
-			}
-			if wanted {
+			if slices.ContainsFunc(query.Question, func(q dns.Question) bool { return matches(q, rr) }) {
 				answer.Answer = append(answer.Answer, rr)
 			} else {
 				answer.Extra = append(answer.Extra, rr)

@@ -2,7 +2,6 @@ package lan
 
 import (
 	"errors"
-	"log/slog"
 	"net"
 	"os"
 	"slices"
@@ -34,7 +33,7 @@ func TestOneShotResolver(t *testing.T) {
 	}
 	// Its announcements say when it is ready to be asked: they are listened for
 	// before there are any.
-	st, err := openStation(link.Interface{Name: "sw", Index: bridge.Attrs().Index}, false, slog.Default())
+	st, err := openStation(link.Interface{Name: "sw", Index: bridge.Attrs().Index}, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +60,7 @@ func TestOneShotResolver(t *testing.T) {
 	// node opens its sockets anew, since its interface has one more address.
 	buf, n := make([]byte, maxPacket), 0
 	for tries := 0; n == 0; tries++ {
-		if _, err := conn.WriteTo(data, st.group()); err != nil {
+		if _, err := conn.WriteToUDPAddrPort(data, st.group()); err != nil {
 			t.Fatal(err)
 		}
 		if err := conn.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {

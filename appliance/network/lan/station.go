@@ -38,8 +38,7 @@ type stationKey struct {
 type station struct {
 	key   stationKey
 	iface link.Interface
-	conn  net.PacketConn
-	log   *slog.Logger
+	conn  *net.UDPConn
 
 	// The announcer's clock for this station.
 	announceAt   time.Time // next unasked announcement, zero for none
@@ -65,7 +64,7 @@ type packet struct {
 // group's address, not to the wildcard: it hears multicast only, so it takes
 // no unicast away from another responder on the same machine, and everything
 // it hears was sent on this link.
-func openStation(iface link.Interface, v6 bool, log *slog.Logger) (*station, error) {
+func openStation(iface link.Interface, v6 bool) (*station, error) {
 	family := unix.AF_INET
 	if v6 {
 		family = unix.AF_INET6
@@ -83,75 +82,63 @@ func openStation(iface link.Interface, v6 bool, log *slog.Logger) (*station, err
 	if err != nil {
 		return nil, fmt.Errorf("opening a multicast DNS socket: %w", err)
 	}
-	return &station{key: stationKey{iface.Index, v6}, iface: iface, conn: conn, log: log}, nil
+	return &station{key: stationKey{iface.Index, v6}, iface: iface, conn: conn.(*net.UDPConn)}, nil
 }
 
 func joinGroup(fd int, iface link.Interface, v6 bool) error {
-	type step struct {
-		what string
-		do   func() error
-	}
 	option := func(level, name, value int) func() error {
 		return func() error { return unix.SetsockoptInt(fd, level, name, value) }
 	}
-	steps := []step{
-		{"sharing the port", option(unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)},
-		{"sharing the port", option(unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)},
-		{"binding to the interface", func() error { return unix.BindToDevice(fd, iface.Name) }},
+	level, hops := unix.IPPROTO_IP, unix.IP_MULTICAST_TTL
+	var group unix.Sockaddr = &unix.SockaddrInet4{Port: mdnsPort, Addr: group4.As4()}
+	join := func() error {
+		return unix.SetsockoptIPMreqn(fd, level, unix.IP_ADD_MEMBERSHIP,
+			&unix.IPMreqn{Multiaddr: group4.As4(), Ifindex: int32(iface.Index)})
 	}
 	if v6 {
-		join := &unix.IPv6Mreq{Multiaddr: group6.As16(), Interface: uint32(iface.Index)}
-		steps = append(steps,
-			step{"keeping to IPv6", option(unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1)},
-			step{"choosing the interface", option(unix.IPPROTO_IPV6, unix.IPV6_MULTICAST_IF, iface.Index)},
-			step{"setting the hop limit", option(unix.IPPROTO_IPV6, unix.IPV6_MULTICAST_HOPS, 255)},
-			step{"being heard on this machine", option(unix.IPPROTO_IPV6, unix.IPV6_MULTICAST_LOOP, 1)},
-			step{"binding", func() error {
-				return unix.Bind(fd, &unix.SockaddrInet6{Port: mdnsPort, Addr: group6.As16(), ZoneId: uint32(iface.Index)})
-			}},
-			step{"joining the group", func() error {
-				return unix.SetsockoptIPv6Mreq(fd, unix.IPPROTO_IPV6, unix.IPV6_JOIN_GROUP, join)
-			}})
-	} else {
-		join := &unix.IPMreqn{Multiaddr: group4.As4(), Ifindex: int32(iface.Index)}
-		steps = append(steps,
-			step{"choosing the interface", func() error {
-				return unix.SetsockoptIPMreqn(fd, unix.IPPROTO_IP, unix.IP_MULTICAST_IF, join)
-			}},
-			step{"setting the hop limit", option(unix.IPPROTO_IP, unix.IP_MULTICAST_TTL, 255)},
-			step{"being heard on this machine", option(unix.IPPROTO_IP, unix.IP_MULTICAST_LOOP, 1)},
-			step{"binding", func() error {
-				return unix.Bind(fd, &unix.SockaddrInet4{Port: mdnsPort, Addr: group4.As4()})
-			}},
-			step{"joining the group", func() error {
-				return unix.SetsockoptIPMreqn(fd, unix.IPPROTO_IP, unix.IP_ADD_MEMBERSHIP, join)
-			}})
+		level, hops = unix.IPPROTO_IPV6, unix.IPV6_MULTICAST_HOPS
+		group = &unix.SockaddrInet6{Port: mdnsPort, Addr: group6.As16(), ZoneId: uint32(iface.Index)}
+		join = func() error {
+			return unix.SetsockoptIPv6Mreq(fd, level, unix.IPV6_JOIN_GROUP,
+				&unix.IPv6Mreq{Multiaddr: group6.As16(), Interface: uint32(iface.Index)})
+		}
 	}
-	for _, s := range steps {
-		if err := s.do(); err != nil {
-			return fmt.Errorf("multicast DNS on %s: %s: %w", iface.Name, s.what, err)
+	for _, step := range []struct {
+		what string
+		do   func() error
+	}{
+		{"sharing the port", option(unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)},
+		{"sharing the port", option(unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)},
+		// What is sent leaves by this interface then, multicasts too.
+		{"binding to the interface", func() error { return unix.BindToDevice(fd, iface.Name) }},
+		{"setting the hop limit", option(level, hops, 255)},
+		{"binding", func() error { return unix.Bind(fd, group) }},
+		{"joining the group", join},
+	} {
+		if err := step.do(); err != nil {
+			return fmt.Errorf("multicast DNS on %s: %s: %w", iface.Name, step.what, err)
 		}
 	}
 	return nil
 }
 
 // group is where the station's multicasts go.
-func (s *station) group() net.Addr {
+func (s *station) group() netip.AddrPort {
 	if s.key.v6 {
-		return net.UDPAddrFromAddrPort(netip.AddrPortFrom(group6.WithZone(s.iface.Name), mdnsPort))
+		return netip.AddrPortFrom(group6.WithZone(s.iface.Name), mdnsPort)
 	}
-	return net.UDPAddrFromAddrPort(netip.AddrPortFrom(group4, mdnsPort))
+	return netip.AddrPortFrom(group4, mdnsPort)
 }
 
 // send writes one message. An error is not retried here: the next announcement,
 // question or change of address is.
-func (s *station) send(to net.Addr, m *dns.Msg) {
+func (s *station) send(to netip.AddrPort, m *dns.Msg) {
 	data, err := m.Pack()
 	if err == nil {
-		_, err = s.conn.WriteTo(data, to)
+		_, err = s.conn.WriteToUDPAddrPort(data, to)
 	}
 	if err != nil {
-		s.log.Debug("a multicast DNS message was not sent", "interface", s.iface.Name, "err", err)
+		slog.Debug("a multicast DNS message was not sent", "interface", s.iface.Name, "err", err)
 	}
 }
 
@@ -164,7 +151,6 @@ func onLink(iface link.Interface, addr netip.Addr) bool {
 // segments holds the stations of one announcer or browser and follows the
 // machine's interfaces. It belongs to one goroutine.
 type segments struct {
-	log      *slog.Logger
 	stations map[stationKey]*station
 	packets  chan packet
 	failed   chan *station // those that cannot be read
@@ -182,9 +168,8 @@ func (g *segments) own(addr netip.Addr) bool {
 	return false
 }
 
-func newSegments(log *slog.Logger) *segments {
+func newSegments() *segments {
 	return &segments{
-		log:      log,
 		stations: make(map[stationKey]*station),
 		packets:  make(chan packet, 64),
 		failed:   make(chan *station),
@@ -224,9 +209,9 @@ func (g *segments) follow(ifaces []link.Interface) (changed []*station) {
 			}
 			continue
 		}
-		s, err := openStation(iface, key.v6, g.log)
+		s, err := openStation(iface, key.v6)
 		if err != nil {
-			g.log.Warn("an interface is left out of discovery", "interface", iface.Name, "err", err)
+			slog.Warn("an interface is left out of discovery", "interface", iface.Name, "err", err)
 			continue
 		}
 		g.stations[key] = s
@@ -243,7 +228,7 @@ func isLoopback(i link.Interface) bool {
 func (g *segments) read(s *station, loopback bool) {
 	buf := make([]byte, maxPacket+1)
 	for {
-		n, from, err := s.conn.ReadFrom(buf)
+		n, from, err := s.conn.ReadFromUDPAddrPort(buf)
 		if err != nil {
 			select {
 			case g.failed <- s:
@@ -251,22 +236,20 @@ func (g *segments) read(s *station, loopback bool) {
 			}
 			return
 		}
-		addr, ok := from.(*net.UDPAddr)
-		if !ok || n > maxPacket {
+		if n > maxPacket {
 			continue
 		}
-		source := addr.AddrPort()
-		source = netip.AddrPortFrom(source.Addr().Unmap(), source.Port())
-		if source.Addr().IsUnspecified() {
+		source := from.Addr().Unmap()
+		if source.IsUnspecified() {
 			// The kernel puts no source on IPv4 multicast over loopback, whose
 			// address it keeps to the host; from a wire it is no one's.
 			if !loopback {
 				continue
 			}
-			source = netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), source.Port())
+			source = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 		}
 		select {
-		case g.packets <- packet{slices.Clone(buf[:n]), source, s}:
+		case g.packets <- packet{slices.Clone(buf[:n]), netip.AddrPortFrom(source, from.Port()), s}:
 		case <-g.closed:
 			return
 		}
@@ -290,7 +273,7 @@ func (g *segments) close() {
 
 // watchInterfaces delivers the interfaces now and after each change, and every
 // minute in case a socket could not be opened and nothing else changes.
-func watchInterfaces(ctx context.Context, log *slog.Logger) (<-chan []link.Interface, error) {
+func watchInterfaces(ctx context.Context) (<-chan []link.Interface, error) {
 	changed, err := link.Watch(ctx)
 	if err != nil {
 		return nil, err
@@ -303,7 +286,7 @@ func watchInterfaces(ctx context.Context, log *slog.Logger) (<-chan []link.Inter
 		for {
 			list, err := link.Interfaces()
 			if err != nil {
-				log.Warn("interfaces cannot be listed", "err", err)
+				slog.Warn("interfaces cannot be listed", "err", err)
 			} else {
 				select {
 				case out <- list:

@@ -11,7 +11,6 @@ import (
 
 	"phase/appliance/base/refusal"
 	"phase/appliance/base/statefile"
-	"phase/appliance/base/strictjson"
 	"phase/appliance/machine/control"
 	"phase/appliance/machine/linux"
 	"phase/appliance/machine/settings"
@@ -30,12 +29,8 @@ func OnNode(stateDir, self string) (Options, error) {
 	if err != nil {
 		return Options{}, err
 	}
-	var b statefile.Boot
-	if err := statefile.Read(stateDir, statefile.BootFile, &b); err != nil {
-		return Options{}, fmt.Errorf("reading how this node was started: %w", err)
-	}
-	options := settings.Default()
-	if err := strictjson.Unmarshal(b.Options, &options); err != nil {
+	var options settings.Options
+	if _, err := statefile.ReadBoot(stateDir, &options); err != nil {
 		return Options{}, fmt.Errorf("reading how this node was started: %w", err)
 	}
 	o := Options{

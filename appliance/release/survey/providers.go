@@ -2,6 +2,7 @@ package survey
 
 import (
 	"cmp"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -286,21 +287,16 @@ func (b *providers) dropped(url string, now time.Time) {
 // offers lists what providers have answered that may be downloaded from now, in
 // a fixed order, and when there may be more; zero for never.
 func (b *providers) offers(now time.Time) (offers []Offer, wake time.Time) {
-	var keys []string
-	for key, p := range b.list {
-		switch {
+	for _, key := range slices.Sorted(maps.Keys(b.list)) {
+		switch p := b.list[key]; {
 		case p.offer == nil:
 		case p.until.After(now):
 			if wake.IsZero() || p.until.Before(wake) {
 				wake = p.until
 			}
 		default:
-			keys = append(keys, key)
+			offers = append(offers, *p.offer)
 		}
-	}
-	slices.Sort(keys)
-	for _, key := range keys {
-		offers = append(offers, *b.list[key].offer)
 	}
 	return offers, wake
 }

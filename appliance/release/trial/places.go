@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -31,9 +30,6 @@ func InFolder(dir string, boot Boot) Journal { return Journal{folder{dir}, boot}
 func InEFI(dir string, boot Boot) Journal {
 	return Journal{variable{filepath.Join(dir, Variable)}, boot}
 }
-
-// InMemory returns a journal that lasts as long as this process.
-func InMemory() Journal { return Journal{&memory{}, Boot{"this", Up}} }
 
 // Up is how long this machine has been up; 0 when that is not known.
 func Up() time.Duration {
@@ -60,7 +56,7 @@ func Here() Journal {
 	if entries, err := os.ReadDir(efi); err == nil && len(entries) > 0 {
 		return InEFI(efi, boot)
 	}
-	return InMemory()
+	return Journal{memory{}, boot}
 }
 
 type folder struct{ dir string }
@@ -149,25 +145,14 @@ func makeMutable(path string) error {
 	return nil
 }
 
-type memory struct {
-	mu   sync.Mutex
-	data []byte
-}
+// memory is the place of a machine that cannot keep a journal: nothing is
+// written, and nothing was. One boot counts a jump once however often it tries,
+// and of what an earlier one did nothing is left.
+type memory struct{}
 
 // Memory is where a journal is that a restart forgets, see Journal.Where.
 const Memory = "memory"
 
-func (*memory) name() string { return Memory }
-
-func (m *memory) read() ([]byte, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return append([]byte(nil), m.data...), nil
-}
-
-func (m *memory) write(data []byte) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.data = append([]byte(nil), data...)
-	return nil
-}
+func (memory) name() string          { return Memory }
+func (memory) read() ([]byte, error) { return nil, nil }
+func (memory) write([]byte) error    { return nil }

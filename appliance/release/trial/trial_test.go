@@ -210,7 +210,7 @@ func TestNoPlace(t *testing.T) {
 }
 
 func TestMemory(t *testing.T) {
-	j := InMemory()
+	j := Journal{memory{}, booted("boot", 0)}
 	must(t, j.Begin(digest(1)))
 	if j.Where() != "memory" || j.Failed(digest(1)) {
 		t.Error("one try is a failure")

@@ -10,6 +10,7 @@ import (
 	"phase/appliance/base/names"
 	"phase/appliance/base/refusal"
 	"phase/appliance/base/statefile"
+	"phase/appliance/release/fetch"
 	"phase/appliance/release/trust"
 )
 
@@ -30,16 +31,16 @@ func TestDroppedIsTold(t *testing.T) {
 			return h.sign(t, 3, "newer"), nil
 		},
 		Ready: func(context.Context, trust.Verified) error { return nil },
-		Fetch: func(_ context.Context, v trust.Verified, providers []string) (Payload, []Dropped, error) {
+		Fetch: func(_ context.Context, v trust.Verified, providers []string) (Payload, fetch.Report, error) {
 			took = append(took, v.Manifest().Version)
 			if v.Manifest().Version == 2 {
-				return payload{}, nil, nil
+				return payload{}, fetch.Report{}, nil
 			}
-			var dropped []Dropped
+			var report fetch.Report
 			for _, p := range providers {
-				dropped = append(dropped, Dropped{p, refusal.New(refusal.Digest, "swapped")})
+				report.Providers = append(report.Providers, fetch.ProviderReport{URL: p, Dropped: refusal.New(refusal.Digest, "swapped")})
 			}
-			return nil, dropped, errors.New("nobody is left")
+			return nil, report, errors.New("nobody is left")
 		},
 		Jump:   func(context.Context, trust.Verified) error { return nil },
 		Report: func(u statefile.Update) { last = u },

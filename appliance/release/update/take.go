@@ -15,8 +15,9 @@ import (
 	"phase/appliance/release/trust"
 )
 
-// take is all from a choice to the jump.
-func (l *loop) take(ctx context.Context, c survey.Choice) (dropped []Dropped, err error) {
+// take is all from a choice to the jump. When the download came to nothing it
+// names the providers that were dropped.
+func (l *loop) take(ctx context.Context, c survey.Choice) (dropped []string, err error) {
 	v, m := c.Release, c.Release.Manifest()
 	if err := l.Ready(ctx, v); err != nil {
 		return nil, err
@@ -28,16 +29,18 @@ func (l *loop) take(ctx context.Context, c survey.Choice) (dropped []Dropped, er
 	l.show("fetching")
 	slog.Info(fmt.Sprintf("fetching version %d, %s from %s", m.Version, ui.Bytes(size), ui.Count(len(c.Providers), "provider")))
 	start := time.Now()
-	var payload Payload
-	payload, dropped, err = l.Fetch(ctx, v, c.Providers)
-	for _, d := range dropped {
-		l.attempt(d.Provider, &v, "refused", d.Why)
-		slog.Warn(fmt.Sprintf("dropped %s: %v", d.Provider, d.Why))
+	payload, report, err := l.Fetch(ctx, v, c.Providers)
+	for _, p := range report.Providers {
+		if p.Dropped != nil {
+			dropped = append(dropped, p.URL)
+			l.attempt(p.URL, &v, "refused", p.Dropped)
+			slog.Warn(fmt.Sprintf("dropped %s: %v", p.URL, p.Dropped))
+		}
 	}
 	if err != nil {
 		return dropped, err
 	}
-	dropped = nil // others made up for them
+	// Others made up for those that were dropped: they are not named again.
 	defer func() { err = errors.Join(err, payload.Close()) }()
 	slog.Info(fmt.Sprintf("fetched and verified version %d in %s", m.Version, ui.Duration(time.Since(start))))
 

@@ -15,6 +15,7 @@ import (
 	"phase/appliance/base/names"
 	"phase/appliance/base/refusal"
 	"phase/appliance/base/statefile"
+	"phase/appliance/release/fetch"
 	"phase/appliance/release/survey"
 	"phase/appliance/release/trust"
 )
@@ -25,12 +26,6 @@ type Payload interface {
 	Load(ctx context.Context) error
 	// Close frees it.
 	Close() error
-}
-
-// Dropped is a provider that a download went on without.
-type Dropped struct {
-	Provider string
-	Why      error
 }
 
 // Updater is what the loop works with. All fields but Finders, Providers and
@@ -58,9 +53,8 @@ type Updater struct {
 	// memory, a kernel that may not load another) before it is downloaded.
 	Ready func(context.Context, trust.Verified) error
 	// Fetch downloads a release from its providers, resuming what an earlier
-	// call for the same release left behind, and says of each provider it
-	// dropped on the way why.
-	Fetch func(ctx context.Context, v trust.Verified, providers []string) (Payload, []Dropped, error)
+	// call for the same release left behind.
+	Fetch func(ctx context.Context, v trust.Verified, providers []string) (Payload, fetch.Report, error)
 	// Jump asks init to count the trial, stop the services and enter the
 	// loaded kernel. It returns nil only when init has taken over.
 	Jump func(ctx context.Context, v trust.Verified) error
@@ -78,8 +72,8 @@ const (
 
 // outcome is how a download and what follows it ended.
 type outcome struct {
-	dropped []Dropped
-	err     error // nil when init has taken over
+	dropped []string // providers
+	err     error    // nil when init has taken over
 }
 
 // loop is one run of an Updater.
@@ -229,7 +223,7 @@ func (l *loop) judge(a survey.Answer) {
 // fetched so far is kept by Fetch, so that the next try resumes.
 func (l *loop) failed(o outcome) {
 	for _, d := range o.dropped {
-		l.survey.Dropped(d.Provider)
+		l.survey.Dropped(d)
 	}
 	v := l.chosen.Release
 	l.attempt(l.chosen.Providers[0], &v, "failed", o.err)

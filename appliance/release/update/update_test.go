@@ -11,6 +11,7 @@ import (
 	"phase/appliance/base/names"
 	"phase/appliance/base/refusal"
 	"phase/appliance/base/statefile"
+	"phase/appliance/release/fetch"
 	"phase/appliance/release/manifest"
 	"phase/appliance/release/survey"
 	"phase/appliance/release/trust"
@@ -113,11 +114,11 @@ func TestRun(t *testing.T) {
 			return nil, refusal.New(refusal.Unreachable, "nobody there")
 		},
 		Ready: func(context.Context, trust.Verified) error { return nil },
-		Fetch: func(_ context.Context, v trust.Verified, providers []string) (Payload, []Dropped, error) {
+		Fetch: func(_ context.Context, v trust.Verified, providers []string) (Payload, fetch.Report, error) {
 			if len(providers) != 1 || providers[0] != "http://next" {
 				t.Errorf("fetched from %v", providers)
 			}
-			return payload{}, nil, nil
+			return payload{}, fetch.Report{}, nil
 		},
 		Jump: func(_ context.Context, v trust.Verified) error {
 			jumped = v.Manifest().Version
@@ -185,11 +186,13 @@ func TestNothingTakenIsNothingLost(t *testing.T) {
 	for name, spoil := range map[string]func(*Updater){
 		"too little memory": func(u *Updater) { u.Ready = func(context.Context, trust.Verified) error { return broken } },
 		"fetch": func(u *Updater) {
-			u.Fetch = func(context.Context, trust.Verified, []string) (Payload, []Dropped, error) { return nil, nil, broken }
+			u.Fetch = func(context.Context, trust.Verified, []string) (Payload, fetch.Report, error) {
+				return nil, fetch.Report{}, broken
+			}
 		},
 		"load": func(u *Updater) {
-			u.Fetch = func(context.Context, trust.Verified, []string) (Payload, []Dropped, error) {
-				return payload{broken}, nil, nil
+			u.Fetch = func(context.Context, trust.Verified, []string) (Payload, fetch.Report, error) {
+				return payload{broken}, fetch.Report{}, nil
 			}
 		},
 		"jump": func(u *Updater) { u.Jump = func(context.Context, trust.Verified) error { return broken } },
@@ -202,8 +205,8 @@ func TestNothingTakenIsNothingLost(t *testing.T) {
 				Now:    func() time.Time { return day }, Providers: []string{"http://next"},
 				Ask:   func(context.Context, string, string, string) ([]byte, error) { return h.sign(t, 2, "next"), nil },
 				Ready: func(context.Context, trust.Verified) error { return nil },
-				Fetch: func(context.Context, trust.Verified, []string) (Payload, []Dropped, error) {
-					return payload{}, nil, nil
+				Fetch: func(context.Context, trust.Verified, []string) (Payload, fetch.Report, error) {
+					return payload{}, fetch.Report{}, nil
 				},
 				Jump: func(context.Context, trust.Verified) error { t.Error("jumped"); return nil },
 				Report: func(u statefile.Update) {

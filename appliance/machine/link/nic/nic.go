@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"phase/appliance/machine/linux"
+	"phase/appliance/machine/settings"
 )
 
 // classRoot is where the kernel lists the network interfaces, see
@@ -20,7 +21,7 @@ const ethernet = "1"
 // Raise prepares and raises every wired interface there is: hardware that
 // speaks Ethernet, no radio, and on its own. Those that could not be raised are
 // in the error; the others are up.
-func Raise(o Options) error {
+func Raise(o settings.Options) error {
 	names, err := wired(classRoot)
 	errs := []error{err}
 	for _, name := range names {

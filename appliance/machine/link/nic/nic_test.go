@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"phase/appliance/machine/settings"
 )
 
 func TestSettingsThatMatter(t *testing.T) {
@@ -15,7 +17,7 @@ func TestSettingsThatMatter(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	local := settings(Options{OnLink: true})
+	local := table(settings.Options{Mode: settings.Local})
 	if _, err := apply(root, "eth0", local); err != nil {
 		t.Fatal(err)
 	}
@@ -43,10 +45,14 @@ func TestSettingsThatMatter(t *testing.T) {
 }
 
 func TestRouters(t *testing.T) {
-	for static, want := range map[bool]string{false: "1", true: "0"} {
-		for _, s := range settings(Options{Static6: static}) {
+	for static, want := range map[string]string{"dhcp": "1", "192.0.2.7/24": "1", "2001:db8::7/64": "0"} {
+		ip, err := settings.ParseIP(static)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range table(settings.Options{IP: ip}) {
 			if s.path == "ipv6/conf/%s/accept_ra" && s.value != want {
-				t.Errorf("with an address of the owner %v routers are heard: %s", static, s.value)
+				t.Errorf("with the address %s routers are heard: %s", static, s.value)
 			}
 		}
 	}

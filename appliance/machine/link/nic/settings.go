@@ -8,15 +8,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-)
 
-// Options are what the settings depend on.
-type Options struct {
-	// OnLink keeps traffic to the on-link prefixes.
-	OnLink bool
-	// Static6 says that the owner gave an IPv6 address and its gateway.
-	Static6 bool
-}
+	"phase/appliance/machine/settings"
+)
 
 // sysRoot is where the kernel keeps the settings of this network namespace;
 // see Documentation/networking/ip-sysctl.rst.
@@ -31,8 +25,9 @@ type setting struct {
 	report bool // a kernel without IPv6 is a problem to report
 }
 
-// settings are the kernel's part in the options.
-func settings(o Options) []setting {
+// table is the kernel's part in what the owner of the node asked for.
+func table(o settings.Options) []setting {
+	onLink := o.Mode == settings.Local
 	list := []setting{
 		// One machine may have several interfaces on one segment: each answers
 		// for its own addresses only, or a conflict check finds the neighbour
@@ -40,7 +35,7 @@ func settings(o Options) []setting {
 		{path: "ipv4/conf/%s/arp_ignore", value: "1"},
 		{path: "ipv4/conf/%s/arp_announce", value: "2"},
 		{path: "ipv4/conf/%s/rp_filter", value: "0"},
-		{path: "ipv4/conf/%s/accept_redirects", value: "0", needed: o.OnLink},
+		{path: "ipv4/conf/%s/accept_redirects", value: "0", needed: onLink},
 		{path: "ipv6/conf/%s/disable_ipv6", value: "0", report: true},
 		{path: "ipv6/conf/%s/accept_redirects", value: "0"},
 		// The link-local address follows from the hardware address (EUI-64), so
@@ -55,11 +50,11 @@ func settings(o Options) []setting {
 		{path: "ipv6/neigh/%s/retrans_time_ms", value: "250"},
 	}
 	acceptRA := "1"
-	if o.Static6 {
+	if !o.IP.DHCP() && o.IP.Address.Addr().Is6() {
 		acceptRA = "0" // the owner said which address and which gateway
 	}
 	list = append(list, setting{path: "ipv6/conf/%s/accept_ra", value: acceptRA})
-	if o.OnLink {
+	if onLink {
 		list = append(list,
 			setting{path: "ipv6/conf/%s/accept_ra_defrtr", value: "0", needed: true},
 			setting{path: "ipv6/conf/%s/accept_ra_rt_info_max_plen", value: "0"},
@@ -71,32 +66,26 @@ func settings(o Options) []setting {
 // Prepare writes the settings of an interface. A setting this kernel does not
 // have is passed over unless the mode cannot do without it: then there is an
 // error, and the interface must stay down. The problems are sentences for people.
-func Prepare(iface string, o Options) (problems []string, err error) {
-	return apply(sysRoot, iface, settings(o))
+func Prepare(iface string, o settings.Options) (problems []string, err error) {
+	return apply(sysRoot, iface, table(o))
 }
 
 func apply(root, iface string, list []setting) (problems []string, err error) {
 	for _, s := range list {
 		path := filepath.Join(root, fmt.Sprintf(s.path, iface))
+		_, family := os.Stat(filepath.Dir(path))
 		err := os.WriteFile(path, []byte(s.value), 0o644)
-		if err == nil {
-			continue
-		}
-		if errors.Is(err, os.ErrNotExist) {
-			if _, statErr := os.Stat(filepath.Dir(path)); statErr != nil {
-				if s.report {
-					problems = append(problems, fmt.Sprintf("%s: this kernel has no IPv6", iface))
-				}
-				continue
+		switch missing := errors.Is(err, os.ErrNotExist); {
+		case err == nil:
+		case missing && family != nil:
+			if s.report {
+				problems = append(problems, fmt.Sprintf("%s: this kernel has no IPv6", iface))
 			}
-			if !s.needed {
-				continue
-			}
-		}
-		if s.needed {
+		case s.needed:
 			return problems, fmt.Errorf("%s stays down: the mode wants %s to be %s: %w", iface, path, s.value, err)
+		case !missing:
+			problems = append(problems, fmt.Sprintf("%s: setting %s to %s: %v", iface, path, s.value, err))
 		}
-		problems = append(problems, fmt.Sprintf("%s: setting %s to %s: %v", iface, path, s.value, err))
 	}
 	return problems, nil
 }

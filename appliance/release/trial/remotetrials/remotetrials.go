@@ -51,7 +51,7 @@ type Client struct {
 
 	mu     sync.Mutex
 	offers map[names.Digest][]string // URLs that offered it and count
-	knows  map[string]bool           // URLs of providers that know, or will, that the trial went well
+	knows  []string                  // URLs of providers that know, or will, that the trial went well
 }
 
 // Tried refuses a release that this machine has begun too often, as the
@@ -112,13 +112,10 @@ func (c *Client) Good(ctx context.Context, url string) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.knows[url] {
+	if slices.Contains(c.knows, url) {
 		return
 	}
-	if c.knows == nil {
-		c.knows = map[string]bool{}
-	}
-	c.knows[url] = true
+	c.knows = append(c.knows, url)
 	go func() {
 		// The request that brought us here ends sooner.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), goodTime)
@@ -163,9 +160,7 @@ func (c *Client) head(ctx context.Context, url string, header http.Header) (*htt
 	if err != nil {
 		return nil, err
 	}
-	if header != nil {
-		req.Header = header
-	}
+	req.Header = header
 	resp, err := c.HTTP.Do(req)
 	if err != nil {
 		return nil, err
