@@ -32,6 +32,7 @@ DEPS := \
 	gcc libc6-dev \
 	avahi-daemon avahi-utils dbus
 DEPS_FRESH := debootstrap
+DEPS_BENCH := nginx-light
 
 deps: ## Build: Install the Debian packages that building and testing need
 	@./tests/deps.sh $(DEPS)
@@ -58,8 +59,8 @@ test test-all test-fresh unit machines race bench bench-boot bench-memory demo d
 UNITS = $$(go list ./... | grep -v '^phase/tests/machines$$')
 # What runs at once in one process. Machines, image builds and a crowd of senders
 # are processes of their own: -short leaves them out.
-RACED       = $$(go list ./... | grep -Ev '^phase/(examples|images|qemu|tests|programs/update)')
-RACED_SHORT = ./images/... ./qemu/... ./programs/update
+RACED       = $$(go list ./... | grep -Ev '^phase/(examples|images|qemu|tests|programs/update|appliance/compute/scheduler$$)')
+RACED_SHORT = ./images/... ./qemu/... ./programs/update ./appliance/compute/scheduler
 # How long each fuzz test runs.
 TIME ?= 30s
 
@@ -115,7 +116,8 @@ demo: deps ## See it run: Watch machines boot from each other
 demo-cross: deps images-both ## See it run: The same jobs on both architectures, the same output, by their receipts
 	go run ./tests/cross
 
-bench: ## Measure: Benchmarks of fetch, verify and serve
+bench: ## Measure: Benchmarks of fetch, verify, serve and jobs; what serves a manifest beside nginx
+	@./tests/deps.sh $(DEPS_BENCH)
 	go test -run '^$$' -bench . -benchmem ./appliance/...
 
 bench-boot: deps image ## Measure: Power on to the first answer, beside gokrazy's own hello
