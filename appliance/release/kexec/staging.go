@@ -28,9 +28,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// Loader takes a kernel and its initrd, as linux.Running does.
+type Loader interface {
+	Load(kernel, initrd linux.Part, cmdline string) error
+}
+
 // Options are the machine around a load. OnNode fills them for a node.
 type Options struct {
-	Kernel  linux.Kernel
+	Kernel  Loader
 	Running string   // the running kernel's command line
 	Conf    []string // words of phase.conf that hold, see boot.Options
 	Dir     string   // folder on disk that may be used when memory is short; empty: none
