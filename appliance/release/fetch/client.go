@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -68,12 +69,8 @@ func ParseBase(text string) (*url.URL, error) {
 // Manifest fetches the envelope of the newest release a provider has on a
 // channel for an arch. It is at most 1 MiB and comes within ten seconds, or
 // the error is a *refusal.Refusal with the code "size", "slow", "busy" or
-// "unreachable". It is not verified. A nil client means one from NewClient.
+// "unreachable". It is not verified. The client is one from NewClient.
 func Manifest(ctx context.Context, client *http.Client, base, channel, arch string) ([]byte, error) {
-	if client == nil {
-		client = NewClient()
-		defer client.CloseIdleConnections()
-	}
 	u, err := ParseBase(base)
 	if err != nil {
 		return nil, refusal.New(refusal.Unreachable, "%v", err)
@@ -151,13 +148,11 @@ func checkStatus(resp *http.Response, want ...int) error {
 	refuse := func(code refusal.Code, text string) *refusal.Refusal {
 		return refusal.New(code, "%s answered %d %s%s", resp.Request.URL.Path, resp.StatusCode, http.StatusText(resp.StatusCode), text)
 	}
-	for _, status := range want {
-		if resp.StatusCode == status {
-			if e := resp.Header.Get("Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") {
-				return final{refuse(refusal.Format, ", in an encoding that was not asked for")}
-			}
-			return nil
+	if slices.Contains(want, resp.StatusCode) {
+		if e := resp.Header.Get("Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") {
+			return final{refuse(refusal.Format, ", in an encoding that was not asked for")}
 		}
+		return nil
 	}
 	switch status := resp.StatusCode; {
 	case status == http.StatusServiceUnavailable, status == http.StatusTooManyRequests:

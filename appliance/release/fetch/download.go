@@ -1,6 +1,7 @@
 package fetch
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -193,7 +194,7 @@ func (d *download) give(ctx context.Context, s *segment, err error) (pause time.
 // must have brought more than the floor, all its time counted, and be the last.
 func (d *download) worthWhile(s *segment, src *source, got int64) bool {
 	return !s.artifact.solo && !d.othersLeft(src) && got >= progressWorth &&
-		float64(got) >= float64(src.opts.Floor)*time.Since(s.since).Seconds()
+		float64(got) >= float64(floorRate)*time.Since(s.since).Seconds()
 }
 
 // advance counts n bytes as written, and wakes the hasher now and then.
@@ -276,18 +277,17 @@ func (d *download) noneLeft() error {
 		src := d.sources[0]
 		return refusal.New(src.dropped.Code, "%s: %s", src.url, src.dropped.Detail)
 	}
-	for _, code := range worst {
-		var said []string
-		for _, src := range d.sources {
-			if src.dropped.Code == code {
-				said = append(said, fmt.Sprintf("%s: %s", src.url, src.dropped.Detail))
-			}
-		}
-		if len(said) > 0 {
-			return refusal.New(code, "none of %d providers is left; %s", len(d.sources), strings.Join(said, "; "))
+	rank := func(a, b *source) int {
+		return cmp.Compare(slices.Index(worst, a.dropped.Code), slices.Index(worst, b.dropped.Code))
+	}
+	code := slices.MinFunc(d.sources, rank).dropped.Code
+	var said []string
+	for _, src := range d.sources {
+		if src.dropped.Code == code {
+			said = append(said, fmt.Sprintf("%s: %s", src.url, src.dropped.Detail))
 		}
 	}
-	return refusal.New(refusal.Unreachable, "none of %d providers is left", len(d.sources))
+	return refusal.New(code, "none of %d providers is left; %s", len(d.sources), strings.Join(said, "; "))
 }
 
 func (d *download) report() Report {
@@ -310,9 +310,7 @@ func (d *download) keep() error {
 	defer d.mu.Unlock()
 	var errs []error
 	for _, a := range d.artifacts {
-		if k, ok := a.region.(Keeper); ok {
-			errs = append(errs, k.Keep(a.frontier()))
-		}
+		errs = append(errs, a.region.Keep(a.frontier()))
 	}
 	return errors.Join(errs...)
 }

@@ -220,7 +220,7 @@ func (r *region) Have() int64 {
 	return min(r.staging.have[r.name], r.size)
 }
 
-// Keep implements fetch.Keeper.
+// Keep implements fetch.Region.
 func (r *region) Keep(prefix int64) error {
 	s := r.staging
 	s.mu.Lock()
