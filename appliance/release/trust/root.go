@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"phase/appliance/base/envelope"
-	"phase/appliance/base/names"
 	"phase/appliance/base/refusal"
 	"phase/appliance/base/strictjson"
 )
@@ -182,17 +181,6 @@ func (r Root) releaseRole(channel string) string {
 		return RoleRelease + "/" + channel
 	}
 	return RoleRelease
-}
-
-// releaseRoles are the roles whose word counts for some channel.
-func (r Root) releaseRoles() []string {
-	roles := []string{RoleRelease}
-	for _, channel := range names.Channels {
-		if name := r.releaseRole(channel); name != RoleRelease {
-			roles = append(roles, name)
-		}
-	}
-	return roles
 }
 
 // Version of the root, from 1.
