@@ -82,7 +82,7 @@ func openRelease(dir string, root []byte, arch string) (v trust.Verified, files 
 	if err != nil {
 		return v, nil, err
 	}
-	if v, err = r.VerifyHeld(data, "", arch); err != nil {
+	if v, err = r.VerifyHeld(data, trust.Any, arch); err != nil {
 		return v, nil, fmt.Errorf("verifying %s: %w", dir, err)
 	}
 	files = map[string]string{}

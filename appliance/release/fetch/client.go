@@ -169,12 +169,9 @@ func checkStatus(resp *http.Response, want ...int) error {
 // first word, with its cause.
 func failure(ctx context.Context, doing string, err error) error {
 	if ctx.Err() != nil {
-		if cause := context.Cause(ctx); cause != nil {
-			err = cause
-		}
+		err = context.Cause(ctx)
 	}
-	var refused *refusal.Refusal
-	if errors.As(err, &refused) {
+	if refused, ok := errors.AsType[*refusal.Refusal](err); ok {
 		return refused
 	}
 	// net/http's own timeouts call themselves a DeadlineExceeded too; those are
@@ -182,8 +179,7 @@ func failure(ctx context.Context, doing string, err error) error {
 	if ctx.Err() != nil && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)) {
 		return fmt.Errorf("%s: %w", doing, err)
 	}
-	var timeout net.Error
-	if errors.As(err, &timeout) && timeout.Timeout() {
+	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
 		return refusal.New(refusal.Slow, "%s: %v", doing, inner(err))
 	}
 	return refusal.New(refusal.Unreachable, "%s: %v", doing, inner(err))
@@ -192,8 +188,7 @@ func failure(ctx context.Context, doing string, err error) error {
 // inner takes net/http's "Get \"http://…\": " off an error: the provider is
 // named beside it anyway.
 func inner(err error) error {
-	var u *url.Error
-	if errors.As(err, &u) {
+	if u, ok := errors.AsType[*url.Error](err); ok {
 		return u.Err
 	}
 	return err

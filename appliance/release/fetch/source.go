@@ -161,11 +161,9 @@ func (d *download) write(s *segment, data []byte) error {
 
 // answer keeps what ended ctx on purpose apart from what the network did.
 func answer(ctx context.Context, doing string, err error) error {
-	if cause := context.Cause(ctx); cause != nil {
-		var last final
-		if errors.Is(cause, errOvertaken) || errors.As(cause, &last) {
-			return cause
-		}
+	cause := context.Cause(ctx)
+	if _, ok := errors.AsType[final](cause); ok || errors.Is(cause, errOvertaken) {
+		return cause
 	}
 	return failure(ctx, doing, err)
 }

@@ -101,9 +101,8 @@ func Jump(ctx context.Context, v trust.Verified) error {
 	}
 	err = errors.Join(err, linux.Running{}.Unload())
 	// That nothing was paused is the usual answer, and no news.
-	_, _ = control.Do(context.WithoutCancel(ctx), control.Socket, control.Request{Do: control.Resume})
-	var refused *control.Refused
-	if errors.As(err, &refused) && refused.Code != "" {
+	_, _ = control.Do(ctx, control.Socket, control.Request{Do: control.Resume})
+	if refused, ok := errors.AsType[*control.Refused](err); ok && refused.Code != "" {
 		return refusal.New(refusal.Code(refused.Code), "%s", refused.Detail)
 	}
 	return err

@@ -61,8 +61,8 @@ func NewFolder(s *Store, dir *os.Root, root trust.Root) *Folder {
 // Scan brings the store up to date with the folder and returns what is wrong
 // in it; what has not changed since the last Scan is not hashed again. A
 // release whose files were replaced by others stays held until its successor
-// is whole, one whose bytes were changed in place does not. Only channels and
-// arches that want names are looked at, all of them where it is empty.
+// is whole, one whose bytes were changed in place does not. Only these
+// channels and arches are looked at.
 func (f *Folder) Scan(ctx context.Context, channels, arches []string) []Problem {
 	problems := f.scanRoots()
 	for _, channel := range channels {
