@@ -42,12 +42,6 @@ type download struct {
 	received       int64
 }
 
-func newDownload(progress func(done, total int64)) *download {
-	d := &download{progress: progress}
-	d.cond = sync.NewCond(&d.mu)
-	return d
-}
-
 func (d *download) add(a *artifact) {
 	d.artifacts = append(d.artifacts, a)
 	d.total += a.want.Size
@@ -95,9 +89,7 @@ func (d *download) choose(src *source) *segment {
 			case s.pos == s.end:
 			case s.owner == nil && a.solo:
 				if a.soloBy != src && s.pos > 0 {
-					d.present -= a.present()
-					a.reset()
-					d.showProgress()
+					d.restart(a)
 					s = a.segments[0]
 				}
 				a.soloBy = src
@@ -114,6 +106,16 @@ func (d *download) choose(src *source) *segment {
 	}
 	d.overtake(src)
 	return nil
+}
+
+// restart begins an artifact again. No segment of it may have an owner.
+func (d *download) restart(a *artifact) {
+	d.present -= a.present()
+	a.segments = []*segment{{artifact: a, end: a.want.Size}}
+	a.from = map[*source]bool{}
+	a.kept, a.soloBy = 0, nil
+	a.begun++
+	d.showProgress()
 }
 
 // errOvertaken takes a segment from a provider that others are much faster

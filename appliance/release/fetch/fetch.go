@@ -110,7 +110,8 @@ func Release(ctx context.Context, v trust.Verified, providers []string, dst Dest
 	opts.patience = cmp.Or(opts.patience, usualPatience)
 	opts.pause = cmp.Or(opts.pause, firstPause)
 
-	d := newDownload(opts.Progress)
+	d := &download{progress: opts.Progress}
+	d.cond = sync.NewCond(&d.mu)
 	// The smallest first: a provider that lies about everything is found out
 	// where it costs least.
 	names := slices.Clone(opts.Names)
