@@ -129,7 +129,7 @@ func (r *Report) release(ctx context.Context, i *flash.Image, root []byte) error
 		if err != nil {
 			return fmt.Errorf("reading the root: %w", err)
 		}
-		_, err = trusted.VerifyHeld(data, "", m.Arch)
+		_, err = trusted.VerifyHeld(data, trust.Any, m.Arch)
 		ok := err == nil
 		r.Verified = &ok
 		if err != nil {

@@ -79,7 +79,7 @@ func openRelease(ctx context.Context, dir string, root trust.Root, arch string) 
 	if err != nil {
 		return v, nil, err
 	}
-	if v, err = root.VerifyHeld(data, "", arch); err != nil {
+	if v, err = root.VerifyHeld(data, trust.Any, arch); err != nil {
 		return v, nil, fmt.Errorf("verifying %s: %w", dir, err)
 	}
 	files = map[string]string{}

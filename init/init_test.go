@@ -89,7 +89,7 @@ func (j *fakeJournal) Reset() error                  { j.events.add("reset"); re
 
 // fakeKernel has a kernel to jump into. What ends a machine ends the goroutine.
 type fakeKernel struct {
-	linux.Recorder
+	recorder
 	events *events
 	ended  chan struct{}
 }

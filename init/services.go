@@ -30,10 +30,9 @@ func table(o settings.Options, data, group string) []supervise.Service {
 	}
 	plasmd := []string{"start", "--http", listen, "--state", runDir, "--root", rootFile, "--data", data, "--socket", plasmdSocket}
 	return []supervise.Service{
-		{Name: "plasmd", Rank: 1, Path: phase, Args: plasmd, Env: environment, UID: plasmdUID, GID: plasmdGID, Cgroup: group},
-		// Of the lowest rank: the others send their last messages over it.
-		{Name: "net", Rank: 0, Path: phase, Args: []string{"--state", runDir, "--resolv", resolvFile}, Env: environment},
-		{Name: "update", Rank: 1, Path: phase, Args: []string{"--state", runDir, "--root", rootFile}, Env: environment},
+		{Name: "plasmd", Path: phase, Args: plasmd, Env: environment, UID: plasmdUID, GID: plasmdGID, Cgroup: group},
+		{Name: carrier, Path: phase, Args: []string{"--state", runDir, "--resolv", resolvFile}, Env: environment},
+		{Name: "update", Path: phase, Args: []string{"--state", runDir, "--root", rootFile}, Env: environment},
 	}
 }
 
@@ -102,8 +101,11 @@ func (s *services) startOne(one supervise.Service) error {
 	return s.set.Start(one)
 }
 
-// stop stops the services for good. net runs on: it holds nothing that must
-// come to rest, and the last to serve is heard to the end.
+// carrier is the service that the others send their last messages over.
+const carrier = "net"
+
+// stop stops the services for good. The carrier runs on: it holds nothing that
+// must come to rest, and the last to serve is heard to the end.
 func (s *services) stop() {
 	s.mu.Lock()
 	s.stopping = true
@@ -111,7 +113,7 @@ func (s *services) stop() {
 		s.unpause.Stop()
 	}
 	s.mu.Unlock()
-	s.set.Stop("net")
+	s.set.Stop(carrier)
 }
 
 // pauseTime is how long services may be paused: the program that paused them
@@ -131,6 +133,7 @@ func (s *services) pause(spare string) error {
 	}
 	s.mu.Unlock()
 	s.report.say("pausing the services to free their memory")
+	s.set.Stop(spare, carrier)
 	s.set.Stop(spare)
 	return linux.DropCaches()
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"os/signal"
@@ -150,9 +149,9 @@ func (n *node) watchSignals() error {
 }
 
 func (n *node) watchButton() error {
-	for range button.Presses(context.Background()) {
+	button.Watch(func() {
 		n.report.say("power button")
 		go n.end(powerOff)
-	}
+	})
 	return nil
 }

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"phase/appliance/machine/control"
-	"phase/appliance/machine/linux"
 )
 
 // TestEndedOnPurpose: a release that came up and is ended has its tries crossed
@@ -33,7 +32,7 @@ func TestEndedOnPurpose(t *testing.T) {
 func TestJumpFails(t *testing.T) {
 	n := newTestNode(t)
 	no := errors.New("no")
-	k := &linux.Recorder{Fail: map[string]error{"jump": no, "restart": no}}
+	k := &recorder{fail: map[string]error{"jump": no, "restart": no}}
 	n.shutdown.kernel = k
 	n.shutdown.run(jump)
 	n.shutdown.run(powerOff)

@@ -92,7 +92,7 @@ func (c commandLine) node() (*node, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the running release's manifest: %w", err)
 	}
-	n.running, err = n.root.VerifyHeld(data, "", trust.Any)
+	n.running, err = n.root.VerifyHeld(data, trust.Any, trust.Any)
 	if err != nil {
 		return nil, fmt.Errorf("the running release's manifest: %w", err)
 	}

@@ -3,7 +3,6 @@
 package storetest
 
 import (
-	"bytes"
 	"crypto/ed25519"
 	"fmt"
 	"math/rand/v2"
@@ -84,16 +83,21 @@ func (r Release) Sources() map[string]store.Source {
 	return sources
 }
 
-// Bytes is a store.Source of bytes in memory, which the caller leaves alone.
+// Bytes is a store.Source of a file with these bytes, which has no name left.
 func Bytes(data []byte) store.Source {
-	return func() (store.Content, error) { return memory{bytes.NewReader(data)}, nil }
+	return func() (*store.Blob, error) {
+		f, err := os.CreateTemp("", "storetest")
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		defer os.Remove(f.Name())
+		if _, err := f.Write(data); err != nil {
+			return nil, err
+		}
+		return store.File(f.Name())()
+	}
 }
-
-type memory struct{ *bytes.Reader }
-
-func (m memory) Size() (int64, bool) { return m.Reader.Size(), true }
-func (memory) Intact() bool          { return true }
-func (memory) Close() error          { return nil }
 
 // Sizes of the artifacts of a release whose size does not matter.
 var Sizes = map[string]int{"kernel": 70_001, "initramfs": 3_001, "rootfs": 300_007}

@@ -2,10 +2,7 @@
 package button
 
 import (
-	"context"
 	"encoding/binary"
-	"errors"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -18,46 +15,36 @@ import (
 const (
 	evKey     = 1
 	keyPower  = 116
-	pressed   = 1
+	keyDown   = 1
 	eventTime = 16
 	eventSize = 24
 )
 
-// Presses sends on the channel it returns each time a power button is pressed,
-// until ctx ends. Buttons (ACPI's, or a GPIO on a board without ACPI)
-// are input devices; new ones are looked for every few seconds, since a
-// keyboard with such a key may be plugged in at any time.
-func Presses(ctx context.Context) <-chan struct{} {
-	presses := make(chan struct{}, 1)
-	go func() {
-		ended := make(chan string)
-		reading := map[string]bool{}
-		again := time.NewTicker(5 * time.Second)
-		defer again.Stop()
-		for {
-			devices, _ := filepath.Glob("/dev/input/event*") // the pattern is well formed
-			for _, device := range devices {
-				if !reading[device] && hasPowerKey(device) {
-					reading[device] = true
-					go func() {
-						watchButton(ctx, device, presses)
-						select {
-						case ended <- device:
-						case <-ctx.Done():
-						}
-					}()
-				}
-			}
-			select {
-			case <-ctx.Done():
-				return
-			case device := <-ended:
-				delete(reading, device)
-			case <-again.C:
+// Watch calls pressed each time a power button is pressed, for as long as the
+// program runs. Buttons (ACPI's, or a GPIO on a board without ACPI) are input
+// devices; new ones are looked for every few seconds, since a keyboard with such
+// a key may be plugged in at any time.
+func Watch(pressed func()) {
+	ended := make(chan string)
+	reading := map[string]bool{}
+	again := time.Tick(5 * time.Second)
+	for {
+		devices, _ := filepath.Glob("/dev/input/event*") // the pattern is well formed
+		for _, device := range devices {
+			if !reading[device] && hasPowerKey(device) {
+				reading[device] = true
+				go func() {
+					watchDevice(device, pressed)
+					ended <- device
+				}()
 			}
 		}
-	}()
-	return presses
+		select {
+		case device := <-ended:
+			delete(reading, device)
+		case <-again:
+		}
+	}
 }
 
 // hasPowerKey looks into the capabilities that sysfs shows for an input device:
@@ -67,31 +54,21 @@ func hasPowerKey(device string) bool {
 	return err == nil && bitSet(string(data), keyPower)
 }
 
-func watchButton(ctx context.Context, device string, presses chan<- struct{}) {
+func watchDevice(device string, pressed func()) {
 	f, err := os.Open(device)
 	if err != nil {
 		return
 	}
 	defer f.Close()
-	defer context.AfterFunc(ctx, func() { f.Close() })()
 	buf := make([]byte, 16*eventSize)
 	for {
 		n, err := f.Read(buf)
 		if err != nil {
-			if !errors.Is(err, fs.ErrClosed) {
-				// The device is gone; do not come back to it in a hot loop.
-				select {
-				case <-ctx.Done():
-				case <-time.After(time.Second):
-				}
-			}
+			time.Sleep(time.Second) // the device is gone; do not come back to it in a hot loop
 			return
 		}
 		if pressedPower(buf[:n]) {
-			select {
-			case presses <- struct{}{}:
-			default: // one press is on its way already
-			}
+			pressed()
 		}
 	}
 }
@@ -102,7 +79,7 @@ func pressedPower(events []byte) bool {
 	for ; len(events) >= eventSize; events = events[eventSize:] {
 		e := events[eventTime:eventSize]
 		if binary.NativeEndian.Uint16(e) == evKey && binary.NativeEndian.Uint16(e[2:]) == keyPower &&
-			binary.NativeEndian.Uint32(e[4:]) == pressed {
+			binary.NativeEndian.Uint32(e[4:]) == keyDown {
 			return true
 		}
 	}

@@ -27,7 +27,6 @@ type File struct {
 // Layout says where in the archive each file's bytes lie. Everything that is
 // not a file's content or the prefix is written by WriteFrame.
 type Layout struct {
-	prefix int64 // bytes of the first archive
 	size   int64
 	places map[string]place
 	frames []frame
@@ -59,7 +58,7 @@ func NewLayout(prefix int64, files []File) (*Layout, error) {
 	if prefix < 0 || prefix > maxSize {
 		return nil, fmt.Errorf("an initramfs of %d bytes", prefix)
 	}
-	l := &Layout{prefix: prefix, places: map[string]place{}}
+	l := &Layout{places: map[string]place{}}
 	at := align(prefix)
 	inode := 0
 	// Times are zero: the same release gives the same bytes.
@@ -104,9 +103,6 @@ func (l *Layout) Offset(name string) (offset, size int64, ok bool) {
 	p, ok := l.places[name]
 	return p.offset, p.size, ok
 }
-
-// Prefix is the length of the first archive, which lies at 0.
-func (l *Layout) Prefix() int64 { return l.prefix }
 
 // WriteFrame writes what lies between the contents. The gaps of alignment are
 // left alone: w must read as zeros where nothing was written, as a new file or

@@ -21,16 +21,15 @@ const (
 	guardVariable = "PHASE_GUARD"
 )
 
-// StartGuard starts the running program once more, as a guard, and returns the
+// StartGuard starts the running program once more, as a guard, and sets the
 // environment variable by which EndGuard finds it. Nothing of it can be reached
 // from outside: it has no files and no environment.
-func StartGuard() (env string, err error) {
+func StartGuard() error {
 	p, err := os.StartProcess("/proc/self/exe", []string{guardName}, &os.ProcAttr{Env: []string{}})
 	if err != nil {
-		return "", fmt.Errorf("starting the guard: %w", err)
+		return fmt.Errorf("starting the guard: %w", err)
 	}
-	env = guardVariable + "=" + strconv.Itoa(p.Pid)
-	return env, p.Release()
+	return errors.Join(os.Setenv(guardVariable, strconv.Itoa(p.Pid)), p.Release())
 }
 
 // IsGuard says whether this process is one.

@@ -4,7 +4,6 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
-	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -23,12 +22,11 @@ func TestGuard(t *testing.T) {
 	if ended, err := EndGuard(); ended || err != nil {
 		t.Errorf("without a guard: %v, %v", ended, err)
 	}
-	env, err := StartGuard()
-	if err != nil {
+	t.Setenv(guardVariable, "") // and back afterwards
+	if err := StartGuard(); err != nil {
 		t.Fatal(err)
 	}
-	name, pid, _ := strings.Cut(env, "=")
-	t.Setenv(name, pid)
+	pid := os.Getenv(guardVariable)
 	if ended, err := EndGuard(); !ended || err != nil {
 		t.Fatal(ended, err)
 	}

@@ -1,8 +1,8 @@
 // Package linux makes the calls to the Linux kernel: mounts, loop devices,
 // memory figures, the console, the watchdog, loading another kernel,
 // and those that do not return (jump, restart, power off). The irreversible calls
-// are methods of Kernel and are made nowhere else, so that a test can put a
-// Recorder in its place.
+// are methods of Running and are made nowhere else, so that a test can put
+// another Kernel in its place.
 package linux
 
 import (
@@ -10,18 +10,12 @@ import (
 	"fmt"
 	"os"
 	"strings"
-	"sync"
 
 	"golang.org/x/sys/unix"
 )
 
-// Kernel makes the calls that replace or end the running system.
+// Kernel makes the calls that end the running system.
 type Kernel interface {
-	// Load hands a kernel, not compressed, and its initrd to kexec_load(2).
-	// Nothing happens until Jump.
-	Load(kernel, initrd Part, cmdline string) error
-	// Unload forgets a kernel that was loaded and gives its memory back.
-	Unload() error
 	// Loaded says whether a kernel waits for Jump.
 	Loaded() (bool, error)
 	// Jump starts the kernel that was loaded. It returns only on an error.
@@ -95,49 +89,3 @@ func TakeCtrlAltDel() error {
 	}
 	return nil
 }
-
-// Recorder is a Kernel that only writes down what it was asked for.
-type Recorder struct {
-	Fail map[string]error // what a call ("load", "unload", "jump", "restart", "power off") returns
-
-	mu    sync.Mutex
-	calls []string
-}
-
-// Calls returns what was asked for, in order; a load as "load CMDLINE".
-func (r *Recorder) Calls() []string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return append([]string(nil), r.calls...)
-}
-
-func (r *Recorder) call(name, detail string) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.calls = append(r.calls, strings.TrimSpace(name+" "+detail))
-	return r.Fail[name]
-}
-
-// Load implements Kernel.
-func (r *Recorder) Load(_, _ Part, cmdline string) error { return r.call("load", cmdline) }
-
-// Unload implements Kernel.
-func (r *Recorder) Unload() error { return r.call("unload", "") }
-
-// Loaded implements Kernel.
-func (r *Recorder) Loaded() (bool, error) {
-	loaded := false
-	for _, c := range r.Calls() {
-		loaded = strings.HasPrefix(c, "load") || loaded && c != "unload"
-	}
-	return loaded, nil
-}
-
-// Jump implements Kernel.
-func (r *Recorder) Jump() error { return r.call("jump", "") }
-
-// Restart implements Kernel.
-func (r *Recorder) Restart() error { return r.call("restart", "") }
-
-// PowerOff implements Kernel.
-func (r *Recorder) PowerOff() error { return r.call("power off", "") }

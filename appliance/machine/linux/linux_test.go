@@ -113,24 +113,6 @@ func TestMountErrorsNameTheMount(t *testing.T) {
 	}
 }
 
-func TestRecorder(t *testing.T) {
-	r := &Recorder{Fail: map[string]error{"jump": errors.New("no")}}
-	if loaded, _ := r.Loaded(); loaded {
-		t.Error("loaded before a load")
-	}
-	if err := r.Load(Part{}, Part{}, "x=y"); err != nil {
-		t.Fatal(err)
-	}
-	loaded, _ := r.Loaded()
-	if err := r.Jump(); err == nil || !loaded {
-		t.Errorf("jump %v, loaded %v", err, loaded)
-	}
-	_ = r.Unload() // a Recorder's calls fail only when told to
-	if loaded, _ = r.Loaded(); loaded || strings.Join(r.Calls(), "; ") != "load x=y; jump; unload" {
-		t.Errorf("loaded %v, calls %q", loaded, r.Calls())
-	}
-}
-
 func TestNoWatchdog(t *testing.T) {
 	var w Watchdog
 	if w.Name() != "none" || w.Pet() != nil || w.SetTimeout(1) != nil {

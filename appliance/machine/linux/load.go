@@ -14,7 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Load implements Kernel.
+// Load hands a kernel, not compressed, and its initrd to kexec_load(2). Nothing
+// happens until Jump.
 func (Running) Load(kernel, initrd Part, cmdline string) error {
 	if err := LoadAllowed(); err != nil {
 		return err
@@ -38,7 +39,7 @@ func (Running) Load(kernel, initrd Part, cmdline string) error {
 	return kexecLoad(plan)
 }
 
-// Unload implements Kernel.
+// Unload forgets a kernel that was loaded and gives its memory back.
 func (Running) Unload() error {
 	if err := kexecLoad(kexecplan.Plan{}); err != nil {
 		return fmt.Errorf("unloading the kernel: %w", err)

@@ -1,6 +1,6 @@
 // Package supervise keeps programs running: it starts services, starts each
 // again when it ends, ever more slowly while it keeps ending, holds the last
-// lines that each wrote, and stops them in order. As PID 1 it also reaps orphans,
+// lines that each wrote, and stops them. As PID 1 it also reaps orphans,
 // but no process that an exec.Cmd waits for.
 package supervise
 
@@ -22,9 +22,6 @@ type Service struct {
 	Env  []string // all of its environment
 	UID  uint32   // 0 is root, with all its capabilities; any other has none
 	GID  uint32
-	// Rank orders the end: services of a higher one are stopped before those of
-	// a lower one, which they may need for their last messages.
-	Rank int
 	// Cgroup is the path of the control group it runs in; empty is that of the
 	// program that starts it.
 	Cgroup string
@@ -58,7 +55,7 @@ type Set struct {
 	Line func(service, text string)
 
 	mu       sync.Mutex // of services, and of what changes in each
-	services []*running // by rank, and within one in the order they were started
+	services []*running // in the order they were started
 
 	// spawn is held for reading while a child is started and noted, for
 	// writing while orphans are taken in, which must not take a child away.
@@ -91,11 +88,7 @@ func (set *Set) Start(s Service) error {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	r := &running{service: s, stop: stop, done: make(chan struct{}), status: Status{Name: s.Name}}
-	at := len(set.services)
-	for at > 0 && set.services[at-1].service.Rank > s.Rank {
-		at--
-	}
-	set.services = slices.Insert(set.services, at, r)
+	set.services = append(set.services, r)
 	go func() {
 		defer close(r.done)
 		set.keep(ctx, r)
@@ -145,35 +138,27 @@ func (set *Set) say(r *running, text string) {
 	set.Line(r.service.Name, text)
 }
 
-// Stop stops the services: those of the highest rank first, all of one rank
-// together. The names given are spared. A service that does not end within 8
-// seconds of SIGTERM is killed.
+// Stop stops the services, all together, but for those whose names are given. A
+// service that does not end within 8 seconds of SIGTERM is killed.
 func (set *Set) Stop(spare ...string) {
-	for {
-		group := set.takeHighest(spare)
-		if len(group) == 0 {
-			return
-		}
-		for _, r := range group {
-			r.stop()
-		}
-		for _, r := range group {
-			<-r.done
-		}
-	}
-}
-
-// takeHighest takes out the services of the highest rank there is.
-func (set *Set) takeHighest(spare []string) (group []*running) {
 	set.mu.Lock()
-	defer set.mu.Unlock()
-	for _, r := range slices.Backward(set.services) { // they are in the order of their ranks
-		if !slices.Contains(spare, r.service.Name) && (len(group) == 0 || r.service.Rank == group[0].service.Rank) {
+	all := set.services
+	set.services = nil
+	var group []*running
+	for _, r := range all {
+		if slices.Contains(spare, r.service.Name) {
+			set.services = append(set.services, r)
+		} else {
 			group = append(group, r)
 		}
 	}
-	set.services = slices.DeleteFunc(set.services, func(r *running) bool { return slices.Contains(group, r) })
-	return group
+	set.mu.Unlock()
+	for _, r := range group {
+		r.stop()
+	}
+	for _, r := range group {
+		<-r.done
+	}
 }
 
 // Restart kills a service that no longer answers; it is started again as after

@@ -8,7 +8,6 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -242,32 +241,27 @@ func TestStop(t *testing.T) {
 	}
 }
 
-// The rank orders the end, whatever the order of the beginning; of one rank
-// nobody waits for another.
-func TestStopByRank(t *testing.T) {
+// What others send their last messages over is spared, and stopped after them; of
+// those that are stopped together nobody waits for another.
+func TestStopSpares(t *testing.T) {
 	set, h := newSet(t)
-	for _, s := range []struct {
-		name string
-		rank int
-	}{{"speaks", 1}, {"carries", 0}, {"asks", 2}, {"speaks too", 1}} {
-		one := service(s.name, "stays")
-		one.Rank = s.rank
-		if err := set.Start(one); err != nil {
+	for _, name := range []string{"speaks", "carries", "speaks too"} {
+		if err := set.Start(service(name, "stays")); err != nil {
 			t.Fatal(err)
 		}
-		h.wait(t, s.name+": up as")
+		h.wait(t, name+": up as")
 	}
-	for _, want := range []string{"asks", "speaks, speaks too", "carries", ""} {
-		var names []string
-		for _, r := range set.takeHighest(nil) {
-			names = append(names, r.service.Name)
-			r.stop()
-			<-r.done
-		}
-		slices.Sort(names)
-		if got := strings.Join(names, ", "); got != want {
-			t.Errorf("stopped together: %q, want %q", got, want)
-		}
+	pid := set.Status()[1].PID
+	set.Stop("carries", "nobody")
+	if left := set.Status(); len(left) != 1 || left[0].Name != "carries" || left[0].PID != pid {
+		t.Errorf("spared: %+v", left)
+	}
+	if err := syscall.Kill(pid, 0); err != nil {
+		t.Errorf("what was spared: %v", err)
+	}
+	set.Stop()
+	if left := set.Status(); len(left) != 0 {
+		t.Errorf("not stopped: %+v", left)
 	}
 }
 

@@ -70,14 +70,6 @@ func (a *artifact) present() (n int64) {
 	return n
 }
 
-// reset starts the artifact again. No segment of it may have an owner.
-func (a *artifact) reset() {
-	a.segments = []*segment{{artifact: a, end: a.want.Size}}
-	a.from = map[*source]bool{}
-	a.kept, a.soloBy = 0, nil
-	a.begun++
-}
-
 // split gives away the second half of what is left of s.
 func (a *artifact) split(s *segment) *segment {
 	first := s.pos + s.writing
@@ -151,8 +143,6 @@ func (d *download) decide(a *artifact, begun int, got names.Digest) bool {
 		// What was kept is at least as likely wrong; the next one to give
 		// it all will be known.
 	}
-	d.present -= a.present()
-	a.reset()
-	d.showProgress()
+	d.restart(a)
 	return false
 }

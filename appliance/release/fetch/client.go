@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -68,12 +69,8 @@ func ParseBase(text string) (*url.URL, error) {
 // Manifest fetches the envelope of the newest release a provider has on a
 // channel for an arch. It is at most 1 MiB and comes within ten seconds, or
 // the error is a *refusal.Refusal with the code "size", "slow", "busy" or
-// "unreachable". It is not verified. A nil client means one from NewClient.
+// "unreachable". It is not verified. The client is one from NewClient.
 func Manifest(ctx context.Context, client *http.Client, base, channel, arch string) ([]byte, error) {
-	if client == nil {
-		client = NewClient()
-		defer client.CloseIdleConnections()
-	}
 	u, err := ParseBase(base)
 	if err != nil {
 		return nil, refusal.New(refusal.Unreachable, "%v", err)
@@ -151,13 +148,11 @@ func checkStatus(resp *http.Response, want ...int) error {
 	refuse := func(code refusal.Code, text string) *refusal.Refusal {
 		return refusal.New(code, "%s answered %d %s%s", resp.Request.URL.Path, resp.StatusCode, http.StatusText(resp.StatusCode), text)
 	}
-	for _, status := range want {
-		if resp.StatusCode == status {
-			if e := resp.Header.Get("Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") {
-				return final{refuse(refusal.Format, ", in an encoding that was not asked for")}
-			}
-			return nil
+	if slices.Contains(want, resp.StatusCode) {
+		if e := resp.Header.Get("Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") {
+			return final{refuse(refusal.Format, ", in an encoding that was not asked for")}
 		}
+		return nil
 	}
 	switch status := resp.StatusCode; {
 	case status == http.StatusServiceUnavailable, status == http.StatusTooManyRequests:
@@ -174,12 +169,9 @@ func checkStatus(resp *http.Response, want ...int) error {
 // first word, with its cause.
 func failure(ctx context.Context, doing string, err error) error {
 	if ctx.Err() != nil {
-		if cause := context.Cause(ctx); cause != nil {
-			err = cause
-		}
+		err = context.Cause(ctx)
 	}
-	var refused *refusal.Refusal
-	if errors.As(err, &refused) {
+	if refused, ok := errors.AsType[*refusal.Refusal](err); ok {
 		return refused
 	}
 	// net/http's own timeouts call themselves a DeadlineExceeded too; those are
@@ -187,8 +179,7 @@ func failure(ctx context.Context, doing string, err error) error {
 	if ctx.Err() != nil && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)) {
 		return fmt.Errorf("%s: %w", doing, err)
 	}
-	var timeout net.Error
-	if errors.As(err, &timeout) && timeout.Timeout() {
+	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
 		return refusal.New(refusal.Slow, "%s: %v", doing, inner(err))
 	}
 	return refusal.New(refusal.Unreachable, "%s: %v", doing, inner(err))
@@ -197,8 +188,7 @@ func failure(ctx context.Context, doing string, err error) error {
 // inner takes net/http's "Get \"http://…\": " off an error: the provider is
 // named beside it anyway.
 func inner(err error) error {
-	var u *url.Error
-	if errors.As(err, &u) {
+	if u, ok := errors.AsType[*url.Error](err); ok {
 		return u.Err
 	}
 	return err

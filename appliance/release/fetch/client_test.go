@@ -47,11 +47,11 @@ func TestManifest(t *testing.T) {
 	signer := storetest.NewSigner(t)
 	r := signer.Release(t, "stable", "x86_64", 7, storetest.Sizes)
 	url := serve(t, honest(t, signer, r))
-	data, err := Manifest(t.Context(), nil, url+"/", "stable", "x86_64")
+	data, err := Manifest(t.Context(), NewClient(), url+"/", "stable", "x86_64")
 	if err != nil || !bytes.Equal(data, r.Envelope()) {
 		t.Errorf("got %d bytes, %v", len(data), err)
 	}
-	if _, err := Manifest(t.Context(), nil, url, "stable", "arm64"); refusal.CodeOf(err) != refusal.Unreachable {
+	if _, err := Manifest(t.Context(), NewClient(), url, "stable", "arm64"); refusal.CodeOf(err) != refusal.Unreachable {
 		t.Errorf("what the provider does not have: %v", err)
 	}
 	endless := func(w http.ResponseWriter, r *http.Request) {
@@ -89,14 +89,14 @@ func TestManifest(t *testing.T) {
 		}).ServeHTTP},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			data, err := Manifest(t.Context(), nil, serve(t, c.h), "stable", "x86_64")
+			data, err := Manifest(t.Context(), NewClient(), serve(t, c.h), "stable", "x86_64")
 			if refusal.CodeOf(err) != c.code {
 				t.Errorf("got %d bytes, %v, want the code %q", len(data), err, c.code)
 			}
 		})
 	}
 	t.Run("exactly the cap", func(t *testing.T) {
-		data, err := Manifest(t.Context(), nil, serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		data, err := Manifest(t.Context(), NewClient(), serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			_, _ = w.Write(make([]byte, envelope.MaxBytes))
 		})), "stable", "x86_64")
 		if err != nil || len(data) != envelope.MaxBytes {
@@ -108,7 +108,7 @@ func TestManifest(t *testing.T) {
 		slow := refusal.New(refusal.Slow, "too slow")
 		ctx, cancel := context.WithTimeoutCause(t.Context(), 50*time.Millisecond, slow)
 		defer cancel()
-		if _, err := Manifest(ctx, nil, stall, "stable", "x86_64"); refusal.CodeOf(err) != refusal.Slow {
+		if _, err := Manifest(ctx, NewClient(), stall, "stable", "x86_64"); refusal.CodeOf(err) != refusal.Slow {
 			t.Errorf("it ended with %v", err)
 		}
 	})
@@ -126,7 +126,7 @@ func TestManifest(t *testing.T) {
 			t.Fatal(err)
 		}
 		l.Close()
-		if _, err := Manifest(t.Context(), nil, "http://"+l.Addr().String(), "stable", "x86_64"); refusal.CodeOf(err) != refusal.Unreachable {
+		if _, err := Manifest(t.Context(), NewClient(), "http://"+l.Addr().String(), "stable", "x86_64"); refusal.CodeOf(err) != refusal.Unreachable {
 			t.Errorf("it ended with %v", err)
 		}
 	})
@@ -149,7 +149,7 @@ func TestLargeManifests(t *testing.T) {
 	var wait sync.WaitGroup
 	for range 4 * largeAtOnce {
 		wait.Go(func() {
-			if data, err := Manifest(ctx, nil, stalls, "stable", "x86_64"); err == nil {
+			if data, err := Manifest(ctx, NewClient(), stalls, "stable", "x86_64"); err == nil {
 				t.Errorf("%d bytes without an end", len(data))
 			}
 		})
@@ -157,14 +157,14 @@ func TestLargeManifests(t *testing.T) {
 	for range 4 * largeAtOnce {
 		<-stalled
 	}
-	if data, err := Manifest(t.Context(), nil, url, "stable", "x86_64"); err != nil || !bytes.Equal(data, r.Envelope()) {
+	if data, err := Manifest(t.Context(), NewClient(), url, "stable", "x86_64"); err != nil || !bytes.Equal(data, r.Envelope()) {
 		t.Errorf("beside them got %d bytes, %v", len(data), err)
 	}
 	cancel()
 	wait.Wait()
 	// One that is large and ends is read whole.
 	whole := bytes.Repeat([]byte("x"), envelope.MaxBytes)
-	if data, err := Manifest(t.Context(), nil, serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	if data, err := Manifest(t.Context(), NewClient(), serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Write(whole)
 	})), "stable", "x86_64"); err != nil || !bytes.Equal(data, whole) {
 		t.Errorf("got %d bytes, %v", len(data), err)

@@ -1,6 +1,7 @@
 package fetch
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -39,12 +40,6 @@ type download struct {
 	progress       func(done, total int64)
 	present, total int64
 	received       int64
-}
-
-func newDownload(progress func(done, total int64)) *download {
-	d := &download{progress: progress}
-	d.cond = sync.NewCond(&d.mu)
-	return d
 }
 
 func (d *download) add(a *artifact) {
@@ -94,9 +89,7 @@ func (d *download) choose(src *source) *segment {
 			case s.pos == s.end:
 			case s.owner == nil && a.solo:
 				if a.soloBy != src && s.pos > 0 {
-					d.present -= a.present()
-					a.reset()
-					d.showProgress()
+					d.restart(a)
 					s = a.segments[0]
 				}
 				a.soloBy = src
@@ -113,6 +106,16 @@ func (d *download) choose(src *source) *segment {
 	}
 	d.overtake(src)
 	return nil
+}
+
+// restart begins an artifact again. No segment of it may have an owner.
+func (d *download) restart(a *artifact) {
+	d.present -= a.present()
+	a.segments = []*segment{{artifact: a, end: a.want.Size}}
+	a.from = map[*source]bool{}
+	a.kept, a.soloBy = 0, nil
+	a.begun++
+	d.showProgress()
 }
 
 // errOvertaken takes a segment from a provider that others are much faster
@@ -193,7 +196,7 @@ func (d *download) give(ctx context.Context, s *segment, err error) (pause time.
 // must have brought more than the floor, all its time counted, and be the last.
 func (d *download) worthWhile(s *segment, src *source, got int64) bool {
 	return !s.artifact.solo && !d.othersLeft(src) && got >= progressWorth &&
-		float64(got) >= float64(src.opts.Floor)*time.Since(s.since).Seconds()
+		float64(got) >= float64(floorRate)*time.Since(s.since).Seconds()
 }
 
 // advance counts n bytes as written, and wakes the hasher now and then.
@@ -276,18 +279,17 @@ func (d *download) noneLeft() error {
 		src := d.sources[0]
 		return refusal.New(src.dropped.Code, "%s: %s", src.url, src.dropped.Detail)
 	}
-	for _, code := range worst {
-		var said []string
-		for _, src := range d.sources {
-			if src.dropped.Code == code {
-				said = append(said, fmt.Sprintf("%s: %s", src.url, src.dropped.Detail))
-			}
-		}
-		if len(said) > 0 {
-			return refusal.New(code, "none of %d providers is left; %s", len(d.sources), strings.Join(said, "; "))
+	rank := func(a, b *source) int {
+		return cmp.Compare(slices.Index(worst, a.dropped.Code), slices.Index(worst, b.dropped.Code))
+	}
+	code := slices.MinFunc(d.sources, rank).dropped.Code
+	var said []string
+	for _, src := range d.sources {
+		if src.dropped.Code == code {
+			said = append(said, fmt.Sprintf("%s: %s", src.url, src.dropped.Detail))
 		}
 	}
-	return refusal.New(refusal.Unreachable, "none of %d providers is left", len(d.sources))
+	return refusal.New(code, "none of %d providers is left; %s", len(d.sources), strings.Join(said, "; "))
 }
 
 func (d *download) report() Report {
@@ -310,9 +312,7 @@ func (d *download) keep() error {
 	defer d.mu.Unlock()
 	var errs []error
 	for _, a := range d.artifacts {
-		if k, ok := a.region.(Keeper); ok {
-			errs = append(errs, k.Keep(a.frontier()))
-		}
+		errs = append(errs, a.region.Keep(a.frontier()))
 	}
 	return errors.Join(errs...)
 }

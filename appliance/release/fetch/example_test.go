@@ -24,7 +24,7 @@ func ExampleManifest() {
 		mux := http.NewServeMux()
 		mux.HandleFunc("/"+layout.Manifest("stable", "x86_64"), func(w http.ResponseWriter, _ *http.Request) { w.Write(envelope) })
 		provider := httptest.NewServer(mux)
-		data, err := fetch.Manifest(ctx, nil, provider.URL, "stable", "x86_64")
+		data, err := fetch.Manifest(ctx, fetch.NewClient(), provider.URL, "stable", "x86_64")
 		provider.Close()
 		if err != nil {
 			fmt.Println(err)

@@ -12,6 +12,7 @@
 package fetch
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -41,16 +42,13 @@ type Region interface {
 	// Have is how many bytes from the start may be there already from an
 	// earlier, interrupted fetch. They are hashed, not believed.
 	Have() int64
-}
-
-// Keeper is a Region that wants to know, when a fetch ends, how many bytes from
-// the start are worth keeping: all of them when the artifact is whole, even if
-// another one is not.
-type Keeper interface {
+	// Keep is told, when a fetch ends, how many bytes from the start are worth
+	// keeping: all of them when the artifact is whole, even if another one is
+	// not.
 	Keep(prefix int64) error
 }
 
-// Options of a Release; the zero value is what a node uses.
+// Options of a Release.
 type Options struct {
 	// Names are the artifacts wanted; empty means manifest.Required.
 	Names []string
@@ -58,24 +56,21 @@ type Options struct {
 	// wanted, over all artifacts, often: it must not block. done falls when
 	// bytes turn out wrong.
 	Progress func(done, total int64)
-	// Client makes the requests; nil means one from NewClient.
-	Client *http.Client
-	// Floor is the rate in bytes a second below which a provider is dropped,
-	// 0 means DefaultFloor.
-	Floor int64
-	// Patience is how long a provider may stay below Floor; 0 means
-	// DefaultPatience.
-	Patience time.Duration
 
-	pause time.Duration // before the second try, doubling; 0 means firstPause
+	// What tests hurry.
+	client   *http.Client
+	patience time.Duration
+	pause    time.Duration // before the second try, doubling
 }
 
 const (
-	// DefaultFloor is far below any network a release is worth fetching over
-	// (40 MiB would take 40 minutes) and far above a trickle.
-	DefaultFloor = 16 << 10
-	// DefaultPatience keeps a stalled provider's cost below ten seconds.
-	DefaultPatience = 8 * time.Second
+	// floorRate, in bytes a second, is far below any network a release is worth
+	// fetching over (40 MiB would take 40 minutes) and far above a trickle. A
+	// provider that stays below it is dropped.
+	floorRate = 16 << 10
+	// usualPatience is how long a provider may stay below floorRate: it keeps a
+	// stalled provider's cost below ten seconds.
+	usualPatience = 8 * time.Second
 )
 
 // Report says what came from where.
@@ -108,26 +103,20 @@ func Release(ctx context.Context, v trust.Verified, providers []string, dst Dest
 	if len(opts.Names) == 0 {
 		opts.Names = manifest.Required
 	}
-	if opts.Client == nil {
-		opts.Client = NewClient()
-		defer opts.Client.CloseIdleConnections()
+	if opts.client == nil {
+		opts.client = NewClient()
+		defer opts.client.CloseIdleConnections()
 	}
-	if opts.Floor == 0 {
-		opts.Floor = DefaultFloor
-	}
-	if opts.Patience == 0 {
-		opts.Patience = DefaultPatience
-	}
-	if opts.pause == 0 {
-		opts.pause = firstPause
-	}
+	opts.patience = cmp.Or(opts.patience, usualPatience)
+	opts.pause = cmp.Or(opts.pause, firstPause)
 
-	d := newDownload(opts.Progress)
+	d := &download{progress: opts.Progress}
+	d.cond = sync.NewCond(&d.mu)
 	// The smallest first: a provider that lies about everything is found out
 	// where it costs least.
 	names := slices.Clone(opts.Names)
 	slices.SortFunc(names, func(a, b string) int {
-		return int(m.Artifacts[a].Size - m.Artifacts[b].Size)
+		return cmp.Compare(m.Artifacts[a].Size, m.Artifacts[b].Size)
 	})
 	for _, name := range slices.Compact(names) {
 		want, ok := m.Artifacts[name]

@@ -18,7 +18,7 @@ import (
 
 // impatient keeps tests of slow providers short, and is no shorter than a busy
 // machine may keep one waiting that is not slow.
-var impatient = Options{Patience: 2 * time.Second, pause: time.Millisecond}
+var impatient = Options{patience: 2 * time.Second, pause: time.Millisecond}
 
 // hostile are providers that must not stop a fetch, and, alone, are refused for
 // what they do. Each is made around an honest one.
@@ -185,7 +185,7 @@ func TestReleaseSilentProviderIsAskedOnce(t *testing.T) {
 	client := NewClient()
 	// The client's own wait ends before the fetch's patience does.
 	client.Transport.(*http.Transport).ResponseHeaderTimeout = 50 * time.Millisecond
-	_, err := Release(ctx, r.Verified, []string{url}, newMemory(), Options{Client: client, pause: time.Millisecond})
+	_, err := Release(ctx, r.Verified, []string{url}, newMemory(), Options{client: client, pause: time.Millisecond})
 	if refusal.CodeOf(err) != refusal.Slow || asked.Load() != 1 {
 		t.Errorf("it ended with %v after %d requests", err, asked.Load())
 	}

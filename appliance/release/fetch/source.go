@@ -7,8 +7,8 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strconv"
-	"strings"
 	"time"
 
 	"phase/appliance/base/refusal"
@@ -78,11 +78,11 @@ type watch struct {
 }
 
 func newWatch(opts Options, cancel context.CancelCauseFunc) *watch {
-	slow := final{refusal.New(refusal.Slow, "under %d bytes a second for %v", opts.Floor, opts.Patience)}
+	slow := final{refusal.New(refusal.Slow, "under %d bytes a second for %v", floorRate, opts.patience)}
 	return &watch{
-		timer:    time.AfterFunc(opts.Patience, func() { cancel(slow) }),
-		patience: opts.Patience,
-		quantum:  max(1, int64(float64(opts.Floor)*opts.Patience.Seconds())),
+		timer:    time.AfterFunc(opts.patience, func() { cancel(slow) }),
+		patience: opts.patience,
+		quantum:  max(1, int64(float64(floorRate)*opts.patience.Seconds())),
 	}
 }
 
@@ -103,16 +103,13 @@ func (d *download) stream(ctx context.Context, cancel context.CancelCauseFunc, s
 		return err
 	}
 	defer resp.Body.Close()
+	skip := int64(0)
 	if resp.StatusCode == http.StatusOK && pos > 0 {
 		// It sends everything: what is there already is read past.
+		skip = pos
 		d.mu.Lock()
 		src.whole = true
 		d.mu.Unlock()
-	}
-	body := resp.Body
-	skip := int64(0)
-	if resp.StatusCode == http.StatusOK {
-		skip = pos
 	}
 	buf := make([]byte, 128<<10)
 	for {
@@ -124,7 +121,7 @@ func (d *download) stream(ctx context.Context, cancel context.CancelCauseFunc, s
 		if skip > 0 {
 			want = min(int64(len(buf)), skip)
 		}
-		n, err := body.Read(buf[:want])
+		n, err := resp.Body.Read(buf[:want])
 		watch.count(n)
 		if skip > 0 {
 			skip -= int64(n)
@@ -133,8 +130,8 @@ func (d *download) stream(ctx context.Context, cancel context.CancelCauseFunc, s
 			if err := d.write(s, buf[:n]); err != nil {
 				return err
 			}
-			if time.Since(began) > src.opts.Patience/8 {
-				watch.timer.Reset(src.opts.Patience) // a slow disk is not the provider's fault
+			if time.Since(began) > src.opts.patience/8 {
+				watch.timer.Reset(src.opts.patience) // a slow disk is not the provider's fault
 			}
 		}
 		if err == io.EOF {
@@ -164,11 +161,9 @@ func (d *download) write(s *segment, data []byte) error {
 
 // answer keeps what ended ctx on purpose apart from what the network did.
 func answer(ctx context.Context, doing string, err error) error {
-	if cause := context.Cause(ctx); cause != nil {
-		var last final
-		if errors.Is(cause, errOvertaken) || errors.As(cause, &last) {
-			return cause
-		}
+	cause := context.Cause(ctx)
+	if _, ok := errors.AsType[final](cause); ok || errors.Is(cause, errOvertaken) {
+		return cause
 	}
 	return failure(ctx, doing, err)
 }
@@ -189,7 +184,7 @@ func (s *source) ask(ctx context.Context, a *artifact, pos, end int64) (*http.Re
 		if part {
 			req.Header.Set("Range", fmt.Sprintf("bytes=%d-%d", pos, end-1))
 		}
-		resp, err := s.opts.Client.Do(req)
+		resp, err := s.opts.client.Do(req)
 		if err != nil {
 			return nil, answer(ctx, "asking for the "+a.name, err)
 		}
@@ -235,28 +230,20 @@ func checkAnswer(resp *http.Response, a *artifact, part bool, pos, end int64) er
 	return nil
 }
 
+var contentRangeForm = regexp.MustCompile(`^(?i:bytes) ([0-9]+)-([0-9]+)/([0-9]+|\*)$`)
+
 // contentRange reads "bytes first-last/total" (RFC 9110, 14.4); total is -1
 // for "*".
 func contentRange(text string) (first, last, total int64, ok bool) {
-	unit, rest, _ := strings.Cut(text, " ")
-	span, size, found := strings.Cut(rest, "/")
-	from, to, dash := strings.Cut(span, "-")
-	if !strings.EqualFold(unit, "bytes") || !found || !dash {
+	part := contentRangeForm.FindStringSubmatch(text)
+	if part == nil {
 		return 0, 0, 0, false
 	}
-	first, ok1 := digits(from)
-	last, ok2 := digits(to)
-	total, ok3 := int64(-1), true
-	if size != "*" {
-		total, ok3 = digits(size)
+	first, err1 := strconv.ParseInt(part[1], 10, 64)
+	last, err2 := strconv.ParseInt(part[2], 10, 64)
+	total, err3 := int64(-1), error(nil)
+	if part[3] != "*" {
+		total, err3 = strconv.ParseInt(part[3], 10, 64)
 	}
-	return first, last, total, ok1 && ok2 && ok3 && first <= last && (total < 0 || last < total)
-}
-
-func digits(text string) (int64, bool) {
-	if text == "" || strings.Trim(text, "0123456789") != "" {
-		return 0, false
-	}
-	n, err := strconv.ParseInt(text, 10, 64)
-	return n, err == nil
+	return first, last, total, errors.Join(err1, err2, err3) == nil && first <= last && (total < 0 || last < total)
 }

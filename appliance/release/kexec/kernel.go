@@ -17,7 +17,6 @@ import (
 	"phase/appliance/base/refusal"
 	"phase/appliance/machine/kexecplan"
 	"phase/appliance/machine/linux"
-	"phase/appliance/release/layout"
 
 	"github.com/klauspost/compress/zstd"
 	"golang.org/x/sys/unix"
@@ -29,9 +28,8 @@ const maxKernel = 256 * mib
 // kernel is the kernel as it is loaded: from where it lies, or unpacked to a
 // file of its own. How much memory it will take is known from here on.
 func (s *Staging) kernel() (kernel linux.Part, done func(), err error) {
-	at, size, _ := s.layout.Offset(layout.InInitrd(layout.FileName("kernel")))
-	kernel, done = linux.Part{File: s.file, At: at, Size: size}, func() {}
-	src := io.NewSectionReader(s.file, at, size)
+	src := s.region("kernel")
+	kernel, done = linux.Part{File: s.file, At: src.at, Size: src.size}, func() {}
 	var head [4]byte
 	if _, err := src.ReadAt(head[:], 0); err != nil {
 		return kernel, nil, fmt.Errorf("the kernel is shorter than 4 bytes: %w", err)
@@ -51,7 +49,7 @@ func (s *Staging) kernel() (kernel linux.Part, done func(), err error) {
 	if memory, err := kexecplan.KernelMemory(io.NewSectionReader(kernel.File, kernel.At, kernel.Size)); err == nil {
 		s.sizes.Kernel = memory
 	} // what has no such header is refused when it is loaded
-	if packed, ok := kexecplan.FindPacked(src, size); ok && s.hasMemory(packed.Head+packed.Unpacked) {
+	if packed, ok := kexecplan.FindPacked(src, src.size); ok && s.hasMemory(packed.Head+packed.Unpacked) {
 		f, err := unpackInside(kernel, packed, s.cmdline)
 		if err != nil {
 			return kernel, nil, fmt.Errorf("unpacking the kernel: %w", err)

@@ -10,21 +10,10 @@ import (
 	"phase/appliance/base/refusal"
 	"phase/appliance/base/ui"
 	"phase/appliance/machine/linux"
-	"phase/appliance/machine/settings"
-	"phase/appliance/release/layout"
 	"phase/appliance/release/manifest"
-	"phase/appliance/release/trust"
 
 	"golang.org/x/sys/unix"
 )
-
-func nextCmdline(v trust.Verified, o Options) (string, error) {
-	return settings.NextCmdline(v.Manifest().Cmdline, o.Running, o.Conf, v.Digest())
-}
-
-func (r *region) reader() *io.SectionReader {
-	return io.NewSectionReader(r.staging.file, r.at, r.size)
-}
 
 // Load checks every byte of the release once more, wherever it came from, and
 // hands it to the kernel. Afterwards the place is
@@ -86,10 +75,9 @@ func (s *Staging) Load(ctx context.Context) (err error) {
 // still be changed by root; what lies in memory cannot.
 func (s *Staging) verify(ctx context.Context) error {
 	m := s.release.Manifest()
-	initramfs := m.Artifacts["initramfs"]
+	initramfs := s.region("initramfs")
 	if !s.sealed {
-		at, _, _ := s.layout.Offset(layout.InInitrd(layout.FileName("initramfs")))
-		if _, err := io.Copy(io.NewOffsetWriter(s.file, 0), io.NewSectionReader(s.file, at, initramfs.Size)); err != nil {
+		if _, err := io.Copy(io.NewOffsetWriter(s.file, 0), initramfs); err != nil {
 			return fmt.Errorf("placing the initramfs: %w", err)
 		}
 		if !s.onDisk {
@@ -99,28 +87,22 @@ func (s *Staging) verify(ctx context.Context) error {
 		}
 		s.sealed = true
 	}
-	type part struct {
-		name     string
-		at       int64
-		artifact manifest.Artifact
-	}
-	parts := []part{{"initramfs in its place", 0, initramfs}}
-	for _, name := range s.Names() {
-		at, _, _ := s.layout.Offset(layout.InInitrd(layout.FileName(name)))
-		parts = append(parts, part{name, at, m.Artifacts[name]})
-	}
 	// Beside each other: hashing is slow on a machine without instructions for it.
-	errs := make([]error, len(parts))
 	var wait sync.WaitGroup
-	for i, p := range parts {
+	errs := make([]error, 1+len(m.Artifacts))
+	check := func(i int, what string, bytes io.Reader, want manifest.Artifact) {
 		wait.Go(func() {
-			is, err := manifest.Measure(ctx, io.NewSectionReader(s.file, p.at, p.artifact.Size))
+			is, err := manifest.Measure(ctx, bytes)
 			if err != nil {
-				errs[i] = fmt.Errorf("reading %s: %w", p.name, err)
-			} else if is != p.artifact {
-				errs[i] = refusal.New(refusal.Digest, "%s of version %d is %s, signed is %s", p.name, m.Version, is.SHA256, p.artifact.SHA256)
+				errs[i] = fmt.Errorf("reading %s: %w", what, err)
+			} else if is != want {
+				errs[i] = refusal.New(refusal.Digest, "%s of version %d is %s, signed is %s", what, m.Version, is.SHA256, want.SHA256)
 			}
 		})
+	}
+	check(0, "initramfs in its place", io.NewSectionReader(s.file, 0, initramfs.size), m.Artifacts["initramfs"])
+	for i, name := range s.Names() {
+		check(1+i, name, s.region(name), m.Artifacts[name])
 	}
 	wait.Wait()
 	return errors.Join(errs...)

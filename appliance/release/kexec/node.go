@@ -63,11 +63,16 @@ func OffNode() (Options, error) {
 // DryRun returns Options that read and verify everything and do not touch the
 // machine: nothing is loaded, no service is paused.
 func (o Options) DryRun() Options {
-	o.Kernel = &linux.Recorder{}
+	o.Kernel = nowhere{}
 	o.Pause = func(context.Context) error { return nil }
 	o.Resume = o.Pause
 	return o
 }
+
+// nowhere is a Loader that loads nothing.
+type nowhere struct{}
+
+func (nowhere) Load(linux.Part, linux.Part, string) error { return nil }
 
 func runningCmdline() (string, error) {
 	cmdline, err := os.ReadFile("/proc/cmdline")
@@ -91,9 +96,8 @@ func Jump(ctx context.Context, v trust.Verified) error {
 	}
 	err = errors.Join(err, linux.Running{}.Unload())
 	// That nothing was paused is the usual answer, and no news.
-	_, _ = control.Do(context.WithoutCancel(ctx), control.Socket, control.Request{Do: control.Resume})
-	var refused *control.Refused
-	if errors.As(err, &refused) && refused.Code != "" {
+	_, _ = control.Do(ctx, control.Socket, control.Request{Do: control.Resume})
+	if refused, ok := errors.AsType[*control.Refused](err); ok && refused.Code != "" {
 		return refusal.New(refusal.Code(refused.Code), "%s", refused.Detail)
 	}
 	return err

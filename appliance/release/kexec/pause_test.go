@@ -36,7 +36,7 @@ func TestPause(t *testing.T) {
 		if got := strings.Join(asked, " "); enough && (err != nil || got != "pause") || !enough && (refusal.CodeOf(err) != refusal.Busy || got != "pause resume") {
 			t.Errorf("enough %v: %v, asked to %s", enough, err, got)
 		}
-		if loaded := len(k.Calls()) > 0; loaded != enough {
+		if loaded := k.loads > 0; loaded != enough {
 			t.Errorf("enough %v: loaded %v", enough, loaded)
 		}
 		// A kernel that will not be loaded after all brings them back too.
@@ -47,7 +47,7 @@ func TestPause(t *testing.T) {
 		s.options.Memory = func() (linux.Memory, error) {
 			return linux.Memory{Total: 4 << 30, Available: int64(len(asked)) << 30}, nil
 		}
-		k.Fail = map[string]error{"load": errors.New("no")}
+		k.fail = errors.New("no")
 		if err := s.Load(t.Context()); err == nil || strings.Join(asked, " ") != "pause resume" {
 			t.Errorf("a load that fails: %v, asked to %q", err, asked)
 		}
@@ -72,17 +72,16 @@ func TestPauseWhenTheKernelHasNoMemory(t *testing.T) {
 	}
 }
 
-// short is a Kernel that has no memory the first times.
+// short is a Loader that has no memory the first times.
 type short struct {
-	linux.Recorder
 	times int
 }
 
-func (s *short) Load(kernel, initrd linux.Part, cmdline string) error {
+func (s *short) Load(linux.Part, linux.Part, string) error {
 	if s.times--; s.times >= 0 {
 		return fmt.Errorf("kexec_load: %w", unix.ENOMEM)
 	}
-	return s.Recorder.Load(kernel, initrd, cmdline)
+	return nil
 }
 
 // Enough for the load alone is not enough for the services beside it.

@@ -12,6 +12,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"slices"
@@ -21,6 +22,7 @@ import (
 	"phase/appliance/base/refusal"
 	"phase/appliance/machine/initrd"
 	"phase/appliance/machine/linux"
+	"phase/appliance/machine/settings"
 	"phase/appliance/release/fetch"
 	"phase/appliance/release/layout"
 	"phase/appliance/release/trust"
@@ -28,9 +30,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// Loader takes a kernel and its initrd, as linux.Running does.
+type Loader interface {
+	Load(kernel, initrd linux.Part, cmdline string) error
+}
+
 // Options are the machine around a load. OnNode fills them for a node.
 type Options struct {
-	Kernel  linux.Kernel
+	Kernel  Loader
 	Running string   // the running kernel's command line
 	Conf    []string // words of phase.conf that hold, see boot.Options
 	Dir     string   // folder on disk that may be used when memory is short; empty: none
@@ -90,7 +97,7 @@ func plan(ctx context.Context, v trust.Verified, o Options) (s *Staging, onDisk 
 		return nil, false, refusal.New(refusal.Arch, "version %d is for %s, this machine is %s", m.Version, m.Arch, arch)
 	}
 	s = &Staging{release: v, options: o, have: map[string]int64{}}
-	if s.cmdline, err = nextCmdline(v, o); err != nil {
+	if s.cmdline, err = settings.NextCmdline(m.Cmdline, o.Running, o.Conf, v.Digest()); err != nil {
 		return nil, false, refusal.New(refusal.Format, "version %d: %v", m.Version, err)
 	}
 	if s.layout, err = planInitrd(v); err != nil {
@@ -181,18 +188,23 @@ func (s *Staging) Cmdline() string { return s.cmdline }
 
 // Region implements fetch.Destination.
 func (s *Staging) Region(name string, size int64) (fetch.Region, error) {
-	at, have, ok := s.layout.Offset(layout.InInitrd(layout.FileName(name)))
-	if !ok || have != size {
+	if _, have, ok := s.layout.Offset(layout.InInitrd(layout.FileName(name))); !ok || have != size {
 		return nil, fmt.Errorf("there is no place for an artifact %q of %d bytes", name, size)
 	}
-	return &region{staging: s, name: name, at: at, size: size}, nil
+	return s.region(name), nil
 }
 
 // region is the place of one artifact within the initrd.
 type region struct {
+	*io.SectionReader
 	staging  *Staging
 	name     string
 	at, size int64
+}
+
+func (s *Staging) region(name string) *region {
+	at, size, _ := s.layout.Offset(layout.InInitrd(layout.FileName(name)))
+	return &region{SectionReader: io.NewSectionReader(s.file, at, size), staging: s, name: name, at: at, size: size}
 }
 
 // WriteAt implements io.WriterAt and never leaves the region.
@@ -203,11 +215,6 @@ func (r *region) WriteAt(p []byte, off int64) (int, error) {
 	return r.staging.file.WriteAt(p, r.at+off)
 }
 
-// ReadAt implements io.ReaderAt.
-func (r *region) ReadAt(p []byte, off int64) (int, error) {
-	return r.reader().ReadAt(p, off)
-}
-
 // Have implements fetch.Region.
 func (r *region) Have() int64 {
 	r.staging.mu.Lock()
@@ -215,7 +222,7 @@ func (r *region) Have() int64 {
 	return min(r.staging.have[r.name], r.size)
 }
 
-// Keep implements fetch.Keeper.
+// Keep implements fetch.Region.
 func (r *region) Keep(prefix int64) error {
 	s := r.staging
 	s.mu.Lock()

@@ -99,9 +99,6 @@ func parse(payload []byte) (Manifest, error) {
 		Created: w.Created.UTC(), Expires: w.Expires.UTC(), Cmdline: *w.Cmdline,
 		Artifacts: make(map[string]Artifact, len(w.Artifacts)),
 	}
-	if len(w.Artifacts) > MaxArtifacts {
-		return Manifest{}, fmt.Errorf("%d artifacts, at most %d", len(w.Artifacts), MaxArtifacts)
-	}
 	for _, name := range slices.Sorted(maps.Keys(w.Artifacts)) {
 		a := w.Artifacts[name]
 		if a.Size == nil {

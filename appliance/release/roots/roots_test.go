@@ -48,7 +48,7 @@ func TestLoad(t *testing.T) {
 		if !strings.HasPrefix(err.Error(), c.want) || refusal.CodeOf(err) != c.code || errors.As(err, &refused) != (c.code != "") || root.Version() != 0 {
 			t.Errorf("%s: %v, code %q", c.path, err, refusal.CodeOf(err))
 		}
-		if _, err := root.VerifyHeld(release.Envelope(), "", "arm64"); err == nil {
+		if _, err := root.VerifyHeld(release.Envelope(), "stable", "arm64"); err == nil {
 			t.Errorf("%s: what came with an error trusts somebody", c.path)
 		}
 	}

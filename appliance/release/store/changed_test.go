@@ -180,13 +180,13 @@ func TestChangedWhileHashed(t *testing.T) {
 	r := signer.Release(t, "stable", "x86_64", 1, storetest.Sizes)
 	path := filepath.Join(t.TempDir(), "kernel")
 	opened := func(change func() error) store.Source {
-		return func() (store.Content, error) {
+		return func() (*store.Blob, error) {
 			if err := os.WriteFile(path, r.Bytes["kernel"], 0o644); err != nil {
 				return nil, err
 			}
 			content, err := store.File(path)()
 			// The clock of inodes ticks some times a second.
-			for err == nil && content.Intact() {
+			for err == nil && content.Unchanged() {
 				err = change()
 			}
 			return content, err

@@ -55,15 +55,14 @@ type slot struct {
 // NewFolder prepares to fill s from dir with what verifies under root. Nothing
 // is read before Scan.
 func NewFolder(s *Store, dir *os.Root, root trust.Root) *Folder {
-	f := &Folder{dir: dir, root: root, store: s, slots: map[string]*slot{}}
-	return f
+	return &Folder{dir: dir, root: root, store: s, slots: map[string]*slot{}}
 }
 
 // Scan brings the store up to date with the folder and returns what is wrong
 // in it; what has not changed since the last Scan is not hashed again. A
 // release whose files were replaced by others stays held until its successor
-// is whole, one whose bytes were changed in place does not. Only channels and
-// arches that want names are looked at, all of them where it is empty.
+// is whole, one whose bytes were changed in place does not. Only these
+// channels and arches are looked at.
 func (f *Folder) Scan(ctx context.Context, channels, arches []string) []Problem {
 	problems := f.scanRoots()
 	for _, channel := range channels {
@@ -187,11 +186,8 @@ func (f *Folder) stamp(where string) string {
 			fmt.Fprintf(&b, "%s %v\n", name, err)
 			continue
 		}
-		var st syscall.Stat_t
-		if sys, ok := info.Sys().(*syscall.Stat_t); ok {
-			st = *sys
-		}
-		fmt.Fprintf(&b, "%s %d %d %d %d\n", name, info.Size(), info.ModTime().UnixNano(), st.Ctim.Nano(), st.Ino)
+		st := info.Sys().(*syscall.Stat_t)
+		fmt.Fprintf(&b, "%s %d %d %d %d\n", name, st.Size, st.Mtim.Nano(), st.Ctim.Nano(), st.Ino)
 	}
 	return b.String()
 }
@@ -212,21 +208,23 @@ func (f *Folder) scanRoots() []Problem {
 		if !ok || version == f.root.Version() {
 			continue
 		}
-		where := layout.Root(version)
-		data, err := statefile.ReadCappedIn(f.dir, where, envelope.MaxBytes)
-		if err != nil {
-			problems = append(problems, Problem{Path: where, Err: err})
-			continue
+		if r, err := f.readRoot(version); err != nil {
+			problems = append(problems, Problem{Path: layout.Root(version), Err: err})
+		} else {
+			f.store.AddRoot(r)
 		}
-		r, err := trust.ParseRoot(data)
-		if err == nil && r.Version() != version {
-			err = fmt.Errorf("it is version %d; rename it", r.Version())
-		}
-		if err != nil {
-			problems = append(problems, Problem{Path: where, Err: err})
-			continue
-		}
-		f.store.AddRoot(r)
 	}
 	return problems
+}
+
+func (f *Folder) readRoot(version uint64) (trust.Root, error) {
+	data, err := statefile.ReadCappedIn(f.dir, layout.Root(version), envelope.MaxBytes)
+	if err != nil {
+		return trust.Root{}, err
+	}
+	r, err := trust.ParseRoot(data)
+	if err == nil && r.Version() != version {
+		err = fmt.Errorf("it is version %d; rename it", r.Version())
+	}
+	return r, err
 }

@@ -110,6 +110,7 @@ func (s *Store) Replace(ctx context.Context, old names.Digest, v trust.Verified,
 	}
 	m := v.Manifest()
 	next := Release{verified: v, document: newDocument(v.Envelope()), artifacts: map[string]*Blob{}}
+	var opened []*Blob
 	for _, name := range slices.Sorted(maps.Keys(m.Artifacts)) {
 		want := m.Artifacts[name]
 		held, known := s.Blob(want.SHA256)
@@ -126,10 +127,15 @@ func (s *Store) Replace(ctx context.Context, old names.Digest, v trust.Verified,
 		}
 		blob, err := open(ctx, name, want, source, held)
 		if err != nil {
-			next.closeUnless(s)
+			for _, b := range opened {
+				b.file.Close()
+			}
 			return fmt.Errorf("holding %s/%s version %d: %w", m.Channel, m.Arch, m.Version, err)
 		}
 		next.artifacts[name] = blob
+		if blob != held {
+			opened = append(opened, blob)
+		}
 	}
 
 	s.mu.Lock()
@@ -141,15 +147,6 @@ func (s *Store) Replace(ctx context.Context, old names.Digest, v trust.Verified,
 	slices.SortStableFunc(s.releases, newestFirst)
 	s.index()
 	return nil
-}
-
-// closeUnless closes what was opened for a release that is not held after all.
-func (r Release) closeUnless(s *Store) {
-	for _, b := range r.artifacts {
-		if held, ok := s.Blob(b.digest); !ok || held != b {
-			b.close()
-		}
-	}
 }
 
 // newestFirst orders by version; equal ones (two channels, two arches, or an

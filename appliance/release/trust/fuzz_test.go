@@ -45,7 +45,7 @@ func FuzzVerify(f *testing.F) {
 		if !bytes.Equal(v.Envelope(), data) {
 			t.Fatal("the envelope is not what came in")
 		}
-		if _, err := root.VerifyHeld(data, "", trust.Any); err != nil {
+		if _, err := root.VerifyHeld(data, trust.Any, trust.Any); err != nil {
 			t.Fatalf("acceptable from the network, but not once held: %v", err)
 		}
 	})
@@ -64,7 +64,7 @@ func FuzzUnsigned(f *testing.F) {
 		if err != nil {
 			return // over the cap
 		}
-		if _, err := root.VerifyHeld(forged, "", trust.Any); refusal.CodeOf(err) != refusal.Signature {
+		if _, err := root.VerifyHeld(forged, trust.Any, trust.Any); refusal.CodeOf(err) != refusal.Signature {
 			t.Fatalf("a stranger's manifest gives %v", err)
 		}
 		signed, err := envelope.Sign(manifest.PayloadType, payload, key("a"), key("b"))
@@ -72,7 +72,7 @@ func FuzzUnsigned(f *testing.F) {
 			return
 		}
 		m, parseErr := manifest.Parse(payload)
-		_, err = root.VerifyHeld(signed, "", trust.Any)
+		_, err = root.VerifyHeld(signed, trust.Any, trust.Any)
 		if want := parseErr == nil && m.Channel != "nightly"; want != (err == nil) {
 			t.Fatalf("Parse says %v, VerifyHeld says %v", parseErr, err)
 		}

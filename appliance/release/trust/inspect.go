@@ -4,22 +4,9 @@ import (
 	"fmt"
 	"time"
 
-	"phase/appliance/base/envelope"
 	"phase/appliance/base/names"
 	"phase/appliance/base/refusal"
 	"phase/appliance/release/manifest"
-)
-
-// The names of the checks, in their order.
-const (
-	checkEnvelope  = "envelope"
-	checkSignature = "signature"
-	checkManifest  = "manifest"
-	checkChannel   = "channel"
-	checkArch      = "arch"
-	checkRoot      = "root"
-	checkExpiry    = "expires"
-	checkFloor     = "floor"
 )
 
 // inspect makes every check. Its Verified is not valid yet.
@@ -35,34 +22,34 @@ func (r Root) inspect(data []byte, p Policy, network bool) (Verified, []Check) {
 	}
 
 	env, refused := open(data, manifest.PayloadType)
-	if !note(checkEnvelope, refused, "%d bytes", len(data)) {
+	if !note("envelope", refused, "%d bytes", len(data)) {
 		return Verified{}, checks
 	}
 	signers := env.SignedBy(r.keys)
 	// Not a byte of the payload is parsed before some release role has signed
 	// it; whether that role may speak for this channel, the payload then says.
 	if refused := r.anyRelease(signers); refused != nil {
-		note(checkSignature, refused, "")
+		note("signature", refused, "")
 		return Verified{}, checks
 	}
-	m, refused := parseManifest(env)
-	if refused != nil {
-		note(checkSignature, nil, "a release role of root version %d", r.version)
-		note(checkManifest, refused, "")
+	m, err := manifest.Parse(env.Payload)
+	if err != nil {
+		note("signature", nil, "a release role of root version %d", r.version)
+		note("manifest", refusal.New(refusal.Format, "%v", err), "")
 		return Verified{}, checks
 	}
 	role := r.releaseRole(m.Channel)
-	if !note(checkSignature, r.satisfied(role, signers), "role %s of root version %d", role, r.version) {
+	if !note("signature", r.satisfied(role, signers), "role %s of root version %d", role, r.version) {
 		return Verified{}, checks
 	}
-	note(checkManifest, nil, "version %d, %s, %d artifacts", m.Version, m.Name, len(m.Artifacts))
+	note("manifest", nil, "version %d, %s, %d artifacts", m.Version, m.Name, len(m.Artifacts))
 	v := Verified{manifest: m, envelope: env.Raw(), payload: env.Payload, digest: names.Sum(env.Payload)}
-	note(checkChannel, asked(refusal.Channel, m.Channel, p.Channel), "%s", m.Channel)
-	note(checkArch, asked(refusal.Arch, m.Arch, p.Arch), "%s", m.Arch)
+	note("channel", asked(refusal.Channel, m.Channel, p.Channel), "%s", m.Channel)
+	note("arch", asked(refusal.Arch, m.Arch, p.Arch), "%s", m.Arch)
 	if network {
-		note(checkRoot, fresh("the root", r.expires, p.Now), "version %d, until %s", r.version, rfc3339(r.expires))
-		note(checkExpiry, fresh("the manifest", m.Expires, p.Now), "until %s", rfc3339(m.Expires))
-		note(checkFloor, p.floor(v), "version %d, floor %d", m.Version, p.Floor)
+		note("root", fresh("the root", r.expires, p.Now), "version %d, until %s", r.version, rfc3339(r.expires))
+		note("expires", fresh("the manifest", m.Expires, p.Now), "until %s", rfc3339(m.Expires))
+		note("floor", p.floor(v), "version %d, floor %d", m.Version, p.Floor)
 	}
 	return v, checks
 }
@@ -70,8 +57,8 @@ func (r Root) inspect(data []byte, p Policy, network bool) (Verified, []Check) {
 // anyRelease asks whether the signers are enough for any channel at all.
 func (r Root) anyRelease(signers []string) *refusal.Refusal {
 	var answer *refusal.Refusal
-	for _, role := range r.releaseRoles() {
-		refused := r.satisfied(role, signers)
+	for _, channel := range names.Channels {
+		refused := r.satisfied(r.releaseRole(channel), signers)
 		if refused == nil {
 			return nil
 		}
@@ -81,14 +68,6 @@ func (r Root) anyRelease(signers []string) *refusal.Refusal {
 		}
 	}
 	return answer
-}
-
-func parseManifest(env envelope.Envelope) (manifest.Manifest, *refusal.Refusal) {
-	m, err := manifest.Parse(env.Payload)
-	if err != nil {
-		return m, refusal.New(refusal.Format, "%v", err)
-	}
-	return m, nil
 }
 
 func asked(code refusal.Code, is, wanted string) *refusal.Refusal {

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"phase/appliance/base/envelope"
-	"phase/appliance/base/names"
 	"phase/appliance/base/refusal"
 	"phase/appliance/base/strictjson"
 )
@@ -41,16 +40,11 @@ type Root struct {
 	raw     []byte
 }
 
-type role struct {
-	keyIDs    []string
-	threshold int
-}
-
 type wireRoot struct {
-	Version uint64              `json:"version"`
-	Expires *time.Time          `json:"expires"`
-	Keys    []wireKey           `json:"keys"`
-	Roles   map[string]wireRole `json:"roles"`
+	Version uint64          `json:"version"`
+	Expires *time.Time      `json:"expires"`
+	Keys    []wireKey       `json:"keys"`
+	Roles   map[string]role `json:"roles"`
 }
 
 type wireKey struct {
@@ -58,7 +52,7 @@ type wireKey struct {
 	PublicKey string `json:"public_key"`
 }
 
-type wireRole struct {
+type role struct {
 	KeyIDs    []string `json:"keyids"`
 	Threshold int      `json:"threshold"`
 }
@@ -96,7 +90,7 @@ func parseRoot(payload []byte) (Root, error) {
 	if len(w.Keys) > MaxKeys || len(w.Roles) > maxRoles {
 		return Root{}, fmt.Errorf("at most %d keys and %d roles", MaxKeys, maxRoles)
 	}
-	root := Root{version: w.Version, expires: w.Expires.UTC(), keys: map[string]ed25519.PublicKey{}, roles: map[string]role{}}
+	root := Root{version: w.Version, expires: w.Expires.UTC(), keys: map[string]ed25519.PublicKey{}, roles: w.Roles}
 	for _, k := range w.Keys {
 		key, err := strictjson.Base64(k.PublicKey)
 		if err != nil || len(key) != ed25519.PublicKeySize {
@@ -113,11 +107,9 @@ func parseRoot(payload []byte) (Root, error) {
 		root.keys[k.KeyID] = key
 	}
 	for _, name := range slices.Sorted(maps.Keys(w.Roles)) {
-		r := w.Roles[name]
-		if err := checkRole(r, root.keys); err != nil {
+		if err := checkRole(w.Roles[name], root.keys); err != nil {
 			return Root{}, fmt.Errorf("role %.32q: %w", name, err)
 		}
-		root.roles[name] = role{keyIDs: r.KeyIDs, threshold: r.Threshold}
 	}
 	for _, name := range []string{RoleRoot, RoleRelease} {
 		if _, ok := root.roles[name]; !ok {
@@ -127,7 +119,7 @@ func parseRoot(payload []byte) (Root, error) {
 	return root, nil
 }
 
-func checkRole(r wireRole, keys map[string]ed25519.PublicKey) error {
+func checkRole(r role, keys map[string]ed25519.PublicKey) error {
 	seen := map[string]bool{}
 	for _, id := range r.KeyIDs {
 		if keys[id] == nil {
@@ -162,7 +154,7 @@ func open(data []byte, payloadType string) (envelope.Envelope, *refusal.Refusal)
 func (r Root) satisfied(name string, signers []string) *refusal.Refusal {
 	role := r.roles[name]
 	n := 0
-	for _, id := range role.keyIDs {
+	for _, id := range role.KeyIDs {
 		if slices.Contains(signers, id) {
 			n++
 		}
@@ -170,8 +162,8 @@ func (r Root) satisfied(name string, signers []string) *refusal.Refusal {
 	switch {
 	case n == 0:
 		return refusal.New(refusal.Signature, "no key of role %q has signed", name)
-	case role.threshold < 1 || n < role.threshold:
-		return refusal.New(refusal.Threshold, "%d of role %q have signed, %d must", n, name, role.threshold)
+	case role.Threshold < 1 || n < role.Threshold:
+		return refusal.New(refusal.Threshold, "%d of role %q have signed, %d must", n, name, role.Threshold)
 	}
 	return nil
 }
@@ -182,17 +174,6 @@ func (r Root) releaseRole(channel string) string {
 		return RoleRelease + "/" + channel
 	}
 	return RoleRelease
-}
-
-// releaseRoles are the roles whose word counts for some channel.
-func (r Root) releaseRoles() []string {
-	roles := []string{RoleRelease}
-	for _, channel := range names.Channels {
-		if name := r.releaseRole(channel); name != RoleRelease {
-			roles = append(roles, name)
-		}
-	}
-	return roles
 }
 
 // Version of the root, from 1.
@@ -207,7 +188,7 @@ func (r Root) Raw() []byte { return bytes.Clone(r.raw) }
 // Role returns the key ids of a role and how many of them must sign; nil and 0
 // when the root has no such role.
 func (r Root) Role(name string) (keyIDs []string, threshold int) {
-	return slices.Clone(r.roles[name].keyIDs), r.roles[name].threshold
+	return slices.Clone(r.roles[name].KeyIDs), r.roles[name].Threshold
 }
 
 // RootSpec is a root to be made.
@@ -229,14 +210,14 @@ type RoleSpec struct {
 // releases too: a stolen release key must never be able to change the root.
 func SignRoot(spec RootSpec, keys ...ed25519.PrivateKey) ([]byte, error) {
 	expires := spec.Expires.UTC()
-	w := wireRoot{Version: spec.Version, Expires: &expires, Roles: map[string]wireRole{}}
+	w := wireRoot{Version: spec.Version, Expires: &expires, Roles: map[string]role{}}
 	ids := map[string]ed25519.PublicKey{}
 	offline := map[string]bool{}
 	for _, key := range spec.Roles[RoleRoot].Keys {
 		offline[envelope.KeyID(key)] = true
 	}
 	for _, name := range slices.Sorted(maps.Keys(spec.Roles)) {
-		r := wireRole{Threshold: spec.Roles[name].Threshold}
+		r := role{Threshold: spec.Roles[name].Threshold}
 		for _, key := range spec.Roles[name].Keys {
 			id := envelope.KeyID(key)
 			if offline[id] && strings.HasPrefix(name, RoleRelease) {

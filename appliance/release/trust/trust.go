@@ -86,11 +86,8 @@ func (r Root) Verify(data []byte, p Policy) (Verified, error) {
 
 // VerifyHeld accepts a release that this machine holds and may boot: the same
 // signatures, channel and arch as Verify, but neither expiry nor floor, which
-// gate only what is newly taken from the network. An empty channel is Any.
+// gate only what is newly taken from the network.
 func (r Root) VerifyHeld(data []byte, channel, arch string) (Verified, error) {
-	if channel == "" {
-		channel = Any
-	}
 	v, checks := r.inspect(data, Policy{Channel: channel, Arch: arch}, false)
 	return verdict(v, checks)
 }

@@ -48,10 +48,10 @@ func TestPolicyMustBeSaid(t *testing.T) {
 			t.Errorf("without its %s the policy gives %v", code, err)
 		}
 	}
-	if _, err := root.VerifyHeld(good, "", ""); refusal.CodeOf(err) != refusal.Arch {
+	if _, err := root.VerifyHeld(good, trust.Any, ""); refusal.CodeOf(err) != refusal.Arch {
 		t.Errorf("VerifyHeld without an arch gives %v", err)
 	}
-	if _, err := root.VerifyHeld(good, "", "x86_64"); err != nil {
+	if _, err := root.VerifyHeld(good, trust.Any, "x86_64"); err != nil {
 		t.Errorf("VerifyHeld of any channel: %v", err)
 	}
 	if _, err := (trust.Root{}).Verify(good, policy()); refusal.CodeOf(err) != refusal.Signature {
