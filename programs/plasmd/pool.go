@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"sync"
 
+	"phase/appliance/base/identity"
 	"phase/appliance/compute/modulecache"
 	"phase/appliance/compute/scheduler"
 )
@@ -18,6 +19,21 @@ func runHere(ctx context.Context, t scheduler.Task) (scheduler.Result, error) {
 	}
 	defer leave()
 	return pool.Run(ctx, t)
+}
+
+// runnerHere makes the runner of one command, which signs as the user who runs it.
+func runnerHere() (*scheduler.Runner, identity.Identity, func(), error) {
+	id, err := laptopIdentity()
+	if err != nil {
+		return nil, id, nil, err
+	}
+	pool, leave, err := poolHere()
+	if err != nil {
+		return nil, id, nil, err
+	}
+	runner := scheduler.NewRunner(id)
+	runner.Pool = pool
+	return runner, id, leave, nil
 }
 
 // poolHere makes the pool of one command. Compiled modules are kept for the
