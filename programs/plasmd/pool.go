@@ -41,21 +41,17 @@ func runnerHere() (*scheduler.Runner, identity.Identity, func(), error) {
 // $XDG_CACHE_HOME/phase, authenticated by a key beside the identity. Without one
 // every command compiles, and nothing else is different.
 func poolHere() (pool *scheduler.Pool, leave func(), err error) {
-	var config scheduler.PoolConfig
-	closeCache := func() {}
+	var cache *modulecache.Cache
 	if kept, err := keptHere(); err == nil {
-		if cache, err := modulecache.Open(kept); err == nil {
-			config.Cache, closeCache = cache, cache.Close
-		}
+		cache, _ = modulecache.Open(kept) // nil with an error
 	}
-	if pool, err = scheduler.NewPool(config); err != nil {
-		closeCache()
-		return nil, nil, err
-	}
+	pool, err = scheduler.NewPool(scheduler.PoolConfig{Cache: cache})
 	return pool, func() {
 		pool.Leave()
-		closeCache()
-	}, nil
+		if cache != nil {
+			cache.Close()
+		}
+	}, err
 }
 
 func keptHere() (modulecache.Config, error) {

@@ -29,14 +29,6 @@ import (
 // looked at before the command line is parsed, and stands in no help text.
 const workerName = "worker"
 
-// runWorker is the life of a worker process.
-func runWorker(ctx context.Context) error {
-	if code := worker.Main(ctx); code != 0 {
-		return program.Exit{Code: code}
-	}
-	return nil
-}
-
 // runCmd runs a module here. What comes after WASM is the module's.
 type runCmd struct {
 	Dir     []string `placeholder:"HOST[:GUEST[:ro]]" sep:"none" help:"Give the module a folder, read-only with :ro. GUEST is what the module calls it, HOST if left out (/ for a dot)."`

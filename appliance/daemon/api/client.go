@@ -130,13 +130,8 @@ func (r *Refused) Error() string {
 	return r.Detail
 }
 
-// get reads one JSON object.
-func (c *Client) get(ctx context.Context, path string, v any) error {
-	return c.read(ctx, http.MethodGet, path, v)
-}
-
-// read sends a request without a body and reads the JSON object that answers it.
-func (c *Client) read(ctx context.Context, method, path string, v any) error {
+// call sends a request without a body and reads the JSON object that answers it.
+func (c *Client) call(ctx context.Context, method, path string, v any) error {
 	resp, err := c.ask(ctx, method, path, "", "application/json", http.NoBody)
 	if err != nil {
 		return err
@@ -153,7 +148,9 @@ func (c *Client) read(ctx context.Context, method, path string, v any) error {
 }
 
 // Node asks who the daemon is.
-func (c *Client) Node(ctx context.Context) (n Node, err error) { return n, c.get(ctx, "/v1/node", &n) }
+func (c *Client) Node(ctx context.Context) (n Node, err error) {
+	return n, c.call(ctx, http.MethodGet, "/v1/node", &n)
+}
 
 // Jobs lists at most limit runs, newest first.
 func (c *Client) Jobs(ctx context.Context, before string, limit int) (p Page, err error) {
@@ -161,22 +158,22 @@ func (c *Client) Jobs(ctx context.Context, before string, limit int) (p Page, er
 	if before != "" {
 		query.Set("before", before)
 	}
-	return p, c.get(ctx, "/v1/jobs?"+query.Encode(), &p)
+	return p, c.call(ctx, http.MethodGet, "/v1/jobs?"+query.Encode(), &p)
 }
 
 // Job returns one run.
 func (c *Client) Job(ctx context.Context, runID string) (d Detail, err error) {
-	return d, c.get(ctx, "/v1/jobs/"+url.PathEscape(runID), &d)
+	return d, c.call(ctx, http.MethodGet, "/v1/jobs/"+url.PathEscape(runID), &d)
 }
 
 // Cancel ends one run and returns it as it stood.
 func (c *Client) Cancel(ctx context.Context, runID string) (r history.Run, err error) {
-	return r, c.read(ctx, http.MethodPost, "/v1/jobs/"+url.PathEscape(runID)+"/cancel", &r)
+	return r, c.call(ctx, http.MethodPost, "/v1/jobs/"+url.PathEscape(runID)+"/cancel", &r)
 }
 
 // Logs returns the last lines of the daemon's log.
 func (c *Client) Logs(ctx context.Context, lines int) (l Lines, err error) {
-	return l, c.get(ctx, "/v1/logs?lines="+strconv.Itoa(lines), &l)
+	return l, c.call(ctx, http.MethodGet, "/v1/logs?lines="+strconv.Itoa(lines), &l)
 }
 
 // Execute sends an offer and returns what came of it. Output goes to the
