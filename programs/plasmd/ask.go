@@ -2,7 +2,6 @@ package plasmd
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -32,18 +31,6 @@ func (a asking) client() (*api.Client, error) {
 		}
 	}
 	return api.NewClient(path), nil
-}
-
-// print writes one JSON object for people and programs.
-func print(stdout io.Writer, v any) error {
-	data, err := json.MarshalIndent(v, "", "  ")
-	if err == nil {
-		_, err = stdout.Write(append(data, '\n'))
-	}
-	if err != nil {
-		return fmt.Errorf("writing the answer: %w", err)
-	}
-	return nil
 }
 
 // jobsCmd shows runs, or one of them.
@@ -87,7 +74,7 @@ func (c jobsCmd) run(ctx context.Context, stdout io.Writer) error {
 // show prints the object, or a table of the runs.
 func (c jobsCmd) show(stdout io.Writer, object any, list []history.Run) error {
 	if c.JSON {
-		return print(stdout, object)
+		return program.PrintJSON(stdout, object)
 	}
 	rows := [][]string{{"RUN", "STATE", "OUTCOME", "EXIT", "QUEUED", "TOOK", "BY", ""}}
 	for _, r := range list {
@@ -126,7 +113,7 @@ func (c logsCmd) run(ctx context.Context, stdout io.Writer) error {
 		return err
 	}
 	if c.JSON {
-		return print(stdout, log)
+		return program.PrintJSON(stdout, log)
 	}
 	for _, line := range log.Lines {
 		if _, err := fmt.Fprintf(stdout, "%s %s\n", line.Time.Local().Format(time.DateTime), ui.Clean(line.Text)); err != nil {
@@ -164,7 +151,7 @@ func (c versionCmd) run(ctx context.Context, stdout io.Writer) error {
 		}
 	}
 	if c.JSON {
-		return print(stdout, v)
+		return program.PrintJSON(stdout, v)
 	}
 	_, err := fmt.Fprintln(stdout, "plasmd", v.Version)
 	if err == nil && v.Daemon != nil {

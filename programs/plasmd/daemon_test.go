@@ -44,7 +44,7 @@ type process struct {
 // daemon starts this binary as plasmd, with what it keeps in dir.
 func daemon(t *testing.T, dir string) *process {
 	t.Helper()
-	p := &process{socket: filepath.Join(dir, socketName), ended: make(chan error, 1), said: newConsole()}
+	p := &process{socket: filepath.Join(dir, "plasmd.sock"), ended: make(chan error, 1), said: newConsole()}
 	config := filepath.Join(dir, "plasmd.toml")
 	if err := os.WriteFile(config, []byte("[history]\nruns = 100000\nsize_mb = 1024\n"), 0o600); err != nil {
 		t.Fatal(err)

@@ -104,17 +104,11 @@ func (c *executeCmd) execute(ctx context.Context, o scheduler.Offer) (scheduler.
 	if c.Socket != "" || !errors.Is(err, api.ErrNoDaemon) {
 		return scheduler.Done{}, receipt.Pin{}, err
 	}
-	id, err := laptopIdentity()
-	if err != nil {
-		return scheduler.Done{}, receipt.Pin{}, err
-	}
-	pool, leave, err := poolHere()
+	runner, id, leave, err := runnerHere()
 	if err != nil {
 		return scheduler.Done{}, receipt.Pin{}, err
 	}
 	defer leave()
-	runner := scheduler.NewRunner(id)
-	runner.Pool = pool
 	done, err := runner.Execute(ctx, o)
 	return done, receipt.Pin{PeerID: id.PeerID(), Key: id.Public()}, err
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 
+	"phase/appliance/base/program"
 	"phase/appliance/daemon/config"
 )
 
@@ -24,7 +25,7 @@ func (c initCmd) run(stdout io.Writer) error {
 		return err
 	}
 	if c.JSON {
-		return print(stdout, map[string]string{"path": c.Path})
+		return program.PrintJSON(stdout, map[string]string{"path": c.Path})
 	}
 	_, err := fmt.Fprintf(stdout, "wrote %s\n", c.Path)
 	return err

@@ -125,7 +125,7 @@ func TestInputAtOnceAndLater(t *testing.T) {
 		t.Fatal(err)
 	}
 	c, stop := run(t, "start", "--state", dir)
-	client := api.NewClient(filepath.Join(dir, "XDG_RUNTIME_DIR", "phase", socketName))
+	client := api.NewClient(filepath.Join(dir, "XDG_RUNTIME_DIR", "phase", "plasmd.sock"))
 	c.wait(t, `^listening on (.*)$`)
 	named := func(a answered) string {
 		detail, err := client.Job(t.Context(), a.RunID)

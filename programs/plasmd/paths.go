@@ -42,22 +42,17 @@ func dataDir() (string, error) {
 	return place("identity", "/var/lib/phase", "XDG_DATA_HOME", ".local", "share")
 }
 
-const socketName = "plasmd.sock"
-
 // socketPath is where the daemon listens. A user without a runtime folder has
 // the socket beside the identity, in a folder that is as private.
 func socketPath() (string, error) {
-	if effectiveUser() == 0 {
-		return "/run/phase/" + socketName, nil
-	}
-	if dir := os.Getenv("XDG_RUNTIME_DIR"); filepath.IsAbs(dir) {
-		return filepath.Join(dir, "phase", socketName), nil
-	}
 	dir, err := dataDir()
+	if effectiveUser() == 0 || filepath.IsAbs(os.Getenv("XDG_RUNTIME_DIR")) {
+		dir, err = place("socket", "/run/phase", "XDG_RUNTIME_DIR")
+	}
 	if err != nil {
 		return "", fmt.Errorf("finding the socket: %w", err)
 	}
-	return filepath.Join(dir, socketName), nil
+	return filepath.Join(dir, "plasmd.sock"), nil
 }
 
 // laptopIdentity is the identity of a user who runs plasmd without a daemon.

@@ -13,6 +13,7 @@ import (
 	"phase/appliance/base/completion"
 	"phase/appliance/base/program"
 	"phase/appliance/compute/history"
+	"phase/appliance/compute/worker"
 )
 
 // completionCmd prints a shell's completion.
@@ -39,7 +40,7 @@ type commandLine struct {
 // Run is the program.
 func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) error {
 	if len(args) > 0 && args[0] == workerName {
-		return runWorker(ctx)
+		return program.Exit{Code: worker.Main(ctx)}
 	}
 	if len(args) == 2 && args[0] == history.CheckCommand {
 		return program.Exit{Code: history.CheckMain(args[1], stderr)}

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"sync"
 
+	"phase/appliance/base/identity"
 	"phase/appliance/compute/modulecache"
 	"phase/appliance/compute/scheduler"
 )
@@ -20,26 +21,37 @@ func runHere(ctx context.Context, t scheduler.Task) (scheduler.Result, error) {
 	return pool.Run(ctx, t)
 }
 
+// runnerHere makes the runner of one command, which signs as the user who runs it.
+func runnerHere() (*scheduler.Runner, identity.Identity, func(), error) {
+	id, err := laptopIdentity()
+	if err != nil {
+		return nil, id, nil, err
+	}
+	pool, leave, err := poolHere()
+	if err != nil {
+		return nil, id, nil, err
+	}
+	runner := scheduler.NewRunner(id)
+	runner.Pool = pool
+	return runner, id, leave, nil
+}
+
 // poolHere makes the pool of one command. Compiled modules are kept for the
 // next where there is a place for them: /var/cache/phase or
 // $XDG_CACHE_HOME/phase, authenticated by a key beside the identity. Without one
 // every command compiles, and nothing else is different.
 func poolHere() (pool *scheduler.Pool, leave func(), err error) {
-	var config scheduler.PoolConfig
-	closeCache := func() {}
+	var cache *modulecache.Cache
 	if kept, err := keptHere(); err == nil {
-		if cache, err := modulecache.Open(kept); err == nil {
-			config.Cache, closeCache = cache, cache.Close
-		}
+		cache, _ = modulecache.Open(kept) // nil with an error
 	}
-	if pool, err = scheduler.NewPool(config); err != nil {
-		closeCache()
-		return nil, nil, err
-	}
+	pool, err = scheduler.NewPool(scheduler.PoolConfig{Cache: cache})
 	return pool, func() {
 		pool.Leave()
-		closeCache()
-	}, nil
+		if cache != nil {
+			cache.Close()
+		}
+	}, err
 }
 
 func keptHere() (modulecache.Config, error) {

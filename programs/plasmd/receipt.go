@@ -12,6 +12,7 @@ import (
 	"phase/appliance/base/envelope"
 	"phase/appliance/base/identity"
 	"phase/appliance/base/program"
+	"phase/appliance/base/statefile"
 	"phase/appliance/base/strictjson"
 	"phase/appliance/base/ui"
 	"phase/appliance/compute/job"
@@ -62,14 +63,10 @@ func (c *receiptVerifyCmd) run(stdin io.Reader, stdout io.Writer) error {
 		} else {
 			v.Statement = &statement
 		}
-		data, encoding := strictjson.MarshalIndent(v)
-		if encoding != nil {
-			return fmt.Errorf("writing the answer: %w", encoding)
+		if err := program.PrintJSON(stdout, v); err != nil {
+			return err
 		}
-		if _, err := stdout.Write(data); err != nil {
-			return fmt.Errorf("writing the answer: %w", err)
-		}
-		if err != nil {
+		if !v.OK {
 			return program.Exit{Code: 1}
 		}
 		return nil
@@ -127,7 +124,7 @@ func (c *receiptVerifyCmd) check(stdin io.Reader, pin receipt.Pin) (receipt.Stat
 func parsePin(text string) (receipt.Pin, error) {
 	key, notPeer := identity.ParsePeerID(text)
 	if notPeer != nil {
-		data, err := readAll(text, nil, 16<<10)
+		data, err := statefile.ReadCapped(text, 16<<10)
 		if errors.Is(err, fs.ErrNotExist) {
 			return receipt.Pin{}, fmt.Errorf("--key is neither a peer id nor a file: %w", notPeer)
 		}
@@ -141,40 +138,27 @@ func parsePin(text string) (receipt.Pin, error) {
 	return receipt.Pin{PeerID: identity.PeerID(key), Key: ed25519.PublicKey(key)}, nil
 }
 
-// open opens a file, or standard input for "-".
-func open(name string, stdin io.Reader) (io.ReadCloser, error) {
-	if name == "-" && stdin != nil {
-		return io.NopCloser(stdin), nil
-	}
-	return os.Open(name)
-}
-
-// readAll reads a file of at most limit bytes.
+// readAll reads a file, or standard input for "-", of at most limit bytes and
+// one more, by which its parser refuses what is longer.
 func readAll(name string, stdin io.Reader, limit int64) ([]byte, error) {
-	f, err := open(name, stdin)
-	if err != nil {
-		return nil, err
+	if name == "-" {
+		return io.ReadAll(io.LimitReader(stdin, limit+1))
 	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err != nil {
-		return nil, fmt.Errorf("reading %s: %w", ui.Clean(name), err)
-	}
-	if int64(len(data)) > limit {
-		return nil, fmt.Errorf("reading %s: it is larger than %d bytes", ui.Clean(name), limit)
-	}
-	return data, nil
+	return statefile.ReadCapped(name, limit)
 }
 
-// sumFile hashes a file of any size.
+// sumFile hashes a file of any size, or standard input for "-".
 func sumFile(name string, stdin io.Reader) (sum [sha256.Size]byte, err error) {
-	f, err := open(name, stdin)
-	if err != nil {
-		return sum, err
+	if name != "-" {
+		f, err := os.Open(name)
+		if err != nil {
+			return sum, err
+		}
+		defer f.Close()
+		stdin = f
 	}
-	defer f.Close()
 	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
+	if _, err := io.Copy(h, stdin); err != nil {
 		return sum, fmt.Errorf("reading %s: %w", ui.Clean(name), err)
 	}
 	h.Sum(sum[:0])

@@ -2,10 +2,8 @@ package plasmd
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"log/slog"
 	"math"
@@ -14,15 +12,14 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
 	"phase/appliance/base/program"
+	"phase/appliance/base/statefile"
 	"phase/appliance/base/ui"
 	"phase/appliance/compute/job"
 	"phase/appliance/compute/modulecache"
-	"phase/appliance/compute/receipt"
 	"phase/appliance/compute/scheduler"
 	"phase/appliance/compute/wasm"
 	"phase/appliance/compute/worker"
@@ -31,14 +28,6 @@ import (
 // workerName is the first argument that makes plasmd a worker process. It is
 // looked at before the command line is parsed, and stands in no help text.
 const workerName = "worker"
-
-// runWorker is the life of a worker process.
-func runWorker(ctx context.Context) error {
-	if code := worker.Main(ctx); code != 0 {
-		return program.Exit{Code: code}
-	}
-	return nil
-}
 
 // runCmd runs a module here. What comes after WASM is the module's.
 type runCmd struct {
@@ -130,12 +119,7 @@ func (c *runCmd) task() (scheduler.Task, error) {
 		return scheduler.Task{}, program.Usagef("unknown flag %.80s; a module of that name is ./%.80s", ui.Clean(name), ui.Clean(name))
 	}
 	t.Args = append([]string{filepath.Base(name)}, c.Command[1:]...)
-	f, err := os.Open(name)
-	if err != nil {
-		return scheduler.Task{}, fmt.Errorf("reading the module: %w", err)
-	}
-	defer f.Close()
-	module, err := io.ReadAll(io.LimitReader(f, wasm.MaxModule+1))
+	module, err := statefile.ReadCapped(name, wasm.MaxModule)
 	if err != nil {
 		return scheduler.Task{}, fmt.Errorf("reading the module: %w", err)
 	}
@@ -178,10 +162,6 @@ func jobOf(t scheduler.Task) job.Job {
 // attested runs the task and writes the receipt of what went in and out of it.
 // A run is no offer, so the nonce is its own; the limits are those applied.
 func (c *runCmd) attested(ctx context.Context, t scheduler.Task) (scheduler.Result, error) {
-	id, err := laptopIdentity()
-	if err != nil {
-		return scheduler.Result{}, err
-	}
 	spec, err := job.New(jobOf(t))
 	if err != nil {
 		return scheduler.Result{}, err
@@ -191,59 +171,34 @@ func (c *runCmd) attested(ctx context.Context, t scheduler.Task) (scheduler.Resu
 		return scheduler.Result{}, err
 	}
 	defer place.drop()
-	in, out, errs := newSummed(), newSummed(), newSummed()
-	stdout, stderr := &passed{of: out, to: t.Stdout}, &passed{of: errs, to: t.Stderr}
-	t.Stdin, t.Stdout, t.Stderr = io.TeeReader(t.Stdin, in), stdout, stderr
+	runner, _, leave, err := runnerHere()
+	if err != nil {
+		return scheduler.Result{}, err
+	}
+	defer leave()
+	stdout, stderr := &passed{to: t.Stdout}, &passed{to: t.Stderr}
 	// The module learns that its reader has gone; this process has a receipt to
 	// write and does not die of it. Notify, unlike Ignore, is not inherited.
 	gone := make(chan os.Signal, 1)
 	signal.Notify(gone, syscall.SIGPIPE)
 	defer signal.Stop(gone)
-	result, err := runHere(ctx, t)
+	done, err := runner.Attest(ctx, scheduler.Offer{
+		Spec: spec, Nonce: scheduler.NewNonce(), Input: newIncoming(t.Stdin, func() {}), Stdout: stdout, Stderr: stderr,
+	}, t)
 	if err != nil {
 		return scheduler.Result{}, err
 	}
-	limits := receipt.Limits{CPUCores: t.Cores, MemoryMB: t.MemoryMB, TimeoutSeconds: t.Timeout.Seconds()}
-	signed, err := scheduler.Attest(id, scheduler.NewRunID(), spec, scheduler.NewNonce(), limits, result, scheduler.Sums{Stdin: in.sum(), Stdout: out.sum(), Stderr: errs.sum()})
-	if err != nil {
-		return scheduler.Result{}, err
-	}
-	return result, errors.Join(place.put(append(signed, '\n')), stdout.err, stderr.err)
+	return done.Result, errors.Join(place.put(append(done.Receipt, '\n')), stdout.err, stderr.err)
 }
 
-// summed hashes what passes; the reader of standard input may still hold it
-// when the run has ended.
-type summed struct {
-	mu   sync.Mutex
-	hash hash.Hash
-}
-
-func newSummed() *summed { return &summed{hash: sha256.New()} }
-
-func (s *summed) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.hash.Write(p)
-}
-
-func (s *summed) sum() (sum [sha256.Size]byte) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.hash.Sum(sum[:0])
-	return sum
-}
-
-// passed hashes what a module writes and passes it on. err is why some of it
-// did not arrive, unless its reader is gone: the module gets that error itself,
-// and may go on.
+// passed passes on what a module writes. err is why some of it did not arrive,
+// unless its reader is gone: the module gets that error itself, and may go on.
 type passed struct {
-	of  *summed
 	to  io.Writer
 	err error
 }
 
 func (p *passed) Write(b []byte) (int, error) {
-	p.of.Write(b) // a hash takes everything
 	n, err := p.to.Write(b)
 	if err != nil && !errors.Is(err, syscall.EPIPE) {
 		p.err = fmt.Errorf("passing on the output: %w", err)

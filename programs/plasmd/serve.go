@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -98,19 +99,15 @@ func (c serveCmd) rootPath() (string, error) {
 // first is the channel and arch for /manifest.json: stable before the others,
 // this machine's arch before the other, what is there before what is not.
 func first(folder *os.Root, channels, arches []string) (channel, arch string) {
-	own := names.RunningArch()
-	ordered := append([]string{}, arches...)
-	for i, a := range ordered {
-		if a == own {
-			ordered[0], ordered[i] = ordered[i], ordered[0]
-		}
+	if own := names.RunningArch(); slices.Contains(arches, own) {
+		arches = append([]string{own}, arches...)
 	}
 	for _, channel := range channels {
-		for _, arch := range ordered {
+		for _, arch := range arches {
 			if _, err := folder.Stat(layout.Manifest(channel, arch)); err == nil {
 				return channel, arch
 			}
 		}
 	}
-	return channels[0], ordered[0]
+	return channels[0], arches[0]
 }

@@ -191,7 +191,7 @@ func TestServeRefuses(t *testing.T) {
 		{[]string{"start", "--accept", "all"}, 2},
 		{[]string{"execute-job", "--on", "auto", "x.wasm"}, 2},
 		{[]string{"execute-job", "--replicas", "2", "x.wasm"}, 2},
-		{[]string{"start", "--http", "nonsense", "--data", dir, "--socket", filepath.Join(dir, socketName)}, 2},
+		{[]string{"start", "--http", "nonsense", "--data", dir, "--socket", filepath.Join(dir, "plasmd.sock")}, 2},
 		{[]string{"start", "--config", filepath.Join(dir, "none.toml")}, 1},
 	} {
 		err := Run(t.Context(), c.args, nil, io.Discard, io.Discard)

@@ -28,7 +28,7 @@ func held(t *testing.T, signer *storetest.Signer, r storetest.Release, mode stri
 	if err := statefile.Write(dir, statefile.BootFile, boot); err != nil {
 		t.Fatal(err)
 	}
-	return []string{"start", "--http", "127.0.0.1:0", "--state", dir, "--root", filepath.Join(dir, "root", "1.json"), "--socket", filepath.Join(dir, socketName), "--data", filepath.Join(dir, "data")}, at
+	return []string{"start", "--http", "127.0.0.1:0", "--state", dir, "--root", filepath.Join(dir, "root", "1.json"), "--socket", filepath.Join(dir, "plasmd.sock"), "--data", filepath.Join(dir, "data")}, at
 }
 
 func TestStart(t *testing.T) {
@@ -96,7 +96,7 @@ func TestStartDamaged(t *testing.T) {
 func TestStartWithoutItsIdentity(t *testing.T) {
 	dir := t.TempDir()
 	data, path := filepath.Join(dir, "data"), filepath.Join(dir, "data", "identity.pem")
-	args := []string{"start", "--state", dir, "--data", data, "--socket", filepath.Join(dir, socketName)}
+	args := []string{"start", "--state", dir, "--data", data, "--socket", filepath.Join(dir, "plasmd.sock")}
 	c, stop := run(t, args...)
 	peer := c.wait(t, `^peer (.*)$`)
 	if err := stop(); err != nil {

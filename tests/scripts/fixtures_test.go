@@ -42,11 +42,11 @@ func releases(t *testing.T, dir string) {
 	if _, err := images.MakeKeys(keysDir, rand.Reader, time.Now()); err != nil {
 		t.Fatal(err)
 	}
-	keys, root, err := images.LoadKeys(keysDir)
+	key, root, err := images.LoadKeys(keysDir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	signer, stranger := storetest.SignerOf(t, root, keys.Release[0]), storetest.NewSigner(t)
+	signer, stranger := storetest.SignerOf(t, root.Raw(), key), storetest.NewSigner(t)
 	good := signer.Release(t, "stable", "arm64", 7, storetest.Sizes)
 	signer.Write(t, filepath.Join(dir, "good"), good)
 	signer.Write(t, filepath.Join(dir, "old"), signer.Release(t, "stable", "arm64", 6, storetest.Sizes))

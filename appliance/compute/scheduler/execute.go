@@ -147,23 +147,30 @@ const ProgramName = "module.wasm"
 // run runs an offer that was checked.
 func (r *Runner) run(ctx context.Context, o Offer) (Done, error) {
 	want := o.Spec.Job()
+	done, err := r.Attest(ctx, o, Task{
+		Requester: o.Requester, Module: o.Module, Args: append([]string{ProgramName}, want.Args...), Env: Environ(want.Env),
+		MemoryMB: want.MemoryMB, Timeout: o.Spec.Timeout(), OutputBytes: o.Spec.OutputBytes(), Cores: want.CPUCores,
+	})
+	if errors.Is(err, worker.ErrRefused) {
+		return Done{}, reject(InvalidRequest, "%v", err)
+	}
+	return done, err
+}
+
+// Attest runs a task with the streams of an offer and signs what it did as the
+// offer's job, under the limits that the task had.
+func (r *Runner) Attest(ctx context.Context, o Offer, t Task) (Done, error) {
 	stdout, stderr := newOutput(o.Stdout), newOutput(o.Stderr)
 	input := o.Input
 	if input == nil {
 		input = whole{bytes.NewReader(o.Stdin), o.Stdin}
 	}
+	t.Stdin, t.Stdout, t.Stderr = input, stdout, stderr
 	run := Run
 	if r.Pool != nil {
 		run = r.Pool.Run
 	}
-	result, err := run(ctx, Task{
-		Requester: o.Requester, Module: o.Module, Args: append([]string{ProgramName}, want.Args...), Env: Environ(want.Env),
-		MemoryMB: want.MemoryMB, Timeout: o.Spec.Timeout(), OutputBytes: o.Spec.OutputBytes(), Cores: want.CPUCores,
-		Stdin: input, Stdout: stdout, Stderr: stderr,
-	})
-	if errors.Is(err, worker.ErrRefused) {
-		return Done{}, reject(InvalidRequest, "%v", err)
-	}
+	result, err := run(ctx, t)
 	if err != nil {
 		return Done{}, err
 	}
@@ -172,11 +179,8 @@ func (r *Runner) run(ctx context.Context, o Offer) (Done, error) {
 		done.RunID = NewRunID()
 	}
 	done.Input = input.Sum()
-	limits := receipt.Limits{
-		CPUCores: want.CPUCores, MemoryMB: want.MemoryMB,
-		TimeoutSeconds: o.Spec.Timeout().Seconds(), OutputBytes: o.Spec.OutputBytes(),
-	}
-	done.Receipt, err = Attest(r.identity, done.RunID, o.Spec, o.Nonce, limits, result, Sums{done.Input, stdout.sum(), stderr.sum()})
+	limits := receipt.Limits{CPUCores: t.Cores, MemoryMB: t.MemoryMB, TimeoutSeconds: t.Timeout.Seconds(), OutputBytes: t.OutputBytes}
+	done.Receipt, err = sign(r.identity, done, o, limits, stdout.sum(), stderr.sum())
 	return done, err
 }
 
@@ -189,9 +193,6 @@ func Environ(env map[string]string) []string {
 	return list
 }
 
-// Sums are the SHA-256 of a run's streams.
-type Sums struct{ Stdin, Stdout, Stderr [sha256.Size]byte }
-
 // NewRunID returns the name of a run: 16 random bytes in hex.
 func NewRunID() string {
 	random := make([]byte, 16)
@@ -199,20 +200,20 @@ func NewRunID() string {
 	return hex.EncodeToString(random)
 }
 
-// Attest signs the receipt of a run.
-func Attest(id identity.Identity, runID string, spec job.Spec, nonce string, limits receipt.Limits, result Result, sums Sums) ([]byte, error) {
+// sign makes the receipt of a run.
+func sign(id identity.Identity, done Done, o Offer, limits receipt.Limits, stdout, stderr [sha256.Size]byte) ([]byte, error) {
 	pin := receipt.Pin{PeerID: id.PeerID(), Key: id.Public()}
 	name, version := wasm.Runtime()
 	statement := receipt.New(receipt.Predicate{
-		JobID: spec.ID(), RunID: runID, OfferNonce: nonce, ModuleHash: spec.Job().ModuleHash,
-		ArgsSHA256: spec.ArgsSHA256(), EnvSHA256: spec.EnvSHA256(), StdinSHA256: hex.EncodeToString(sums.Stdin[:]),
-		ExitCode: result.ExitCode, Outcome: result.Outcome,
-		WallTimeMS: result.Finished.Sub(result.Started).Milliseconds(),
-		Started:    result.Started.UTC(), Finished: result.Finished.UTC(),
+		JobID: o.Spec.ID(), RunID: done.RunID, OfferNonce: o.Nonce, ModuleHash: o.Spec.Job().ModuleHash,
+		ArgsSHA256: o.Spec.ArgsSHA256(), EnvSHA256: o.Spec.EnvSHA256(), StdinSHA256: hex.EncodeToString(done.Input[:]),
+		ExitCode: done.ExitCode, Outcome: done.Outcome,
+		WallTimeMS: done.Finished.Sub(done.Started).Milliseconds(),
+		Started:    done.Started.UTC(), Finished: done.Finished.UTC(),
 		Runtime: receipt.Runtime{Name: name, Version: version, Profile: wasm.Profile},
 		Limits:  limits,
 		Node:    receipt.Node{PeerID: pin.PeerID, PublicKey: receipt.EncodeKey(pin.Key)},
-	}, sums.Stdout[:], sums.Stderr[:])
+	}, stdout[:], stderr[:])
 	return receipt.Sign(statement, pin, id.Sign)
 }
 

@@ -8,7 +8,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -19,6 +18,7 @@ import (
 	"time"
 
 	"phase/appliance/base/problem"
+	"phase/appliance/base/strictjson"
 	"phase/appliance/compute/history"
 	"phase/appliance/compute/scheduler"
 )
@@ -135,17 +135,14 @@ func (c Config) mux() *http.ServeMux {
 
 // reply sends one JSON object.
 func reply(w http.ResponseWriter, status int, v any) error {
-	body, err := json.Marshal(v)
+	body, err := strictjson.Marshal(v)
 	if err != nil {
 		return fmt.Errorf("writing the answer: %w", err)
 	}
-	send(w, status, append(body, '\n'))
-	return nil
-}
-
-func send(w http.ResponseWriter, status int, body []byte) {
+	body = append(body, '\n')
 	head(w, status, len(body))
 	_, _ = w.Write(body) // a requester that has left is its own loss
+	return nil
 }
 
 func head(w http.ResponseWriter, status, length int) {

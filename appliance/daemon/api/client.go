@@ -29,36 +29,40 @@ var ErrNoDaemon = errors.New("no plasmd listens there; `plasmd start` runs one")
 // Client asks a daemon: the one on this machine by its unix socket, or a node
 // over HTTP.
 type Client struct {
-	http  *http.Client
+	dial  func(ctx context.Context, network, address string) (net.Conn, error)
 	base  string // the URL before /v1
 	token string // "" on the socket
 }
 
 // NewClient returns a client of the daemon whose socket is at path.
 func NewClient(path string) *Client {
-	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+	return &Client{base: "http://plasmd", dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		conn, err := (&net.Dialer{Timeout: dialTime}).DialContext(ctx, "unix", path)
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) {
 			err = fmt.Errorf("%s: %w", path, ErrNoDaemon)
 		}
-		return onClose(ctx, conn), err
-	}
-	// A job cannot be sent twice, so it is not sent over a connection that the
-	// daemon may be about to close. A new one costs next to nothing here.
-	return &Client{http: &http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}, base: "http://plasmd"}
+		return conn, err
+	}}
 }
 
 // NewNodeClient returns a client of a node at a URL like http://192.0.2.7:8080,
 // for the holder of its owner's token. A node prints both on its console.
 func NewNodeClient(base, token string) *Client {
-	return &Client{base: strings.TrimSuffix(base, "/"), token: token, http: &http.Client{
-		Transport: &http.Transport{DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-			conn, err := (&net.Dialer{Timeout: nodeTime}).DialContext(ctx, network, address)
-			return onClose(ctx, conn), err
-		}, DisableKeepAlives: true},
-		// A node redirects nobody, and the token is for this one alone.
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}
+	return &Client{base: strings.TrimSuffix(base, "/"), token: token, dial: (&net.Dialer{Timeout: nodeTime}).DialContext}
+}
+
+// bodyCloser is a connection that closes the body that is sent over it first.
+// The HTTP client returns no error before it has read what it was sending, even
+// when the other end is gone: an input of which nothing comes would keep it for
+// ever.
+type bodyCloser struct {
+	net.Conn
+	body io.Closer
+}
+
+func (c bodyCloser) Close() error {
+	c.body.Close()
+	return c.Conn.Close()
 }
 
 // nodeTime is how long a node has to take a connection.
@@ -68,7 +72,7 @@ const nodeTime = 10 * time.Second
 const maxAnswer = 16 << 20
 
 // ask sends a request and returns the answer, which is not an error.
-func (c *Client) ask(ctx context.Context, method, path, kind, accept string, body io.Reader) (*http.Response, error) {
+func (c *Client) ask(ctx context.Context, method, path, kind, accept string, body io.ReadCloser) (*http.Response, error) {
 	r, err := http.NewRequestWithContext(ctx, method, c.base+path, body)
 	if err != nil {
 		return nil, fmt.Errorf("asking the daemon: %w", err)
@@ -80,7 +84,20 @@ func (c *Client) ask(ctx context.Context, method, path, kind, accept string, bod
 	if c.token != "" {
 		r.Header.Set("Authorization", "Bearer "+c.token)
 	}
-	resp, err := c.http.Do(r)
+	// A job cannot be sent twice, so it is not sent over a connection that the
+	// daemon may be about to close. A new one costs next to nothing.
+	client := http.Client{
+		Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			conn, err := c.dial(ctx, network, address)
+			if err != nil {
+				return nil, err
+			}
+			return bodyCloser{conn, body}, nil
+		}},
+		// A daemon redirects nobody, and the token is for this one alone.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	resp, err := client.Do(r)
 	var noisy *url.Error
 	if errors.As(err, &noisy) {
 		err = noisy.Err // the URL is of no help
@@ -113,16 +130,12 @@ func (r *Refused) Error() string {
 	return r.Detail
 }
 
-// get reads one JSON object.
-func (c *Client) get(ctx context.Context, path string, v any) error {
-	resp, err := c.ask(ctx, http.MethodGet, path, "", "application/json", nil)
+// call sends a request without a body and reads the JSON object that answers it.
+func (c *Client) call(ctx context.Context, method, path string, v any) error {
+	resp, err := c.ask(ctx, method, path, "", "application/json", http.NoBody)
 	if err != nil {
 		return err
 	}
-	return decode(resp, v)
-}
-
-func decode(resp *http.Response, v any) error {
 	defer resp.Body.Close()
 	data, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
 	if err == nil {
@@ -135,7 +148,9 @@ func decode(resp *http.Response, v any) error {
 }
 
 // Node asks who the daemon is.
-func (c *Client) Node(ctx context.Context) (n Node, err error) { return n, c.get(ctx, "/v1/node", &n) }
+func (c *Client) Node(ctx context.Context) (n Node, err error) {
+	return n, c.call(ctx, http.MethodGet, "/v1/node", &n)
+}
 
 // Jobs lists at most limit runs, newest first.
 func (c *Client) Jobs(ctx context.Context, before string, limit int) (p Page, err error) {
@@ -143,26 +158,22 @@ func (c *Client) Jobs(ctx context.Context, before string, limit int) (p Page, er
 	if before != "" {
 		query.Set("before", before)
 	}
-	return p, c.get(ctx, "/v1/jobs?"+query.Encode(), &p)
+	return p, c.call(ctx, http.MethodGet, "/v1/jobs?"+query.Encode(), &p)
 }
 
 // Job returns one run.
 func (c *Client) Job(ctx context.Context, runID string) (d Detail, err error) {
-	return d, c.get(ctx, "/v1/jobs/"+url.PathEscape(runID), &d)
+	return d, c.call(ctx, http.MethodGet, "/v1/jobs/"+url.PathEscape(runID), &d)
 }
 
 // Cancel ends one run and returns it as it stood.
 func (c *Client) Cancel(ctx context.Context, runID string) (r history.Run, err error) {
-	resp, err := c.ask(ctx, http.MethodPost, "/v1/jobs/"+url.PathEscape(runID)+"/cancel", "", "application/json", nil)
-	if err != nil {
-		return r, err
-	}
-	return r, decode(resp, &r)
+	return r, c.call(ctx, http.MethodPost, "/v1/jobs/"+url.PathEscape(runID)+"/cancel", &r)
 }
 
 // Logs returns the last lines of the daemon's log.
 func (c *Client) Logs(ctx context.Context, lines int) (l Lines, err error) {
-	return l, c.get(ctx, "/v1/logs?lines="+strconv.Itoa(lines), &l)
+	return l, c.call(ctx, http.MethodGet, "/v1/logs?lines="+strconv.Itoa(lines), &l)
 }
 
 // Execute sends an offer and returns what came of it. Output goes to the
@@ -183,7 +194,7 @@ func (c *Client) Execute(ctx context.Context, o scheduler.Offer) (done scheduler
 	}
 	body, kind := formOf(o)
 	defer body.Close()
-	resp, err := c.ask(withOnClose(ctx, func() { body.Close() }), http.MethodPost, "/v1/jobs", kind, streamType, body)
+	resp, err := c.ask(ctx, http.MethodPost, "/v1/jobs", kind, streamType, body)
 	if err != nil {
 		return done, err
 	}

@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"net"
 	"syscall"
 	"time"
 
@@ -54,14 +53,4 @@ func gone(conn syscall.RawConn) bool {
 		_, _ = unix.Poll(events, 0) // what it did not find out, the next one does
 	})
 	return err != nil || events[0].Revents != 0
-}
-
-// rawConn is the connection below, if it is one of the kernel's.
-func rawConn(conn net.Conn) (syscall.RawConn, bool) {
-	c, ok := conn.(syscall.Conn)
-	if !ok {
-		return nil, false
-	}
-	raw, err := c.SyscallConn()
-	return raw, err == nil
 }

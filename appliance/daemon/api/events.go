@@ -153,10 +153,6 @@ type input struct {
 	closed bool // the module has ended
 }
 
-func newInput(body io.Reader, form *multipart.Reader, part io.Reader, control *http.ResponseController, ended func(), broken context.CancelCauseFunc) *input {
-	return &input{body: body, form: form, part: part, control: control, ended: ended, broken: broken, hash: sha256.New()}
-}
-
 func (i *input) Read(p []byte) (int, error) {
 	i.reading.Lock()
 	defer i.reading.Unlock()

@@ -55,9 +55,6 @@ func (l *Log) Write(p []byte) (int, error) {
 	return l.to.Write(p)
 }
 
-// Unkept is where to write what is passed on and not kept.
-func (l *Log) Unkept() io.Writer { return l.to }
-
 // Last returns at most n lines, oldest first.
 func (l *Log) Last(n int) []Line {
 	l.mu.Lock()

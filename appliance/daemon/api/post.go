@@ -3,6 +3,7 @@ package api
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"mime"
@@ -98,7 +99,10 @@ func stream(r *http.Request, events *events, place *scheduler.Place, request req
 		// What comes in is read while what comes out is written. The error is
 		// of protocols that do that anyway.
 		_ = events.control.EnableFullDuplex()
-		in = newInput(r.Body, request.form, request.streamed, events.control, events.ended, cancel)
+		in = &input{
+			body: r.Body, form: request.form, part: request.streamed, control: events.control,
+			ended: events.ended, broken: cancel, hash: sha256.New(),
+		}
 		o.Input = in
 		go disconnect(ctx, func() { events.still(in) }, func() { cancel(context.Canceled) })
 	}

@@ -71,12 +71,7 @@ func (c Config) get(w http.ResponseWriter, r *http.Request) error {
 	if e.Receipt == nil {
 		d.Receipt = strictjson.Raw("null")
 	}
-	body, err := strictjson.Marshal(d)
-	if err != nil {
-		return err
-	}
-	send(w, http.StatusOK, body)
-	return nil
+	return reply(w, http.StatusOK, d)
 }
 
 // cancel answers POST /v1/jobs/{run_id}/cancel.

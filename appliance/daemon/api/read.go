@@ -27,12 +27,9 @@ var parts = map[string]int64{
 	"offer_nonce": 64,
 }
 
-// holder is asked before bytes are kept.
-type holder interface{ Hold(n int64) error }
-
 // place is the right to send a job (scheduler.Place).
 type place interface {
-	holder
+	Hold(n int64) error // is asked before bytes are kept
 	Recent(begin []byte) *modulecache.Module
 }
 
@@ -93,10 +90,10 @@ const step = 1 << 20
 
 // readPart reads one part, of about length bytes where that is known; no more of
 // it is kept than there is room for.
-func readPart(part io.Reader, name string, limit, length int64, hold holder) ([]byte, error) {
+func readPart(part io.Reader, name string, limit, length int64, place place) ([]byte, error) {
 	data := bytes.NewBuffer(make([]byte, 0, max(0, min(limit, length, 4*step))))
 	for held := int64(0); ; {
-		if err := hold.Hold(step); err != nil {
+		if err := place.Hold(step); err != nil {
 			return nil, err
 		}
 		held += step

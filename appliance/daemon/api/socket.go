@@ -116,8 +116,12 @@ type peerKey struct{}
 // requests the connection they come by, and the uid at the other end of a unix
 // socket, as the kernel knows it.
 func Peer(ctx context.Context, conn net.Conn) context.Context {
-	raw, ok := rawConn(conn)
+	kernels, ok := conn.(syscall.Conn)
 	if !ok {
+		return ctx
+	}
+	raw, err := kernels.SyscallConn()
+	if err != nil {
 		return ctx
 	}
 	ctx = context.WithValue(ctx, connKey{}, raw)

@@ -84,19 +84,10 @@ var (
 func (h held) Describe(ch chan<- *prometheus.Desc) { ch <- versionDesc; ch <- sizeDesc }
 
 func (h held) Collect(ch chan<- prometheus.Metric) {
-	seen := map[string]bool{}
-	for _, r := range h.Store.Releases() { // newest first
-		m := r.Manifest()
-		if line := m.Channel + "/" + m.Arch; seen[line] {
-			continue
-		} else {
-			seen[line] = true
-		}
-		size := int64(0)
-		for name, a := range m.Artifacts {
-			if _, ok := r.Artifact(name); ok {
-				size += a.Size
-			}
+	for _, r := range h.Store.Latest() {
+		m, size := releaseInfo(r), int64(0)
+		for _, a := range m.Artifacts {
+			size += a.Size
 		}
 		ch <- prometheus.MustNewConstMetric(versionDesc, prometheus.GaugeValue, float64(m.Version), m.Channel, m.Arch)
 		ch <- prometheus.MustNewConstMetric(sizeDesc, prometheus.GaugeValue, float64(size), m.Channel, m.Arch)

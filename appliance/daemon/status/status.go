@@ -261,9 +261,13 @@ func writeJSON(w http.ResponseWriter, code int, v any) {
 		problem.Write(w, http.StatusInternalServerError, err.Error())
 		return
 	}
-	body = append(body, '\n')
+	send(w, code, "application/json", append(body, '\n'))
+}
+
+// send answers with what is true at this moment alone.
+func send(w http.ResponseWriter, code int, kind string, body []byte) {
 	h := w.Header()
-	h.Set("Content-Type", "application/json")
+	h.Set("Content-Type", kind)
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")

@@ -3,6 +3,7 @@ package tasks
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"phase/appliance/network/lan"
@@ -47,20 +48,14 @@ func Announcing(as lan.Config, s *store.Store, channel, arch string, problems *P
 // first.
 func instances(s *store.Store, channel, arch string) []lan.Instance {
 	var list []lan.Instance
-	add := func(r store.Release) {
+	for _, r := range s.Latest() {
 		m := r.Manifest()
-		for _, i := range list {
-			if i.Channel == m.Channel && i.Arch == m.Arch {
-				return
-			}
+		i := lan.Instance{Channel: m.Channel, Arch: m.Arch, Version: m.Version}
+		if m.Channel == channel && m.Arch == arch {
+			list = slices.Insert(list, 0, i)
+		} else {
+			list = append(list, i)
 		}
-		list = append(list, lan.Instance{Channel: m.Channel, Arch: m.Arch, Version: m.Version})
-	}
-	if r, ok := s.Newest(channel, arch); ok {
-		add(r)
-	}
-	for _, r := range s.Releases() {
-		add(r)
 	}
 	return list
 }

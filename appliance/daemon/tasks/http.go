@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"net/netip"
 	"syscall"
 	"time"
 
@@ -47,14 +46,8 @@ func Listen(address string) (net.Listener, error) {
 	return listener, nil
 }
 
-// Port of a listener, 0 for one that has none.
-func Port(l net.Listener) uint16 {
-	at, err := netip.ParseAddrPort(l.Addr().String())
-	if err != nil {
-		return 0
-	}
-	return at.Port()
-}
+// Port of a listener that Listen has opened.
+func Port(l net.Listener) uint16 { return l.Addr().(*net.TCPAddr).AddrPort().Port() }
 
 // Queue ends the jobs when its context does: those that run have drain to
 // finish before they are cancelled.

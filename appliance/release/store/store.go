@@ -193,6 +193,18 @@ func (s *Store) Releases() []Release {
 	return slices.Clone(s.releases)
 }
 
+// Latest returns the newest release of each channel and arch, newest first.
+func (s *Store) Latest() []Release {
+	type line struct{ channel, arch string }
+	seen := map[line]bool{}
+	return slices.DeleteFunc(s.Releases(), func(r Release) bool {
+		of := line{r.Manifest().Channel, r.Manifest().Arch}
+		older := seen[of]
+		seen[of] = true
+		return older
+	})
+}
+
 // Newest is the release with the highest version on a channel for an arch.
 func (s *Store) Newest(channel, arch string) (Release, bool) {
 	s.mu.RLock()
