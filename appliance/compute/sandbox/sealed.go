@@ -18,8 +18,8 @@ type Sealed struct {
 
 const seals = unix.F_SEAL_WRITE | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_SEAL
 
-// memoryFile returns an empty file in memory.
-func memoryFile(name string) (*os.File, error) {
+// MemoryFile returns an empty file in memory.
+func MemoryFile(name string) (*os.File, error) {
 	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
 	if err != nil {
 		return nil, fmt.Errorf("making a file in memory: %w", err)
@@ -29,7 +29,7 @@ func memoryFile(name string) (*os.File, error) {
 
 // Seal returns a sealed file of what write wrote.
 func Seal(name string, write func(io.Writer) error) (*Sealed, error) {
-	f, err := memoryFile(name)
+	f, err := MemoryFile(name)
 	if err != nil {
 		return nil, err
 	}

@@ -222,7 +222,7 @@ func TestSealedFilesCannotChange(t *testing.T) {
 		t.Error("it was cut")
 	}
 	// Who holds a writable mapping could change it after it was looked at.
-	open, err := memoryFile("open")
+	open, err := MemoryFile("open")
 	if err != nil {
 		t.Fatal(err)
 	}
