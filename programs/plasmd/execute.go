@@ -108,11 +108,8 @@ func (c *executeCmd) execute(ctx context.Context, o scheduler.Offer) (scheduler.
 	if err != nil {
 		return scheduler.Done{}, receipt.Pin{}, err
 	}
-	pool, leave, err := poolHere()
-	if err != nil {
-		return scheduler.Done{}, receipt.Pin{}, err
-	}
-	defer leave()
+	pool := poolHere()
+	defer pool.Leave()
 	runner := scheduler.NewRunner(id)
 	runner.Pool = pool
 	done, err := runner.Execute(ctx, o)

@@ -12,11 +12,8 @@ import (
 
 // runHere runs a task without a daemon.
 func runHere(ctx context.Context, t scheduler.Task) (scheduler.Result, error) {
-	pool, leave, err := poolHere()
-	if err != nil {
-		return scheduler.Result{}, err
-	}
-	defer leave()
+	pool := poolHere()
+	defer pool.Leave()
 	return pool.Run(ctx, t)
 }
 
@@ -24,22 +21,12 @@ func runHere(ctx context.Context, t scheduler.Task) (scheduler.Result, error) {
 // next where there is a place for them: /var/cache/phase or
 // $XDG_CACHE_HOME/phase, authenticated by a key beside the identity. Without one
 // every command compiles, and nothing else is different.
-func poolHere() (pool *scheduler.Pool, leave func(), err error) {
+func poolHere() *scheduler.Pool {
 	var config scheduler.PoolConfig
-	closeCache := func() {}
 	if kept, err := keptHere(); err == nil {
-		if cache, err := modulecache.Open(kept); err == nil {
-			config.Cache, closeCache = cache, cache.Close
-		}
+		config.Cache, _ = modulecache.Open(kept)
 	}
-	if pool, err = scheduler.NewPool(config); err != nil {
-		closeCache()
-		return nil, nil, err
-	}
-	return pool, func() {
-		pool.Leave()
-		closeCache()
-	}, nil
+	return scheduler.NewPool(config)
 }
 
 func keptHere() (modulecache.Config, error) {

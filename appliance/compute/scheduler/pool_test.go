@@ -19,10 +19,7 @@ import (
 
 func newPool(t *testing.T, c PoolConfig) *Pool {
 	t.Helper()
-	p, err := NewPool(c)
-	if err != nil {
-		t.Fatal(err)
-	}
+	p := NewPool(c)
 	t.Cleanup(p.Close)
 	p.Warm()
 	return p

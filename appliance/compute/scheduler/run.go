@@ -38,7 +38,7 @@ func (p *Pool) Run(ctx context.Context, t Task) (Result, error) {
 	} else {
 		end, err = r.run(limited)
 		if errors.Is(err, worker.ErrStale) {
-			p.cache.Forget(t.Requester, r.key.module)
+			p.config.Cache.Forget(t.Requester, r.key.module)
 			end, err = r.run(limited)
 		}
 	}
@@ -87,7 +87,7 @@ func (r *attempt) run(ctx context.Context) (worker.End, error) {
 		next <- taken{w, err}
 	}()
 	var end worker.End // by compiling
-	compiled, release, err := r.pool.cache.Use(ctx, r.key.requester, r.key.module, func() (made *modulecache.Compiled, err error) {
+	compiled, release, err := r.pool.config.Cache.Use(ctx, r.key.requester, r.key.module, func() (made *modulecache.Compiled, err error) {
 		made, end, err = r.compile(ctx)
 		return made, err
 	})

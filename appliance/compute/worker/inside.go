@@ -183,7 +183,7 @@ func (w *inside) run(ctx context.Context, o order, files []*os.File) report {
 		}
 	}
 	end, err := w.machine.Run(ctx, wasm.Config{
-		Args: o.Args, Env: o.Env, Folders: w.folders,
+		Args: convert[string](o.Args), Env: convert[string](o.Env), Folders: w.folders,
 		Stdin: files[0], Stdout: files[1], Stderr: files[2],
 	})
 	if err != nil {
