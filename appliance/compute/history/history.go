@@ -173,25 +173,17 @@ func (h *History) takeUp(tx *bbolt.Tx) error {
 			h.next = max(h.next, number(last)+1)
 		}
 	}
-	var left [][]byte
-	err := open.ForEach(func(key, _ []byte) error {
-		left = append(left, slices.Clone(key))
-		return nil
-	})
-	for _, key := range left {
-		if err != nil {
-			break
-		}
+	for key, _ := open.Cursor().First(); key != nil; key, _ = open.Cursor().First() {
 		var e Entry
-		if err = json.Unmarshal(runs.Get(key), &e); err != nil {
-			break
+		if err := json.Unmarshal(runs.Get(key), &e); err != nil {
+			return err
 		}
 		e.State, e.Detail = Lost, "the daemon ended before the job did"
-		if err = put(runs, key, e); err == nil {
-			err = open.Delete(key)
+		if err := errors.Join(put(runs, key, e), open.Delete(key)); err != nil {
+			return err
 		}
 	}
-	return err
+	return nil
 }
 
 // Close writes what is left to write. A second one does nothing.

@@ -160,7 +160,7 @@ func (w *writer) store(tx *bbolt.Tx, c write) error {
 	if c.entry.State.Over() {
 		return open.Delete(at)
 	}
-	return open.Put(at, nil)
+	return open.Put(at, []byte{}) // not nil, which Get returns for what is not there
 }
 
 // prune removes the oldest until what is left is within the limits: never a run
@@ -172,7 +172,7 @@ func (w *writer) prune(tx *bbolt.Tx) error {
 	newest, _ := cursor.Last()
 	newest = bytes.Clone(newest)
 	for at, value := cursor.First(); !bytes.Equal(at, newest) && (w.runs > w.of.limits.Runs || w.bytes > w.of.limits.Bytes); at, value = cursor.Next() {
-		if isOpen(open, at) {
+		if open.Get(at) != nil {
 			continue
 		}
 		var r Run
@@ -199,11 +199,6 @@ func (w *writer) prune(tx *bbolt.Tx) error {
 		}
 	}
 	return nil
-}
-
-func isOpen(open *bbolt.Bucket, at []byte) bool {
-	found, _ := open.Cursor().Seek(at)
-	return bytes.Equal(found, at)
 }
 
 func put(runs *bbolt.Bucket, at []byte, e Entry) error {

@@ -27,13 +27,13 @@ func MemoryFile(name string) (*os.File, error) {
 	return os.NewFile(uintptr(fd), name), nil
 }
 
-// Seal returns a sealed file of what write wrote.
-func Seal(name string, write func(io.Writer) error) (*Sealed, error) {
+// Seal returns a sealed file of all that is read.
+func Seal(name string, from io.Reader) (*Sealed, error) {
 	f, err := MemoryFile(name)
 	if err != nil {
 		return nil, err
 	}
-	if err := write(f); err != nil {
+	if _, err := io.Copy(f, from); err != nil {
 		f.Close()
 		return nil, fmt.Errorf("filling a file in memory: %w", err)
 	}

@@ -1,10 +1,10 @@
 package scheduler
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"time"
 
 	"phase/appliance/compute/job"
@@ -129,10 +129,7 @@ func (r *attempt) on(ctx context.Context, w *worker.Process, c modulecache.Compi
 // compile has a process compile the module, and ends that process. Nothing is
 // made where compiling ends the task.
 func (r *attempt) compile(ctx context.Context) (_ *modulecache.Compiled, end worker.End, err error) {
-	module, err := sandbox.Seal("module", func(w io.Writer) error {
-		_, err := w.Write(r.task.Module.Bytes())
-		return err
-	})
+	module, err := sandbox.Seal("module", bytes.NewReader(r.task.Module.Bytes()))
 	if err != nil {
 		return nil, worker.End{}, err
 	}
