@@ -13,11 +13,8 @@ import (
 
 // runHere runs a task without a daemon.
 func runHere(ctx context.Context, t scheduler.Task) (scheduler.Result, error) {
-	pool, leave, err := poolHere()
-	if err != nil {
-		return scheduler.Result{}, err
-	}
-	defer leave()
+	pool := poolHere()
+	defer pool.Leave()
 	return pool.Run(ctx, t)
 }
 
@@ -27,31 +24,21 @@ func runnerHere() (*scheduler.Runner, identity.Identity, func(), error) {
 	if err != nil {
 		return nil, id, nil, err
 	}
-	pool, leave, err := poolHere()
-	if err != nil {
-		return nil, id, nil, err
-	}
 	runner := scheduler.NewRunner(id)
-	runner.Pool = pool
-	return runner, id, leave, nil
+	runner.Pool = poolHere()
+	return runner, id, runner.Pool.Leave, nil
 }
 
 // poolHere makes the pool of one command. Compiled modules are kept for the
 // next where there is a place for them: /var/cache/phase or
 // $XDG_CACHE_HOME/phase, authenticated by a key beside the identity. Without one
 // every command compiles, and nothing else is different.
-func poolHere() (pool *scheduler.Pool, leave func(), err error) {
-	var cache *modulecache.Cache
+func poolHere() *scheduler.Pool {
+	var config scheduler.PoolConfig
 	if kept, err := keptHere(); err == nil {
-		cache, _ = modulecache.Open(kept) // nil with an error
+		config.Cache, _ = modulecache.Open(kept)
 	}
-	pool, err = scheduler.NewPool(scheduler.PoolConfig{Cache: cache})
-	return pool, func() {
-		pool.Leave()
-		if cache != nil {
-			cache.Close()
-		}
-	}, err
+	return scheduler.NewPool(config)
 }
 
 func keptHere() (modulecache.Config, error) {

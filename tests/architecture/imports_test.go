@@ -77,7 +77,7 @@ var owners = map[string][]string{
 	"kernel.org/pub/linux/libs/security/libcap/psx": {"appliance/compute/sandbox"},
 	"github.com/gokrazy/kernel":                     {"kernel"},
 	"gvisor.dev/gvisor":                             {"qemu"},
-	"golang.org/x/sys": {"appliance/daemon/api", "appliance/compute/history", "appliance/compute/hostfs", "appliance/machine/disk", "appliance/machine/linux", "appliance/compute/sandbox",
+	"golang.org/x/sys": {"appliance/daemon/api", "appliance/compute/hostfs", "appliance/machine/disk", "appliance/machine/linux", "appliance/compute/sandbox",
 		"appliance/machine/link", "appliance/network/lan", "appliance/release/kexec", "appliance/release/provide", "appliance/release/trial",
 		"init", "tests/netlab", "tests/guests/init"},
 }

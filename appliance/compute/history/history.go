@@ -9,12 +9,14 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"phase/appliance/compute/job"
+	"phase/appliance/compute/sandbox"
 
 	"go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
@@ -121,7 +123,7 @@ func Open(path string, limits Limits) (*History, error) {
 	options := &bbolt.Options{Timeout: lockTime, FreelistType: bbolt.FreelistMapType}
 	var err error
 	if path == "" {
-		options.OpenFile = inMemory
+		options.OpenFile = func(string, int, fs.FileMode) (*os.File, error) { return sandbox.MemoryFile("history") }
 		path = "history (in memory)"
 	} else {
 		err = check(path)
@@ -132,7 +134,6 @@ func Open(path string, limits Limits) (*History, error) {
 	var noAccess *fs.PathError
 	switch {
 	case err == nil:
-		go h.writer.run()
 		return h, nil
 	case errors.Is(err, bolterrors.ErrTimeout):
 		err = ErrInUse
@@ -172,32 +173,24 @@ func (h *History) takeUp(tx *bbolt.Tx) error {
 			h.next = max(h.next, number(last)+1)
 		}
 	}
-	var left [][]byte
-	err := open.ForEach(func(key, _ []byte) error {
-		left = append(left, slices.Clone(key))
-		return nil
-	})
-	for _, key := range left {
-		if err != nil {
-			break
-		}
+	for key, _ := open.Cursor().First(); key != nil; key, _ = open.Cursor().First() {
 		var e Entry
-		if err = json.Unmarshal(runs.Get(key), &e); err != nil {
-			break
+		if err := json.Unmarshal(runs.Get(key), &e); err != nil {
+			return err
 		}
 		e.State, e.Detail = Lost, "the daemon ended before the job did"
-		if err = put(runs, key, e); err == nil {
-			err = open.Delete(key)
+		if err := errors.Join(put(runs, key, e), open.Delete(key)); err != nil {
+			return err
 		}
 	}
-	return err
+	return nil
 }
 
 // Close writes what is left to write. A second one does nothing.
 func (h *History) Close() error {
-	if !h.writer.close() {
-		return nil
-	}
+	h.writer.commit.Lock()
+	defer h.writer.commit.Unlock()
+	h.writer.flush()
 	if h.damaged.Load() {
 		return nil // closing it, the library may wait for itself
 	}

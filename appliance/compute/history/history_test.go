@@ -274,7 +274,7 @@ func TestEndThatCannotBeRecorded(t *testing.T) {
 	if e, err := h.Get(entry(1).RunID); err != nil || e.State != Refused || e.Receipt != nil || e.Outcome != nil {
 		t.Errorf("%+v, %v", e, err)
 	}
-	h.writer.close()
+	shut(t, h)
 	if err := h.End(done(entry(1))); err == nil {
 		t.Error("after the end")
 	}

@@ -5,10 +5,12 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
 	"go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
 )
 
 // flushTime is how long a change that is not waited for may stay in memory.
@@ -25,49 +27,45 @@ type write struct {
 // writer puts changes on disk, as many at once as have gathered: a transaction
 // costs two waits for the disk, however much is in it.
 type writer struct {
-	of     *History
-	runs   int   // on disk
-	bytes  int64 // … and their size
-	nonces int   // on disk
+	of *History
+
+	commit sync.Mutex // one transaction at a time; it is taken before mu
+	runs   int        // on disk
+	bytes  int64      // … and their size
+	nonces int        // on disk
 
 	mu      sync.Mutex
 	pending []write
-	once    sync.Once
-	wake    chan struct{} // a change is waited for
-	closing chan struct{}
-	closed  chan struct{}
+	timer   *time.Timer // flushes what is not waited for
 }
-
-var errClosed = errors.New("the history is closed")
 
 func newWriter(h *History) *writer {
-	return &writer{of: h, wake: make(chan struct{}, 1), closing: make(chan struct{}), closed: make(chan struct{})}
+	w := &writer{of: h}
+	w.timer = time.AfterFunc(flushTime, func() {
+		w.commit.Lock()
+		defer w.commit.Unlock()
+		w.flush()
+	})
+	return w
 }
 
-// count counts what is there, and so reads every page.
+// count counts what is there.
 func (w *writer) count(tx *bbolt.Tx) error {
-	for _, name := range buckets {
-		err := tx.Bucket(name).ForEach(func(_, value []byte) error {
-			switch string(name) {
-			case string(bucketRuns):
-				w.runs++
-				w.bytes += int64(len(value))
-			case string(bucketNonces):
-				w.nonces++
-			}
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	w.nonces = tx.Bucket(bucketNonces).Stats().KeyN
+	return tx.Bucket(bucketRuns).ForEach(func(_, value []byte) error {
+		w.runs++
+		w.bytes += int64(len(value))
+		return nil
+	})
 }
 
 // later takes a change that need not be on disk yet.
 func (w *writer) later(c write) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if len(w.pending) == 0 {
+		w.timer.Reset(flushTime)
+	}
 	w.pending = append(w.pending, c)
 }
 
@@ -75,50 +73,15 @@ func (w *writer) later(c write) {
 func (w *writer) now(c write) error {
 	c.done = make(chan error, 1)
 	w.later(c)
-	select {
-	case w.wake <- struct{}{}:
-	default: // it is awake
-	}
-	select {
-	case err := <-c.done:
-		return err
-	case <-w.closed:
-		select {
-		case err := <-c.done:
-			return err
-		default:
-			return errClosed
-		}
-	}
-}
-
-// close ends the writer, and says whether it had not been ended before.
-func (w *writer) close() (first bool) {
-	w.once.Do(func() {
-		first = true
-		close(w.closing)
-	})
-	<-w.closed
-	return first
-}
-
-func (w *writer) run() {
-	defer close(w.closed)
-	tick := time.NewTicker(flushTime)
-	defer tick.Stop()
-	for last := false; !last; {
-		select {
-		case <-w.wake:
-		case <-tick.C:
-		case <-w.closing:
-			last = true
-		}
-		w.flush()
-	}
+	w.commit.Lock()
+	defer w.commit.Unlock()
+	w.flush() // unless another has committed this one, too
+	return <-c.done
 }
 
 // flush commits what is pending. A change that could not be committed and is not
-// waited for is tried again with the next.
+// waited for is tried again with the next, unless the history is closed. The
+// caller holds commit.
 func (w *writer) flush() {
 	w.mu.Lock()
 	batch := w.pending
@@ -136,25 +99,28 @@ func (w *writer) flush() {
 		}
 		return w.prune(tx)
 	})
-	if err != nil {
-		w.runs, w.bytes, w.nonces = count, size, seen
-		w.mu.Lock()
-		var again []write
-		for _, c := range batch {
-			if c.done == nil {
-				again = append(again, c)
-			}
-		}
-		w.pending = append(again, w.pending...)
-		w.mu.Unlock()
-	} else {
+	if err == nil {
 		w.of.committed(batch)
+	} else {
+		w.runs, w.bytes, w.nonces = count, size, seen
+		again := slices.DeleteFunc(slices.Clone(batch), func(c write) bool { return c.done != nil })
+		if len(again) > 0 && !errors.Is(err, bolterrors.ErrDatabaseNotOpen) {
+			w.before(again)
+		}
 	}
 	for _, c := range batch {
 		if c.done != nil {
 			c.done <- err
 		}
 	}
+}
+
+// before takes changes again that are older than what is pending.
+func (w *writer) before(changes []write) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.pending = append(changes, w.pending...)
+	w.timer.Reset(flushTime)
 }
 
 // committed forgets in memory what is on disk.
@@ -194,7 +160,7 @@ func (w *writer) store(tx *bbolt.Tx, c write) error {
 	if c.entry.State.Over() {
 		return open.Delete(at)
 	}
-	return open.Put(at, nil)
+	return open.Put(at, []byte{}) // not nil, which Get returns for what is not there
 }
 
 // prune removes the oldest until what is left is within the limits: never a run
@@ -206,7 +172,7 @@ func (w *writer) prune(tx *bbolt.Tx) error {
 	newest, _ := cursor.Last()
 	newest = bytes.Clone(newest)
 	for at, value := cursor.First(); !bytes.Equal(at, newest) && (w.runs > w.of.limits.Runs || w.bytes > w.of.limits.Bytes); at, value = cursor.Next() {
-		if isOpen(open, at) {
+		if open.Get(at) != nil {
 			continue
 		}
 		var r Run
@@ -226,26 +192,13 @@ func (w *writer) prune(tx *bbolt.Tx) error {
 		}
 	}
 	nonces, order := tx.Bucket(bucketNonces), tx.Bucket(bucketOrder)
-	gone = gone[:0]
-	cursor = order.Cursor()
-	for at, nonce := cursor.First(); at != nil && w.nonces > w.of.limits.Nonces; at, nonce = cursor.Next() {
-		if err := nonces.Delete(nonce); err != nil {
-			return err
-		}
-		gone = append(gone, bytes.Clone(at))
-		w.nonces--
-	}
-	for _, at := range gone {
-		if err := order.Delete(at); err != nil {
+	for ; w.nonces > w.of.limits.Nonces; w.nonces-- {
+		at, nonce := order.Cursor().First()
+		if err := errors.Join(nonces.Delete(nonce), order.Delete(at)); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-func isOpen(open *bbolt.Bucket, at []byte) bool {
-	found, _ := open.Cursor().Seek(at)
-	return bytes.Equal(found, at)
 }
 
 func put(runs *bbolt.Bucket, at []byte, e Entry) error {

@@ -83,20 +83,6 @@ type FieldError struct{ Field, Problem string }
 
 func (e *FieldError) Error() string { return e.Field + ": " + e.Problem }
 
-// wire is the job file with the texts of args and env kept as they stand,
-// because a receipt carries their digests.
-type wire struct {
-	Version        *string        `json:"version"`
-	ModuleHash     *string        `json:"module_hash"`
-	CPUCores       *int64         `json:"cpu_cores"`
-	MemoryMB       *int64         `json:"memory_mb"`
-	TimeoutSeconds *int64         `json:"timeout_seconds"`
-	OutputBytes    *int64         `json:"output_bytes"`
-	Args           strictjson.Raw `json:"args"`
-	Env            strictjson.Raw `json:"env"`
-	StdinHash      *string        `json:"stdin_hash"`
-}
-
 // Parse reads a job file of at most 1 MiB. Unknown fields, missing fields and
 // values out of range are refused with the field's name.
 func Parse(file []byte) (Spec, error) {
@@ -108,7 +94,12 @@ func Parse(file []byte) (Spec, error) {
 }
 
 func (s *Spec) read(file []byte) error {
-	var w wire
+	var w struct {
+		Job
+		// The texts as they stand, because a receipt carries their digests.
+		Args strictjson.Raw `json:"args"`
+		Env  strictjson.Raw `json:"env"`
+	}
 	if err := strictjson.Unmarshal(file, &w, strictjson.RejectUnknown, strictjson.Limit(maxFile)); err != nil {
 		var wrong *strictjson.Mismatch
 		if errors.As(err, &wrong) && mosts[wrong.Field] != 0 {
@@ -116,44 +107,39 @@ func (s *Spec) read(file []byte) error {
 		}
 		return err
 	}
-	if err := refuseNull(file); err != nil {
+	given, err := fields(file)
+	if err != nil {
 		return err
 	}
+	s.job = w.Job
 	for _, n := range []struct {
 		field string
-		value *int64
-		into  *int
+		value int64
 	}{
-		{"cpu_cores", w.CPUCores, &s.job.CPUCores},
-		{"memory_mb", w.MemoryMB, &s.job.MemoryMB},
-		{"timeout_seconds", w.TimeoutSeconds, &s.job.TimeoutSeconds},
-		{"output_bytes", w.OutputBytes, nil},
+		{"cpu_cores", int64(s.job.CPUCores)},
+		{"memory_mb", int64(s.job.MemoryMB)},
+		{"timeout_seconds", int64(s.job.TimeoutSeconds)},
+		{"output_bytes", s.OutputBytes()}, // which need not be there
 	} {
 		switch most := mosts[n.field]; {
-		case n.value == nil && n.into == nil: // it need not be there
-		case n.value == nil:
+		case given[n.field] == nil && n.field != "output_bytes":
 			return &FieldError{n.field, "is missing"}
-		case *n.value < 1 || *n.value > most:
-			return &FieldError{n.field, fmt.Sprintf("%d is out of range, 1 to %d is allowed", *n.value, most)}
-		case n.into != nil:
-			*n.into = int(*n.value)
+		case n.value < 1 || n.value > most:
+			return &FieldError{n.field, fmt.Sprintf("%d is out of range, 1 to %d is allowed", n.value, most)}
 		}
 	}
-	s.job.OutputBytes = w.OutputBytes
 	switch {
-	case w.Version == nil:
+	case given["version"] == nil:
 		return &FieldError{"version", "is missing"}
-	case *w.Version != Version:
-		return &FieldError{"version", fmt.Sprintf("%.16q is not known, %q is", *w.Version, Version)}
-	case w.ModuleHash == nil:
+	case s.job.Version != Version:
+		return &FieldError{"version", fmt.Sprintf("%.16q is not known, %q is", s.job.Version, Version)}
+	case given["module_hash"] == nil:
 		return &FieldError{"module_hash", "is missing"}
 	}
-	s.job.Version, s.job.ModuleHash = *w.Version, *w.ModuleHash
 	if err := checkHash("module_hash", s.job.ModuleHash); err != nil {
 		return err
 	}
-	if w.StdinHash != nil {
-		s.job.StdinHash = *w.StdinHash
+	if given["stdin_hash"] != nil {
 		if err := checkHash("stdin_hash", s.job.StdinHash); err != nil {
 			return err
 		}
@@ -162,21 +148,21 @@ func (s *Spec) read(file []byte) error {
 	return s.readStrings()
 }
 
-// refuseNull refuses a field that is null: it is neither given nor left out.
-func refuseNull(file []byte) error {
-	var fields map[string]strictjson.Raw
-	if err := strictjson.Unmarshal(file, &fields, strictjson.Limit(maxFile)); err != nil {
-		return err
+// fields returns the fields that are given. One that is null is refused: it is
+// neither given nor left out.
+func fields(file []byte) (given map[string]strictjson.Raw, err error) {
+	if err := strictjson.Unmarshal(file, &given, strictjson.Limit(maxFile)); err != nil {
+		return nil, err
 	}
-	if fields == nil {
-		return errors.New("it is null, not an object")
+	if given == nil {
+		return nil, errors.New("it is null, not an object")
 	}
-	for _, name := range slices.Sorted(maps.Keys(fields)) {
-		if string(fields[name]) == "null" {
-			return &FieldError{name, "is null; leave it out instead"}
+	for _, name := range slices.Sorted(maps.Keys(given)) {
+		if string(given[name]) == "null" {
+			return nil, &FieldError{name, "is null; leave it out instead"}
 		}
 	}
-	return nil
+	return given, nil
 }
 
 func (s *Spec) readStrings() error {

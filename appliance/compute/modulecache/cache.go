@@ -119,16 +119,6 @@ func Open(c Config) (*Cache, error) {
 	return cache, nil
 }
 
-// Held reports whether a module can be run for a requester by its digest alone:
-// this requester has sent it before, and it is still kept.
-func (c *Cache) Held(requester string, module names.Digest) bool {
-	_, release := c.get(keyOf(requester, module))
-	if release != nil {
-		release()
-	}
-	return release != nil
-}
-
 // Use returns a requester's module, compiled; call release when it is no longer
 // needed. Where it is not held, compile makes it, once for all that wait for it,
 // and it is held from then on. Without release there is an error or, where

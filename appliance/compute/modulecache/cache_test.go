@@ -2,7 +2,6 @@ package modulecache
 
 import (
 	"bytes"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,7 +14,7 @@ import (
 
 func sealed(t *testing.T, text string) *sandbox.Sealed {
 	t.Helper()
-	s, err := sandbox.Seal("compiled", func(w io.Writer) error { _, err := io.WriteString(w, text); return err })
+	s, err := sandbox.Seal("compiled", strings.NewReader(text))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -63,11 +63,12 @@ func (c *Cache) read(k key) (_ Compiled, err error) {
 		return Compiled{}, errForeign
 	}
 	mac := c.authenticate(k, sizes)
+	content := io.TeeReader(f, mac) // one that is cut short has another code
 	var read Compiled
-	if read.Module, err = seal("module", f, int64(module), mac); err != nil {
+	if read.Module, err = sandbox.Seal("module", io.LimitReader(content, int64(module))); err != nil {
 		return Compiled{}, err
 	}
-	if read.Code, err = seal("compiled", f, int64(code), mac); err != nil {
+	if read.Code, err = sandbox.Seal("compiled", io.LimitReader(content, int64(code))); err != nil {
 		read.Module.Close()
 		return Compiled{}, err
 	}
@@ -81,14 +82,6 @@ func (c *Cache) read(k key) (_ Compiled, err error) {
 }
 
 var errForeign = errors.New("it was not written by this node")
-
-// seal copies n bytes into a file in memory.
-func seal(name string, from io.Reader, n int64, mac hash.Hash) (*sandbox.Sealed, error) {
-	return sandbox.Seal(name, func(w io.Writer) error {
-		_, err := io.CopyN(io.MultiWriter(w, mac), from, n)
-		return err
-	})
-}
 
 func (c *Cache) write(k key, made Compiled) error {
 	f, err := statefile.Create(c.path(k), 0o600)

@@ -1,9 +1,9 @@
 package modulecache_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
-	"io"
 
 	"phase/appliance/compute/modulecache"
 	"phase/appliance/compute/sandbox"
@@ -40,10 +40,7 @@ func ExampleCache() {
 
 // seal stands for the worker process, which hands over what it compiled.
 func seal(data []byte) *sandbox.Sealed {
-	s, err := sandbox.Seal("example", func(w io.Writer) error {
-		_, err := w.Write(data)
-		return err
-	})
+	s, err := sandbox.Seal("example", bytes.NewReader(data))
 	if err != nil {
 		panic(err)
 	}

@@ -129,7 +129,7 @@ func fillMemory(bytes string) error {
 	if err := LimitData(groupLimit * 2); err != nil { // which is of no use here
 		return err
 	}
-	f, err := memoryFile("much")
+	f, err := MemoryFile("much")
 	if err != nil {
 		return err
 	}

@@ -2,7 +2,7 @@ package sandbox_test
 
 import (
 	"fmt"
-	"io"
+	"strings"
 
 	"phase/appliance/compute/sandbox"
 )
@@ -22,10 +22,7 @@ func ExampleChannel() {
 		return
 	}
 	defer worker.Close()
-	module, err := sandbox.Seal("module", func(w io.Writer) error {
-		_, err := io.WriteString(w, "a module")
-		return err
-	})
+	module, err := sandbox.Seal("module", strings.NewReader("a module"))
 	if err != nil {
 		fmt.Println(err)
 		return

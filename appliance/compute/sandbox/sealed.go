@@ -18,8 +18,8 @@ type Sealed struct {
 
 const seals = unix.F_SEAL_WRITE | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_SEAL
 
-// memoryFile returns an empty file in memory.
-func memoryFile(name string) (*os.File, error) {
+// MemoryFile returns an empty file in memory.
+func MemoryFile(name string) (*os.File, error) {
 	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
 	if err != nil {
 		return nil, fmt.Errorf("making a file in memory: %w", err)
@@ -27,13 +27,13 @@ func memoryFile(name string) (*os.File, error) {
 	return os.NewFile(uintptr(fd), name), nil
 }
 
-// Seal returns a sealed file of what write wrote.
-func Seal(name string, write func(io.Writer) error) (*Sealed, error) {
-	f, err := memoryFile(name)
+// Seal returns a sealed file of all that is read.
+func Seal(name string, from io.Reader) (*Sealed, error) {
+	f, err := MemoryFile(name)
 	if err != nil {
 		return nil, err
 	}
-	if err := write(f); err != nil {
+	if _, err := io.Copy(f, from); err != nil {
 		f.Close()
 		return nil, fmt.Errorf("filling a file in memory: %w", err)
 	}

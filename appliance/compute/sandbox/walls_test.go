@@ -2,7 +2,6 @@ package sandbox
 
 import (
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -167,7 +166,7 @@ func TestChannel(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text, err := Seal("text", func(w io.Writer) error { _, err := w.Write([]byte("sealed")); return err })
+	text, err := Seal("text", strings.NewReader("sealed"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -210,7 +209,7 @@ func TestChannel(t *testing.T) {
 }
 
 func TestSealedFilesCannotChange(t *testing.T) {
-	s, err := Seal("text", func(w io.Writer) error { _, err := w.Write([]byte("text")); return err })
+	s, err := Seal("text", strings.NewReader("text"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -222,7 +221,7 @@ func TestSealedFilesCannotChange(t *testing.T) {
 		t.Error("it was cut")
 	}
 	// Who holds a writable mapping could change it after it was looked at.
-	open, err := memoryFile("open")
+	open, err := MemoryFile("open")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -84,15 +84,11 @@ func BenchmarkCompile(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			pool, err := scheduler.NewPool(scheduler.PoolConfig{Cache: cache})
-			if err != nil {
-				b.Fatal(err)
-			}
+			pool := scheduler.NewPool(scheduler.PoolConfig{Cache: cache})
 			if _, err := pool.Run(b.Context(), hello(text, "")); err != nil {
 				b.Fatal(err)
 			}
 			pool.Close()
-			cache.Close()
 		}
 	}
 	b.Run("run-cold", func(b *testing.B) { whole(b, modulecache.Config{}) })
@@ -203,10 +199,7 @@ func BenchmarkCPU(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-	pool, err := scheduler.NewPool(scheduler.PoolConfig{Spare: 1, Idle: 1})
-	if err != nil {
-		b.Fatal(err)
-	}
+	pool := scheduler.NewPool(scheduler.PoolConfig{Spare: 1, Idle: 1})
 	defer pool.Close()
 	pool.Warm()
 	bare := bareWazero(b, text)

@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,7 +24,8 @@ type PoolConfig struct {
 	Spare int           // processes started ahead, which have run nothing yet
 	Idle  int           // processes kept after a task, for the next like it
 	Rest  time.Duration // how long they are kept; 0 is half a minute
-	// Cache keeps compiled modules. Nil keeps them in memory, and only the last.
+	// Cache keeps compiled modules, and is closed with the pool. Nil keeps them in
+	// memory, and only the last.
 	Cache *modulecache.Cache
 	// Groups limit the memory of the processes; nil where the kernel has none
 	// for this process, and their walls are one less.
@@ -36,8 +38,6 @@ type PoolConfig struct {
 // it is replaced. It is safe for concurrent use.
 type Pool struct {
 	config PoolConfig
-	cache  *modulecache.Cache
-	owned  *modulecache.Cache // closed with the pool
 
 	mu       sync.Mutex
 	spare    []*worker.Process
@@ -69,20 +69,14 @@ type rested struct {
 
 // NewPool makes a pool. Its spare processes are started by Warm, or by the
 // first task.
-func NewPool(c PoolConfig) (*Pool, error) {
-	p := &Pool{config: c, cache: c.Cache}
-	if p.config.Rest == 0 {
-		p.config.Rest = 30 * time.Second
+func NewPool(c PoolConfig) *Pool {
+	c.Rest = cmp.Or(c.Rest, 30*time.Second)
+	if c.Cache == nil {
+		c.Cache, _ = modulecache.Open(modulecache.Config{MemoryBytes: 1}) // fails only on disk
 	}
-	if p.cache == nil {
-		var err error
-		if p.cache, err = modulecache.Open(modulecache.Config{MemoryBytes: 1}); err != nil {
-			return nil, err
-		}
-		p.owned = p.cache
-	}
+	p := &Pool{config: c}
 	p.work, p.cancel = context.WithCancel(context.Background())
-	return p, nil
+	return p
 }
 
 // OpenPool makes the pool of a daemon, which is to be warmed: a spare process a
@@ -98,26 +92,19 @@ func OpenPool(c modulecache.Config) (*Pool, error) {
 		return nil, err
 	}
 	cores := runtime.NumCPU()
-	p, err := NewPool(PoolConfig{Spare: min(1+cores, 8), Idle: min(1+cores, 16), Cache: cache, Groups: groups})
-	if err != nil {
-		return nil, err
-	}
-	p.owned = cache
-	return p, nil
+	return NewPool(PoolConfig{Spare: min(1+cores, 8), Idle: min(1+cores, 16), Cache: cache, Groups: groups}), nil
 }
 
 // Close kills the processes that run nothing and waits for the end of those
 // that do: end their contexts first.
 func (p *Pool) Close() {
-	p.close()
+	p.Leave()
 	p.wait.Wait()
 }
 
 // Leave is Close for a program that ends next: it does not wait for the kernel
 // to take down what was killed.
-func (p *Pool) Leave() { p.close() }
-
-func (p *Pool) close() {
+func (p *Pool) Leave() {
 	p.mu.Lock()
 	p.closed = true
 	p.cancel()
@@ -132,9 +119,7 @@ func (p *Pool) close() {
 	for _, w := range end {
 		w.End()
 	}
-	if p.owned != nil {
-		p.owned.Close()
-	}
+	p.config.Cache.Close()
 }
 
 // Walls returns the names of the walls that stand around a worker on this

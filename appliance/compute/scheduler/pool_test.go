@@ -19,10 +19,7 @@ import (
 
 func newPool(t *testing.T, c PoolConfig) *Pool {
 	t.Helper()
-	p, err := NewPool(c)
-	if err != nil {
-		t.Fatal(err)
-	}
+	p := NewPool(c)
 	t.Cleanup(p.Close)
 	p.Warm()
 	return p
@@ -198,7 +195,7 @@ func staleCode(t *testing.T, input string) {
 	var stdout, stderr bytes.Buffer
 	cat.Stdin, cat.Stdout, cat.Stderr = strings.NewReader(input), &stdout, &stderr
 	seal := func(data []byte) *sandbox.Sealed {
-		s, err := sandbox.Seal("test", func(w io.Writer) error { _, err := w.Write(data); return err })
+		s, err := sandbox.Seal("test", bytes.NewReader(data))
 		if err != nil {
 			t.Fatal(err)
 		}

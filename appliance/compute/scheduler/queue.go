@@ -25,7 +25,7 @@ func (s *Scheduler) leave(runID string, a *active) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.active, runID)
-	if a.begun() {
+	if a.begun {
 		s.cores -= a.cores
 		s.memory -= a.memory
 		s.running--
@@ -36,15 +36,6 @@ func (s *Scheduler) leave(runID string, a *active) {
 		s.idle = nil
 	}
 	s.advance()
-}
-
-func (a *active) begun() bool {
-	select {
-	case <-a.begin:
-		return true
-	default:
-		return false
-	}
 }
 
 // advance begins what has room, first come first served: a large job is not
@@ -59,6 +50,7 @@ func (s *Scheduler) advance() {
 		s.cores += a.cores
 		s.memory += a.memory
 		s.running++
+		a.begun = true
 		close(a.begin)
 	}
 }

@@ -1,10 +1,10 @@
 package scheduler
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"time"
 
 	"phase/appliance/compute/job"
@@ -38,7 +38,7 @@ func (p *Pool) Run(ctx context.Context, t Task) (Result, error) {
 	} else {
 		end, err = r.run(limited)
 		if errors.Is(err, worker.ErrStale) {
-			p.cache.Forget(t.Requester, r.key.module)
+			p.config.Cache.Forget(t.Requester, r.key.module)
 			end, err = r.run(limited)
 		}
 	}
@@ -87,7 +87,7 @@ func (r *attempt) run(ctx context.Context) (worker.End, error) {
 		next <- taken{w, err}
 	}()
 	var end worker.End // by compiling
-	compiled, release, err := r.pool.cache.Use(ctx, r.key.requester, r.key.module, func() (made *modulecache.Compiled, err error) {
+	compiled, release, err := r.pool.config.Cache.Use(ctx, r.key.requester, r.key.module, func() (made *modulecache.Compiled, err error) {
 		made, end, err = r.compile(ctx)
 		return made, err
 	})
@@ -129,10 +129,7 @@ func (r *attempt) on(ctx context.Context, w *worker.Process, c modulecache.Compi
 // compile has a process compile the module, and ends that process. Nothing is
 // made where compiling ends the task.
 func (r *attempt) compile(ctx context.Context) (_ *modulecache.Compiled, end worker.End, err error) {
-	module, err := sandbox.Seal("module", func(w io.Writer) error {
-		_, err := w.Write(r.task.Module.Bytes())
-		return err
-	})
+	module, err := sandbox.Seal("module", bytes.NewReader(r.task.Module.Bytes()))
 	if err != nil {
 		return nil, worker.End{}, err
 	}

@@ -58,6 +58,7 @@ type Scheduler struct {
 type active struct {
 	cores, memory int
 	begin         chan struct{} // closed when there is room
+	begun         bool          // it is
 	cancel        context.CancelCauseFunc
 }
 

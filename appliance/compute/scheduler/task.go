@@ -43,10 +43,7 @@ type Result struct {
 // Run runs a task in worker processes of its own and waits for its end, as a
 // Pool's Run does; of their memory the last may be given back a moment later.
 func Run(ctx context.Context, t Task) (Result, error) {
-	p, err := NewPool(PoolConfig{})
-	if err != nil {
-		return Result{}, err
-	}
+	p := NewPool(PoolConfig{})
 	defer p.Leave()
 	return p.Run(ctx, t)
 }

@@ -15,20 +15,18 @@ func (d Done) Verify(o Offer, pin receipt.Pin) error {
 	if err != nil {
 		return err
 	}
-	for _, err := range []error{
-		s.CheckJob(o.Spec), s.CheckNonce(o.Nonce),
-		s.CheckStdout(sha256.Sum256(d.Stdout)), s.CheckStderr(sha256.Sum256(d.Stderr)),
-	} {
-		if err != nil {
-			return err
-		}
-	}
 	stdin := d.Input
 	if o.Input == nil {
 		stdin = sha256.Sum256(o.Stdin)
 	}
-	if err := s.CheckStdin(stdin); err != nil {
-		return err
+	for _, err := range []error{
+		s.CheckJob(o.Spec), s.CheckNonce(o.Nonce),
+		s.CheckStdout(sha256.Sum256(d.Stdout)), s.CheckStderr(sha256.Sum256(d.Stderr)),
+		s.CheckStdin(stdin),
+	} {
+		if err != nil {
+			return err
+		}
 	}
 	p := s.Predicate
 	if p.RunID != d.RunID || p.JobID != d.JobID || p.Outcome != d.Outcome || p.ExitCode != d.ExitCode {

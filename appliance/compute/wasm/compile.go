@@ -26,6 +26,9 @@ func Compile(ctx context.Context, module []byte) (compiled []byte, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := checkSignatures(r.compiled.ImportedFunctions()); err != nil {
+		return nil, err
+	}
 	if c.made == nil {
 		return nil, errors.New("compiling the module: the compiler did not hand out its code")
 	}
@@ -57,7 +60,7 @@ func prepare(ctx context.Context, module []byte, pages uint32, c *code) (program
 	if _, err := r.InstantiateModule(ctx, wasi, wazero.NewModuleConfig()); err != nil {
 		return program{}, fmt.Errorf("preparing WASI: %w", err)
 	}
-	compiled, err := r.CompileModule(ctx, joined(withoutNames(module)))
+	compiled, err := r.CompileModule(ctx, prepared(module))
 	if c.missed {
 		return program{}, ErrStale
 	}

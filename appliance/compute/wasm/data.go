@@ -5,35 +5,45 @@ import (
 	"slices"
 )
 
-// joined returns a module that does the same and begins faster: pieces of data
-// that lie close together in memory become one, with zeros between them. Go's
-// linker leaves out every eight zeros, and wazero takes longer over each of the
-// 28,000 pieces that come of it than over what is in them. A module with
-// anything out of the ordinary is returned as it is, to be judged by wazero.
-func joined(module []byte) []byte {
-	old, ok := findData(module)
-	if !ok {
-		return module
-	}
-	data, ok := joinData(old.body, len(module)/4)
-	if !ok {
-		return module
-	}
-	out := make([]byte, 0, len(module)+len(data)-len(old.body)+binary.MaxVarintLen32)
-	out = append(append(out, module[:old.start]...), dataSection)
-	out = append(binary.AppendUvarint(out, uint64(len(data))), data...)
-	return append(out, module[old.end:]...)
-}
-
-// findData finds the data section. There is none to join in a module that counts
-// its data beforehand, as it may use the pieces by number.
-func findData(module []byte) (data section, ok bool) {
+// prepared returns a module that does the same, in the form that suits wazero.
+//
+// Sections called "name" go, which hold names for people to read. wazero reads
+// them for stack traces, which nothing here shows, and refuses a module in which
+// they are damaged or there twice; whereas to WebAssembly, what is in a custom
+// section makes no module invalid
+// (https://webassembly.github.io/spec/core/appendix/custom.html).
+//
+// Pieces of data that lie close together in memory become one, with zeros
+// between them. Go's linker leaves out every eight zeros, and wazero takes
+// longer over each of the 28,000 pieces that come of it than over what is in
+// them. They stay in a module that counts its data beforehand, as it may use
+// the pieces by number.
+//
+// A module with anything out of the ordinary is returned as it is, to be judged
+// by wazero.
+func prepared(module []byte) []byte {
+	most := len(module) / 4 // bytes of zeros
+	out := append(make([]byte, 0, len(module)), module[:min(headerSize, len(module))]...)
+	read, counted := len(out), false
 	for s := range sections(module) {
-		if s.id == dataSection || s.id == dataCountSection {
-			return s, s.id == dataSection
+		read = s.end
+		counted = counted || s.id == dataCountSection
+		if s.id == customSection && isName(s.body) {
+			continue
 		}
+		if s.id == dataSection && !counted {
+			if data, ok := joinData(s.body, most); ok {
+				out = append(binary.AppendUvarint(append(out, dataSection), uint64(len(data))), data...)
+				counted = true // no module has two, and this one has had its zeros
+				continue
+			}
+		}
+		out = append(out, module[s.start:s.end]...)
 	}
-	return section{}, false
+	if read < len(module) {
+		return module
+	}
+	return out
 }
 
 // segment is data in one piece, and where in memory it begins.

@@ -1,7 +1,6 @@
 package wasm
 
 import (
-	"bytes"
 	"encoding/binary"
 	"iter"
 	"math"
@@ -11,7 +10,6 @@ import (
 // (https://webassembly.github.io/spec/core/binary/modules.html#sections).
 const (
 	customSection    = 0
-	typeSection      = 1
 	importSection    = 2
 	memorySection    = 5
 	dataSection      = 11
@@ -117,35 +115,9 @@ func (r *reader) signed() int32 {
 	return 0
 }
 
-// withoutNames returns a module without its sections called "name", which hold names
-// for people to read. wazero reads them for stack traces, which nothing here
-// shows, and refuses a module in which they are damaged or there twice; whereas
-// to WebAssembly, what is in a custom section makes no module invalid
-// (https://webassembly.github.io/spec/core/appendix/custom.html). A module that
-// is not made of sections is returned as it is, to be judged by wazero.
-func withoutNames(module []byte) []byte {
-	var out []byte
-	kept, read := 0, min(headerSize, len(module)) // up to where it is decided, and read
-	for s := range sections(module) {
-		if s.id == customSection && isName(s.body) {
-			if out == nil {
-				out = make([]byte, 0, len(module)-(s.end-s.start))
-			}
-			out = append(out, module[kept:s.start]...)
-			kept = s.end
-		}
-		read = s.end
-	}
-	if kept == 0 || read < len(module) {
-		return module
-	}
-	return append(out, module[kept:]...)
-}
-
 // isName reports whether the body of a custom section begins with "name" as
 // its name.
 func isName(body []byte) bool {
-	const name = "name"
-	size, n := number32(body)
-	return n > 0 && size == uint32(len(name)) && bytes.HasPrefix(body[n:], []byte(name))
+	r := reader{rest: body}
+	return string(r.bytes()) == "name"
 }

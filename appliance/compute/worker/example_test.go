@@ -3,8 +3,8 @@ package worker_test
 import (
 	"context"
 	"fmt"
-	"io"
 	"os"
+	"strings"
 
 	"phase/appliance/compute/sandbox"
 	"phase/appliance/compute/worker"
@@ -14,10 +14,7 @@ import (
 // as its worker, with worker.Main as the whole life of that process.
 func Example() {
 	ctx := context.Background()
-	module, err := sandbox.Seal("module", func(w io.Writer) error {
-		_, err := io.WriteString(w, "\x00asm\x01\x00\x00\x00")
-		return err
-	})
+	module, err := sandbox.Seal("module", strings.NewReader("\x00asm\x01\x00\x00\x00"))
 	if err != nil {
 		panic(err)
 	}

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -113,16 +114,22 @@ func limit(linear uint64, moduleSize int64, cores int) error {
 	return nil
 }
 
-// compile makes the code of a module. The process that does so never runs any.
-func compile(ctx context.Context, o order, file *os.File) (report, []*os.File) {
+// module maps the module that came with an order, once this process is limited
+// for it (see limit).
+func module(file *os.File, linear uint64, cores int) ([]byte, error) {
 	sealed, err := sandbox.Received(file)
 	if err != nil {
-		return report{Failed: err.Error()}, nil
+		return nil, err
 	}
-	if err := limit(0, sealed.Size(), o.Cores); err != nil {
-		return report{Failed: err.Error()}, nil
+	if err := limit(linear, sealed.Size(), cores); err != nil {
+		return nil, err
 	}
-	module, err := sealed.MapForever()
+	return sealed.MapForever()
+}
+
+// compile makes the code of a module. The process that does so never runs any.
+func compile(ctx context.Context, o order, file *os.File) (report, []*os.File) {
+	module, err := module(file, 0, o.Cores)
 	if err != nil {
 		return report{Failed: err.Error()}, nil
 	}
@@ -133,10 +140,7 @@ func compile(ctx context.Context, o order, file *os.File) (report, []*os.File) {
 	if err != nil {
 		return report{Refused: err.Error()}, nil
 	}
-	made, err := sandbox.Seal("compiled", func(w io.Writer) error {
-		_, err := w.Write(code)
-		return err
-	})
+	made, err := sandbox.Seal("compiled", bytes.NewReader(code))
 	if err != nil {
 		return report{Failed: err.Error()}, nil
 	}
@@ -145,22 +149,16 @@ func compile(ctx context.Context, o order, file *os.File) (report, []*os.File) {
 
 // load prepares the module that came with the first order to run.
 func (w *inside) load(ctx context.Context, o order, files []*os.File) error {
-	var sealed [2]*sandbox.Sealed
-	for i, f := range files {
-		var err error
-		if sealed[i], err = sandbox.Received(f); err != nil {
-			return err
-		}
-	}
-	if err := limit(uint64(o.MemoryMB)<<20, sealed[0].Size(), o.Cores); err != nil {
-		return err
-	}
-	module, err := sealed[0].MapForever()
+	module, err := module(files[0], uint64(o.MemoryMB)<<20, o.Cores)
 	if err != nil {
 		return err
 	}
-	defer sealed[1].Close()
-	return sealed[1].Map(func(code []byte) error {
+	sealed, err := sandbox.Received(files[1])
+	if err != nil {
+		return err
+	}
+	defer sealed.Close()
+	return sealed.Map(func(code []byte) error {
 		w.machine, err = wasm.Load(ctx, module, code, o.MemoryMB)
 		return err
 	})
@@ -183,7 +181,7 @@ func (w *inside) run(ctx context.Context, o order, files []*os.File) report {
 		}
 	}
 	end, err := w.machine.Run(ctx, wasm.Config{
-		Args: o.Args, Env: o.Env, Folders: w.folders,
+		Args: convert[string](o.Args), Env: convert[string](o.Env), Folders: w.folders,
 		Stdin: files[0], Stdout: files[1], Stderr: files[2],
 	})
 	if err != nil {

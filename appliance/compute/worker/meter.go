@@ -21,21 +21,6 @@ func newMeter(limit int64) *meter {
 
 var errOutput = errors.New("more output than is allowed")
 
-// take returns how many of n bytes may still pass.
-func (m *meter) take(n int) int {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if !m.limited {
-		return n
-	}
-	may := int(min(int64(n), m.left))
-	m.left -= int64(may)
-	if may < n && !m.exceeded() {
-		close(m.over)
-	}
-	return may
-}
-
 func (m *meter) exceeded() bool {
 	select {
 	case <-m.over:
@@ -48,14 +33,24 @@ func (m *meter) exceeded() bool {
 func (m *meter) writer(to io.Writer) io.Writer { return metered{m, to} }
 
 type metered struct {
-	of *meter
+	*meter
 	to io.Writer
 }
 
 func (w metered) Write(p []byte) (int, error) {
-	may := w.of.take(len(p))
+	w.mu.Lock()
+	may := len(p)
+	if w.limited {
+		may = int(min(int64(may), w.left))
+		w.left -= int64(may)
+	}
+	over := may < len(p)
+	if over && !w.exceeded() {
+		close(w.over)
+	}
+	w.mu.Unlock()
 	n, err := w.to.Write(p[:may])
-	if err == nil && may < len(p) {
+	if err == nil && over {
 		err = errOutput
 	}
 	return n, err

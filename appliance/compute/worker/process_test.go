@@ -31,7 +31,7 @@ func start(t *testing.T) *Process {
 
 func seal(t *testing.T, text string) *sandbox.Sealed {
 	t.Helper()
-	s, err := sandbox.Seal("test", func(w io.Writer) error { _, err := io.WriteString(w, text); return err })
+	s, err := sandbox.Seal("test", strings.NewReader(text))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -28,34 +28,20 @@ type order struct {
 
 	// Of compile, with the module as a file, and of run, with stdin, stdout and
 	// stderr as files, and the first time the module and its code as well.
-	MemoryMB int   `json:"memory_mb,omitempty"`
-	Cores    int   `json:"cores,omitempty"`
-	Args     words `json:"args,omitempty"` // the program's name first
-	Env      words `json:"env,omitempty"`
+	MemoryMB int      `json:"memory_mb,omitempty"`
+	Cores    int      `json:"cores,omitempty"`
+	Args     [][]byte `json:"args,omitempty"` // the program's name first
+	Env      [][]byte `json:"env,omitempty"`
 }
 
-// words are texts of any bytes, base64 in JSON: as a string, JSON would hold
-// U+FFFD for each byte that is not UTF-8.
-type words []string
-
-func (w words) MarshalJSON() ([]byte, error) {
-	list := make([][]byte, len(w))
-	for i, word := range w {
-		list[i] = []byte(word)
+// convert makes bytes of texts, or texts of bytes: base64 in JSON, which as a
+// string would hold U+FFFD for each byte that is not UTF-8.
+func convert[To, From ~string | ~[]byte](list []From) []To {
+	var converted []To
+	for _, text := range list {
+		converted = append(converted, To(text))
 	}
-	return json.Marshal(list)
-}
-
-func (w *words) UnmarshalJSON(text []byte) error {
-	var list [][]byte
-	if err := json.Unmarshal(text, &list); err != nil {
-		return err
-	}
-	*w = make(words, len(list))
-	for i, word := range list {
-		(*w)[i] = string(word)
-	}
-	return nil
+	return converted
 }
 
 const (

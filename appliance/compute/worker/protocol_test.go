@@ -3,6 +3,7 @@ package worker
 import (
 	"bytes"
 	"encoding/json"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -16,16 +17,16 @@ func TestWordsAreAnyBytes(t *testing.T) {
 	for i := range all {
 		all[i] = byte(i)
 	}
-	sent := order{Do: doRun, MemoryMB: 1, Cores: 1, Args: words{"x", "", string(all)}, Env: words{"B=\xfe\xff"}}
+	sent := order{Do: doRun, MemoryMB: 1, Cores: 1, Args: convert[[]byte]([]string{"x", "", string(all)}), Env: [][]byte{[]byte("B=\xfe\xff")}}
 	text, err := sent.encode()
 	if err != nil {
 		t.Fatal(err)
 	}
 	var got order
-	if err := got.decode(text, 3); err != nil || !slices.Equal(got.Args, sent.Args) || !slices.Equal(got.Env, sent.Env) {
+	if err := got.decode(text, 3); err != nil || !reflect.DeepEqual(got.Args, sent.Args) || !reflect.DeepEqual(got.Env, sent.Env) {
 		t.Errorf("%+v, %v", got, err)
 	}
-	sent.Args = words{strings.Repeat("x", maxOrder)}
+	sent.Args = [][]byte{make([]byte, maxOrder)}
 	if _, err := sent.encode(); err == nil || !strings.Contains(err.Error(), "too large") {
 		t.Errorf("an order over the limit: %v", err)
 	}

@@ -106,7 +106,7 @@ func (p *Process) order(r Run) (a answer) {
 	if r.Module != nil {
 		files = append(files[:3:3], r.Module.File(), r.Code.File())
 	}
-	a.report, _, a.err = p.ask(order{Do: doRun, MemoryMB: r.MemoryMB, Cores: r.Cores, Args: r.Args, Env: r.Env}, files, false)
+	a.report, _, a.err = p.ask(order{Do: doRun, MemoryMB: r.MemoryMB, Cores: r.Cores, Args: convert[[]byte](r.Args), Env: convert[[]byte](r.Env)}, files, false)
 	if a.err != nil || !a.Stale {
 		r.Streams.Close() // else the next worker is given the same
 	}
