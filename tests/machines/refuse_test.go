@@ -70,17 +70,16 @@ func honest(t *testing.T, s *qemu.Segment, name string, r lab.Release) *lab.Prov
 func allRefused(t *testing.T, n *lab.Node, after qemu.Event, fakes map[string]*lab.FakeProvider, list ...hostile) {
 	t.Helper()
 	type refusal struct{ provider, code string }
-	var want []refusal
+	want := map[string]refusal{}
 	for _, h := range list {
 		url := fakes[h.name].URL
-		groups, _, err := n.Line(patient(t), after, `update: .*(?:refused|dropped) `+regexp.QuoteMeta(url)+`: .* \((\w+)\)`)
+		// On a busy machine a provider may first be refused as slow; it is asked again.
+		groups, _, err := n.Line(patient(t), after, `update: .*(?:refused|dropped) `+regexp.QuoteMeta(url)+`: .* \((`+h.codes+`)\)`)
 		if err != nil {
-			t.Fatalf("%s was not refused: %v", h.name, err)
+			t.Errorf("%s was not refused with %s: %v", h.name, h.codes, err)
+			continue
 		}
-		if !regexp.MustCompile(`^(` + h.codes + `)$`).MatchString(groups[0]) {
-			t.Errorf("%s was refused with %q, want %s", h.name, groups[0], h.codes)
-		}
-		want = append(want, refusal{url, groups[0]})
+		want[h.name] = refusal{url, groups[0]}
 	}
 	shown := map[refusal]bool{}
 	for _, a := range status(t, n).Update.History {
@@ -88,9 +87,9 @@ func allRefused(t *testing.T, n *lab.Node, after qemu.Event, fakes map[string]*l
 			shown[refusal{a.Provider, a.Code}] = true
 		}
 	}
-	for i, h := range list {
-		if !shown[want[i]] {
-			t.Errorf("/status does not show that %s (%s) was refused with %s", h.name, want[i].provider, want[i].code)
+	for name, w := range want {
+		if !shown[w] {
+			t.Errorf("/status does not show that %s (%s) was refused with %s", name, w.provider, w.code)
 		}
 	}
 }
