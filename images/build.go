@@ -19,16 +19,16 @@ import (
 // and as_expires are the defaults in words.
 type releaseFlags struct {
 	Channel string    `short:"c" default:"stable" help:"Channel: stable, testing or nightly."`
-	Version *uint64   `name:"release-version" help:"Version number, monotonic per channel and arch (default: ${as_version})." placeholder:"N"`
-	Name    string    `help:"Name for people (default: ${as_name})."`
-	Created time.Time `help:"RFC 3339 (default: ${as_created})."`
-	Expires time.Time `help:"RFC 3339 (default: 180 days after --created${as_expires})."`
+	Version *uint64   `name:"release-version" help:"Version number, monotonic per channel and arch (default: ${basis})." placeholder:"N"`
+	Name    string    `help:"Name for people (default: ${basis})."`
+	Created time.Time `help:"RFC 3339 (default: ${basis})."`
+	Expires time.Time `help:"RFC 3339 (default: 180 days after --created, or ${basis})."`
 	Keys    string    `short:"k" default:"build/keys" help:"Folder of the release key and the root document." type:"path"`
 	Arch    string    `short:"A" default:"x86_64" help:"x86_64 or arm64."`
 }
 
 type buildCommand struct {
-	releaseFlags `set:"as_version=the commit's time in seconds" set:"as_name=the commit's date" set:"as_created=the commit's time" set:"as_expires="`
+	releaseFlags `set:"basis=by the time of the commit"`
 	Checkout     string   `default:"." help:"Folder of go.mod." type:"path"`
 	Out          string   `short:"o" default:"build" help:"Folder for what is made." type:"path"`
 	From         string   `help:"Assemble from pieces compiled before (OUT/pieces/ARCH) instead of compiling." type:"path"`

@@ -13,7 +13,7 @@ import (
 )
 
 type signCommand struct {
-	releaseFlags `set:"as_version=as before" set:"as_name=as before" set:"as_created=as before" set:"as_expires=; without that as before"`
+	releaseFlags `set:"basis=as before"`
 	From         string `default:"build/release" help:"Folder of releases to take the artifacts from." type:"path"`
 	Of           string `default:"stable" help:"Channel to take them from (stable)." placeholder:"CHANNEL"`
 	JSON         bool   `name:"json" short:"j" help:"Answer in JSON."`
