@@ -22,7 +22,7 @@ type releaseFlags struct {
 	Version *uint64   `name:"release-version" help:"Version number, monotonic per channel and arch (default: ${basis})." placeholder:"N"`
 	Name    string    `help:"Name for people (default: ${basis})."`
 	Created time.Time `help:"RFC 3339 (default: ${basis})."`
-	Expires time.Time `help:"RFC 3339 (default: 180 days after --created, or ${basis})."`
+	Expires time.Time `help:"RFC 3339 (default: 180 days after --created; without that ${basis})."`
 	Keys    string    `short:"k" default:"build/keys" help:"Folder of the release key and the root document." type:"path"`
 	Arch    string    `short:"A" default:"x86_64" help:"x86_64 or arm64."`
 }
