@@ -152,7 +152,7 @@ func TestKexecRequest(t *testing.T) {
 			t.Errorf("trial %q: %+v", bad, a)
 		}
 	}
-	// Tried twice by other boots: no third time, whoever asks.
+	// Tried twice by other boots: no third time, for any program.
 	dir := t.TempDir()
 	up := func() time.Duration { return time.Minute }
 	for _, b := range []string{"one", "two"} {

@@ -166,7 +166,7 @@ func TestUsage(t *testing.T) {
 	}
 }
 
-// Whoever announces much and answers nothing keeps nobody else from being
+// A sender that announces much and answers nothing keeps no other from being
 // asked, be it from one address or from many.
 func TestSilentHoldUpOnlyThemselves(t *testing.T) {
 	for name, c := range map[string]struct {

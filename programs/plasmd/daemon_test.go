@@ -282,7 +282,7 @@ func TestSoak(t *testing.T) {
 	p.stop(t)
 }
 
-// SIGTERM lets a job end in its time and then cancels it; whoever waits gets
+// SIGTERM lets a job end in its time and then cancels it; a client that waits gets
 // the receipt of that.
 func TestDrain(t *testing.T) {
 	dir := t.TempDir()

@@ -154,7 +154,7 @@ func TestReceiptOfOutputThatIsLost(t *testing.T) {
 		}
 		var errs bytes.Buffer
 		run := exec.Command(os.Args[0], "run", "--receipt", file, hello)
-		// Whoever runs this has folders of his own, root or not.
+		// The user who runs this has folders of their own, root or not.
 		run.Env = append(os.Environ(), asDaemon+"=1", asUser+"=1", "XDG_CACHE_HOME="+dir)
 		run.Stdin, run.Stdout, run.Stderr = strings.NewReader("abc\n"), stdout, &errs
 		ended := run.Run()

@@ -91,7 +91,7 @@ func TestStartDamaged(t *testing.T) {
 	}
 }
 
-// Beside a person, a damaged identity is refused and stays: whoever pinned it
+// Beside a person, a damaged identity is refused and stays: a client that pinned it
 // is not to meet another.
 func TestStartWithoutItsIdentity(t *testing.T) {
 	dir := t.TempDir()

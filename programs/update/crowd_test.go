@@ -36,7 +36,7 @@ func TestMain(m *testing.M) {
 }
 
 // crowd is a machine that seems to be many: it announces from each of its
-// addresses, for ever, and whoever asks it waits for ever.
+// addresses, for ever, and a client that asks it waits for ever.
 type crowd struct {
 	Addresses int
 	Names     int  // announced by each address

@@ -98,7 +98,7 @@ func (w tolled) Write(p []byte) (int, error) {
 	}
 	c.mu.Unlock()
 	if hold {
-		<-w.request.Context().Done() // whoever asked has given up
+		<-w.request.Context().Done() // the client has given up
 		return 0, http.ErrAbortHandler
 	}
 	n, err := w.ResponseWriter.Write(p)

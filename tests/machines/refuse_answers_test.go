@@ -18,7 +18,7 @@ import (
 // The ways to answer that a node must not be held up by.
 
 // answers: endless data (8), slow retrieval (9), dropped requests (11), to
-// whoever asks for the manifest.
+// every client that asks for the manifest.
 func answers(w *world) []hostile {
 	endless := bytes.Repeat([]byte("a"), 64<<10)
 	forever := func(c io.Writer, head string) {

@@ -9,7 +9,7 @@ import (
 )
 
 // What is refused before its body is read is answered at once, though more of
-// the body is to come: whoever sends it may be waiting for the answer.
+// the body is to come: its sender may be waiting for the answer.
 func TestRefusedWhileTheBodyIsStillToCome(t *testing.T) {
 	s, _ := server(t)
 	for name, c := range map[string]struct {

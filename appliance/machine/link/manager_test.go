@@ -280,7 +280,7 @@ func TestMachineWithoutInterfaces(t *testing.T) {
 	await(t, n, "usb0", "an interface plugged in later", func(i shown) bool { return i.Up && i.has(linkLocal6) })
 }
 
-// TestRunEndsLeavingAddresses: whoever still serves keeps its addresses.
+// TestRunEndsLeavingAddresses: a service that still runs keeps its addresses.
 func TestRunEndsLeavingAddresses(t *testing.T) {
 	if !netlab.Isolated(t) {
 		return

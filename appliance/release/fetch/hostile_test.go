@@ -191,7 +191,7 @@ func TestReleaseSilentProviderIsAskedOnce(t *testing.T) {
 	}
 }
 
-// One honest provider is enough, whoever else is asked first.
+// One honest provider is enough, also when hostile ones are asked first.
 func TestReleaseHostileBesideHonest(t *testing.T) {
 	signer := storetest.NewSigner(t)
 	r := signer.Release(t, "stable", "x86_64", 7, sameSizes)

@@ -41,7 +41,7 @@ func serve(t *testing.T) served {
 }
 
 // write changes a file where it lies and sets its modification time back, as
-// cp -p and whoever wants to hide it do.
+// cp -p does, and an attacker who wants to hide it.
 func (f served) write(t *testing.T, name string, data []byte, at int64) {
 	t.Helper()
 	path := filepath.Join(f.at, name)
@@ -173,7 +173,7 @@ func TestNoLongerInTheFolder(t *testing.T) {
 	}
 }
 
-// A link made to a file while it is hashed, as whoever lays releases out side
+// A link made to a file while it is hashed, as a program that lays releases out side
 // by side does, is no change of it; what is written to it meanwhile is one.
 func TestChangedWhileHashed(t *testing.T) {
 	signer := storetest.NewSigner(t)

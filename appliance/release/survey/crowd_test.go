@@ -182,7 +182,7 @@ func TestDropped(t *testing.T) {
 	}
 }
 
-// TestOneAddressTwice: whoever announces another's address makes it no second
+// TestOneAddressTwice: a node that announces another's address makes it no second
 // provider.
 func TestOneAddressTwice(t *testing.T) {
 	r := storetest.NewSigner(t).Release(t, "stable", "x86_64", 2, storetest.Sizes).Verified
