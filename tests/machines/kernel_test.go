@@ -32,7 +32,7 @@ func TestWallsOnTheKernel(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			bare.Initrd = testsAsInit(t, c.arch, "phase/appliance/sandbox")
+			bare.Initrd = testsAsInit(t, c.arch, "phase/appliance/compute/sandbox")
 			bare.Cmdline = "panic=-1 loglevel=3 " + w.Pieces.Kernel.Options + " " + w.Pieces.Kernel.ConsoleArgs() + " rdinit=/init -- -test.v -test.run=Wall|Cgroup"
 			n := w.start(t, nil, w.stub, bare.Config(qemu.Config{Name: "kernel", NICs: []qemu.NIC{}}))
 			line(t, n, lab.Begin, `tests on this kernel have ended with code 0`)
