@@ -57,10 +57,10 @@ check: ## Test: Format, vet, staticcheck, tidy, the rules of tests/architecture,
 # PHASE_REQUIRE turns "cannot run here" from a skip into a failure.
 test test-all test-fresh unit machines race bench bench-boot bench-memory demo demo-cross: export PHASE_REQUIRE := 1
 UNITS = $$(go list ./... | grep -v '^phase/tests/machines$$')
-# What runs at once in one process. Machines, image builds and a crowd of senders
-# are processes of their own: -short leaves them out.
+# What runs at once in one process, with its workers. Building images and driving
+# machines is the work of other processes; -short leaves out a crowd of senders.
 RACED       = $$(go list ./... | grep -Ev '^phase/(examples|images|qemu|tests|programs/update|appliance/compute/scheduler$$)')
-RACED_SHORT = ./images/... ./qemu/... ./programs/update ./appliance/compute/scheduler
+RACED_SHORT = ./programs/update ./appliance/compute/scheduler
 # How long each fuzz test runs.
 TIME ?= 30s
 
