@@ -30,7 +30,7 @@ func ExampleCache() {
 		fmt.Println(compiled.Code.Size(), "bytes of code")
 		release()
 	}
-	fmt.Println(cache.Held("the owner", module.Digest()), cache.Held("another", module.Digest()))
+	fmt.Println(cache.Held("the owner", module.Digest()) != nil, cache.Held("another", module.Digest()) != nil)
 	// Output:
 	// compiling sha256:93a44bbb96c751218e4c00d479e4c14358122a389acca16205b1e4d0dc5f9476
 	// 12 bytes of code

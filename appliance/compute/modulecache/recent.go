@@ -40,6 +40,18 @@ func (r *Recent) Find(requester string, begin []byte) *Module {
 	return nil
 }
 
+// Held returns the module with this digest that the requester sent, or nil.
+func (r *Recent) Held(requester string, digest names.Digest) *Module {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, s := range r.sent {
+		if s.requester == requester && s.digest == digest {
+			return s.module
+		}
+	}
+	return nil
+}
+
 // Add holds a module, in the place of the oldest ones. One that would take more
 // than half of the room is not held.
 func (r *Recent) Add(requester string, m *Module) {

@@ -22,6 +22,9 @@ func TestRecent(t *testing.T) {
 			t.Errorf("%q finds %v for %q", c.begin, got, c.requester)
 		}
 	}
+	if r.Held("me", one.Digest()) != one || r.Held("me", longer.Digest()) != nil || r.Held("you", longer.Digest()) != longer || r.Held("", one.Digest()) != nil {
+		t.Error("by its digest, what one sent is not found, or is found for another")
+	}
 	if len(r.sent) != 2 {
 		t.Errorf("%d modules are held", len(r.sent))
 	}

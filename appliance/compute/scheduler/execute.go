@@ -30,9 +30,14 @@ type Reason string
 // All reasons.
 const (
 	InsufficientResources Reason = "InsufficientResources"
+	ArchMismatch          Reason = "ArchMismatch"
 	RuntimeNotSupported   Reason = "RuntimeNotSupported"
 	QueueFull             Reason = "QueueFull"
+	NotAuthorized         Reason = "NotAuthorized"
 	InvalidRequest        Reason = "InvalidRequest"
+	// ModuleNeeded is that of a job sent by digest alone whose module this node
+	// does not hold for its requester, who then sends it.
+	ModuleNeeded Reason = "ModuleNeeded"
 )
 
 // Rejection is the error of an offer that was not run. Detail names the figure
@@ -51,7 +56,9 @@ func reject(reason Reason, format string, args ...any) error {
 // Offer is a job with what it needs. Nonce is the offer_nonce, base64 of 16
 // bytes that the requester chose.
 type Offer struct {
-	Spec   job.Spec
+	Spec job.Spec
+	// Module is the job's; nil where the scheduler is to find it by the digest
+	// that the job names, among those that the same requester sent before.
 	Module *modulecache.Module
 	Stdin  []byte
 	Nonce  string
@@ -115,6 +122,9 @@ func (o Offer) check() error {
 	}
 	if o.Input != nil && want.StdinHash != "" {
 		return reject(InvalidRequest, "stdin_hash: the input of a job that names its digest must be there before it runs")
+	}
+	if o.Module == nil {
+		return reject(ModuleNeeded, "module_hash: %s is not held here for you; send the module with the job", want.ModuleHash)
 	}
 	if err := o.Spec.AcceptHash(o.Module.Digest().String(), o.Stdin); err != nil {
 		return reject(InvalidRequest, "%v", err)

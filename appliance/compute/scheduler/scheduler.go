@@ -17,6 +17,7 @@ import (
 	"sync"
 	"time"
 
+	"phase/appliance/base/names"
 	"phase/appliance/base/strictjson"
 	"phase/appliance/compute/history"
 	"phase/appliance/compute/modulecache"
@@ -118,6 +119,20 @@ func (p *Place) Hold(n int64) error {
 // with these bytes, or nil.
 func (p *Place) Recent(begin []byte) *modulecache.Module { return p.of.recent.Find(p.requester, begin) }
 
+// Module returns a module that the same requester sent before and that is still
+// held here, with room for it; nil where it has to be sent. The error is a
+// *Rejection: there is no room.
+func (p *Place) Module(digest names.Digest) (*modulecache.Module, error) {
+	m := p.of.recent.Held(p.requester, digest)
+	if pool := p.of.runner.Pool; m == nil && pool != nil {
+		m = pool.config.Cache.Held(p.requester, digest)
+	}
+	if m == nil {
+		return nil, nil
+	}
+	return m, p.Hold(int64(len(m.Bytes())))
+}
+
 // Leave gives the place back.
 func (p *Place) Leave() {
 	s := p.of
@@ -147,6 +162,9 @@ func (p *Place) Execute(ctx context.Context, o Offer, w Watch) (Done, error) {
 		return Done{}, err
 	}
 	o.Requester, o.RunID = p.requester, NewRunID()
+	if err := p.find(&o); err != nil {
+		return Done{}, err
+	}
 	if err := o.check(); err != nil {
 		return Done{}, err
 	}
@@ -195,6 +213,19 @@ func (p *Place) Execute(ctx context.Context, o Offer, w Watch) (Done, error) {
 		return Done{}, err
 	}
 	return done, nil
+}
+
+// find gives an offer without a module the one that its job names, where it is
+// held.
+func (p *Place) find(o *Offer) error {
+	if o.Module != nil {
+		return nil
+	}
+	digest, err := names.ParseDigest(o.Spec.Job().ModuleHash)
+	if err == nil {
+		o.Module, err = p.Module(digest)
+	}
+	return err
 }
 
 // reason is the error of a run that ended because its context did.
