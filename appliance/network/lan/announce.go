@@ -33,10 +33,16 @@ const (
 type Config struct {
 	// Name is host and instance name, "phase-1a2b3c4d".
 	Name string
-	// Port is the HTTP port.
+	// Port is the HTTP port; 0 where no release is served.
 	Port uint16
 	// Peer is the node's peer id.
 	Peer string
+	// PeerPort is where the node listens for peers, by UDP for QUIC and by TCP;
+	// 0 where it does not.
+	PeerPort uint16
+	// Fleet names those who sign its releases (formats.md, section 6); may be
+	// empty.
+	Fleet string
 	// Instances are the release lines held, the running one first; empty
 	// announces nothing until SetInstances.
 	Instances []Instance
