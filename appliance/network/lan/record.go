@@ -71,7 +71,7 @@ func instanceLabel(name string, i int, inst Instance) string {
 
 // checkConfig refuses what cannot be said in DNS-SD.
 func checkConfig(c Config) error {
-	if c.Port == 0 && c.PeerPort == 0 {
+	if c.Port == 0 && len(c.Instances) > 0 {
 		return errors.New("announcing: the HTTP port is missing")
 	}
 	if !labelForm.MatchString(c.Name) {
