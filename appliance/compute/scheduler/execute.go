@@ -141,8 +141,12 @@ func (o Offer) check() error {
 	case err != nil:
 		return reject(InvalidRequest, "%v", err)
 	}
-	if has := runtime.NumCPU(); want.CPUCores > has {
-		return reject(InsufficientResources, "cpu_cores: %d asked for, this node has %d", want.CPUCores, has)
+	return o.checkCores()
+}
+
+func (o Offer) checkCores() error {
+	if asked, has := o.Spec.Job().CPUCores, runtime.NumCPU(); asked > has {
+		return reject(InsufficientResources, "cpu_cores: %d asked for, this node has %d", asked, has)
 	}
 	return nil
 }
