@@ -9,7 +9,6 @@
 package modulecache
 
 import (
-	"bytes"
 	"cmp"
 	"container/list"
 	"context"
@@ -160,21 +159,14 @@ func (c *Cache) Use(ctx context.Context, requester string, module names.Digest, 
 }
 
 // Held returns a module that this requester has sent before and that is still
-// kept, so that it can be run by its digest alone; nil where it is not. Its
-// bytes are a copy of their own.
-func (c *Cache) Held(requester string, module names.Digest) *Module {
+// kept, so that it can be run by its digest alone; call release when it is no
+// longer needed. Where it is not kept, both are nil.
+func (c *Cache) Held(requester string, module names.Digest) (_ *Module, release func()) {
 	held, release := c.get(keyOf(requester, module))
 	if release == nil {
-		return nil
+		return nil, nil
 	}
-	defer release()
-	var data []byte
-	err := held.Module.Map(func(b []byte) error { data = bytes.Clone(b); return nil })
-	if err != nil {
-		slog.Warn("a module that is kept cannot be read", "module", module, "error", err)
-		return nil
-	}
-	return NewModule(data)
+	return heldModule(module, held.Module), release
 }
 
 // get returns what is held; release is nil when nothing is.

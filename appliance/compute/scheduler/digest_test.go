@@ -13,7 +13,6 @@ import (
 func TestAJobByDigestAlone(t *testing.T) {
 	dir := t.TempDir()
 	small := assembled{memory: pages(1), bodies: [][]byte{nil}}.bytes()
-	// The memory of what was sent last does not hold this one: the cache does.
 	large := append(assembled{memory: pages(1), bodies: [][]byte{nil}}.bytes(), join([]byte{0}, sized(make([]byte, 9<<20)))...)
 	start := func() (send func(requester string, module []byte, alone bool) (Done, error), end func()) {
 		l := wide

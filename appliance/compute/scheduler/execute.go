@@ -53,6 +53,12 @@ func reject(reason Reason, format string, args ...any) error {
 	return &Rejection{Reason: reason, Detail: fmt.Sprintf(format, args...)}
 }
 
+// Needed is the rejection of a job by digest alone whose module has to be sent.
+// It is the same whether or not another requester has sent that module.
+func Needed(s job.Spec) error {
+	return reject(ModuleNeeded, "module_hash: %s is not held here for you; send the module with the job", s.Job().ModuleHash)
+}
+
 // Offer is a job with what it needs. Nonce is the offer_nonce, base64 of 16
 // bytes that the requester chose.
 type Offer struct {
@@ -124,7 +130,7 @@ func (o Offer) check() error {
 		return reject(InvalidRequest, "stdin_hash: the input of a job that names its digest must be there before it runs")
 	}
 	if o.Module == nil {
-		return reject(ModuleNeeded, "module_hash: %s is not held here for you; send the module with the job", want.ModuleHash)
+		return Needed(o.Spec)
 	}
 	if err := o.Spec.AcceptHash(o.Module.Digest().String(), o.Stdin); err != nil {
 		return reject(InvalidRequest, "%v", err)

@@ -39,7 +39,6 @@ type Scheduler struct {
 	history *history.History
 	limits  Limits
 	now     func() time.Time
-	recent  modulecache.Recent
 
 	mu       sync.Mutex
 	stopping bool
@@ -85,6 +84,7 @@ type Place struct {
 	requester string
 	runID     string
 	held      int64
+	release   []func() // modules
 }
 
 // RunID names the run that the place is for.
@@ -120,26 +120,27 @@ func (p *Place) Hold(n int64) error {
 	return nil
 }
 
-// Recent returns a module that the same requester sent before and that begins
-// with these bytes, or nil.
-func (p *Place) Recent(begin []byte) *modulecache.Module { return p.of.recent.Find(p.requester, begin) }
-
 // Module returns a module that the same requester sent before and that is still
-// held here, with room for it; nil where it has to be sent. The error is a
-// *Rejection: there is no room.
+// held here, with room for it until the place is given back; nil where it has to
+// be sent. The error is a *Rejection: there is no room.
 func (p *Place) Module(digest names.Digest) (*modulecache.Module, error) {
-	m := p.of.recent.Held(p.requester, digest)
-	if pool := p.of.runner.Pool; m == nil && pool != nil {
-		m = pool.config.Cache.Held(p.requester, digest)
+	pool := p.of.runner.Pool
+	if pool == nil {
+		return nil, nil
 	}
+	m, release := pool.config.Cache.Held(p.requester, digest)
 	if m == nil {
 		return nil, nil
 	}
-	return m, p.Hold(int64(len(m.Bytes())))
+	p.release = append(p.release, release)
+	return m, p.Hold(m.Size())
 }
 
 // Leave gives the place back.
 func (p *Place) Leave() {
+	for _, release := range p.release {
+		release()
+	}
 	s := p.of
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -173,7 +174,6 @@ func (p *Place) Execute(ctx context.Context, o Offer, w Watch) (Done, error) {
 	if err := o.check(); err != nil {
 		return Done{}, err
 	}
-	s.recent.Add(p.requester, o.Module)
 	nonce, err := parseNonce(o.Nonce)
 	if err != nil {
 		return Done{}, err
