@@ -121,7 +121,7 @@ func (c startCmd) compute(s server, conf config.Config, log *api.Log, token stri
 	if s.network != nil {
 		accept, err := remote.ParseAccept(c.Accept)
 		if err == nil {
-			err = serveJobs(s.network, remote.Config{Runs: j.runs, History: h, Accept: accept, PeerID: s.id.PeerID(), Arch: names.RunningArch()})
+			err = serveJobs(s.network, remote.Config{Runs: j.runs, History: h, Accept: accept, PeerID: s.id.PeerID(), Arch: names.RunningArch(), Sign: s.id.Sign})
 		}
 		if err != nil {
 			return j, nil, errors.Join(err, end())

@@ -143,6 +143,7 @@ func serveJobs(n *tasks.Network, of remote.Config) error {
 	}
 	n.Join = append(n.Join, func(ctx context.Context, node *peer.Node) func() {
 		node.Handle(remote.JobProtocol, func(id string, s peer.Stream) { server.Job(ctx, id, s) })
+		node.Handle(remote.NodeProtocol, func(id string, s peer.Stream) { server.Node(ctx, id, s) })
 		return nil
 	})
 	return nil
