@@ -39,7 +39,7 @@ var forTests = map[string][]string{
 var pure = []string{
 	"base/envelope", "base/names", "base/refusal", "base/strictjson",
 	"machine/disk/fat", "machine/disk/gpt", "machine/initrd", "machine/kexecplan", "machine/settings",
-	"release/layout", "release/manifest", "release/trust",
+	"release/layout", "release/manifest", "release/record", "release/roots/chain", "release/trust",
 	"compute/job", "compute/receipt",
 }
 
