@@ -4,6 +4,7 @@
 package identity
 
 import (
+	"bytes"
 	"crypto/ed25519"
 	"crypto/rand"
 	"fmt"
@@ -50,6 +51,10 @@ func (id Identity) PeerID() string { return PeerID(id.Public()) }
 
 // Name is the node's name on the LAN.
 func (id Identity) Name() string { return Name(id.Public()) }
+
+// PrivateKey is the key itself, for the transport of connections, which proves
+// with it that the node is who its peer id says.
+func (id Identity) PrivateKey() ed25519.PrivateKey { return bytes.Clone(id.key) }
 
 // Sign wraps payload in an envelope signed by this identity.
 func (id Identity) Sign(payloadType string, payload []byte) ([]byte, error) {

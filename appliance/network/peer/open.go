@@ -1,0 +1,264 @@
+package peer
+
+import (
+	"context"
+	"crypto/hkdf"
+	"crypto/rand"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/event"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/sec"
+	"github.com/libp2p/go-libp2p/core/transport"
+	"github.com/libp2p/go-libp2p/p2p/host/autorelay"
+	basichost "github.com/libp2p/go-libp2p/p2p/host/basic"
+	blankhost "github.com/libp2p/go-libp2p/p2p/host/blank"
+	"github.com/libp2p/go-libp2p/p2p/host/eventbus"
+	"github.com/libp2p/go-libp2p/p2p/host/observedaddrs"
+	"github.com/libp2p/go-libp2p/p2p/host/peerstore/pstoremem"
+	"github.com/libp2p/go-libp2p/p2p/muxer/yamux"
+	"github.com/libp2p/go-libp2p/p2p/net/connmgr"
+	"github.com/libp2p/go-libp2p/p2p/net/swarm"
+	"github.com/libp2p/go-libp2p/p2p/net/upgrader"
+	"github.com/libp2p/go-libp2p/p2p/protocol/autonatv2"
+	circuit "github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/client"
+	"github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/relay"
+	"github.com/libp2p/go-libp2p/p2p/protocol/holepunch"
+	"github.com/libp2p/go-libp2p/p2p/security/noise"
+	libp2pquic "github.com/libp2p/go-libp2p/p2p/transport/quic"
+	"github.com/libp2p/go-libp2p/p2p/transport/quicreuse"
+	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
+	"github.com/multiformats/go-multiaddr"
+	"github.com/quic-go/quic-go"
+)
+
+// The library's own constructor is not used: it links WebRTC, WebTransport and
+// WebSocket, which no node speaks, and costs 5 MB and a millisecond at every
+// start of the one binary. See docs/decisions/2026-11-29-peer-host.md.
+
+func init() {
+	// One observer is enough for an address to be looked at. It is not told to
+	// others as reachable before a peer has dialled it (AutoNAT), so a liar gains
+	// nothing, and a network of three nodes, which never has four observers, can
+	// punch holes. The library leaves no other way to say it.
+	observedaddrs.ActivationThresh = 1
+}
+
+// open puts the host together.
+func (n *Node) open() error {
+	priv, err := key(n.config.Identity)
+	if err != nil {
+		return err
+	}
+	limits, err := newLimits(n.config.Metrics)
+	if err != nil {
+		return err
+	}
+	n.onClose(limits.Close)
+	bus := eventbus.NewBus()
+	n.swarm, n.upgrader, err = n.newSwarm(priv, bus, limits, n.swarmOptions()...)
+	if err != nil {
+		return err
+	}
+	manager, err := connmgr.NewConnManager(lowConns, highConns, connmgr.WithGracePeriod(time.Minute))
+	if err != nil {
+		return err
+	}
+	n.onClose(manager.Close)
+	options := &basichost.HostOpts{
+		EventBus: bus, ConnManager: manager, EnablePing: true, UserAgent: n.config.Agent, ProtocolVersion: "phase/1.0.0",
+		AddrsFactory:  advertised,
+		EnableMetrics: n.config.Metrics != nil, PrometheusRegisterer: n.config.Metrics,
+	}
+	if n.reachesOut() {
+		if err := n.reachOptions(options, bus, limits); err != nil {
+			return err
+		}
+	}
+	if n.host, err = basichost.NewHost(n.swarm, options); err != nil {
+		return err
+	}
+	n.onClose(n.host.Close)
+	n.keeper.begin()
+	if n.reach, err = newReach(n); err != nil {
+		return err
+	}
+	n.metrics = newMetrics(n)
+	n.swarm.Notify(n.paths.notifiee(n))
+	n.host.Start() // first: a host that was never started cannot be closed
+	if err := n.listen(); err != nil {
+		return err
+	}
+	return n.openRelay()
+}
+
+// reachesOut says whether the node is to be reached from beyond its own links.
+func (n *Node) reachesOut() bool { return !n.config.OnLink && len(n.config.Listen) > 0 }
+
+// swarmOptions are those of the node's own connections.
+func (n *Node) swarmOptions() []swarm.Option {
+	options := []swarm.Option{swarm.WithConnectionGater(n.gater), swarm.WithDialTimeout(dialTime), swarm.WithDialTimeoutLocal(dialTime / 2)}
+	if n.config.Metrics != nil {
+		options = append(options, swarm.WithMetricsTracer(swarm.NewMetricsTracer(swarm.WithRegisterer(n.config.Metrics))))
+	}
+	return options
+}
+
+// reachOptions adds what makes a node reachable behind a NAT: port mapping,
+// addresses as others see them, the question whether they can be dialled, and
+// hole punching.
+func (n *Node) reachOptions(o *basichost.HostOpts, bus event.Bus, limits network.ResourceManager) error {
+	observed, err := observedaddrs.NewManager(bus, n.swarm)
+	if err != nil {
+		return err
+	}
+	observed.Start(n.swarm)
+	n.onClose(observed.Close)
+	o.ObservedAddrsManager = observed
+	o.NATManager = basichost.NewNATManager
+	o.EnableHolePunching = true
+	o.HolePunchingOptions = []holepunch.Option{holepunch.WithTracer(n.paths), holepunch.DirectDialTimeout(dialTime / 2)}
+	// What asks back whether an address can be dialled does so with another key,
+	// from another port: else it would only find the connection that is there.
+	_, priv, err := newKey()
+	if err != nil {
+		return err
+	}
+	other, _, err := n.newSwarm(priv, eventbus.NewBus(), limits, swarm.WithReadOnlyBlackHoleDetector(), swarm.WithConnectionGater(n.gater))
+	if err != nil {
+		return err
+	}
+	dialer := blankhost.NewBlankHost(other)
+	n.onClose(dialer.Close)
+	o.AutoNATv2, err = autonatv2.New(dialer)
+	return err
+}
+
+func newKey() (crypto.PubKey, crypto.PrivKey, error) {
+	priv, pub, err := crypto.GenerateEd25519Key(rand.Reader)
+	return pub, priv, err
+}
+
+// newSwarm makes what dials and listens, with QUIC and TCP under Noise.
+func (n *Node) newSwarm(priv crypto.PrivKey, bus event.Bus, limits network.ResourceManager, options ...swarm.Option) (*swarm.Swarm, transport.Upgrader, error) {
+	id, err := peer.IDFromPrivateKey(priv)
+	if err != nil {
+		return nil, nil, err
+	}
+	known, err := pstoremem.NewPeerstore(pstoremem.WithMaxAddresses(maxAddresses), pstoremem.WithMaxSignedPeerRecords(maxAddresses/4))
+	if err != nil {
+		return nil, nil, err
+	}
+	n.onClose(known.Close)
+	if err := errors.Join(known.AddPrivKey(id, priv), known.AddPubKey(id, priv.GetPublic())); err != nil {
+		return nil, nil, err
+	}
+	reuse, err := newQUIC(priv, limits)
+	if err != nil {
+		return nil, nil, err
+	}
+	n.onClose(reuse.Close)
+	s, err := swarm.NewSwarm(id, known, bus, append(options, swarm.WithResourceManager(limits))...)
+	if err != nil {
+		return nil, nil, err
+	}
+	n.onClose(s.Close)
+	muxers := []upgrader.StreamMuxer{{ID: yamux.ID, Muxer: yamux.DefaultTransport}}
+	secure, err := noise.New(noise.ID, priv, muxers)
+	if err != nil {
+		return nil, nil, err
+	}
+	up, err := upgrader.New([]sec.SecureTransport{secure}, muxers, nil, limits, n.gater)
+	if err != nil {
+		return nil, nil, err
+	}
+	q, err := libp2pquic.NewTransport(priv, reuse, nil, n.gater, limits)
+	if err != nil {
+		return nil, nil, err
+	}
+	t, err := tcp.NewTCPTransport(up, limits, nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	return s, up, errors.Join(s.AddTransport(q), s.AddTransport(t))
+}
+
+// newQUIC makes the sockets of QUIC, whose keys follow from the node's.
+func newQUIC(priv crypto.PrivKey, limits network.ResourceManager) (*quicreuse.ConnManager, error) {
+	raw, err := priv.Raw()
+	if err != nil {
+		return nil, err
+	}
+	var reset quic.StatelessResetKey
+	var token quic.TokenGeneratorKey
+	for info, into := range map[string][]byte{"libp2p quic stateless reset key": reset[:], "libp2p quic token generator key": token[:]} {
+		derived, err := hkdf.Key(sha256.New, raw, nil, info, len(into))
+		if err != nil {
+			return nil, err
+		}
+		copy(into, derived)
+	}
+	return quicreuse.NewConnManager(reset, token,
+		quicreuse.ConnContext(func(ctx context.Context, info *quic.ClientInfo) (context.Context, error) {
+			from, err := quicreuse.ToQuicMultiaddr(info.RemoteAddr, quic.Version1)
+			if err != nil {
+				from = nil // the limits judge it all the same
+			}
+			scope, err := limits.OpenConnection(network.DirInbound, false, from)
+			if err != nil {
+				return ctx, err
+			}
+			context.AfterFunc(ctx, scope.Done)
+			return network.WithConnManagementScope(ctx, scope), nil
+		}),
+		quicreuse.VerifySourceAddress(func(from net.Addr) bool { return limits.VerifySourceAddress(from) }))
+}
+
+// listen opens the addresses; the error names the first that cannot be had.
+func (n *Node) listen() error {
+	for _, text := range n.config.Listen {
+		address, err := multiaddr.NewMultiaddr(text)
+		if err != nil {
+			return fmt.Errorf("%.200q is no address to listen on, like /ip4/0.0.0.0/udp/%d/quic-v1: %w", text, DefaultPort, err)
+		}
+		if err := n.swarm.Listen(address); err != nil {
+			return fmt.Errorf("listening on %s: %w", text, shorten(err))
+		}
+	}
+	return nil
+}
+
+// openRelay lets others be reached through this node, and this node through
+// others.
+func (n *Node) openRelay() error {
+	if n.config.OnLink {
+		return nil
+	}
+	if err := circuit.AddTransport(n.host, n.upgrader); err != nil {
+		return err
+	}
+	if len(n.config.Listen) == 0 {
+		return nil
+	}
+	if n.config.Relay {
+		service, err := relay.New(n.host, relay.WithResources(relayResources()))
+		if err != nil {
+			return err
+		}
+		n.onClose(service.Close)
+	}
+	places, err := autorelay.NewAutoRelay(n.host, autorelay.WithPeerSource(n.relays), autorelay.WithNumRelays(2), autorelay.WithMinCandidates(2),
+		autorelay.WithBootDelay(0), autorelay.WithMinInterval(relayInterval), autorelay.WithBackoff(relayBackoff))
+	if err != nil {
+		return err
+	}
+	places.Start()
+	n.onClose(places.Close)
+	return nil
+}

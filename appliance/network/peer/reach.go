@@ -1,0 +1,143 @@
+package peer
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/event"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/p2p/host/eventbus"
+	"github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/proto"
+	"github.com/multiformats/go-multiaddr"
+	manet "github.com/multiformats/go-multiaddr/net"
+)
+
+const (
+	relayInterval = 2 * time.Second  // between two looks for a relay
+	relayBackoff  = 30 * time.Second // before a relay that refused is asked again
+)
+
+// Reachability is whether others can dial this node.
+type Reachability string
+
+// All of them. A node with none but private addresses is private at once; one
+// with a public address is unknown until a peer has dialled it.
+const (
+	Public  Reachability = "public"
+	Private Reachability = "private"
+	Unknown Reachability = "unknown"
+)
+
+// reach knows whether the node can be dialled from beyond its links, and tells
+// the library, which asks relays for a place as long as it cannot. The library
+// would wait for an answer of AutoNAT first, some 17 s, in which nobody reached
+// a node behind a NAT.
+type reach struct {
+	node    *Node
+	news    event.Subscription
+	emitter event.Emitter
+
+	mu    sync.Mutex
+	state Reachability
+}
+
+func newReach(n *Node) (*reach, error) {
+	bus := n.host.EventBus()
+	news, err := bus.Subscribe(new(event.EvtHostReachableAddrsChanged), eventbus.Name("reach"))
+	if err != nil {
+		return nil, err
+	}
+	n.onClose(news.Close)
+	emitter, err := bus.Emitter(new(event.EvtLocalReachabilityChanged), eventbus.Stateful)
+	if err != nil {
+		return nil, err
+	}
+	n.onClose(emitter.Close)
+	r := &reach{node: n, news: news, emitter: emitter, state: Unknown}
+	return r, emitter.Emit(event.EvtLocalReachabilityChanged{Reachability: network.ReachabilityUnknown})
+}
+
+func (r *reach) run(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case e, ok := <-r.news.Out():
+			if !ok {
+				return
+			}
+			r.judge(e.(event.EvtHostReachableAddrsChanged))
+		}
+	}
+}
+
+// judge draws the conclusion from what peers have found when they dialled.
+func (r *reach) judge(e event.EvtHostReachableAddrsChanged) {
+	next, of := Unknown, network.ReachabilityUnknown
+	switch {
+	case slices.ContainsFunc(e.Reachable, manet.IsPublicAddr):
+		next, of = Public, network.ReachabilityPublic
+	case slices.ContainsFunc(e.Unknown, manet.IsPublicAddr):
+	default:
+		next, of = Private, network.ReachabilityPrivate
+	}
+	r.mu.Lock()
+	changed := r.state != next
+	r.state = next
+	r.mu.Unlock()
+	if changed {
+		r.node.event("reachability", "is", next, "reachable", e.Reachable, "unreachable", e.Unreachable)
+		_ = r.emitter.Emit(event.EvtLocalReachabilityChanged{Reachability: of}) // fails only once it is closed
+	}
+}
+
+func (r *reach) now() Reachability {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.state
+}
+
+// relays names peers that may carry connections for this node: those connected
+// that offer it, and, while there are none, those it was told of.
+func (n *Node) relays(ctx context.Context, most int) <-chan peer.AddrInfo {
+	var list []peer.AddrInfo
+	for _, id := range n.host.Network().Peers() {
+		offers, err := n.host.Peerstore().SupportsProtocols(id, proto.ProtoIDv2Hop)
+		if err == nil && len(offers) > 0 {
+			list = append(list, n.host.Peerstore().PeerInfo(id))
+		}
+	}
+	for _, s := range n.keeper.known() {
+		if !slices.ContainsFunc(list, func(l peer.AddrInfo) bool { return l.ID == s.ID }) {
+			list = append(list, s)
+		}
+	}
+	out := make(chan peer.AddrInfo, min(most, len(list)))
+	defer close(out)
+	for _, info := range list[:cap(out)] {
+		out <- info
+	}
+	return out
+}
+
+// advertised are the addresses that are told to others: those that only this
+// machine, or only one of its links, can use are left out, unless there are no
+// others.
+func advertised(all []multiaddr.Multiaddr) []multiaddr.Multiaddr {
+	var list, loopback []multiaddr.Multiaddr
+	for _, a := range all {
+		switch {
+		case manet.IsIPLoopback(a):
+			loopback = append(loopback, a)
+		case !manet.IsIP6LinkLocal(a):
+			list = append(list, a)
+		}
+	}
+	if len(list) == 0 {
+		return loopback
+	}
+	return list
+}
