@@ -30,7 +30,8 @@ DEPS := \
 	e2fsprogs mtools dosfstools gdisk squashfs-tools \
 	php-cli phpunit \
 	gcc libc6-dev \
-	avahi-daemon avahi-utils dbus
+	avahi-daemon avahi-utils dbus \
+	nftables miniupnpd-nftables dnsmasq-base
 DEPS_FRESH := debootstrap
 DEPS_BENCH := nginx-light
 

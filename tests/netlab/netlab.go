@@ -1,8 +1,12 @@
-// Package netlab gives tests machines and wires of their own: a test runs
-// again inside a new network namespace, starts nodes that are processes in
-// namespaces of theirs, and joins them with cables. Nothing leaves the
-// namespaces, and all of it is gone when the processes are. It needs root and
-// Linux; without root a test skips and says so.
+// Package netlab gives tests machines and wires of their own. There are two
+// ways. A test of one package runs again inside a new network namespace, starts
+// nodes that are processes of the test binary in namespaces of theirs, and joins
+// them with cables on a bridge (Isolated, Start, Segment). A test of whole
+// programs makes machines, starts programs in them, and joins them with switches
+// that can delay, lose, count and capture frames, and routers that translate
+// addresses in the ways that routers do (NewMachine, NewSwitch, NAT). Nothing
+// leaves the namespaces, and all of it is gone when the test is. It needs root
+// and Linux; without root a test skips and says so.
 package netlab
 
 import (
