@@ -40,6 +40,7 @@ var pure = []string{
 	"base/envelope", "base/names", "base/refusal", "base/strictjson",
 	"machine/disk/fat", "machine/disk/gpt", "machine/initrd", "machine/kexecplan", "machine/settings",
 	"release/layout", "release/manifest", "release/record", "release/roots/chain", "release/trust",
+	"network/bounds", "network/dht/values",
 	"compute/job", "compute/receipt",
 }
 
@@ -69,7 +70,7 @@ var owners = map[string][]string{
 	"github.com/u-root/u-root":                      {"appliance/machine/kexecplan"},
 	"github.com/klauspost/compress":                 {"appliance/release/kexec", "images"},
 	"github.com/prometheus":                         {"appliance/daemon/status", "appliance/network/peer"},
-	"github.com/libp2p/go-libp2p":                   {"appliance/network/peer", "appliance/network/dht", "appliance/network/releases"},
+	"github.com/libp2p/go-libp2p":                   {"appliance/network/peer", "appliance/network/bounds", "appliance/network/dht", "appliance/network/releases"},
 	"github.com/libp2p/go-libp2p-kad-dht":           {"appliance/network/dht"},
 	"github.com/libp2p/go-libp2p-kbucket":           {"appliance/network/dht"},
 	"github.com/libp2p/go-libp2p-record":            {"appliance/network/dht"},

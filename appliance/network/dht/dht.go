@@ -8,7 +8,6 @@ package dht
 
 import (
 	"context"
-	"encoding/base32"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -28,6 +27,9 @@ import (
 
 	"phase/appliance/base/names"
 	"phase/appliance/base/refusal"
+	"phase/appliance/network/bounds"
+	"phase/appliance/network/dht/providers"
+	"phase/appliance/network/dht/values"
 	"phase/appliance/release/record"
 )
 
@@ -64,8 +66,8 @@ type DHT struct {
 	table     *kad.IpfsDHT
 	ask       *pb.ProtocolMessenger
 	validator *validator
-	values    *values
-	providers *providers
+	values    *values.Values
+	providers *providers.Providers
 	locked    struct{ values, providers *dssync.MutexDatastore }
 	behind    context.Context // of what goes on behind a search
 	end       context.CancelFunc
@@ -83,7 +85,7 @@ func Open(c Config) (*DHT, error) {
 		c.Now = time.Now
 	}
 	id := string(c.Host.ID())
-	d := &DHT{config: c, values: newValues(id, c.Fleet), providers: newProviders(id), wake: make(chan struct{}, 1), want: newAnnounced()}
+	d := &DHT{config: c, values: values.New(id, c.Fleet), providers: providers.New(id), wake: make(chan struct{}, 1), want: newAnnounced()}
 	d.locked.values, d.locked.providers = dssync.MutexWrap(d.values), dssync.MutexWrap(d.providers)
 	d.validator = newValidator(c.Now, d.good)
 	d.behind, d.end = context.WithCancel(context.Background())
@@ -92,7 +94,7 @@ func Open(c Config) (*DHT, error) {
 		mode = kad.ModeClient
 	}
 	var err error
-	d.table, err = kad.New(&inbound{Host: c.Host, of: map[peer.ID]int{}},
+	d.table, err = kad.New(&inbound{Host: c.Host, streams: bounds.New(maxStreams, streamOfPeer)},
 		kad.ProtocolPrefix(prefix), kad.Mode(mode),
 		kad.Validator(libp2precord.NamespacedValidator{record.Namespace: d.validator}),
 		kad.ValueDatastore(d.locked.values), kad.ProviderDatastore(d.locked.providers),
@@ -133,16 +135,16 @@ func (d *DHT) good(r record.Record) {
 	if best, ok := d.want.newest[r.Key()]; !ok || record.Compare(r, best) > 0 {
 		d.want.newest[r.Key()] = r
 	}
-	own := map[string]bool{}
+	var own []string
 	for _, best := range d.want.newest {
 		for _, a := range best.Artifacts() {
-			own[base32Of(string(cidOf(a.SHA256).Hash()))] = true
+			own = append(own, string(cidOf(a.SHA256).Hash()))
 		}
 	}
 	d.mu.Unlock()
 	d.locked.providers.Lock()
 	defer d.locked.providers.Unlock()
-	d.providers.own = own
+	d.providers.Prefer(own...)
 }
 
 // hasPlace says whether a peer may be in the routing table: any, private
@@ -206,10 +208,10 @@ type Stats struct {
 func (d *DHT) Stats() Stats {
 	s := Stats{RoutingTable: d.Size(), Refused: d.validator.counts()}
 	d.locked.values.RLock()
-	s.Records, s.RecordBytes = len(d.values.held), d.values.bytes
+	s.Records, s.RecordBytes = d.values.Len(), d.values.Bytes()
 	d.locked.values.RUnlock()
 	d.locked.providers.RLock()
-	s.Providers = d.providers.count
+	s.Providers = d.providers.Len()
 	d.locked.providers.RUnlock()
 	return s
 }
@@ -226,7 +228,3 @@ func (d *DHT) Problem() string {
 // Bucket is the digest under which nodes announce that they are in a bucket of
 // capabilities, by the bucket's name.
 func Bucket(name string) names.Digest { return names.Sum([]byte(name)) }
-
-func base32Of(text string) string {
-	return base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString([]byte(text))
-}

@@ -2,12 +2,12 @@ package dht
 
 import (
 	"errors"
-	"sync"
 
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
-	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
+
+	"phase/appliance/network/bounds"
 )
 
 // What others may ask at once. The library reads whole messages into memory, of
@@ -24,42 +24,20 @@ var errQuestion = errors.New("the message is too large")
 // open to the DHT, and the messages on them.
 type inbound struct {
 	host.Host
-	mu      sync.Mutex
-	streams int
-	of      map[peer.ID]int
+	streams *bounds.Bounds
 }
 
 // SetStreamHandler has streams within the bounds handled, and resets others.
 func (i *inbound) SetStreamHandler(id protocol.ID, handle network.StreamHandler) {
 	i.Host.SetStreamHandler(id, func(s network.Stream) {
 		from := s.Conn().RemotePeer()
-		if !i.enter(from) {
+		if !i.streams.Enter(from) {
 			_ = s.Reset()
 			return
 		}
-		defer i.leave(from)
+		defer i.streams.Leave(from)
 		handle(&question{Stream: s})
 	})
-}
-
-func (i *inbound) enter(from peer.ID) bool {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	if i.streams >= maxStreams || i.of[from] >= streamOfPeer {
-		return false
-	}
-	i.streams++
-	i.of[from]++
-	return true
-}
-
-func (i *inbound) leave(from peer.ID) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	i.streams--
-	if i.of[from]--; i.of[from] == 0 {
-		delete(i.of, from)
-	}
 }
 
 // question is a stream whose messages, each after its length as a varint, are

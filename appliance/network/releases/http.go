@@ -14,6 +14,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/p2p/net/gostream"
 
+	"phase/appliance/network/bounds"
 	"phase/appliance/release/fetch"
 	"phase/appliance/release/provide"
 )
@@ -51,13 +52,13 @@ func Serve(ctx context.Context, h host.Host, handler http.Handler) error {
 	if err != nil {
 		return fmt.Errorf("serving releases over streams: %w", err)
 	}
-	return provide.Serve(ctx, provide.NewServer(handler), &bounded{Listener: l, bounds: newBounds(maxServing, serveEach)}, drainTime)
+	return provide.Serve(ctx, provide.NewServer(handler), &bounded{Listener: l, bounds: bounds.New(maxServing, serveEach)}, drainTime)
 }
 
 // bounded is a listener that closes what is more than its bounds.
 type bounded struct {
 	net.Listener
-	bounds *bounds
+	bounds *bounds.Bounds
 }
 
 // Accept returns the next stream within the bounds.
@@ -68,8 +69,8 @@ func (b *bounded) Accept() (net.Conn, error) {
 			return nil, net.ErrClosed
 		}
 		from := peer.ID(c.RemoteAddr().String())
-		if b.bounds.enter(from) {
-			return &counted{Conn: c, leave: sync.OnceFunc(func() { b.bounds.leave(from) })}, nil
+		if b.bounds.Enter(from) {
+			return &counted{Conn: c, leave: sync.OnceFunc(func() { b.bounds.Leave(from) })}, nil
 		}
 		_ = c.Close()
 	}

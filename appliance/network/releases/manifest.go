@@ -110,11 +110,11 @@ func exchange(s network.Stream, key record.Key, now time.Time) (got record.Recor
 // handle answers one question.
 func (r *Releases) handle(s network.Stream) {
 	from := s.Conn().RemotePeer()
-	if !r.streams.enter(from) {
+	if !r.streams.Enter(from) {
 		_ = s.Reset()
 		return
 	}
-	defer r.streams.leave(from)
+	defer r.streams.Leave(from)
 	if err := s.SetDeadline(time.Now().Add(askTime)); err != nil {
 		slog.Debug("releases", "event", "asked", "peer", from, "error", err)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/host"
 
 	"phase/appliance/base/names"
+	"phase/appliance/network/bounds"
 	"phase/appliance/network/dht"
 	"phase/appliance/release/record"
 	"phase/appliance/release/roots/chain"
@@ -39,7 +40,7 @@ type Config struct {
 // Releases is a node's releases among its peers. It is safe for concurrent use.
 type Releases struct {
 	config  Config
-	streams *bounds
+	streams *bounds.Bounds
 
 	mu   sync.Mutex
 	held map[record.Key]record.Record
@@ -51,7 +52,7 @@ func Open(c Config) *Releases {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	r := &Releases{config: c, streams: newBounds(maxAsking, askOfPeer), held: map[record.Key]record.Record{}, told: map[names.Digest]bool{}}
+	r := &Releases{config: c, streams: bounds.New(maxAsking, askOfPeer), held: map[record.Key]record.Record{}, told: map[names.Digest]bool{}}
 	if c.Store != nil && c.Roots.Fleet() != "" {
 		r.look()
 		c.Host.SetStreamHandler(ManifestProtocol, r.handle)

@@ -1,4 +1,10 @@
-package dht
+// Package values is the library's store of records in the DHT, with room for so
+// many only. Those of the node's own fleet always have room: a channel and an
+// arch each, there are few. Of the others, those whose keys are closest to the
+// node stay, so that the nodes of a network together hold all of them, and a
+// crowd of fleets that someone made up pushes out no more than its share at
+// each node.
+package values
 
 import (
 	"bytes"
@@ -21,13 +27,9 @@ const (
 
 var errFar = errors.New("no room: the records held are closer")
 
-// values is the library's store of records, with room for so many only. Those
-// of the node's own fleet always have room: a channel and an arch each, there
-// are few. Of the others, those whose keys are closest to the node stay, so
-// that the nodes of a network together hold all of them, and a crowd of fleets
-// that someone made up pushes out no more than its share at each node. It is
-// not safe for concurrent use; the library's wrapper is put around it.
-type values struct {
+// Values is a datastore for the library, which puts its own lock around it: it
+// is not safe for concurrent use.
+type Values struct {
 	*datastore.MapDatastore
 	self  [sha256.Size]byte // the node's place
 	fleet string            // its own; "" for none
@@ -42,12 +44,14 @@ type held struct {
 	own      bool
 }
 
-func newValues(id, fleet string) *values {
-	return &values{MapDatastore: datastore.NewMapDatastore(), self: sha256.Sum256([]byte(id)), fleet: fleet, held: map[datastore.Key]held{}}
+// New is for the node with that peer id, in its binary form, and that fleet, ""
+// for none.
+func New(id, fleet string) *Values {
+	return &Values{MapDatastore: datastore.NewMapDatastore(), self: sha256.Sum256([]byte(id)), fleet: fleet, held: map[datastore.Key]held{}}
 }
 
 // Put makes room and keeps the value, or refuses it when it is the farthest.
-func (v *values) Put(ctx context.Context, key datastore.Key, value []byte) error {
+func (v *Values) Put(ctx context.Context, key datastore.Key, value []byte) error {
 	name, err := base32.StdEncoding.WithPadding(base32.NoPadding).DecodeString(path.Base(key.String()))
 	if err != nil {
 		return err
@@ -81,7 +85,7 @@ func (v *values) Put(ctx context.Context, key datastore.Key, value []byte) error
 
 // farthest is the record of another fleet farthest from the node, if there is
 // one farther than h.
-func (v *values) farthest(h held) (key datastore.Key, ok bool) {
+func (v *Values) farthest(h held) (key datastore.Key, ok bool) {
 	for k, other := range v.held {
 		if !other.own && bytes.Compare(other.distance[:], h.distance[:]) > 0 {
 			key, h, ok = k, other, true
@@ -90,7 +94,7 @@ func (v *values) farthest(h held) (key datastore.Key, ok bool) {
 	return key, ok
 }
 
-func (v *values) add(key datastore.Key, h held) {
+func (v *Values) add(key datastore.Key, h held) {
 	v.held[key] = h
 	if !h.own {
 		v.count++
@@ -98,7 +102,7 @@ func (v *values) add(key datastore.Key, h held) {
 	}
 }
 
-func (v *values) drop(key datastore.Key) {
+func (v *Values) drop(key datastore.Key) {
 	if h, ok := v.held[key]; ok && !h.own {
 		v.count--
 		v.bytes -= h.size
@@ -107,7 +111,13 @@ func (v *values) drop(key datastore.Key) {
 }
 
 // Delete forgets a value.
-func (v *values) Delete(ctx context.Context, key datastore.Key) error {
+func (v *Values) Delete(ctx context.Context, key datastore.Key) error {
 	v.drop(key)
 	return v.MapDatastore.Delete(ctx, key)
 }
+
+// Len is how many records are held, of all fleets.
+func (v *Values) Len() int { return len(v.held) }
+
+// Bytes is how much those of other fleets take.
+func (v *Values) Bytes() int { return v.bytes }

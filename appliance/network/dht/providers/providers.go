@@ -1,12 +1,17 @@
-package dht
+// Package providers is the library's store of who provides what in the DHT, with
+// room for so many only. When it is full, the peer with most entries gives one
+// up, the oldest, so that one that announces much pushes out its own; a content
+// of the node's own fleet gives way last, and what the node itself announces
+// never.
+package providers
 
 import (
 	"context"
+	"encoding/base32"
 	"errors"
 	"math/rand/v2"
 	"strings"
 
-	"github.com/hashicorp/golang-lru/simplelru"
 	"github.com/ipfs/go-datastore"
 	"github.com/ipfs/go-datastore/query"
 )
@@ -21,12 +26,9 @@ const (
 
 var errProviders = errors.New("no room for providers")
 
-// providers is the library's store of who provides what, with room for so many
-// only. When it is full, the peer with most entries gives one up, the oldest,
-// so that one that announces much pushes out its own; a content of the node's
-// own fleet gives way last, and what the node itself announces never. It is not
-// safe for concurrent use; the library's wrapper is put around it.
-type providers struct {
+// Providers is a datastore for the library, which puts its own lock around it:
+// it is not safe for concurrent use.
+type Providers struct {
 	content map[string]map[string]entry // by content and peer, as the library writes them
 	peers   map[string]map[string]bool  // the other way round
 	self    string                      // the node, as the library writes it
@@ -40,8 +42,9 @@ type entry struct {
 	order uint64 // when it came
 }
 
-func newProviders(self string) *providers {
-	return &providers{content: map[string]map[string]entry{}, peers: map[string]map[string]bool{}, self: base32Of(self), own: map[string]bool{}}
+// New is for the node with that peer id, in its binary form.
+func New(self string) *Providers {
+	return &Providers{content: map[string]map[string]entry{}, peers: map[string]map[string]bool{}, self: base32Of(self), own: map[string]bool{}}
 }
 
 func split(key datastore.Key) (content, peer string, ok bool) {
@@ -53,7 +56,7 @@ func split(key datastore.Key) (content, peer string, ok bool) {
 func join(content, peer string) string { return providersPrefix + content + "/" + peer }
 
 // Put makes room and keeps the entry, or refuses it.
-func (p *providers) Put(_ context.Context, key datastore.Key, value []byte) error {
+func (p *Providers) Put(_ context.Context, key datastore.Key, value []byte) error {
 	content, peer, ok := split(key)
 	if !ok {
 		return errProviders
@@ -85,7 +88,7 @@ func (p *providers) Put(_ context.Context, key datastore.Key, value []byte) erro
 
 // makeRoom takes one entry from the peer that has most: of contents of other
 // fleets if there are any, else, for a content of the own one, of those.
-func (p *providers) makeRoom(content string) bool {
+func (p *Providers) makeRoom(content string) bool {
 	for _, mayGo := range []func(string) bool{
 		func(c string) bool { return !p.own[c] },
 		func(string) bool { return p.own[content] },
@@ -110,7 +113,7 @@ func (p *providers) makeRoom(content string) bool {
 	return false
 }
 
-func (p *providers) removeOldest(peer string, mayGo func(content string) bool) {
+func (p *Providers) removeOldest(peer string, mayGo func(content string) bool) {
 	oldest, order := "", uint64(0)
 	for content := range p.peers[peer] {
 		if at := p.content[content][peer].order; mayGo(content) && (oldest == "" || at < order) {
@@ -122,7 +125,7 @@ func (p *providers) removeOldest(peer string, mayGo func(content string) bool) {
 
 // removeAny takes a peer of a content out by chance, so that neither those who
 // came first nor those who come anew all the time own the list.
-func (p *providers) removeAny(content string) {
+func (p *Providers) removeAny(content string) {
 	n := rand.IntN(len(p.content[content]))
 	for peer := range p.content[content] {
 		if n--; n < 0 && peer != p.self {
@@ -132,7 +135,7 @@ func (p *providers) removeAny(content string) {
 	}
 }
 
-func (p *providers) remove(content, peer string) {
+func (p *Providers) remove(content, peer string) {
 	if _, ok := p.content[content][peer]; !ok {
 		return
 	}
@@ -148,7 +151,7 @@ func (p *providers) remove(content, peer string) {
 }
 
 // Delete forgets an entry.
-func (p *providers) Delete(_ context.Context, key datastore.Key) error {
+func (p *Providers) Delete(_ context.Context, key datastore.Key) error {
 	if content, peer, ok := split(key); ok {
 		p.remove(content, peer)
 	}
@@ -156,7 +159,7 @@ func (p *providers) Delete(_ context.Context, key datastore.Key) error {
 }
 
 // Get returns an entry.
-func (p *providers) Get(_ context.Context, key datastore.Key) ([]byte, error) {
+func (p *Providers) Get(_ context.Context, key datastore.Key) ([]byte, error) {
 	content, peer, _ := split(key)
 	if e, ok := p.content[content][peer]; ok {
 		return e.value, nil
@@ -165,19 +168,19 @@ func (p *providers) Get(_ context.Context, key datastore.Key) ([]byte, error) {
 }
 
 // Has says whether an entry is there.
-func (p *providers) Has(ctx context.Context, key datastore.Key) (bool, error) {
+func (p *Providers) Has(ctx context.Context, key datastore.Key) (bool, error) {
 	_, err := p.Get(ctx, key)
 	return err == nil, nil
 }
 
 // GetSize is the size of an entry.
-func (p *providers) GetSize(ctx context.Context, key datastore.Key) (int, error) {
+func (p *Providers) GetSize(ctx context.Context, key datastore.Key) (int, error) {
 	value, err := p.Get(ctx, key)
 	return len(value), err
 }
 
 // Query lists the entries of one content, or all.
-func (p *providers) Query(_ context.Context, q query.Query) (query.Results, error) {
+func (p *Providers) Query(_ context.Context, q query.Query) (query.Results, error) {
 	var list []query.Entry
 	add := func(content string) {
 		for peer, e := range p.content[content] {
@@ -195,22 +198,27 @@ func (p *providers) Query(_ context.Context, q query.Query) (query.Results, erro
 }
 
 // Sync does nothing: all is in memory.
-func (p *providers) Sync(context.Context, datastore.Key) error { return nil }
+func (p *Providers) Sync(context.Context, datastore.Key) error { return nil }
 
 // Close does nothing.
-func (p *providers) Close() error { return nil }
+func (p *Providers) Close() error { return nil }
 
 // Batch is the library's plain one.
-func (p *providers) Batch(context.Context) (datastore.Batch, error) {
+func (p *Providers) Batch(context.Context) (datastore.Batch, error) {
 	return datastore.NewBasicBatch(p), nil
 }
 
-// noCache keeps the library from holding lists of providers beside the store,
-// where nothing would bound them. Only what it calls is there.
-type noCache struct{ simplelru.LRUCache }
+// Prefer says which contents, by multihash, are of the node's own fleet.
+func (p *Providers) Prefer(contents ...string) {
+	clear(p.own)
+	for _, c := range contents {
+		p.own[base32Of(c)] = true
+	}
+}
 
-// Get finds nothing.
-func (noCache) Get(any) (any, bool) { return nil, false }
+// Len is how many entries are held, a peer and what it provides.
+func (p *Providers) Len() int { return p.count }
 
-// Add keeps nothing.
-func (noCache) Add(any, any) bool { return false }
+func base32Of(text string) string {
+	return base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString([]byte(text))
+}
