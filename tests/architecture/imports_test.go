@@ -40,7 +40,7 @@ var pure = []string{
 	"base/envelope", "base/names", "base/refusal", "base/strictjson",
 	"machine/disk/fat", "machine/disk/gpt", "machine/initrd", "machine/kexecplan", "machine/settings",
 	"release/layout", "release/manifest", "release/record", "release/roots/chain", "release/trust",
-	"network/bounds", "network/dht/values",
+	"network/bounds", "network/capability", "network/capability/bucket", "network/dht/values",
 	"compute/job", "compute/receipt",
 }
 

@@ -107,6 +107,17 @@ func (d *DHT) Providers(ctx context.Context, digest names.Digest) <-chan peer.Ad
 	return out
 }
 
+// FindPeer searches for the addresses of a peer.
+func (d *DHT) FindPeer(ctx context.Context, id peer.ID) (peer.AddrInfo, error) {
+	ctx, cancel := context.WithTimeout(ctx, searchTime)
+	defer cancel()
+	found, err := d.table.FindPeer(ctx, id)
+	if err != nil {
+		return peer.AddrInfo{}, fmt.Errorf("searching the DHT for peer %s: %w", id, err)
+	}
+	return found, nil
+}
+
 // Reach connects to a peer, and searches for its addresses when none are known.
 func (d *DHT) Reach(ctx context.Context, p peer.AddrInfo) error {
 	h := d.config.Host
@@ -114,9 +125,9 @@ func (d *DHT) Reach(ctx context.Context, p peer.AddrInfo) error {
 		return nil
 	}
 	if len(p.Addrs) == 0 && len(h.Peerstore().Addrs(p.ID)) == 0 {
-		found, err := d.table.FindPeer(ctx, p.ID)
+		found, err := d.FindPeer(ctx, p.ID)
 		if err != nil {
-			return fmt.Errorf("searching the DHT for peer %s: %w", p.ID, err)
+			return err
 		}
 		p.Addrs = found.Addrs
 	}

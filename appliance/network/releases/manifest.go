@@ -2,17 +2,15 @@ package releases
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 
-	"phase/appliance/base/strictjson"
+	"phase/appliance/network/frame"
 	"phase/appliance/release/record"
 )
 
@@ -23,7 +21,6 @@ import (
 const ManifestProtocol = "/phase/manifest/1.0.0"
 
 const (
-	maxHeader = 64 << 10
 	// askTime is what a question may take at either end, from the stream to the
 	// last byte.
 	askTime   = 5 * time.Second
@@ -39,13 +36,19 @@ type question struct {
 	Arch    string `json:"arch"`
 }
 
+// Raw is none.
+func (*question) Raw() int64 { return 0 }
+
 // answer is the header of an answer; behind it come Size bytes, the record.
 type answer struct {
 	Code      string   `json:"code,omitempty"` // "" when there is a record
 	Detail    string   `json:"detail,omitempty"`
-	Size      int      `json:"size,omitempty"`
+	Size      int64    `json:"size,omitempty"`
 	HTTPPorts []uint16 `json:"http_ports,omitempty"` // where the peer serves HTTP, at the addresses it is reached by
 }
+
+// Raw is the size of the record.
+func (a *answer) Raw() int64 { return a.Size }
 
 // Codes of an answer without a record.
 const (
@@ -79,14 +82,15 @@ func (r *Releases) ask(ctx context.Context, to peer.ID, key record.Key) (record.
 }
 
 func exchange(s network.Stream, key record.Key, now time.Time) (got record.Record, ports []uint16, err error) {
-	if err := writeFrame(s, question(key), nil); err != nil {
+	c := frame.New(s, askTime)
+	if err := c.Send(question(key), nil); err != nil {
 		return got, nil, err
 	}
 	if err := s.CloseWrite(); err != nil {
 		return got, nil, err
 	}
 	var a answer
-	if err := readHeader(s, &a); err != nil {
+	if err := c.Next(&a, askTime); err != nil {
 		return got, nil, err
 	}
 	switch {
@@ -94,14 +98,12 @@ func exchange(s network.Stream, key record.Key, now time.Time) (got record.Recor
 		return got, nil, ErrNotHeld
 	case a.Code != "":
 		return got, nil, fmt.Errorf("it refused: %.40s: %.200q", a.Code, a.Detail)
-	case a.Size < 1 || a.Size > record.MaxBytes:
-		return got, nil, fmt.Errorf("it offers a record of %d bytes, at most %d", a.Size, record.MaxBytes)
 	case len(a.HTTPPorts) > maxPorts:
 		return got, nil, fmt.Errorf("it names %d ports, at most %d", len(a.HTTPPorts), maxPorts)
 	}
-	value := make([]byte, a.Size)
-	if _, err := io.ReadFull(s, value); err != nil {
-		return got, nil, fmt.Errorf("reading the record: %w", err)
+	value, err := c.Bytes(record.MaxBytes)
+	if err != nil {
+		return got, nil, err
 	}
 	got, err = record.Parse(key, value, now)
 	return got, a.HTTPPorts, err
@@ -115,9 +117,8 @@ func (r *Releases) handle(s network.Stream) {
 		return
 	}
 	defer r.streams.Leave(from)
-	if err := s.SetDeadline(time.Now().Add(askTime)); err != nil {
-		slog.Debug("releases", "event", "asked", "peer", from, "error", err)
-	}
+	late := time.AfterFunc(2*askTime, func() { _ = s.Reset() })
+	defer late.Stop()
 	if err := r.respond(s); err != nil {
 		slog.Debug("releases", "event", "asked", "peer", from, "error", err)
 		_ = s.Reset()
@@ -127,52 +128,23 @@ func (r *Releases) handle(s network.Stream) {
 }
 
 func (r *Releases) respond(s network.Stream) error {
+	c := frame.New(s, askTime)
 	var q question
-	if err := readHeader(s, &q); err != nil {
+	if err := c.Next(&q, askTime); err != nil {
 		return err
 	}
 	key := record.Key(q)
 	if err := key.Check(); err != nil {
-		return writeFrame(s, answer{Code: invalidRequest, Detail: err.Error()}, nil)
+		return c.Send(answer{Code: invalidRequest, Detail: err.Error()}, nil)
 	}
 	held, ok := r.holds(key)
 	if !ok {
-		return writeFrame(s, answer{Code: notFound, Detail: "no release of " + key.String() + " is held"}, nil)
+		return c.Send(answer{Code: notFound, Detail: "no release of " + key.String() + " is held"}, nil)
 	}
-	a := answer{Size: len(held.Value())}
+	value := held.Value()
+	a := answer{Size: int64(len(value))}
 	if r.config.Ports != nil {
 		a.HTTPPorts = r.config.Ports()
 	}
-	return writeFrame(s, a, held.Value())
-}
-
-// readHeader reads the length of a header and the header itself.
-func readHeader(from io.Reader, into any) error {
-	var length [4]byte
-	if _, err := io.ReadFull(from, length[:]); err != nil {
-		return fmt.Errorf("reading a header: %w", err)
-	}
-	n := binary.BigEndian.Uint32(length[:])
-	if n > maxHeader {
-		return fmt.Errorf("a header of %d bytes, at most %d", n, maxHeader)
-	}
-	data := make([]byte, n)
-	if _, err := io.ReadFull(from, data); err != nil {
-		return fmt.Errorf("reading a header: %w", err)
-	}
-	if err := strictjson.Unmarshal(data, into, strictjson.Limit(maxHeader)); err != nil {
-		return fmt.Errorf("reading a header: %w", err)
-	}
-	return nil
-}
-
-// writeFrame writes a header and what comes behind it.
-func writeFrame(to io.Writer, header any, raw []byte) error {
-	text, err := strictjson.Marshal(header)
-	if err != nil {
-		return err
-	}
-	frame := binary.BigEndian.AppendUint32(make([]byte, 0, 4+len(text)+len(raw)), uint32(len(text)))
-	_, err = to.Write(append(append(frame, text...), raw...))
-	return err
+	return c.Send(a, value)
 }
