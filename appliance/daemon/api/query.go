@@ -127,7 +127,9 @@ func (c Config) node(w http.ResponseWriter, r *http.Request) error {
 }
 
 // isRunID says whether text has the form of a run's name.
-func isRunID(text string) bool { return len(text) == 32 && strings.Trim(text, "0123456789abcdef") == "" }
+func isRunID(text string) bool {
+	return len(text) == 32 && strings.Trim(text, "0123456789abcdef") == ""
+}
 
 // runOf is the run a request names.
 func runOf(r *http.Request) (string, error) {
