@@ -82,6 +82,7 @@ func (c Conn) Until(kind string) (h Head, raw []byte, err error) {
 // Offered is an offer that a hostile node has got, which answers it by hand.
 type Offered struct {
 	Conn
+	T     testing.TB
 	ID    identity.Identity // of the hostile node
 	From  string            // who sent the offer
 	Head  Head
@@ -105,7 +106,7 @@ func (n *Network) Hostile(t testing.TB, script func(*Offered) error) string {
 			spec, err = job.Parse(file)
 		}
 		if err == nil {
-			err = script(&Offered{Conn: c, ID: id, From: from, Head: h, Spec: spec, RunID: "00112233445566778899aabbccddeeff"})
+			err = script(&Offered{Conn: c, T: t, ID: id, From: from, Head: h, Spec: spec, RunID: "00112233445566778899aabbccddeeff"})
 		}
 		if err != nil {
 			_ = s.Reset() // the end either way

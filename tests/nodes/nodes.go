@@ -215,7 +215,7 @@ func (n *Node) Idle(t testing.TB) {
 	t.Helper()
 	err := await.Until(t.Context(), func() bool {
 		l := n.Runs.Load()
-		return l.Running+l.Waiting+l.MemoryUsedMB+n.Server.Stats().Streams == 0
+		return l.Running+l.Waiting+l.MemoryUsedMB+n.Server.Stats().Streams == 0 && l.HeldUsed == 0
 	})
 	if err != nil {
 		t.Fatalf("%+v, %+v: %v", n.Runs.Load(), n.Server.Stats(), err)

@@ -92,7 +92,7 @@ func TestRejections(t *testing.T) {
 	friend, other := nodes.NewID(t), nodes.NewID(t)
 	small := n.Start(t, friend.PeerID(), func(c *remote.Config, l *scheduler.Limits) { l.MemoryMB = 100 })
 	none := n.Start(t, "none", nil)
-	loop := nodes.Module(t, "phase/examples/hello")
+	loop := nodes.Loops()
 	for name, c := range map[string]struct {
 		from   string
 		to     *nodes.Node
@@ -139,7 +139,7 @@ func TestStreamsOfAPeerAreBounded(t *testing.T) {
 		}
 	}
 	streams(2)
-	hello := nodes.Module(t, "phase/examples/hello")
+	hello := nodes.Says("hello", false)
 	_, err := client.Run(t.Context(), worker.Peer(), nodes.Offer(t, hello, nil, nil), scheduler.Watch{})
 	checkRejected(t, "a third stream", err, worker, scheduler.QueueFull, "2 streams")
 	other := &remote.Client{Dial: n.Dial(nodes.NewID(t).PeerID()), Times: nodes.Quick}
