@@ -158,6 +158,17 @@ func (c *Cache) Use(ctx context.Context, requester string, module names.Digest, 
 	}
 }
 
+// Held returns a module that this requester has sent before and that is still
+// kept, so that it can be run by its digest alone; call release when it is no
+// longer needed. Where it is not kept, both are nil.
+func (c *Cache) Held(requester string, module names.Digest) (_ *Module, release func()) {
+	held, release := c.get(keyOf(requester, module))
+	if release == nil {
+		return nil, nil
+	}
+	return heldModule(module, held.Module), release
+}
+
 // get returns what is held; release is nil when nothing is.
 func (c *Cache) get(k key) (_ Compiled, release func()) {
 	if held, release := c.use(k); release != nil {

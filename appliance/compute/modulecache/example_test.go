@@ -30,12 +30,19 @@ func ExampleCache() {
 		fmt.Println(compiled.Code.Size(), "bytes of code")
 		release()
 	}
-	fmt.Println(cache.Held("the owner", module.Digest()), cache.Held("another", module.Digest()))
+	for _, requester := range []string{"the owner", "another"} {
+		held, release := cache.Held(requester, module.Digest())
+		fmt.Println(requester, held != nil)
+		if held != nil {
+			release()
+		}
+	}
 	// Output:
 	// compiling sha256:93a44bbb96c751218e4c00d479e4c14358122a389acca16205b1e4d0dc5f9476
 	// 12 bytes of code
 	// 12 bytes of code
-	// true false
+	// the owner true
+	// another false
 }
 
 // seal stands for the worker process, which hands over what it compiled.

@@ -10,6 +10,16 @@ import (
 	"phase/appliance/compute/wasm"
 )
 
+// holds says whether a requester's module is kept.
+func holds(c *Cache, requester string, module names.Digest) bool {
+	_, release := c.Held(requester, module)
+	if release == nil {
+		return false
+	}
+	release()
+	return true
+}
+
 // Nothing that one requester sent is found for another, in memory or on disk.
 func TestRequestersShareNothing(t *testing.T) {
 	config := Config{Keys: t.TempDir(), DiskBytes: 1 << 20, MemoryBytes: 1 << 20}
@@ -31,8 +41,9 @@ func TestRequestersShareNothing(t *testing.T) {
 	first := open(t, config)
 	use(first, "me")
 	use(first, "me")
-	if made != 1 || !first.Held("me", module) || first.Held("you", module) || first.Held("", module) {
-		t.Errorf("compiled %d times; held for me %v, for another %v, for none %v", made, first.Held("me", module), first.Held("you", module), first.Held("", module))
+	has := func(c *Cache, requester string) bool { return holds(c, requester, module) }
+	if made != 1 || !has(first, "me") || has(first, "you") || has(first, "") {
+		t.Errorf("compiled %d times; held for me %v, for another %v, for none %v", made, has(first, "me"), has(first, "you"), has(first, ""))
 	}
 	use(first, "you")
 	if made != 2 {
@@ -40,8 +51,8 @@ func TestRequestersShareNothing(t *testing.T) {
 	}
 	first.Forget("you", module)
 	second := open(t, config)
-	if !second.Held("me", module) || second.Held("you", module) {
-		t.Errorf("after a restart: held for me %v, for another, forgotten, %v", second.Held("me", module), second.Held("you", module))
+	if !has(second, "me") || has(second, "you") {
+		t.Errorf("after a restart: held for me %v, for another, forgotten, %v", has(second, "me"), has(second, "you"))
 	}
 	// Names that run into one another are not the same requester's module.
 	if keyOf("ab", module) == keyOf("a", module) || keyOf("", names.Digest{1}) == keyOf("\x01", names.Digest{}) {
@@ -84,7 +95,7 @@ func TestUseWaitsAndTriesAgain(t *testing.T) {
 	})
 	close(goOn)
 	all.Wait()
-	if !c.Held("me", module) {
+	if !holds(c, "me", module) {
 		t.Error("what the second made is not held")
 	}
 }
@@ -102,5 +113,38 @@ func TestAModuleIsLookedAtOnce(t *testing.T) {
 	}
 	if _, err := NewModule(bytes).Inspect(); !errors.Is(err, wasm.ErrNotModule) {
 		t.Errorf("no module: %v", err)
+	}
+}
+
+// A module that is held is the one that was sent, for as long as it is in use,
+// whatever happens to the cache.
+func TestHeldIsWhatWasSent(t *testing.T) {
+	c := open(t, Config{MemoryBytes: 1})
+	bytes := "\x00asm\x01\x00\x00\x00\x05\x03\x01\x00\x02"
+	digest := names.Sum([]byte(bytes))
+	keep := func(module names.Digest, text string) {
+		t.Helper()
+		_, release, err := c.Use(t.Context(), "me", module, func() (*Compiled, error) {
+			return &Compiled{Module: sealed(t, text), Code: sealed(t, "code")}, nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		release()
+	}
+	keep(digest, bytes)
+	m, release := c.Held("me", digest)
+	if m == nil {
+		t.Fatal("it is not held")
+	}
+	defer release()
+	c.Forget("me", digest)
+	keep(names.Sum([]byte("other")), "other") // in the place of the first, of which there is room for one
+	if holds(c, "me", digest) {
+		t.Error("what was forgotten is held")
+	}
+	info, err := m.Inspect()
+	if m.Digest() != digest || m.Size() != int64(len(bytes)) || string(m.Bytes()) != bytes || err != nil || info.MemoryPages != 2 {
+		t.Errorf("%d bytes, %q, %+v, %v", m.Size(), m.Bytes(), info, err)
 	}
 }

@@ -23,8 +23,9 @@ END {
 	line("compile a Go module of " cell("Compile/cold" SUBSEP "module-MB", "%.1f") " MB, cold", "Compile/cold" SUBSEP "ns/op", "ms", 1e6)
 	line("run it without a daemon, compiled now", "Compile/run-cold" SUBSEP "ns/op", "ms", 1e6)
 	line("run it without a daemon, compiled before", "Compile/run-cached" SUBSEP "ns/op", "ms", 1e6)
-	line("the same job again through the daemon, p50", "Hello" SUBSEP "p50-ms", "ms", 1)
-	line("the same job again through the daemon, p99", "Hello" SUBSEP "p99-ms", "ms", 1)
+	line("the same job again through the daemon, p50", "Hello/by-digest" SUBSEP "p50-ms", "ms", 1)
+	line("the same job again through the daemon, p99", "Hello/by-digest" SUBSEP "p99-ms", "ms", 1)
+	line("the same with its module, p50", "Hello/with-module" SUBSEP "p50-ms", "ms", 1)
 	line("signed jobs, in a process that is kept", "Signed/kept-process" SUBSEP "jobs/s", "a second", 1)
 	line("signed jobs, each in a fresh process", "Signed/fresh-process" SUBSEP "jobs/s", "a second", 1)
 	printf "\nthe best of the turns, in ms, and what a job takes more than bare wazero\n"

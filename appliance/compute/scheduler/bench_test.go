@@ -96,17 +96,19 @@ func BenchmarkCompile(b *testing.B) {
 	b.Run("run-cached", func(b *testing.B) { whole(b, modulecache.Config{Keys: dir}) })
 }
 
-// request makes a job as a requester posts it, again and again.
-func request(b *testing.B, url string, module []byte) func() *http.Request {
+// request makes a job as a requester posts it, again and again, with its module
+// or by the digest alone.
+func request(b *testing.B, url string, module []byte, withModule bool) func() *http.Request {
 	var body bytes.Buffer
 	form := multipart.NewWriter(&body)
-	for _, p := range []struct {
-		name string
-		data []byte
-	}{{"job", offer(b, module, nil).Spec.File()}, {"module", module}, {"stdin", []byte("hello")}} {
-		part, err := form.CreateFormFile(p.name, p.name)
+	parts := map[string][]byte{"job": offer(b, module, nil).Spec.File(), "stdin": []byte("hello")}
+	if withModule {
+		parts["module"] = module
+	}
+	for name, data := range parts {
+		part, err := form.CreateFormFile(name, name)
 		if err == nil {
-			_, err = part.Write(p.data)
+			_, err = part.Write(data)
 		}
 		if err != nil {
 			b.Fatal(err)
@@ -138,25 +140,29 @@ func send(b *testing.B, r *http.Request) {
 	}
 }
 
-// BenchmarkHello posts the same job to a daemon, one after the other: module,
-// input, run and receipt.
+// BenchmarkHello posts the same job to a daemon, one after the other: module or
+// its digest, input, run and receipt.
 func BenchmarkHello(b *testing.B) {
 	text := module(b, "phase/examples/hello")
 	slog.SetDefault(slog.New(slog.DiscardHandler))
 	runner, server := daemon(b)
 	defer runner.Pool.Close()
 	defer server.Close()
-	next := request(b, server.URL, text)
-	send(b, next())
-	var took []time.Duration
-	for b.Loop() {
-		begin := time.Now()
-		send(b, next())
-		took = append(took, time.Since(begin))
+	send(b, request(b, server.URL, text, true)())
+	for name, withModule := range map[string]bool{"with-module": true, "by-digest": false} {
+		b.Run(name, func(b *testing.B) {
+			next := request(b, server.URL, text, withModule)
+			var took []time.Duration
+			for b.Loop() {
+				begin := time.Now()
+				send(b, next())
+				took = append(took, time.Since(begin))
+			}
+			slices.Sort(took)
+			b.ReportMetric(float64(took[len(took)/2].Microseconds())/1e3, "p50-ms")
+			b.ReportMetric(float64(took[len(took)*99/100].Microseconds())/1e3, "p99-ms")
+		})
 	}
-	slices.Sort(took)
-	b.ReportMetric(float64(took[len(took)/2].Microseconds())/1e3, "p50-ms")
-	b.ReportMetric(float64(took[len(took)*99/100].Microseconds())/1e3, "p99-ms")
 }
 
 // BenchmarkSigned has two requesters send the least module there is, each the

@@ -30,9 +30,14 @@ type Reason string
 // All reasons.
 const (
 	InsufficientResources Reason = "InsufficientResources"
+	ArchMismatch          Reason = "ArchMismatch"
 	RuntimeNotSupported   Reason = "RuntimeNotSupported"
 	QueueFull             Reason = "QueueFull"
+	NotAuthorized         Reason = "NotAuthorized"
 	InvalidRequest        Reason = "InvalidRequest"
+	// ModuleNeeded is that of a job sent by digest alone whose module this node
+	// does not hold for its requester, who then sends it.
+	ModuleNeeded Reason = "ModuleNeeded"
 )
 
 // Rejection is the error of an offer that was not run. Detail names the figure
@@ -48,10 +53,18 @@ func reject(reason Reason, format string, args ...any) error {
 	return &Rejection{Reason: reason, Detail: fmt.Sprintf(format, args...)}
 }
 
+// Needed is the rejection of a job by digest alone whose module has to be sent.
+// It is the same whether or not another requester has sent that module.
+func Needed(s job.Spec) error {
+	return reject(ModuleNeeded, "module_hash: %s is not held here for you; send the module with the job", s.Job().ModuleHash)
+}
+
 // Offer is a job with what it needs. Nonce is the offer_nonce, base64 of 16
 // bytes that the requester chose.
 type Offer struct {
-	Spec   job.Spec
+	Spec job.Spec
+	// Module is the job's; nil where the scheduler is to find it by the digest
+	// that the job names, among those that the same requester sent before.
 	Module *modulecache.Module
 	Stdin  []byte
 	Nonce  string
@@ -116,6 +129,9 @@ func (o Offer) check() error {
 	if o.Input != nil && want.StdinHash != "" {
 		return reject(InvalidRequest, "stdin_hash: the input of a job that names its digest must be there before it runs")
 	}
+	if o.Module == nil {
+		return Needed(o.Spec)
+	}
 	if err := o.Spec.AcceptHash(o.Module.Digest().String(), o.Stdin); err != nil {
 		return reject(InvalidRequest, "%v", err)
 	}
@@ -125,8 +141,12 @@ func (o Offer) check() error {
 	case err != nil:
 		return reject(InvalidRequest, "%v", err)
 	}
-	if has := runtime.NumCPU(); want.CPUCores > has {
-		return reject(InsufficientResources, "cpu_cores: %d asked for, this node has %d", want.CPUCores, has)
+	return o.checkCores()
+}
+
+func (o Offer) checkCores() error {
+	if asked, has := o.Spec.Job().CPUCores, runtime.NumCPU(); asked > has {
+		return reject(InsufficientResources, "cpu_cores: %d asked for, this node has %d", asked, has)
 	}
 	return nil
 }

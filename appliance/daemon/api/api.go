@@ -170,6 +170,9 @@ var statuses = map[scheduler.Reason]int{
 	scheduler.InvalidRequest:        http.StatusUnprocessableEntity,
 	scheduler.RuntimeNotSupported:   http.StatusUnprocessableEntity,
 	scheduler.InsufficientResources: http.StatusUnprocessableEntity,
+	scheduler.ArchMismatch:          http.StatusUnprocessableEntity,
+	scheduler.ModuleNeeded:          http.StatusUnprocessableEntity,
+	scheduler.NotAuthorized:         http.StatusForbidden,
 	scheduler.QueueFull:             http.StatusServiceUnavailable,
 }
 

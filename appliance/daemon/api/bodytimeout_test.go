@@ -45,27 +45,6 @@ func begin(t *testing.T, s *httptest.Server, kind string, length int, first []by
 	return conn
 }
 
-// A module that the node knows and that stalls is answered 408 as any other.
-func TestKnownModuleThatStalls(t *testing.T) {
-	s := hasty(t)
-	t.Cleanup(s.Close)
-	module := append(bytes.Clone(empty), "\x00\xff\xff\x0f"...) // a custom section of 256 KiB without a byte
-	module = append(module, make([]byte, 256<<10-1)...)
-	kind, body := form(t, part{"module", module})
-	if status, _, text := post(t, s, token, kind, bytes.NewReader(body.Bytes())); status != 200 {
-		t.Fatalf("the whole: %d %s", status, text)
-	}
-	for _, at := range []int{1 << 10, 100_000} {
-		resp, err := http.ReadResponse(bufio.NewReader(begin(t, s, kind, body.Len(), body.Bytes()[:at])), nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if text, err := io.ReadAll(resp.Body); err != nil || resp.StatusCode != http.StatusRequestTimeout {
-			t.Errorf("%d bytes were sent: %s %s %v", at, resp.Status, text, err)
-		}
-	}
-}
-
 // deadlines records how long a handler gives its requester to read.
 type deadlines struct {
 	*httptest.ResponseRecorder

@@ -176,7 +176,8 @@ func (c *Client) Logs(ctx context.Context, lines int) (l Lines, err error) {
 	return l, c.call(ctx, http.MethodGet, "/v1/logs?lines="+strconv.Itoa(lines), &l)
 }
 
-// Execute sends an offer and returns what came of it. Output goes to the
+// Execute sends an offer and returns what came of it: first by the digest of its
+// module, and with the module where the node does not hold it. Output goes to the
 // offer's Stdout and Stderr, or into Done where they are nil, and is never more
 // than the job may write; its Input is sent until the module has ended. Nothing
 // of the answer is verified: the caller, who knows which node was asked, does
@@ -192,9 +193,14 @@ func (c *Client) Execute(ctx context.Context, o scheduler.Offer) (done scheduler
 	if o.Input != nil {
 		defer o.Input.Sum() // nothing more of it is read
 	}
-	body, kind := formOf(o)
-	defer body.Close()
-	resp, err := c.ask(ctx, http.MethodPost, "/v1/jobs", kind, streamType, body)
+	sending, end := context.WithCancel(ctx)
+	defer end()
+	resp, err := c.send(sending, o, false)
+	var refused *Refused
+	if errors.As(err, &refused) && refused.Code == string(scheduler.ModuleNeeded) && o.Module != nil {
+		// Nothing has run: the node keeps the nonce of no job that it refuses so.
+		resp, err = c.send(sending, o, true)
+	}
 	if err != nil {
 		return done, err
 	}
@@ -254,23 +260,59 @@ func take(e event, o scheduler.Offer, done *scheduler.Done) (last bool, err erro
 	return false, err
 }
 
-// formOf is an offer as a request's body, written while it is read.
-func formOf(o scheduler.Offer) (body io.ReadCloser, kind string) {
-	reader, writer := io.Pipe()
-	stdin := io.Reader(o.Input)
-	if o.Input == nil {
-		stdin = bytes.NewReader(o.Stdin)
+// send posts an offer, with its module or by its digest alone, and returns the
+// streamed answer once the job is admitted; it ends with ctx.
+func (c *Client) send(ctx context.Context, o scheduler.Offer, withModule bool) (*http.Response, error) {
+	parts := []filePart{{"job", bytes.NewReader(o.Spec.File())}, {"offer_nonce", strings.NewReader(o.Nonce)}}
+	if withModule {
+		parts = append(parts, filePart{"module", bytes.NewReader(o.Module.Bytes())})
 	}
+	admitted := make(chan struct{})
+	if o.Input == nil {
+		parts = append(parts, filePart{"stdin", bytes.NewReader(o.Stdin)})
+	} else {
+		parts = append(parts, filePart{"stdin", waiting{ctx, admitted, o.Input}})
+	}
+	body, kind := formOf(parts)
+	resp, err := c.ask(ctx, http.MethodPost, "/v1/jobs", kind, streamType, body)
+	if err != nil {
+		body.Close()
+		return nil, err
+	}
+	close(admitted)
+	return resp, nil
+}
+
+// waiting is an input that is not read before its job is admitted: what has been
+// read of it cannot be sent again.
+type waiting struct {
+	ctx      context.Context
+	admitted <-chan struct{}
+	io.Reader
+}
+
+func (w waiting) Read(p []byte) (int, error) {
+	select {
+	case <-w.admitted:
+		return w.Reader.Read(p)
+	case <-w.ctx.Done():
+		return 0, w.ctx.Err()
+	}
+}
+
+// filePart is one part of a request.
+type filePart struct {
+	name string
+	from io.Reader
+}
+
+// formOf is a request's body, written while it is read.
+func formOf(parts []filePart) (body io.ReadCloser, kind string) {
+	reader, writer := io.Pipe()
 	w := multipart.NewWriter(writer)
 	go func() {
 		err := func() error {
-			for _, part := range []struct {
-				name string
-				from io.Reader
-			}{
-				{"job", bytes.NewReader(o.Spec.File())}, {"offer_nonce", bytes.NewReader([]byte(o.Nonce))},
-				{"module", bytes.NewReader(o.Module.Bytes())}, {"stdin", stdin},
-			} {
+			for _, part := range parts {
 				to, err := w.CreateFormFile(part.name, part.name)
 				if err == nil {
 					_, err = io.Copy(to, part.from)

@@ -67,6 +67,7 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 	kindBad, noModule := body()
 	kindLarge, large := body(part{"module", empty}, part{"job", make([]byte, 1<<20+1)})
 	kindCores, tooMany := body(part{"module", empty}, part{"job", cores.File()})
+	kindDigest, digestAlone := body(byDigest(t, job.Hash(empty)))
 	status, _, text := post(t, s, token, kind, bytes.NewReader(good))
 	var first answer
 	if err := json.Unmarshal(text, &first); err != nil || status != 200 {
@@ -83,6 +84,7 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 		{"too large", "POST", "/v1/jobs", kindLarge, large, token, 413},
 		{"no form", "POST", "/v1/jobs", "application/json", []byte("{}"), token, 415},
 		{"too many cores", "POST", "/v1/jobs", kindCores, tooMany, token, 422},
+		{"by digest", "POST", "/v1/jobs", kindDigest, digestAlone, token, 422},
 		{"list", "GET", "/v1/jobs", "", nil, token, 200},
 		{"list, more", "GET", "/v1/jobs?limit=1", "", nil, token, 200},
 		{"list, none", "GET", "/v1/jobs?limit=0", "", nil, token, 400},

@@ -16,8 +16,8 @@ import (
 	"phase/appliance/compute/scheduler"
 )
 
-// post runs one job: multipart/form-data with the parts module and, each
-// optional, job (a job file), stdin and offer_nonce.
+// post runs one job: multipart/form-data with the parts job (a job file) or
+// module or both and, each optional, stdin and offer_nonce.
 func (c Config) post(w http.ResponseWriter, r *http.Request) error {
 	if _, err := parameters(r); err != nil {
 		return err

@@ -9,6 +9,7 @@ import (
 	"mime/multipart"
 	"net/http"
 
+	"phase/appliance/base/names"
 	"phase/appliance/base/strictjson"
 	"phase/appliance/compute/job"
 	"phase/appliance/compute/modulecache"
@@ -30,7 +31,8 @@ var parts = map[string]int64{
 // place is the right to send a job (scheduler.Place).
 type place interface {
 	Hold(n int64) error // is asked before bytes are kept
-	Recent(begin []byte) *modulecache.Module
+	// Module is what this requester sent before, nil where that is not held.
+	Module(names.Digest) (*modulecache.Module, error)
 }
 
 // request is a request taken apart. streamed is the part stdin when it was left
@@ -41,20 +43,20 @@ type request struct {
 	streamed *multipart.Part
 }
 
-// read takes a request apart. With stream, the part stdin is left to be read
-// while the job runs, if the job's other parts came before it and the job does
-// not name its digest.
+// read takes a request apart. A job without the part module is one by digest.
+// With stream, that is settled when the part stdin comes, so the module must come
+// before it; and stdin is left to be read while the job runs, if it is the last
+// part and the job does not name its digest.
 func read(r *http.Request, stream bool, place place) (request, error) {
 	kind, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || kind != "multipart/form-data" || params["boundary"] == "" {
-		return request{}, &badRequest{http.StatusUnsupportedMediaType, "a job is sent as multipart/form-data with the parts module and, each optional, job, stdin and offer_nonce"}
+		return request{}, &badRequest{http.StatusUnsupportedMediaType, "a job is sent as multipart/form-data with the parts job or module or both and, each optional, stdin and offer_nonce"}
 	}
 	got := map[string][]byte{}
-	var module *modulecache.Module
 	for form := multipart.NewReader(bufio.NewReaderSize(r.Body, 256<<10), params["boundary"]); ; {
 		part, err := form.NextRawPart()
 		if err == io.EOF {
-			o, err := offer(module, got)
+			o, err := offer(got, place)
 			return request{offer: o}, err
 		}
 		if err != nil {
@@ -62,11 +64,11 @@ func read(r *http.Request, stream bool, place place) (request, error) {
 		}
 		name := part.FormName()
 		limit, known := parts[name]
-		if _, twice := got[name]; !known || twice || name == "module" && module != nil {
+		if _, twice := got[name]; !known || twice {
 			return request{}, bad("the part %.40q is unknown or there twice; module, job, stdin and offer_nonce are known", name)
 		}
-		if stream && name == "stdin" && module != nil {
-			o, err := offer(module, got)
+		if _, job := got["job"]; stream && name == "stdin" && (job || got["module"] != nil) {
+			o, err := offer(got, place)
 			if err != nil {
 				return request{}, err
 			}
@@ -74,12 +76,11 @@ func read(r *http.Request, stream bool, place place) (request, error) {
 				return request{o, form, part}, nil
 			}
 		}
+		var length int64 // of the part, about, where it is most of the request
 		if name == "module" {
-			module, err = readModule(part, limit, r.ContentLength, place)
-		} else {
-			got[name], err = readPart(part, name, limit, 0, place)
+			length = r.ContentLength
 		}
-		if err != nil {
+		if got[name], err = readPart(part, name, limit, length, place); err != nil {
 			return request{}, err
 		}
 	}
@@ -111,69 +112,41 @@ func readPart(part io.Reader, name string, limit, length int64, place place) ([]
 	}
 }
 
-// enough is how many bytes of a module tell it from most others.
-const enough = 64 << 10
-
-// readModule is readPart for a module. One that its requester sends again is
-// compared with what came before, which takes neither memory nor time.
-func readModule(part io.Reader, limit, length int64, place place) (*modulecache.Module, error) {
-	buffer := make([]byte, enough)
-	n, err := io.ReadFull(part, buffer)
-	came := buffer[:n]
-	if err == nil {
-		if known := place.Recent(came); known != nil {
-			same, rest, err := equal(part, known.Bytes()[n:])
-			if err != nil {
-				return nil, unread("the part module", err)
-			}
-			if rest == nil && n+same == len(known.Bytes()) {
-				return known, place.Hold(int64(n + same))
-			}
-			part = io.MultiReader(bytes.NewReader(known.Bytes()[n:n+same]), bytes.NewReader(rest), part)
-		}
-	}
-	data, err := readPart(io.MultiReader(bytes.NewReader(came), part), "module", limit, length, place)
-	return modulecache.NewModule(data), err
-}
-
-// equal reads as long as what comes is what is wanted, and returns how much of
-// it was, and what came in the place of the rest, if anything did.
-func equal(r io.Reader, wanted []byte) (same int, other []byte, err error) {
-	buffer := make([]byte, enough)
-	for {
-		n, err := r.Read(buffer)
-		if !bytes.HasPrefix(wanted[same:], buffer[:n]) {
-			return same, buffer[:n], nil
-		}
-		switch same += n; {
-		case err == io.EOF:
-			return same, nil, nil
-		case err != nil:
-			return same, nil, err
-		}
-	}
-}
-
 // offer makes an offer of a request's parts. Without a job file, the module is
-// run with the default limits.
-func offer(module *modulecache.Module, got map[string][]byte) (scheduler.Offer, error) {
-	if module == nil {
-		return scheduler.Offer{}, bad("the part module is missing")
+// run with the default limits; without a module, it is the one that the job
+// names, if this requester has sent it before.
+func offer(got map[string][]byte, place place) (o scheduler.Offer, err error) {
+	file, isJob := got["job"]
+	module, isModule := got["module"]
+	if !isJob && !isModule {
+		return o, bad("the part module is missing; only with the part job, which names its digest, may it be left out")
 	}
-	o := scheduler.Offer{Module: module, Stdin: got["stdin"], Nonce: string(got["offer_nonce"])}
-	var err error
-	if file, ok := got["job"]; ok {
-		o.Spec, err = job.Parse(file)
-	} else {
-		standard := job.Default(nil)
-		standard.ModuleHash = module.Digest().String()
-		o.Spec, err = job.New(standard)
-	}
-	if err != nil {
-		return scheduler.Offer{}, bad("%v", err)
-	}
+	o.Stdin, o.Nonce = got["stdin"], string(got["offer_nonce"])
 	if _, ok := got["offer_nonce"]; !ok {
 		o.Nonce = scheduler.NewNonce()
 	}
-	return o, nil
+	if isModule {
+		o.Module = modulecache.NewModule(module)
+	}
+	if isJob {
+		o.Spec, err = job.Parse(file)
+	} else {
+		standard := job.Default(nil)
+		standard.ModuleHash = o.Module.Digest().String()
+		o.Spec, err = job.New(standard)
+	}
+	if err != nil {
+		return o, bad("%v", err)
+	}
+	if isModule {
+		return o, nil
+	}
+	digest, err := names.ParseDigest(o.Spec.Job().ModuleHash)
+	if err != nil {
+		return o, bad("module_hash: %v", err)
+	}
+	if o.Module, err = place.Module(digest); err == nil && o.Module == nil {
+		err = scheduler.Needed(o.Spec)
+	}
+	return o, err
 }

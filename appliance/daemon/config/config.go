@@ -39,7 +39,22 @@ type Config struct {
 	DrainSeconds *int64  `toml:"drain_seconds"`
 	Jobs         Jobs    `toml:"jobs"`
 	History      History `toml:"history"`
+	Network      Network `toml:"network"`
 }
+
+// Network is how the daemon takes part in the network of nodes.
+type Network struct {
+	Mode      *string  `toml:"mode"` // one of Modes
+	Listen    []string `toml:"listen"`
+	Bootstrap []string `toml:"bootstrap"`
+	Peers     []string `toml:"peers"`
+	Block     []string `toml:"block"`
+	Accept    *string  `toml:"accept"`
+	Relay     *bool    `toml:"relay"`
+}
+
+// Modes are what network.mode may be; off has no part in the network.
+var Modes = []string{"internet", "local", "private", "off"}
 
 // Jobs is what jobs may have of the machine.
 type Jobs struct {
@@ -94,6 +109,9 @@ func Parse(data []byte) (Config, error) {
 			return Config{}, fmt.Errorf("http: %w", err)
 		}
 	}
+	if mode := c.Network.Mode; mode != nil && !slices.Contains(Modes, *mode) {
+		return Config{}, fmt.Errorf("network.mode: %.80q is none of %s", *mode, strings.Join(Modes, ", "))
+	}
 	if c.SocketGroup != nil && *c.SocketGroup == "" {
 		return Config{}, errors.New("socket_group: it is empty; name a group, or leave the key out")
 	}
@@ -114,28 +132,34 @@ func CheckAddress(text string) error {
 	return nil
 }
 
-// key is a key of the file: text, or a number within a range.
+// key is a key of the file: text, a number within a range, or of another kind.
 type key struct {
 	name        string
-	number      **int64 // nil for text
+	number      **int64 // nil for all that is no number
 	least, most int64
+	kind        string // "" for text and numbers
 }
 
 // keys are all there are, in the order of the file.
 func (c *Config) keys() []key {
 	return []key{
 		{name: "http"}, {name: "socket"}, {name: "socket_group"}, {name: "data"},
-		{"drain_seconds", &c.DrainSeconds, 0, 3600},
-		{"jobs.cores", &c.Jobs.Cores, 1, 1024},
-		{"jobs.memory_mb", &c.Jobs.MemoryMB, 1, 16777216},
-		{"jobs.queue", &c.Jobs.Queue, 0, 100_000},
-		{"jobs.per_requester", &c.Jobs.PerRequester, 1, 100_000},
-		{"jobs.timeout_seconds", &c.Jobs.TimeoutSeconds, 1, 3600},
-		{"jobs.output_mb", &c.Jobs.OutputMB, 1, 1024},
-		{"history.runs", &c.History.Runs, 1, 10_000_000},
-		{"history.size_mb", &c.History.SizeMB, 1, 1_048_576},
+		{name: "network.mode"}, {name: "network.accept"}, {name: "network.relay", kind: "true or false"},
+		{name: "network.listen", kind: texts}, {name: "network.bootstrap", kind: texts}, {name: "network.peers", kind: texts}, {name: "network.block", kind: texts},
+		{"drain_seconds", &c.DrainSeconds, 0, 3600, ""},
+		{"jobs.cores", &c.Jobs.Cores, 1, 1024, ""},
+		{"jobs.memory_mb", &c.Jobs.MemoryMB, 1, 16777216, ""},
+		{"jobs.queue", &c.Jobs.Queue, 0, 100_000, ""},
+		{"jobs.per_requester", &c.Jobs.PerRequester, 1, 100_000, ""},
+		{"jobs.timeout_seconds", &c.Jobs.TimeoutSeconds, 1, 3600, ""},
+		{"jobs.output_mb", &c.Jobs.OutputMB, 1, 1024, ""},
+		{"history.runs", &c.History.Runs, 1, 10_000_000, ""},
+		{"history.size_mb", &c.History.SizeMB, 1, 1_048_576, ""},
 	}
 }
+
+// texts is the kind of a list.
+const texts = "a list of texts"
 
 func known() (names []string) {
 	for _, k := range new(Config).keys() {
@@ -179,6 +203,8 @@ func kind(name string) string {
 		switch of := k.name == name || strings.HasPrefix(name, k.name+"."); {
 		case strings.HasPrefix(k.name, name+"."):
 			return "a table"
+		case of && k.kind != "":
+			return k.kind
 		case of && k.number == nil:
 			return "text"
 		case of:

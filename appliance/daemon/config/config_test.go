@@ -24,10 +24,10 @@ func TestDefaultHoldsEveryKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	names := known()
-	for prefix, part := range map[string]any{"": c, "jobs.": c.Jobs, "history.": c.History} {
+	for prefix, part := range map[string]any{"": c, "jobs.": c.Jobs, "history.": c.History, "network.": c.Network} {
 		v := reflect.ValueOf(part)
 		for i := range v.NumField() {
-			if v.Field(i).Kind() != reflect.Pointer {
+			if v.Field(i).Kind() == reflect.Struct {
 				continue
 			}
 			name := prefix + v.Type().Field(i).Tag.Get("toml")
@@ -73,6 +73,9 @@ func TestRefusals(t *testing.T) {
 		{"http = \"127.0.0.1:99999\"", "http: "},
 		{"http = \"\"", "http: "},
 		{"socket_group = \"\"", "socket_group: "},
+		{"network.mode = \"lan\"", `network.mode: "lan" is none of internet, local, private, off`},
+		{"network.relay = 1", `"network.relay" must be true or false`},
+		{"network.listen = 1", `"network.listen" must be a list of texts`},
 		{strings.Repeat("#", maxFile+1), "larger than 64 KiB"},
 	} {
 		if got, err := Parse([]byte(c.text)); err == nil || !strings.Contains(err.Error(), c.says) {

@@ -39,6 +39,7 @@ type Options struct {
 	Cache     bool     `json:"cache"`               // releases are kept on disk
 	NoWrite   bool     `json:"nowrite"`             // nothing is written to any disk
 	Bootstrap []string `json:"bootstrap,omitempty"` // multiaddrs
+	Accept    string   `json:"accept,omitempty"`    // whose jobs run here: none or "", all, or peer ids with a comma between them
 	Update    bool     `json:"update"`
 	IP        IP       `json:"ip"`
 	Menu      int      `json:"menu,omitempty"` // seconds

@@ -10,6 +10,8 @@ import (
 	"phase/appliance/base/names"
 )
 
+const peerID = "12D3KooWBcvg1r7f3XDeAah1GL57AoXsc22gGPi5N5MLevEYzCRk"
+
 func TestParse(t *testing.T) {
 	digest := "sha256:" + strings.Repeat("0a", 32)
 	with := func(change func(*Options)) Options {
@@ -63,7 +65,10 @@ func TestParse(t *testing.T) {
 		{"unknown option", "phase.color=blue", "", Default(), []string{"phase.color=blue: is no option"}},
 		{"no value", "phase.mode", "", with(func(o *Options) { o.Mode = Local }), []string{"phase.mode: the modes"}},
 		{"later", "phase.menu=5 phase.bootstrap=/ip4/192.0.2.1/tcp/4001", "",
-			with(func(o *Options) { o.Menu, o.Bootstrap = 5, []string{"/ip4/192.0.2.1/tcp/4001"} }), []string{"nothing that uses it", "nothing that uses it"}},
+			with(func(o *Options) { o.Menu, o.Bootstrap = 5, []string{"/ip4/192.0.2.1/tcp/4001"} }), []string{"nothing that uses it"}},
+		{"accept", "phase.accept=all phase.accept=" + peerID, "", with(func(o *Options) { o.Accept = peerID }), nil},
+		{"accept misread strictly", "phase.accept=everyone", "", Default(), []string{"none holds"}},
+		{"accept part of a peer id", "phase.accept=12D3KooW", "", Default(), []string{"none holds"}},
 		{"file", "", "# settings\r\nphase.mode=local # why\n\n  phase.update=off\n\x00\x00\x00",
 			with(func(o *Options) {
 				o.Mode, o.Update, o.Conf = Local, false, []string{"phase.mode=local", "phase.update=off"}

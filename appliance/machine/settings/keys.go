@@ -15,7 +15,7 @@ var internal = map[string]bool{"phase.trial": true, "phase.disk": true}
 
 // later keys are read and checked, but nothing in this release acts on them.
 // They are reported: no option is ignored silently.
-var later = map[string]bool{"phase.bootstrap": true, "phase.menu": true}
+var later = map[string]bool{"phase.menu": true}
 
 // key reads one value into the options. It returns what is wrong with a value
 // it cannot use, after making the options as strict as any meaning that value
@@ -73,10 +73,24 @@ var keys = map[string]key{
 	"phase.bootstrap": func(o *Options, v string) error {
 		for _, a := range strings.Split(v, ",") {
 			if !strings.HasPrefix(a, "/") || len(o.Bootstrap) == maxList {
-				return fmt.Errorf("want at most %d multiaddrs with a comma between them (/ip4/192.0.2.1/tcp/4001/p2p/…)", maxList)
+				return fmt.Errorf("want at most %d multiaddrs with a comma between them (/ip4/192.0.2.1/udp/7420/quic-v1/p2p/…)", maxList)
 			}
 			o.Bootstrap = append(o.Bootstrap, a)
 		}
+		return nil
+	},
+	"phase.accept": func(o *Options, v string) error {
+		o.Accept = ""
+		if v == "none" || v == "all" {
+			o.Accept = v
+			return nil
+		}
+		for _, id := range strings.Split(v, ",") {
+			if !isPeer(id) {
+				return fmt.Errorf("want none, all, or peer ids with a comma between them; none holds")
+			}
+		}
+		o.Accept = v
 		return nil
 	},
 	"phase.ip": func(o *Options, v string) error {
@@ -141,6 +155,13 @@ func parseSwitch(v string, safe bool) (bool, error) {
 		word = "on"
 	}
 	return safe, fmt.Errorf("want on or off; %s holds", word)
+}
+
+// isPeer says whether a word has the form of a node's peer id; plasmd, which
+// uses it, decodes it.
+func isPeer(v string) bool {
+	const letters = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
+	return strings.HasPrefix(v, "12D3KooW") && len(v) == 52 && strings.Trim(v, letters) == ""
 }
 
 // isDisk accepts the two forms of the kernel's root= that name a disk which

@@ -33,10 +33,16 @@ const (
 type Config struct {
 	// Name is host and instance name, "phase-1a2b3c4d".
 	Name string
-	// Port is the HTTP port.
+	// Port is the HTTP port; 0 where no release is served.
 	Port uint16
 	// Peer is the node's peer id.
 	Peer string
+	// PeerPort is where the node listens for peers, by UDP for QUIC and by TCP;
+	// 0 where it does not.
+	PeerPort uint16
+	// Fleet names those who sign its releases (formats.md, section 6); may be
+	// empty.
+	Fleet string
 	// Instances are the release lines held, the running one first; empty
 	// announces nothing until SetInstances.
 	Instances []Instance
@@ -44,9 +50,9 @@ type Config struct {
 
 // Announcer speaks for one node on every interface of the machine.
 type Announcer struct {
-	config    Config
-	instances chan []Instance
-	done      chan struct{}
+	config  Config
+	changes chan func(*Config)
+	done    chan struct{}
 
 	segments   *segments
 	strangerAt time.Time
@@ -69,10 +75,10 @@ func Announce(ctx context.Context, c Config) (*Announcer, error) {
 		return nil, fmt.Errorf("announcing: %w", err)
 	}
 	a := &Announcer{
-		config:    c,
-		instances: make(chan []Instance),
-		done:      make(chan struct{}),
-		segments:  newSegments(),
+		config:   c,
+		changes:  make(chan func(*Config)),
+		done:     make(chan struct{}),
+		segments: newSegments(),
 	}
 	go a.run(ctx, ifaces)
 	return a, nil
@@ -85,11 +91,21 @@ func (a *Announcer) SetInstances(instances []Instance) error {
 	if err := checkInstances(a.config.Name, instances); err != nil {
 		return err
 	}
+	a.set(func(c *Config) { c.Instances = slices.Clone(instances) })
+	return nil
+}
+
+// SetPeer says where the node listens for peers, once that is known, and whose
+// releases it holds. It does nothing after the announcer has ended.
+func (a *Announcer) SetPeer(port uint16, fleet string) {
+	a.set(func(c *Config) { c.PeerPort, c.Fleet = port, fleet })
+}
+
+func (a *Announcer) set(change func(*Config)) {
 	select {
-	case a.instances <- slices.Clone(instances):
+	case a.changes <- change:
 	case <-a.done:
 	}
-	return nil
 }
 
 // Done is closed when the announcer has said goodbye and let go of its sockets.
@@ -115,8 +131,8 @@ func (a *Announcer) run(ctx context.Context, ifaces <-chan []link.Interface) {
 			}
 		case s := <-a.segments.failed:
 			a.segments.drop(s)
-		case next := <-a.instances:
-			a.change(next)
+		case change := <-a.changes:
+			a.change(change)
 		case p := <-a.segments.packets:
 			a.hear(p)
 		case <-timer.C:
@@ -130,11 +146,11 @@ func (a *Announcer) announceSoon(s *station) {
 }
 
 // change takes back what is not said any more before it says what is new.
-func (a *Announcer) change(next []Instance) {
+func (a *Announcer) change(change func(*Config)) {
 	old := a.config
-	a.config.Instances = next
+	change(&a.config)
 	kept := make(map[string]bool)
-	for i, inst := range next {
+	for i, inst := range a.config.Instances {
 		kept[instanceLabel(old.Name, i, inst)] = true
 	}
 	for _, s := range a.segments.stations {

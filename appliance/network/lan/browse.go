@@ -47,7 +47,7 @@ type Finder struct {
 // delivered when it is first heard and again when anything in it changes. A
 // reader that is slow loses nothing newer than its 1024 oldest unread.
 func (f Finder) Find(ctx context.Context) (<-chan survey.Announcement, error) {
-	b, err := newBrowser(ctx, f)
+	b, err := newBrowser(ctx, f, Service)
 	if err != nil {
 		return nil, err
 	}
@@ -69,13 +69,13 @@ type browser struct {
 	tickAt   time.Time
 }
 
-func newBrowser(ctx context.Context, o Finder) (*browser, error) {
+func newBrowser(ctx context.Context, o Finder, service string) (*browser, error) {
 	changes, err := watchInterfaces(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("looking for nodes nearby: %w", err)
 	}
 	return &browser{
-		o: o, segments: newSegments(), cache: newCache(), changes: changes,
+		o: o, segments: newSegments(), cache: newCache(service), changes: changes,
 		ifaces: make(map[int]link.Interface), sent: make(map[string]bool),
 	}, nil
 }
@@ -201,7 +201,7 @@ func (b *browser) refreshAt(s *station) time.Time {
 func (b *browser) ask(now time.Time, s *station) {
 	s.askedAt = now
 	q := &dns.Msg{Compress: true}
-	q.Question = []dns.Question{{Name: Service, Qtype: dns.TypePTR, Qclass: dns.ClassINET}}
+	q.Question = []dns.Question{{Name: b.cache.service, Qtype: dns.TypePTR, Qclass: dns.ClassINET}}
 	s.send(s.group(), q)
 }
 

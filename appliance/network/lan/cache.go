@@ -35,6 +35,7 @@ type sourceKey struct {
 // source is all that one sender said and that still holds. Nothing of one
 // source completes or replaces anything of another.
 type source struct {
+	service   string                           // whose instances are taken
 	since     time.Time                        // first heard
 	instances map[string]*instance             // by full name, lower case
 	hosts     map[string]map[netip.Addr]expiry // by full name, lower case
@@ -55,24 +56,27 @@ type instance struct {
 	port           uint16
 	channel, arch  string
 	version        uint64
-	peer           string
+	peer, fleet    string
 	textUnderstood bool
 }
 
 // cache is what a browser knows. The time is passed in, and it owns no sockets.
 type cache struct {
+	service string // that is looked for
 	sources map[sourceKey]*source
 	weight  int // of all
 }
 
-func newCache() *cache { return &cache{sources: make(map[sourceKey]*source)} }
+func newCache(service string) *cache {
+	return &cache{service: service, sources: make(map[sourceKey]*source)}
+}
 
 // hear takes in an answer that came from one sender on one interface.
 func (c *cache) hear(now time.Time, index int, from netip.Addr, msg *dns.Msg) {
 	records := slices.Concat(msg.Answer, msg.Extra)
 	self := sourceKey{index, from.WithZone("")}
 	// A source already known may be answering for its host alone.
-	if c.sources[self] == nil && !slices.ContainsFunc(records, relevant) {
+	if c.sources[self] == nil && !slices.ContainsFunc(records, c.relevant) {
 		return
 	}
 	s := c.source(now, self)
@@ -101,9 +105,9 @@ func (c *cache) hear(now time.Time, index int, from netip.Addr, msg *dns.Msg) {
 	}
 }
 
-func relevant(rr dns.RR) bool {
+func (c *cache) relevant(rr dns.RR) bool {
 	name := dns.CanonicalName(rr.Header().Name)
-	return name == Service || strings.HasSuffix(name, "."+Service)
+	return name == c.service || strings.HasSuffix(name, "."+c.service)
 }
 
 // source returns the record of a sender, new if it has not been heard before.
@@ -113,7 +117,7 @@ func (c *cache) source(now time.Time, key sourceKey) *source {
 		if len(c.sources) >= maxSources {
 			c.makeRoom()
 		}
-		s = &source{since: now, instances: make(map[string]*instance), hosts: make(map[string]map[netip.Addr]expiry)}
+		s = &source{service: c.service, since: now, instances: make(map[string]*instance), hosts: make(map[string]map[netip.Addr]expiry)}
 		c.sources[key] = s
 	}
 	return s
@@ -161,7 +165,7 @@ func (s *source) take(now time.Time, rr dns.RR) {
 	life := expiry{at: now.Add(min(time.Duration(h.Ttl)*time.Second, maxLife)), from: now}
 	switch rr := rr.(type) {
 	case *dns.PTR:
-		if name == Service {
+		if name == s.service {
 			if i := s.instance(rr.Ptr, h.Ttl > 0); i != nil {
 				i.pointer = life
 			}
@@ -173,7 +177,7 @@ func (s *source) take(now time.Time, rr dns.RR) {
 	case *dns.TXT:
 		if i := s.instance(h.Name, h.Ttl > 0); i != nil {
 			i.text = life
-			i.readText(rr.Txt)
+			i.readText(rr.Txt, s.service)
 		}
 	case *dns.A:
 		if a, ok := netip.AddrFromSlice(rr.A.To4()); ok {
@@ -190,7 +194,7 @@ func (s *source) take(now time.Time, rr dns.RR) {
 // instance of the service or there is no room.
 func (s *source) instance(name string, add bool) *instance {
 	key := dns.CanonicalName(name)
-	label, ok := strings.CutSuffix(key, "."+Service)
+	label, ok := strings.CutSuffix(key, "."+s.service)
 	if !ok || label == "" {
 		return nil
 	}
@@ -242,7 +246,7 @@ func cleanLabel(s string) string {
 
 // readText takes the keys of formats §5. The first of a key counts, RFC 6763
 // §6.4; http_port is not read, since SRV says the same with authority.
-func (i *instance) readText(txt []string) {
+func (i *instance) readText(txt []string, service string) {
 	values := make(map[string]string)
 	for _, t := range txt {
 		key, value, _ := strings.Cut(cleanLabel(t), "=")
@@ -251,7 +255,11 @@ func (i *instance) readText(txt []string) {
 			values[key] = value
 		}
 	}
-	i.channel, i.arch, i.peer = values["channel"], values["arch"], values["peer"]
+	i.channel, i.arch, i.peer, i.fleet = values["channel"], values["arch"], values["peer"], values["fleet"]
+	if service == PeerService {
+		i.textUnderstood = i.peer != ""
+		return
+	}
 	version, err := strconv.ParseUint(values["version"], 10, 64)
 	i.version = version
 	i.textUnderstood = err == nil && version < 1<<53 && i.channel != "" && i.arch != ""

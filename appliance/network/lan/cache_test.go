@@ -58,7 +58,7 @@ func hearAll(t testing.TB, c *cache, at time.Time, from string, c2 Config, addrs
 }
 
 func TestBothFamiliesAreOneNode(t *testing.T) {
-	c := newCache()
+	c := newCache(Service)
 	addrs := prefixes("192.0.2.1/24", "fe80::1/64", "2001:db8::1/64", "169.254.3.4/16")
 	hearAll(t, c, testTime, "192.0.2.1", someConfig("d"), addrs, ttl)
 	hearAll(t, c, testTime, "fe80::1%eth0", someConfig("d"), addrs, ttl)
@@ -74,7 +74,7 @@ func TestBothFamiliesAreOneNode(t *testing.T) {
 }
 
 func TestLivesEnd(t *testing.T) {
-	c := newCache()
+	c := newCache(Service)
 	hearAll(t, c, testTime, "fe80::1", someConfig("d"), prefixes("fe80::1/64"), ttl)
 	if next := c.expire(testTime); !next.Equal(testTime.Add(ttl * time.Second)) {
 		t.Errorf("next end %v", next)
@@ -89,7 +89,7 @@ func TestLivesEnd(t *testing.T) {
 }
 
 func TestGoodbyeSpeaksForItsSenderOnly(t *testing.T) {
-	c := newCache()
+	c := newCache(Service)
 	hearAll(t, c, testTime, "fe80::1", someConfig("d"), prefixes("fe80::1/64"), ttl)
 	hearAll(t, c, testTime, "fe80::bad", someConfig("d"), prefixes("fe80::1/64"), 0)
 	if got := c.found(testTime, ifaces); len(got) != 1 {
@@ -102,7 +102,7 @@ func TestGoodbyeSpeaksForItsSenderOnly(t *testing.T) {
 }
 
 func TestAddressesAreReplaced(t *testing.T) {
-	c := newCache()
+	c := newCache(Service)
 	hearAll(t, c, testTime, "fe80::1", someConfig("d"), prefixes("fe80::1/64", "192.0.2.1/24"), ttl)
 	hearAll(t, c, testTime, "fe80::1", someConfig("d"), prefixes("fe80::1/64", "192.0.2.5/24"), ttl)
 	got := c.found(testTime, ifaces)
@@ -166,7 +166,7 @@ func TestWhatStrangersSend(t *testing.T) {
 			return rr
 		}), 0, nil},
 	} {
-		c2 := newCache()
+		c2 := newCache(Service)
 		c2.hear(testTime, 2, netip.MustParseAddr("fe80::1"), packed(t, c.msg))
 		got := c2.found(testTime, ifaces)
 		if len(got) != c.found || c.check != nil && !c.check(got[0]) {
@@ -176,7 +176,7 @@ func TestWhatStrangersSend(t *testing.T) {
 }
 
 func TestMemoryIsBounded(t *testing.T) {
-	c := newCache()
+	c := newCache(Service)
 	for i := range 2 * maxSources {
 		config := someConfig("d")
 		addr := netip.AddrFrom16([16]byte{0xfe, 0x80, 14: byte(i >> 8), 15: byte(i)})
@@ -206,7 +206,7 @@ func TestMemoryIsBounded(t *testing.T) {
 // TestHeavyGoFirst: who says more than any node does makes room, not who was
 // quiet and came late.
 func TestHeavyGoFirst(t *testing.T) {
-	c := newCache()
+	c := newCache(Service)
 	for i := range 400 {
 		config := someConfig("d")
 		addr := netip.AddrFrom16([16]byte{0xfe, 0x80, 13: 2, 14: byte(i >> 8), 15: byte(i)})
@@ -226,7 +226,7 @@ func TestHeavyGoFirst(t *testing.T) {
 // TestCrowdPushesNobodyOut: those who were heard before a crowd of made-up
 // senders are still known, and who comes after it becomes known.
 func TestCrowdPushesNobodyOut(t *testing.T) {
-	c := newCache()
+	c := newCache(Service)
 	hear := func(at int, addr, name string) {
 		config := someConfig("d")
 		config.Name = name
@@ -261,7 +261,7 @@ func TestManyInstancesFitFrames(t *testing.T) {
 		config.Instances = append(config.Instances, Instance{fmt.Sprintf("testing%d", i), "x86_64", 1 << 50})
 	}
 	messages := announcements(config, prefixes("fe80::1/64", "192.0.2.1/24"), ttl)
-	c := newCache()
+	c := newCache(Service)
 	for _, m := range messages {
 		data, err := m.Pack()
 		if err != nil || len(data) > softPacket {
@@ -306,7 +306,7 @@ func FuzzHear(f *testing.F) {
 	}
 	f.Add([]byte{0, 0, 0x84, 0, 0, 0, 0xff, 0xff, 0, 0, 0, 0})
 	f.Fuzz(func(t *testing.T, data []byte) {
-		c := newCache()
+		c := newCache(Service)
 		hearAll(t, c, testTime, "fe80::77", someConfig("e"), prefixes("fe80::77/64"), ttl)
 		if msg, err := parse(data); err == nil {
 			c.hear(testTime, 2, netip.MustParseAddr("fe80::1"), msg)

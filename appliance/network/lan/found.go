@@ -52,7 +52,11 @@ func (c *cache) of(key sourceKey, now time.Time, ifaces map[int]link.Interface) 
 			Channel: i.channel, Arch: i.arch, Version: i.version, Name: i.label, Peer: i.peer,
 		}
 		for _, addr := range reachable(s.hosts[i.target], iface) {
-			a.URLs = append(a.URLs, baseURL(addr, i.port))
+			if c.service == PeerService {
+				a.URLs = append(a.URLs, netip.AddrPortFrom(addr, i.port).String())
+			} else {
+				a.URLs = append(a.URLs, baseURL(addr, i.port))
+			}
 		}
 		if len(a.URLs) > 0 {
 			list = append(list, a)

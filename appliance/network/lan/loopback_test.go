@@ -102,7 +102,7 @@ func TestFindKnowsGoodbyes(t *testing.T) {
 			break
 		}
 	}
-	b, err := newBrowser(t.Context(), Finder{})
+	b, err := newBrowser(t.Context(), Finder{}, Service)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -71,7 +71,7 @@ func instanceLabel(name string, i int, inst Instance) string {
 
 // checkConfig refuses what cannot be said in DNS-SD.
 func checkConfig(c Config) error {
-	if c.Port == 0 {
+	if c.Port == 0 && len(c.Instances) > 0 {
 		return errors.New("announcing: the HTTP port is missing")
 	}
 	if !labelForm.MatchString(c.Name) {
@@ -114,8 +114,31 @@ func instanceRecords(c Config, i int, inst Instance, life uint32) []dns.RR {
 			"version=" + strconv.FormatUint(inst.Version, 10),
 			"http_port=" + strconv.Itoa(int(c.Port)),
 			"peer=" + c.Peer,
+			"fleet=" + c.Fleet,
 		}},
 	}
+}
+
+// peerRecords say that the node takes part in the network of nodes.
+func peerRecords(c Config, life uint32) []dns.RR {
+	full := c.Name + "." + PeerService
+	header := func(name string, kind, class uint16) dns.RR_Header {
+		return dns.RR_Header{Name: name, Rrtype: kind, Class: class, Ttl: life}
+	}
+	return []dns.RR{
+		&dns.PTR{Hdr: header(PeerService, dns.TypePTR, dns.ClassINET), Ptr: full},
+		&dns.SRV{Hdr: header(full, dns.TypeSRV, dns.ClassINET|cacheFlush), Port: c.PeerPort, Target: c.Name + ".local."},
+		&dns.TXT{Hdr: header(full, dns.TypeTXT, dns.ClassINET|cacheFlush), Txt: []string{"peer=" + c.Peer, "fleet=" + c.Fleet}},
+	}
+}
+
+// services says which types of service there are. That answer is shared with
+// every other responder of the segment and is never taken back.
+func services(types ...string) (records []dns.RR) {
+	for _, t := range types {
+		records = append(records, &dns.PTR{Hdr: dns.RR_Header{Name: servicesMeta, Rrtype: dns.TypePTR, Class: dns.ClassINET, Ttl: ttl}, Ptr: t})
+	}
+	return records
 }
 
 // hostRecords are the addresses of one interface under the node's name.
@@ -144,15 +167,19 @@ func announcements(c Config, addrs []netip.Prefix, life uint32) (messages []*dns
 		msg.Answer = hostRecords(c, addrs, life)
 		messages = append(messages, msg)
 	}
+	if c.PeerPort != 0 {
+		begin()
+		msg.Answer = append(msg.Answer, peerRecords(c, life)...)
+		if life > 0 {
+			msg.Answer = append(msg.Answer, services(PeerService)...)
+		}
+	}
 	for i, inst := range c.Instances {
 		records := instanceRecords(c, i, inst, life)
 		if i == 0 {
 			begin()
-			// The meta query's answer is shared with every other responder of
-			// the segment and is never taken back.
 			if life > 0 {
-				msg.Answer = append(msg.Answer, &dns.PTR{Hdr: dns.RR_Header{
-					Name: servicesMeta, Rrtype: dns.TypePTR, Class: dns.ClassINET, Ttl: life}, Ptr: Service})
+				msg.Answer = append(msg.Answer, services(Service)...)
 			}
 		}
 		before := msg.Answer

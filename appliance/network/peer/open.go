@@ -6,7 +6,6 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"errors"
-	"fmt"
 	"net"
 	"time"
 
@@ -34,7 +33,6 @@ import (
 	libp2pquic "github.com/libp2p/go-libp2p/p2p/transport/quic"
 	"github.com/libp2p/go-libp2p/p2p/transport/quicreuse"
 	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
-	"github.com/multiformats/go-multiaddr"
 	"github.com/quic-go/quic-go"
 )
 
@@ -99,7 +97,7 @@ func (n *Node) open() error {
 }
 
 // reachesOut says whether the node is to be reached from beyond its own links.
-func (n *Node) reachesOut() bool { return !n.config.OnLink && len(n.config.Listen) > 0 }
+func (n *Node) reachesOut() bool { return !n.config.OnLink && n.listens() }
 
 // swarmOptions are those of the node's own connections.
 func (n *Node) swarmOptions() []swarm.Option {
@@ -220,20 +218,6 @@ func newQUIC(priv crypto.PrivKey, limits network.ResourceManager) (*quicreuse.Co
 		quicreuse.VerifySourceAddress(func(from net.Addr) bool { return limits.VerifySourceAddress(from) }))
 }
 
-// listen opens the addresses; the error names the first that cannot be had.
-func (n *Node) listen() error {
-	for _, text := range n.config.Listen {
-		address, err := multiaddr.NewMultiaddr(text)
-		if err != nil {
-			return fmt.Errorf("%.200q is no address to listen on, like /ip4/0.0.0.0/udp/%d/quic-v1: %w", text, DefaultPort, err)
-		}
-		if err := n.swarm.Listen(address); err != nil {
-			return fmt.Errorf("listening on %s: %w", text, shorten(err))
-		}
-	}
-	return nil
-}
-
 // openRelay lets others be reached through this node, and this node through
 // others.
 func (n *Node) openRelay() error {
@@ -243,7 +227,7 @@ func (n *Node) openRelay() error {
 	if err := circuit.AddTransport(n.host, n.upgrader); err != nil {
 		return err
 	}
-	if len(n.config.Listen) == 0 {
+	if !n.listens() {
 		return nil
 	}
 	if n.config.Relay {

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -32,8 +33,11 @@ const DefaultPort = 7420
 // Config is what a node wants of the network.
 type Config struct {
 	Identity identity.Identity
-	// Listen are multiaddrs to listen on; none makes a node that only dials.
+	// Listen are multiaddrs to listen on, all of them. Without any, the node
+	// listens at Bind on DefaultPort, or on another port when that one is taken;
+	// the unspecified IPv6 address means IPv4 too. Without either it only dials.
 	Listen []string
+	Bind   netip.Addr
 	// Bootstrap are multiaddrs with a peer id: peers by which others are found.
 	// Peers are the same, and are kept connected.
 	Bootstrap, Peers []string

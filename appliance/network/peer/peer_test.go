@@ -3,6 +3,7 @@ package peer
 import (
 	"context"
 	"crypto/rand"
+	"net/netip"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -150,4 +151,21 @@ func FuzzParseAddress(f *testing.F) {
 			t.Errorf("%q was taken as %v", text, info)
 		}
 	})
+}
+
+// The default port that is taken is no reason to be without a network.
+func TestDefaultPort(t *testing.T) {
+	home := netip.MustParseAddr("127.0.0.1")
+	a := start(t, Config{Bind: home})
+	b := start(t, Config{Bind: home})
+	if a.Port() == 0 || b.Port() == 0 || a.Port() == b.Port() || b.Port() == DefaultPort {
+		t.Errorf("they listen on %d and %d", a.Port(), b.Port())
+	}
+	info, _ := ParseAddress(b.Addresses()[0])
+	if err := a.Connect(t.Context(), info); err != nil {
+		t.Error(err)
+	}
+	if none := start(t, Config{}); none.Port() != 0 || len(none.Addresses()) != 0 {
+		t.Errorf("it listens on %v", none.Addresses())
+	}
 }

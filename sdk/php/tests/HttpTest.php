@@ -42,16 +42,14 @@ final class HttpTest extends TestCase
         return "HTTP/1.1 $status X\r\nContent-Type: application/problem+json; charset=utf-8\r\n$headers\r\n$body";
     }
 
-    public function testRequest(): void
+    /**
+     * The parts of a request.
+     *
+     * @return array<string, string>
+     */
+    private function parts(string $request): array
     {
-        $this->node = new FakeNode([self::EVENTS]);
-        $job = self::job();
-        $offer = Offer::of($job);
-        try {
-            Http::url("http://{$this->node->address}/", 'secret')->run($offer)->current();
-        } catch (TransportFailed) {
-        }
-        [$head, $body] = explode("\r\n\r\n", $this->node->request(), 2);
+        [$head, $body] = explode("\r\n\r\n", $request, 2);
         self::assertStringStartsWith("POST /v1/jobs HTTP/1.1\r\nHost: {$this->node->address}\r\n", $head);
         self::assertStringContainsString("\r\nAuthorization: Bearer secret\r\n", $head);
         self::assertSame(1, preg_match('/boundary=([0-9a-f]{32})\r\n/', $head, $match));
@@ -61,8 +59,47 @@ final class HttpTest extends TestCase
                 $parts[$found[1]] = $found[2];
             }
         }
-        $sent = ['job' => $job->file->bytes, 'offer_nonce' => $offer->nonce, 'module' => $job->module, 'stdin' => $job->stdin];
+        return $parts;
+    }
+
+    /** What is asked first is the digest; the module is sent to a node that has said that it needs it. */
+    public function testRequest(): void
+    {
+        $needed = self::problem(422, '{"title":"X","status":422,"code":"ModuleNeeded","detail":"send it"}');
+        $this->node = new FakeNode([self::EVENTS], first: [$needed]);
+        $job = self::job();
+        $offer = Offer::of($job);
+        try {
+            Http::url("http://{$this->node->address}/", 'secret')->run($offer)->current();
+            self::fail('something was run');
+        } catch (TransportFailed $e) {
+            self::assertStringContainsString('ended before', $e->getMessage());
+        }
+        $sent = ['job' => $job->file->bytes, 'offer_nonce' => $offer->nonce, 'stdin' => $job->stdin];
+        self::assertSame($sent, $this->parts($this->node->request()));
+        $parts = $this->parts($this->node->request());
+        self::assertSame($job->module, $parts['module']);
+        unset($parts['module']);
         self::assertSame($sent, $parts);
+    }
+
+    /** A node is not sent a job twice because of what it says once it has begun, nor a third time. */
+    public function testModuleIsSentOnce(): void
+    {
+        $needed = '{"title":"X","status":422,"code":"ModuleNeeded","detail":"send it"}';
+        $begun = self::EVENTS . "{\"event\":\"accepted\"}\n{\"event\":\"error\",\"problem\":$needed}\n";
+        $refusal = self::problem(422, $needed);
+        foreach ([new FakeNode([$begun]), new FakeNode([$refusal], first: [$refusal])] as $node) {
+            $this->node = $node;
+            try {
+                Client::http("http://{$node->address}", 'secret', (new SigningNode())->pin())->run(self::job());
+                self::fail('something was run');
+            } catch (Rejected $e) {
+                self::assertSame('ModuleNeeded', $e->reason);
+            }
+            $node->stop();
+            $this->node = null;
+        }
     }
 
     /** @return array<string, array{string, class-string, string}> answer, exception, what its message says */

@@ -16,6 +16,8 @@ use Phase\Outcome;
 use Phase\Pin;
 use Phase\Receipt;
 use Phase\Stream;
+use Phase\Transport\Http;
+use Phase\Transport\Offer;
 use PHPUnit\Framework\TestCase;
 
 /** Jobs that the real plasmd runs, by every way there is to ask it. */
@@ -179,6 +181,24 @@ final class PlasmdTest extends TestCase
         }
         self::assertTrue(isset($chunk), 'nothing came');
         self::assertLessThan(20.0, (hrtime(true) - $started) / 1e9);
+    }
+
+    /** What was sent once is run by its digest. */
+    public function testWarmModuleIsNotSentAgain(): void
+    {
+        $job = new Job(Module::writes([[1, 'x']]), limits: new Limits(memoryMb: 61));
+        $by = self::daemon();
+        $client = $this->client('socket');
+        $client->run($job);
+        $offer = Offer::of($job);
+        $alone = new \ReflectionMethod(Http::class, 'request'); // without the module, and never with it
+        $way = Http::unix($by->socket);
+        $request = implode('', $alone->invoke($way, $offer, ''));
+        self::assertStringNotContainsString($job->module, $request);
+        $socket = stream_socket_client("unix://{$by->socket}");
+        fwrite($socket, $request);
+        self::assertStringContainsString('"event":"done"', stream_get_contents($socket));
+        fclose($socket);
     }
 
     public function testInputThatNobodyReads(): void

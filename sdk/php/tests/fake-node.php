@@ -1,10 +1,11 @@
 <?php
 
 /**
- * A node that answers one connection with bytes it was given:
- * fake-node.php ADDRESS FILE. FILE is JSON, {"pieces": [base64, …], "read":
- * "all|nothing", "then": "close|hang|flood"}. Prints its address, then the request in
- * base64, then "left" when the client has gone.
+ * A node that answers connections with bytes it was given: fake-node.php ADDRESS
+ * FILE. FILE is JSON, {"first": [base64, …], "pieces": [base64, …], "read":
+ * "all|nothing", "then": "close|hang|flood"}. Each of "first" is the whole answer to
+ * a connection before the last one, whose answer is "pieces". Prints its address,
+ * then for each connection the request in base64, and "left" when the client has gone.
  */
 
 declare(strict_types=1);
@@ -13,10 +14,18 @@ declare(strict_types=1);
 $plan = json_decode(file_get_contents($file), false, 8, JSON_THROW_ON_ERROR);
 $server = stream_socket_server($address, $number, $problem) ?: exit("$problem\n");
 echo stream_socket_get_name($server, false), "\n";
-$client = stream_socket_accept($server, 30) ?: exit("nobody came\n");
-stream_set_timeout($client, 30);
-$request = '';
-if ($plan->read === 'all') {
+
+/** @return resource */
+function nextClient($server)
+{
+    $client = stream_socket_accept($server, 30) ?: exit("nobody came\n");
+    stream_set_timeout($client, 30);
+    return $client;
+}
+
+function request($client): string
+{
+    $request = '';
     $needed = PHP_INT_MAX;
     while (strlen($request) < $needed) {
         $bytes = fread($client, 1 << 16);
@@ -28,7 +37,18 @@ if ($plan->read === 'all') {
             $needed = $head[0][1] + strlen($head[0][0]) + (int) $head[1][0];
         }
     }
+    return $request;
 }
+
+foreach ($plan->first as $answer) {
+    $client = nextClient($server);
+    $request = request($client);
+    fwrite($client, base64_decode($answer));
+    echo base64_encode($request), "\n";
+    fclose($client);
+}
+$client = nextClient($server);
+$request = $plan->read === 'all' ? request($client) : '';
 foreach ($plan->pieces as $piece) {
     fwrite($client, base64_decode($piece));
 }

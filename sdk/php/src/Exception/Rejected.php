@@ -7,7 +7,7 @@ namespace Phase\Exception;
 /**
  * The node did not run the job, and says why. $reason is its word for it
  * (InvalidRequest, InsufficientResources, RuntimeNotSupported, QueueFull,
- * NotAuthorized, ArchMismatch), empty where it has none.
+ * NotAuthorized, ArchMismatch, ModuleNeeded), empty where it has none.
  */
 class Rejected extends PhaseException
 {

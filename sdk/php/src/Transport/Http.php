@@ -4,6 +4,9 @@ declare(strict_types=1);
 
 namespace Phase\Transport;
 
+use Phase\Chunk;
+use Phase\Exception\PhaseException;
+use Phase\Exception\Rejected;
 use Phase\Exception\TransportFailed;
 use Phase\Http\Connection;
 use Phase\Http\Response;
@@ -22,6 +25,7 @@ final class Http implements Transport
 
     private const CONNECT_SECONDS = 5.0;
     private const EVENTS = 'application/x-ndjson';
+    private const MODULE_NEEDED = 'ModuleNeeded';
 
     private function __construct(
         private readonly string $address,
@@ -66,34 +70,54 @@ final class Http implements Transport
         return new self("unix://$path", 'localhost', null, $waitSeconds);
     }
 
+    /** Asks by the digest of the module first, and with the module where the node does not hold it. */
     public function run(Offer $offer): \Generator
     {
         $deadline = new Deadline($offer->job->file->limits->timeoutSeconds + $this->waitSeconds);
-        $connection = new Connection($this->address, self::CONNECT_SECONDS, $deadline);
-        try {
-            $connection->send($this->request($offer));
-            $response = new Response($connection);
-            return yield from match (true) {
-                $response->status !== 200 => throw Problem::of($response),
-                $response->type() === self::EVENTS => Events::read($response, $offer),
-                default => throw new TransportFailed('the answer is no stream of events'),
-            };
-        } finally {
-            $connection->close(); // if the caller has stopped early, this cancels the job
+        foreach (['', $offer->job->module] as $module) {
+            $connection = new Connection($this->address, self::CONNECT_SECONDS, $deadline);
+            try {
+                $connection->send($this->request($offer, $module));
+                $response = new Response($connection);
+                if ($response->status === 200) {
+                    return yield from self::events($response, $offer);
+                }
+                $problem = Problem::of($response);
+            } finally {
+                $connection->close(); // if the caller has stopped early, this cancels the job
+            }
+            if (!$problem instanceof Rejected || $problem->reason !== self::MODULE_NEEDED) {
+                break;
+            }
         }
+        throw $problem;
     }
 
-    /** @return list<string> what is sent, in pieces that are never copied into one */
-    private function request(Offer $offer): array
+    /**
+     * @return \Generator<int, Chunk, void, Answer>
+     * @throws PhaseException
+     */
+    private static function events(Response $response, Offer $offer): \Generator
     {
-        $job = $offer->job;
+        if ($response->type() !== self::EVENTS) {
+            throw new TransportFailed('the answer is no stream of events');
+        }
+        return yield from Events::read($response, $offer);
+    }
+
+    /**
+     * @param string $module empty for a job by digest
+     * @return list<string> what is sent, in pieces that are never copied into one
+     */
+    private function request(Offer $offer, string $module): array
+    {
         $boundary = bin2hex(random_bytes(16));
         $body = [];
         $parts = [
-            'job' => $job->file->bytes,
+            'job' => $offer->job->file->bytes,
             'offer_nonce' => $offer->nonce,
-            'module' => $job->module,
-            'stdin' => $job->stdin,
+            ...($module === '' ? [] : ['module' => $module]),
+            'stdin' => $offer->job->stdin,
         ];
         foreach ($parts as $name => $data) {
             $body[] = "--$boundary\r\nContent-Disposition: form-data; name=\"$name\"\r\n\r\n";

@@ -1,0 +1,100 @@
+package peer
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+	"syscall"
+
+	"github.com/multiformats/go-multiaddr"
+)
+
+func (n *Node) listens() bool { return len(n.config.Listen) > 0 || n.config.Bind.IsValid() }
+
+// listen opens the addresses; the error names the first that cannot be had.
+func (n *Node) listen() error {
+	for _, text := range n.config.Listen {
+		address, err := multiaddr.NewMultiaddr(text)
+		if err != nil {
+			return fmt.Errorf("%.200q is no address to listen on, like /ip4/0.0.0.0/udp/%d/quic-v1: %w", text, DefaultPort, err)
+		}
+		if err := n.swarm.Listen(address); err != nil {
+			return fmt.Errorf("listening on %s: %w; name others with --listen", text, shorten(err))
+		}
+	}
+	if len(n.config.Listen) > 0 || !n.config.Bind.IsValid() {
+		return nil
+	}
+	port := uint16(DefaultPort)
+	if taken(netip.AddrPortFrom(n.config.Bind, port)) {
+		n.event("listening elsewhere", "reason", fmt.Sprintf("port %d is taken", port))
+		port = 0
+	}
+	return n.listenAt(port)
+}
+
+// taken says whether another program has a port. The library cannot be asked:
+// its TCP sockets share a port with those of others (SO_REUSEPORT), which hole
+// punching needs, and two nodes would each get half of the connections.
+func taken(at netip.AddrPort) bool {
+	t, err := net.Listen("tcp", at.String())
+	if err == nil {
+		t.Close()
+		var u net.PacketConn
+		if u, err = net.ListenPacket("udp", at.String()); err == nil {
+			u.Close()
+		}
+	}
+	return errors.Is(err, syscall.EADDRINUSE)
+}
+
+// listenAt listens at Bind by all transports, on one port. An address family
+// that this kernel does not have is left out; it is an error when nothing is left.
+func (n *Node) listenAt(port uint16) error {
+	hosts := []netip.Addr{n.config.Bind}
+	if n.config.Bind == netip.IPv6Unspecified() {
+		hosts = append(hosts, netip.IPv4Unspecified())
+	}
+	var failed []error
+	open := 0
+	for _, host := range hosts {
+		for _, text := range addressesAt(host, port) {
+			if err := n.swarm.Listen(multiaddr.StringCast(text)); err != nil {
+				failed = append(failed, fmt.Errorf("listening on %s: %w", text, shorten(err)))
+				continue
+			}
+			open++
+			port = max(port, n.Port()) // by TCP as by UDP
+		}
+	}
+	if open == 0 {
+		return errors.Join(failed...)
+	}
+	return nil
+}
+
+func addressesAt(host netip.Addr, port uint16) []string {
+	at := "/ip4/" + host.String()
+	if host.Is6() {
+		at = "/ip6/" + host.String()
+	}
+	p := strconv.Itoa(int(port))
+	return []string{at + "/udp/" + p + "/quic-v1", at + "/tcp/" + p}
+}
+
+// Port is where the node listens for peers, by UDP or, without that, by TCP;
+// 0 when it does not listen.
+func (n *Node) Port() uint16 {
+	for _, protocol := range []int{multiaddr.P_UDP, multiaddr.P_TCP} {
+		for _, a := range n.swarm.ListenAddresses() {
+			if text, err := a.ValueForProtocol(protocol); err == nil {
+				if port, err := strconv.ParseUint(text, 10, 16); err == nil {
+					return uint16(port)
+				}
+			}
+		}
+	}
+	return 0
+}
