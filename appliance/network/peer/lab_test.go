@@ -247,15 +247,17 @@ func (w *internet) home(t *testing.T, name string, number int, kind netlab.NAT) 
 	t.Helper()
 	outside := fmt.Sprintf("45.45.45.%d", number)
 	inside := netip.AddrFrom4([4]byte{192, 168, byte(number), 0})
+	router := w.machine(t, name+"-router", outside)
 	if kind == netlab.Open || kind == netlab.Firewall {
 		inside = netip.AddrFrom4([4]byte{46, 1, byte(number), 0})
 		s := site{inside.String() + "/24", outside}
 		for _, m := range w.machines {
-			m.Route(t, s.network, s.router)
+			if m != router {
+				m.Route(t, s.network, s.router)
+			}
 		}
 		w.sites = append(w.sites, s)
 	}
-	router := w.machine(t, name+"-router", outside)
 	lan = netlab.NewSwitch(t, name, netlab.Wire{})
 	gateway := inside.Next()
 	lan.Join(t, router, "in0", gateway.String()+"/24")

@@ -71,7 +71,7 @@ func (n *Node) open() error {
 	n.onClose(manager.Close)
 	options := &basichost.HostOpts{
 		EventBus: bus, ConnManager: manager, EnablePing: true, UserAgent: n.config.Agent, ProtocolVersion: "phase/1.0.0",
-		AddrsFactory:  advertised,
+		AddrsFactory:  n.advertised,
 		EnableMetrics: n.config.Metrics != nil, PrometheusRegisterer: n.config.Metrics,
 	}
 	if n.reachesOut() {
@@ -119,7 +119,10 @@ func (n *Node) reachOptions(o *basichost.HostOpts, bus event.Bus, limits network
 	observed.Start(n.swarm)
 	n.onClose(observed.Close)
 	o.ObservedAddrsManager = observed
-	o.NATManager = basichost.NewNATManager
+	o.NATManager = func(of network.Network) basichost.NATManager {
+		n.mappings = newMappings(of)
+		return n.mappings
+	}
 	o.EnableHolePunching = true
 	o.HolePunchingOptions = []holepunch.Option{holepunch.WithTracer(n.paths), holepunch.DirectDialTimeout(dialTime / 2)}
 	// What asks back whether an address can be dialled does so with another key,
@@ -230,6 +233,7 @@ func (n *Node) openRelay() error {
 	if !n.listens() {
 		return nil
 	}
+	n.host.SetStreamHandler(introduceProtocol, n.answer)
 	if n.config.Relay {
 		service, err := relay.New(n.host, relay.WithResources(relayResources()))
 		if err != nil {

@@ -60,14 +60,17 @@ type Config struct {
 // Node is a host and what keeps it in the network. It is safe for concurrent
 // use.
 type Node struct {
-	config  Config
-	host    *basichost.BasicHost
-	swarm   *swarm.Swarm
-	gater   *gater
-	paths   *paths
-	keeper  *keeper
-	reach   *reach
-	metrics *metrics
+	config Config
+	host   *basichost.BasicHost
+	swarm  *swarm.Swarm
+	gater  *gater
+	paths  *paths
+	keeper *keeper
+	reach  *reach
+	// mappings is nil for a node that is not to be reached from beyond its links.
+	mappings *mappings
+	metrics  *metrics
+	met      chan peer.ID // dialled through a relay
 
 	upgrader transport.Upgrader
 	closers  []func() error // run in reverse
@@ -84,7 +87,7 @@ func Open(c Config) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &Node{config: c, paths: newPaths()}
+	n := &Node{config: c, paths: newPaths(), met: make(chan peer.ID, 16)}
 	n.keeper = newKeeper(n, seeds)
 	if n.gater, err = newGater(c.OnLink, c.Block); err != nil {
 		return nil, err
@@ -102,7 +105,7 @@ func (n *Node) Host() host.Host { return n.host }
 // Run stays in the network until ctx ends.
 func (n *Node) Run(ctx context.Context) {
 	var all sync.WaitGroup
-	for _, run := range []func(context.Context){n.keeper.run, n.watch, n.reach.run, n.events} {
+	for _, run := range []func(context.Context){n.keeper.run, n.watch, n.reach.run, n.events, n.carriers, n.introductions, n.mapped} {
 		all.Go(func() { run(ctx) })
 	}
 	all.Wait()

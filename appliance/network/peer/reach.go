@@ -76,13 +76,13 @@ func (r *reach) run(ctx context.Context) {
 
 // judge draws the conclusion from what peers have found when they dialled.
 func (r *reach) judge(e event.EvtHostReachableAddrsChanged) {
-	next, of := Unknown, network.ReachabilityUnknown
+	next := Unknown
 	switch {
 	case slices.ContainsFunc(e.Reachable, manet.IsPublicAddr):
-		next, of = Public, network.ReachabilityPublic
+		next = Public
 	case slices.ContainsFunc(e.Unknown, manet.IsPublicAddr):
 	default:
-		next, of = Private, network.ReachabilityPrivate
+		next = Private
 	}
 	r.mu.Lock()
 	changed := r.state != next
@@ -90,8 +90,20 @@ func (r *reach) judge(e event.EvtHostReachableAddrsChanged) {
 	r.mu.Unlock()
 	if changed {
 		r.node.event("reachability", "is", next, "reachable", e.Reachable, "unreachable", e.Unreachable)
-		_ = r.emitter.Emit(event.EvtLocalReachabilityChanged{Reachability: of}) // fails only once it is closed
+		r.refresh()
 	}
+}
+
+// refresh has the host look at its addresses now.
+func (r *reach) refresh() {
+	of := network.ReachabilityUnknown
+	switch r.now() {
+	case Public:
+		of = network.ReachabilityPublic
+	case Private:
+		of = network.ReachabilityPrivate
+	}
+	_ = r.emitter.Emit(event.EvtLocalReachabilityChanged{Reachability: of}) // fails only once it is closed
 }
 
 func (r *reach) now() Reachability {
@@ -125,11 +137,18 @@ func (n *Node) relays(ctx context.Context, most int) <-chan peer.AddrInfo {
 
 // advertised are the addresses that are told to others: those that only this
 // machine, or only one of its links, can use are left out, unless there are no
-// others.
-func advertised(all []multiaddr.Multiaddr) []multiaddr.Multiaddr {
+// others. The library's list of the machine's own addresses is up to a minute
+// old: what has come since is added, and what has gone is left out.
+func (n *Node) advertised(all []multiaddr.Multiaddr) []multiaddr.Multiaddr {
+	own := n.gater.own()
 	var list, loopback []multiaddr.Multiaddr
-	for _, a := range all {
+	if fresh, err := manet.ResolveUnspecifiedAddresses(n.swarm.ListenAddresses(), own); err == nil && len(own) > 0 {
+		all = append(slices.Clone(all), fresh...)
+	}
+	for _, a := range multiaddr.Unique(all) {
+		ip, err := manet.ToIP(a)
 		switch {
+		case err == nil && ip.IsPrivate() && !relayed(a) && len(own) > 0 && !n.gater.has(ip):
 		case manet.IsIPLoopback(a):
 			loopback = append(loopback, a)
 		case !manet.IsIP6LinkLocal(a):
