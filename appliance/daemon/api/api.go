@@ -28,6 +28,9 @@ type Config struct {
 	Runs    *scheduler.Scheduler
 	History *history.History
 	Log     *Log // what GET /v1/logs answers
+	// Peers is what GET /v1/peers answers; nil where the node has no part in the
+	// network of nodes.
+	Peers func() Peers
 	// Patience is how long a requester may send nothing of a job, or read
 	// nothing of its answer; 0 is 30 s.
 	Patience time.Duration
@@ -104,6 +107,7 @@ func (c Config) routes() map[string]methods {
 		"/v1/jobs/{run_id}/cancel": {http.MethodPost: c.cancel},
 		"/v1/logs":                 {http.MethodGet: c.logs},
 		"/v1/node":                 {http.MethodGet: c.node},
+		"/v1/peers":                {http.MethodGet: c.peers},
 	}
 }
 

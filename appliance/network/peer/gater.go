@@ -112,6 +112,20 @@ func (g *gater) InterceptAddrDial(_ peer.ID, a multiaddr.Multiaddr) bool {
 	return !g.onLink || g.near(a)
 }
 
+// dialBack decides for what asks back whether an address can be dialled: one of
+// IPv6 is not tried from a machine without, which would tell nothing of it.
+type dialBack struct{ *gater }
+
+func (d dialBack) InterceptAddrDial(id peer.ID, a multiaddr.Multiaddr) bool {
+	if ip, err := manet.ToIP(a); err == nil && ip.To4() == nil && !slices.ContainsFunc(d.own(), func(own multiaddr.Multiaddr) bool {
+		ip, err := manet.ToIP(own)
+		return err == nil && ip.To4() == nil && manet.IsPublicAddr(own)
+	}) {
+		return false
+	}
+	return d.gater.InterceptAddrDial(id, a)
+}
+
 func (g *gater) InterceptAccept(c network.ConnMultiaddrs) bool {
 	return !g.onLink || g.near(c.RemoteMultiaddr())
 }

@@ -65,8 +65,8 @@ func (n *Node) dialable(i introduction) (list []multiaddr.Multiaddr) {
 
 // seen are the public addresses by which others see the node.
 func (n *Node) seen() (list []netip.Addr) {
-	for _, a := range n.host.AllAddrs() {
-		if ip, err := manet.ToIP(a); err == nil && manet.IsPublicAddr(a) && ip.To4() != nil {
+	for _, a := range n.punchable() {
+		if ip, err := manet.ToIP(a); err == nil && ip.To4() != nil {
 			list = append(list, netip.AddrFrom4([4]byte(ip.To4())))
 		}
 	}

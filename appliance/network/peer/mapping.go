@@ -24,6 +24,7 @@ type mappings struct {
 	mu      sync.Mutex
 	manager basichost.NATManager
 	closed  bool
+	last    []multiaddr.Multiaddr
 }
 
 func newMappings(of network.Network) *mappings {
@@ -67,6 +68,22 @@ func (m *mappings) again() {
 	_ = last.Close() // its router may be gone
 }
 
+// note takes the mappings as they are, and says whether they were others.
+func (m *mappings) note(now []multiaddr.Multiaddr) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	same := slices.EqualFunc(m.last, now, multiaddr.Multiaddr.Equal)
+	m.last = now
+	return !same
+}
+
+// has says whether an address is that of a mapping.
+func (m *mappings) has(a multiaddr.Multiaddr) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return multiaddr.Contains(m.last, a)
+}
+
 // mapped has the host look at its addresses whenever a mapping has come or gone:
 // by itself it looks every five seconds.
 func (n *Node) mapped(ctx context.Context) {
@@ -75,7 +92,6 @@ func (n *Node) mapped(ctx context.Context) {
 	}
 	ticker := time.NewTicker(mappingInterval)
 	defer ticker.Stop()
-	var before []multiaddr.Multiaddr
 	for {
 		select {
 		case <-ctx.Done():
@@ -89,10 +105,9 @@ func (n *Node) mapped(ctx context.Context) {
 				now = append(now, mapped)
 			}
 		}
-		if !slices.EqualFunc(before, now, multiaddr.Multiaddr.Equal) {
+		if n.mappings.note(now) {
 			n.event("mapped", "addresses", now)
 			n.reach.refresh()
 		}
-		before = now
 	}
 }

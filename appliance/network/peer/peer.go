@@ -20,7 +20,9 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/transport"
 	basichost "github.com/libp2p/go-libp2p/p2p/host/basic"
+	"github.com/libp2p/go-libp2p/p2p/host/observedaddrs"
 	"github.com/libp2p/go-libp2p/p2p/net/swarm"
+	"github.com/libp2p/go-libp2p/p2p/protocol/holepunch"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"phase/appliance/base/identity"
@@ -67,10 +69,14 @@ type Node struct {
 	paths  *paths
 	keeper *keeper
 	reach  *reach
-	// mappings is nil for a node that is not to be reached from beyond its links.
+	// What makes a node reachable from beyond its links; nil for one that is not
+	// to be.
+	observed *observedaddrs.Manager
 	mappings *mappings
+	puncher  *holepunch.Service
 	metrics  *metrics
 	met      chan peer.ID // dialled through a relay
+	find     FindPeer     // nil for none
 
 	upgrader transport.Upgrader
 	closers  []func() error // run in reverse
@@ -105,7 +111,7 @@ func (n *Node) Host() host.Host { return n.host }
 // Run stays in the network until ctx ends.
 func (n *Node) Run(ctx context.Context) {
 	var all sync.WaitGroup
-	for _, run := range []func(context.Context){n.keeper.run, n.watch, n.reach.run, n.events, n.carriers, n.introductions, n.mapped} {
+	for _, run := range []func(context.Context){n.keeper.run, n.watch, n.reach.run, n.events, n.carriers, n.introductions, n.mapped, n.punch} {
 		all.Go(func() { run(ctx) })
 	}
 	all.Wait()

@@ -23,8 +23,9 @@ const (
 // Reachability is whether others can dial this node.
 type Reachability string
 
-// All of them. A node with none but private addresses is private at once; one
-// with a public address is unknown until a peer has dialled it.
+// All of them. A node with none but private addresses, of its own or opened by
+// its router, is private at once; one with a public address is unknown until a
+// peer has dialled it.
 const (
 	Public  Reachability = "public"
 	Private Reachability = "private"
@@ -42,11 +43,12 @@ type reach struct {
 
 	mu    sync.Mutex
 	state Reachability
+	able  []multiaddr.Multiaddr // addresses that peers have dialled
 }
 
 func newReach(n *Node) (*reach, error) {
 	bus := n.host.EventBus()
-	news, err := bus.Subscribe(new(event.EvtHostReachableAddrsChanged), eventbus.Name("reach"))
+	news, err := bus.Subscribe([]any{new(event.EvtHostReachableAddrsChanged), new(event.EvtLocalAddressesUpdated)}, eventbus.Name("reach"))
 	if err != nil {
 		return nil, err
 	}
@@ -65,31 +67,33 @@ func (r *reach) run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case e, ok := <-r.news.Out():
+		case _, ok := <-r.news.Out():
 			if !ok {
 				return
 			}
-			r.judge(e.(event.EvtHostReachableAddrsChanged))
+			r.judge()
 		}
 	}
 }
 
 // judge draws the conclusion from what peers have found when they dialled.
-func (r *reach) judge(e event.EvtHostReachableAddrsChanged) {
-	next := Unknown
+func (r *reach) judge() {
+	able, unable, _ := r.node.host.ConfirmedAddrs()
+	next := Private
 	switch {
-	case slices.ContainsFunc(e.Reachable, manet.IsPublicAddr):
+	case slices.ContainsFunc(able, manet.IsPublicAddr):
 		next = Public
-	case slices.ContainsFunc(e.Unknown, manet.IsPublicAddr):
-	default:
-		next = Private
+	case slices.ContainsFunc(r.node.host.AllAddrs(), func(a multiaddr.Multiaddr) bool {
+		return manet.IsPublicAddr(a) && !r.node.withheld(a) && !multiaddr.Contains(unable, a)
+	}):
+		next = Unknown
 	}
 	r.mu.Lock()
-	changed := r.state != next
-	r.state = next
+	changed := r.state != next || !slices.EqualFunc(r.able, able, multiaddr.Multiaddr.Equal)
+	r.state, r.able = next, able
 	r.mu.Unlock()
 	if changed {
-		r.node.event("reachability", "is", next, "reachable", e.Reachable, "unreachable", e.Unreachable)
+		r.node.event("reachability", "is", next, "reachable", able, "unreachable", unable)
 		r.refresh()
 	}
 }
@@ -104,6 +108,13 @@ func (r *reach) refresh() {
 		of = network.ReachabilityPrivate
 	}
 	_ = r.emitter.Emit(event.EvtLocalReachabilityChanged{Reachability: of}) // fails only once it is closed
+}
+
+// dialled says whether a peer has dialled an address.
+func (r *reach) dialled(a multiaddr.Multiaddr) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return multiaddr.Contains(r.able, a)
 }
 
 func (r *reach) now() Reachability {
@@ -133,30 +144,4 @@ func (n *Node) relays(ctx context.Context, most int) <-chan peer.AddrInfo {
 		out <- info
 	}
 	return out
-}
-
-// advertised are the addresses that are told to others: those that only this
-// machine, or only one of its links, can use are left out, unless there are no
-// others. The library's list of the machine's own addresses is up to a minute
-// old: what has come since is added, and what has gone is left out.
-func (n *Node) advertised(all []multiaddr.Multiaddr) []multiaddr.Multiaddr {
-	own := n.gater.own()
-	var list, loopback []multiaddr.Multiaddr
-	if fresh, err := manet.ResolveUnspecifiedAddresses(n.swarm.ListenAddresses(), own); err == nil && len(own) > 0 {
-		all = append(slices.Clone(all), fresh...)
-	}
-	for _, a := range multiaddr.Unique(all) {
-		ip, err := manet.ToIP(a)
-		switch {
-		case err == nil && ip.IsPrivate() && !relayed(a) && len(own) > 0 && !n.gater.has(ip):
-		case manet.IsIPLoopback(a):
-			loopback = append(loopback, a)
-		case !manet.IsIP6LinkLocal(a):
-			list = append(list, a)
-		}
-	}
-	if len(list) == 0 {
-		return loopback
-	}
-	return list
 }

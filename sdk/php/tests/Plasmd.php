@@ -33,7 +33,7 @@ final class Plasmd
         touch("$this->folder/plasmd.toml"); // not that of this machine
         $this->socket = "$this->folder/plasmd.sock";
         $command = [
-            self::program(), 'start', '--http=127.0.0.1:0', "--config=$this->folder/plasmd.toml",
+            self::program(), 'start', '--network=off', '--http=127.0.0.1:0', "--config=$this->folder/plasmd.toml",
             "--socket=$this->socket", "--state=$this->folder/state", "--data=$this->folder/data",
         ];
         $this->process = proc_open($command, [['null'], ['null'], ['pipe', 'w']], $pipes);
