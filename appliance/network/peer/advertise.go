@@ -11,13 +11,13 @@ import (
 
 // advertised are the addresses that are told to others: those that only this
 // machine, or only one of its links, can use are left out, unless there are no
-// others.
+// others; and those that peers have dialled in vain.
 func (n *Node) advertised(all []multiaddr.Multiaddr) []multiaddr.Multiaddr {
 	all = n.fresh(all)
 	var list, loopback []multiaddr.Multiaddr
 	for _, a := range all {
 		switch {
-		case n.withheld(a):
+		case n.withheld(a), n.reach != nil && n.reach.inVain(a):
 		case manet.IsIPLoopback(a):
 			loopback = append(loopback, a)
 		case !manet.IsIP6LinkLocal(a):

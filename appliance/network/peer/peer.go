@@ -26,6 +26,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"phase/appliance/base/identity"
+	"phase/appliance/machine/link"
 )
 
 // DefaultPort is where a node listens unless told otherwise, by UDP for QUIC and
@@ -98,6 +99,11 @@ func Open(c Config) (*Node, error) {
 	if n.gater, err = newGater(c.OnLink, c.Block); err != nil {
 		return nil, err
 	}
+	list, err := link.Interfaces()
+	if err != nil {
+		return nil, fmt.Errorf("opening the network: %w", err)
+	}
+	n.gater.follow(list)
 	if err := n.open(); err != nil {
 		n.Close()
 		return nil, fmt.Errorf("opening the network: %w", err)

@@ -41,9 +41,10 @@ type reach struct {
 	news    event.Subscription
 	emitter event.Emitter
 
-	mu    sync.Mutex
-	state Reachability
-	able  []multiaddr.Multiaddr // addresses that peers have dialled
+	mu     sync.Mutex
+	state  Reachability
+	able   []multiaddr.Multiaddr // addresses that peers have dialled
+	unable []multiaddr.Multiaddr // and in vain
 }
 
 func newReach(n *Node) (*reach, error) {
@@ -89,8 +90,9 @@ func (r *reach) judge() {
 		next = Unknown
 	}
 	r.mu.Lock()
-	changed := r.state != next || !slices.EqualFunc(r.able, able, multiaddr.Multiaddr.Equal)
-	r.state, r.able = next, able
+	changed := r.state != next ||
+		!slices.EqualFunc(r.able, able, multiaddr.Multiaddr.Equal) || !slices.EqualFunc(r.unable, unable, multiaddr.Multiaddr.Equal)
+	r.state, r.able, r.unable = next, able, unable
 	r.mu.Unlock()
 	if changed {
 		r.node.event("reachability", "is", next, "reachable", able, "unreachable", unable)
@@ -108,6 +110,13 @@ func (r *reach) refresh() {
 		of = network.ReachabilityPrivate
 	}
 	_ = r.emitter.Emit(event.EvtLocalReachabilityChanged{Reachability: of}) // fails only once it is closed
+}
+
+// inVain says whether peers have dialled an address in vain.
+func (r *reach) inVain(a multiaddr.Multiaddr) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return multiaddr.Contains(r.unable, a)
 }
 
 // dialled says whether a peer has dialled an address.
