@@ -2,6 +2,7 @@ package peer
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -37,6 +38,14 @@ func (n *Node) carriers(ctx context.Context) {
 			}
 		}
 	}
+}
+
+// addressesThrough are the addresses of a peer that go through a relay.
+func (n *Node) addressesThrough(relay, to peer.ID) []multiaddr.Multiaddr {
+	return slices.DeleteFunc(n.host.Peerstore().Addrs(to), func(a multiaddr.Multiaddr) bool {
+		id, ok := carrier(a)
+		return !ok || id != relay
+	})
 }
 
 // carrier is the relay that an address goes through.

@@ -123,9 +123,13 @@ func (n *Node) introduce(ctx context.Context, to peer.ID) {
 	if len(seen) == 0 {
 		return
 	}
-	addresses, err := n.askIntroduction(ctx, to, introduction{Public: seen})
-	if err != nil || len(addresses) == 0 {
-		return // that it speaks no such protocol, or is elsewhere, is usual
+	answer, err := n.askIntroduction(ctx, to, introduction{Public: seen})
+	if err != nil {
+		return // that it speaks no such protocol is usual
+	}
+	addresses := n.dialable(answer)
+	if len(addresses) == 0 {
+		return // it is elsewhere
 	}
 	n.event("introduced", "peer", to, "addresses", addresses)
 	// Those alone: all others wait longer for an answer that never comes.
@@ -135,25 +139,24 @@ func (n *Node) introduce(ctx context.Context, to peer.ID) {
 	}
 }
 
-func (n *Node) askIntroduction(ctx context.Context, to peer.ID, question introduction) ([]multiaddr.Multiaddr, error) {
+func (n *Node) askIntroduction(ctx context.Context, to peer.ID, question introduction) (introduction, error) {
 	ctx, cancel := context.WithTimeout(network.WithAllowLimitedConn(network.WithNoDial(ctx, "introduce"), "introduce"), introduceTime)
 	defer cancel()
 	s, err := n.host.NewStream(ctx, to, introduceProtocol)
 	if err != nil {
-		return nil, err
+		return introduction{}, err
 	}
 	defer s.Close()
 	s.SetDeadline(time.Now().Add(introduceTime))
 	if err := errors.Join(writeIntroduction(s, question), s.CloseWrite()); err != nil {
 		s.Reset()
-		return nil, err
+		return introduction{}, err
 	}
 	answer, err := readIntroduction(s)
 	if err != nil {
 		s.Reset()
-		return nil, err
 	}
-	return n.dialable(answer), nil
+	return answer, err
 }
 
 func readIntroduction(r io.Reader) (introduction, error) {

@@ -157,7 +157,9 @@ func (k *keeper) lost(c network.Conn) {
 	if relay, ok := carrier(c.RemoteMultiaddr()); ok && c.Stat().Direction == network.DirOutbound {
 		k.mu.Lock()
 		if now := time.Now(); k.seeds[id] == nil && len(k.seeds) < maxSeeds {
-			// The loss of the relay itself is noticed at the same time.
+			// The library dials through one relay at a time, and would wait for the
+			// dead one. That its connection is lost is noticed at the same time.
+			k.node.host.Peerstore().SetAddrs(id, k.node.addressesThrough(relay, id), 0)
 			k.seeds[id] = &seed{AddrInfo: peer.AddrInfo{ID: id}, through: relay, until: now.Add(lostTime), next: now.Add(firstRetry / 2)}
 		}
 		k.mu.Unlock()

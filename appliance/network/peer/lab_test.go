@@ -75,6 +75,18 @@ func nodeRole(ctx context.Context, args []byte, _ func(any)) error {
 		}
 		answer(w, "")
 	})
+	mux.HandleFunc("/introduction", func(w http.ResponseWriter, r *http.Request) {
+		id, err := ID(r.URL.Query().Get("of"))
+		if err != nil {
+			answer(w, err.Error())
+			return
+		}
+		told, err := n.askIntroduction(ctx, id, introduction{Public: []netip.Addr{netip.MustParseAddr(r.URL.Query().Get("seen"))}})
+		if err != nil {
+			told.Addresses = []string{err.Error()}
+		}
+		answer(w, told.Addresses)
+	})
 	server := http.Server{Handler: mux}
 	go server.Serve(listener)
 	defer server.Close()
@@ -89,6 +101,7 @@ type labNode struct {
 	id      string
 	args    nodeArgs
 	client  http.Client
+	started time.Time
 }
 
 func newLabNode(t *testing.T, m *netlab.Machine, c Config) *labNode {
@@ -115,6 +128,7 @@ func newLabNode(t *testing.T, m *netlab.Machine, c Config) *labNode {
 func (n *labNode) start(t *testing.T) {
 	t.Helper()
 	os.Remove(n.args.Control)
+	n.started = time.Now()
 	n.Process = n.Machine.Again(t, "node", n.args)
 	if err := await.Until(t.Context(), func() bool { return n.get("/reachability", new(string)) == nil }); err != nil {
 		t.Fatalf("%s does not answer: %v", n.Machine.Name, err)
@@ -185,6 +199,7 @@ func (n *labNode) place(t *testing.T, relay string) (list []string) {
 		list = slices.DeleteFunc(n.addresses(t), func(a string) bool { return !strings.Contains(a, relay+"/p2p-circuit") })
 		return len(list) > 0
 	})
+	t.Logf("%s: can be reached through a relay %v after its start", n.Machine.Name, time.Since(n.started).Round(time.Millisecond))
 	return list
 }
 
@@ -243,7 +258,7 @@ func (w *internet) relay(t *testing.T, name, ip string, bootstrap ...string) *la
 
 // home joins a machine behind a router of its own. number, of 1 to 99, is that of
 // the site.
-func (w *internet) home(t *testing.T, name string, number int, kind netlab.NAT) (host *netlab.Machine, lan *netlab.Switch) {
+func (w *internet) home(t *testing.T, name string, number int, kind netlab.NAT) (host *netlab.Machine, port *netlab.Port) {
 	t.Helper()
 	outside := fmt.Sprintf("45.45.45.%d", number)
 	inside := netip.AddrFrom4([4]byte{192, 168, byte(number), 0})
@@ -258,14 +273,14 @@ func (w *internet) home(t *testing.T, name string, number int, kind netlab.NAT) 
 		}
 		w.sites = append(w.sites, s)
 	}
-	lan = netlab.NewSwitch(t, name, netlab.Wire{})
+	lan := netlab.NewSwitch(t, name, netlab.Wire{})
 	gateway := inside.Next()
 	lan.Join(t, router, "in0", gateway.String()+"/24")
 	host = netlab.NewMachine(t, name)
-	lan.Join(t, host, "eth0", gateway.Next().String()+"/24")
+	port = lan.Join(t, host, "eth0", gateway.Next().String()+"/24")
 	host.Route(t, "0.0.0.0/0", gateway.String())
 	router.NAT(t, kind, "in0", "out0")
-	return host, lan
+	return host, port
 }
 
 // public tells whether an address is one of the public part of the lab.

@@ -17,7 +17,7 @@ import (
 // a connection that was tried in vain before, which routers do for two minutes.
 const (
 	punchInterval = 5 * time.Second
-	punchFirst    = 150 * time.Second // before it is tried once more
+	punchFailed   = 150 * time.Second // before it is tried once more
 	punchLongest  = 20 * time.Minute  // however often it failed
 )
 
@@ -70,15 +70,15 @@ func (n *Node) punchDue(before map[peer.ID]punching, now time.Time) map[peer.ID]
 	for _, c := range n.host.Network().Conns() {
 		id := c.RemotePeer()
 		known, ok := n.paths.of(id)
-		if !ok || known.kind != Relayed || c.Stat().Direction != network.DirInbound {
+		if !ok || known.kind != Relayed || c.Stat().Direction != network.DirInbound || now.Sub(known.since) < punchInterval {
 			continue
 		}
 		p, again := before[id]
 		switch {
-		case !again && !known.punched && known.reason == "":
-			p = punching{now, punchFirst} // it was never tried
+		case !again && !known.punched: // one of both had no public address yet
+			p = punching{now, 2 * punchInterval}
 		case !again:
-			p = punching{now.Add(punchFirst), 2 * punchFirst}
+			p = punching{now.Add(punchFailed), 2 * punchFailed}
 		}
 		if !p.next.After(now) {
 			p = punching{now.Add(p.wait), min(2*p.wait, punchLongest)}

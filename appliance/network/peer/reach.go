@@ -17,7 +17,7 @@ import (
 
 const (
 	relayInterval = 2 * time.Second  // between two looks for a relay
-	relayBackoff  = 30 * time.Second // before a relay that refused is asked again
+	relayBackoff  = 10 * time.Second // before a relay that gave no place is asked again
 )
 
 // Reachability is whether others can dial this node.

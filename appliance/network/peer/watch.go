@@ -105,12 +105,19 @@ func (n *Node) relook() {
 
 // ping closes the connections to a peer that does not answer.
 func (n *Node) ping(ctx context.Context, id peer.ID) {
-	ctx, cancel := context.WithTimeout(network.WithAllowLimitedConn(ctx, "ping"), pingTime)
+	asking, cancel := context.WithTimeout(network.WithAllowLimitedConn(ctx, "ping"), pingTime)
 	defer cancel()
-	if result := <-ping.Ping(ctx, n.host, id); result.Error != nil {
-		n.event("silent", "peer", id, "reason", result.Error.Error())
-		_ = n.host.Network().ClosePeer(id) // what is wrong with a dead connection is no news
+	// The library has no error for an answer that never came.
+	result, answered := <-ping.Ping(asking, n.host, id)
+	if answered && result.Error == nil || ctx.Err() != nil {
+		return
 	}
+	reason := "no answer in " + pingTime.String()
+	if result.Error != nil {
+		reason = result.Error.Error()
+	}
+	n.event("silent", "peer", id, "reason", reason)
+	_ = n.host.Network().ClosePeer(id) // what is wrong with a dead connection is no news
 }
 
 // events reports what the library says of addresses and protocols.
