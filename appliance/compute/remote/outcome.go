@@ -51,6 +51,8 @@ type Replica struct {
 type Progress struct {
 	// Accepted is called when a node has taken the job.
 	Accepted func(peer, runID string)
+	// Running is called when the job begins there.
+	Running func()
 	// Failed is called when an attempt has come to nothing and another node is
 	// about to be tried: what the job has written so far does not count any
 	// more. An error ends the job. Where Failed is nil, no other node is tried
