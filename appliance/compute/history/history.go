@@ -205,15 +205,9 @@ func (h *History) Close() error {
 func (h *History) Begin(e Entry, nonce []byte) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	_, seen := h.nonces[string(nonce)]
-	err := h.view(func(tx *bbolt.Tx) error {
-		seen = seen || tx.Bucket(bucketNonces).Get(nonce) != nil
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("reading the history: %w", err)
-	}
-	if seen {
+	if seen, err := h.seen(nonce); err != nil {
+		return err
+	} else if seen {
 		return ErrSeen
 	}
 	l := &live{Entry: e, number: h.next}

@@ -149,8 +149,12 @@ func (o Offer) check() error {
 	case err != nil:
 		return reject(InvalidRequest, "%v", err)
 	}
-	if want, has := o.Spec.Job().CPUCores, runtime.NumCPU(); want > has {
-		return reject(InsufficientResources, "cpu_cores: %d asked for, this node has %d", want, has)
+	return o.checkCores()
+}
+
+func (o Offer) checkCores() error {
+	if asked, has := o.Spec.Job().CPUCores, runtime.NumCPU(); asked > has {
+		return reject(InsufficientResources, "cpu_cores: %d asked for, this node has %d", asked, has)
 	}
 	return nil
 }

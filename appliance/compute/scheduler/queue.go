@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"phase/appliance/compute/history"
 )
@@ -29,6 +30,7 @@ func (s *Scheduler) leave(runID string, a *active) {
 		s.cores -= a.cores
 		s.memory -= a.memory
 		s.running--
+		s.usual += (time.Since(a.since) - s.usual) / 4
 	}
 	s.waiting = slices.DeleteFunc(s.waiting, func(w *active) bool { return w == a })
 	if len(s.active) == 0 && s.idle != nil {
@@ -50,7 +52,7 @@ func (s *Scheduler) advance() {
 		s.cores += a.cores
 		s.memory += a.memory
 		s.running++
-		a.begun = true
+		a.begun, a.since = true, time.Now()
 		close(a.begin)
 	}
 }
@@ -101,16 +103,18 @@ func (s *Scheduler) Stop(ctx context.Context) {
 	<-idle
 }
 
-// Load is how much of the node is in use.
+// Load is how much of the node is in use. CoresUsed and MemoryUsedMB are of the
+// jobs that run, as they asked for.
 type Load struct {
 	Limits
-	Running, Waiting int
-	Stopping         bool
+	Running, Waiting        int
+	CoresUsed, MemoryUsedMB int
+	Stopping                bool
 }
 
 // Load returns the node's load at this moment.
 func (s *Scheduler) Load() Load {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return Load{Limits: s.limits, Running: s.running, Waiting: len(s.waiting), Stopping: s.stopping}
+	return Load{Limits: s.limits, Running: s.running, Waiting: len(s.waiting), CoresUsed: s.cores, MemoryUsedMB: s.memory, Stopping: s.stopping}
 }

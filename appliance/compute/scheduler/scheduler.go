@@ -18,7 +18,6 @@ import (
 	"time"
 
 	"phase/appliance/base/names"
-	"phase/appliance/base/strictjson"
 	"phase/appliance/compute/history"
 	"phase/appliance/compute/modulecache"
 )
@@ -43,6 +42,7 @@ type Scheduler struct {
 
 	mu       sync.Mutex
 	stopping bool
+	usual    time.Duration  // how long jobs take: the newest count most
 	places   int            // taken, by jobs that run, wait or are being sent
 	by       map[string]int // the same for each requester
 	held     int64          // bytes
@@ -59,6 +59,7 @@ type active struct {
 	cores, memory int
 	begin         chan struct{} // closed when there is room
 	begun         bool          // it is
+	since         time.Time     // … since then
 	cancel        context.CancelCauseFunc
 }
 
@@ -76,14 +77,18 @@ var ErrOver = errors.New("the run is over")
 // errStopping is why runs end when the node does.
 var errStopping = errors.New("the node is stopping")
 
-// Place is the right to send one job. It is taken before the job's bytes are
+// Place is the right to send one job, which runs once. It is taken before the job's bytes are
 // read, so that what cannot be run is not even received.
 type Place struct {
 	of        *Scheduler
 	requester string
+	runID     string
 	held      int64
 	release   []func() // modules
 }
+
+// RunID names the run that the place is for.
+func (p *Place) RunID() string { return p.runID }
 
 // Enter takes a place for a requester. The error is a *Rejection.
 func (s *Scheduler) Enter(requester string) (*Place, error) {
@@ -99,7 +104,7 @@ func (s *Scheduler) Enter(requester string) (*Place, error) {
 	}
 	s.places++
 	s.by[requester]++
-	return &Place{of: s, requester: requester}, nil
+	return &Place{of: s, requester: requester, runID: NewRunID()}, nil
 }
 
 // Hold asks for n more bytes for what is being sent.
@@ -162,16 +167,16 @@ func (p *Place) Execute(ctx context.Context, o Offer, w Watch) (Done, error) {
 	if err := s.allows(o); err != nil {
 		return Done{}, err
 	}
-	o.Requester, o.RunID = p.requester, NewRunID()
+	o.Requester, o.RunID = p.requester, p.runID
 	if err := p.find(&o); err != nil {
 		return Done{}, err
 	}
 	if err := o.check(); err != nil {
 		return Done{}, err
 	}
-	nonce, err := strictjson.Base64(o.Nonce) // one nonce, however it is spelled
+	nonce, err := parseNonce(o.Nonce)
 	if err != nil {
-		return Done{}, reject(InvalidRequest, "offer_nonce: %v", err)
+		return Done{}, err
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -181,7 +186,7 @@ func (p *Place) Execute(ctx context.Context, o Offer, w Watch) (Done, error) {
 		State: history.Queued, Queued: s.now().UTC(),
 	}}
 	if err := s.history.Begin(entry, nonce); errors.Is(err, history.ErrSeen) {
-		return Done{}, reject(InvalidRequest, "offer_nonce: this offer has been run already; choose another nonce")
+		return Done{}, errSeen()
 	} else if err != nil {
 		return Done{}, err
 	}

@@ -11,6 +11,11 @@ import (
 // that was asked and to everything that came back. Of an offer with outputs of
 // its own, Done holds none: there Stdout and Stderr are to be set first.
 func (d Done) Verify(o Offer, pin receipt.Pin) error {
+	return d.VerifyDigests(o, pin, sha256.Sum256(d.Stdout), sha256.Sum256(d.Stderr))
+}
+
+// VerifyDigests is Verify for outputs of which only the SHA-256 is left.
+func (d Done) VerifyDigests(o Offer, pin receipt.Pin, stdout, stderr [sha256.Size]byte) error {
 	s, err := receipt.Verify(d.Receipt, pin)
 	if err != nil {
 		return err
@@ -21,7 +26,7 @@ func (d Done) Verify(o Offer, pin receipt.Pin) error {
 	}
 	for _, err := range []error{
 		s.CheckJob(o.Spec), s.CheckNonce(o.Nonce),
-		s.CheckStdout(sha256.Sum256(d.Stdout)), s.CheckStderr(sha256.Sum256(d.Stderr)),
+		s.CheckStdout(stdout), s.CheckStderr(stderr),
 		s.CheckStdin(stdin),
 	} {
 		if err != nil {

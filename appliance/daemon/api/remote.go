@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -108,6 +109,7 @@ func (e *elsewhereError) Unwrap() error { return e.err }
 const (
 	noNetwork       = "NoNetwork"
 	peerUnreachable = "PeerUnreachable"
+	peerRefused     = "PeerRefused" // for a reason that is not known here
 	peerDied        = "PeerDied"
 	peerLied        = "PeerLied"
 )
@@ -124,13 +126,10 @@ func (e *elsewhereError) judge() Problem {
 	case errors.Is(e.err, context.Canceled):
 		return Problem{Document: problem.New(http.StatusConflict, "", "the requester has left")} // nobody reads it
 	default:
-		code = peerDied
-		if n := len(e.attempts); n > 0 {
-			code = map[string]string{"unreachable": peerUnreachable, "lied": peerLied}[e.attempts[n-1].Result]
-		}
-		if code == "" {
-			code = peerDied
-		}
+		code = map[remote.Failure]string{
+			remote.Unreachable: peerUnreachable, remote.Refused: peerRefused, remote.Lied: peerLied,
+		}[remote.FailureOf(e.err)]
+		code = cmp.Or(code, peerDied)
 	}
 	return Problem{problem.New(status, code, e.Error()), e.attempts}
 }

@@ -1,0 +1,22 @@
+package remote
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"phase/appliance/compute/scheduler"
+)
+
+// checkRejected holds an error to a rejection by a node.
+func checkRejected(t *testing.T, what string, err error, by *node, reason scheduler.Reason, says string) {
+	t.Helper()
+	var r *scheduler.Rejection
+	if !errors.As(err, &r) || r.Reason != reason || FailureOf(err) != Refused {
+		t.Errorf("%s: %v, want %s", what, err, reason)
+		return
+	}
+	if !strings.Contains(err.Error(), says) || !strings.Contains(err.Error(), by.peer()) {
+		t.Errorf("%s: %q does not say %q or not who", what, err, says)
+	}
+}
