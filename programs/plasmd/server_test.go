@@ -189,8 +189,9 @@ func TestServeRefuses(t *testing.T) {
 		{[]string{"start", "--peer", "/ip4/192.0.2.1"}, 2},
 		{[]string{"start", "--listen", "/ip4/127.0.0.1"}, 2},
 		{[]string{"start", "--accept", "all"}, 2},
-		{[]string{"execute-job", "--on", "auto", "x.wasm"}, 2},
-		{[]string{"execute-job", "--replicas", "2", "x.wasm"}, 2},
+		{[]string{"execute-job", "--on", "nobody", "x.wasm"}, 2},
+		{[]string{"execute-job", "--replicas", "17", "x.wasm"}, 2},
+		{[]string{"execute-job", "--replicas", "2", "--on", somePeer, "x.wasm"}, 2},
 		{[]string{"start", "--http", "nonsense", "--data", dir, "--socket", filepath.Join(dir, "plasmd.sock")}, 2},
 		{[]string{"start", "--config", filepath.Join(dir, "none.toml")}, 1},
 	} {
