@@ -40,6 +40,7 @@ var pure = []string{
 	"base/envelope", "base/names", "base/refusal", "base/strictjson",
 	"machine/disk/fat", "machine/disk/gpt", "machine/initrd", "machine/kexecplan", "machine/settings",
 	"release/layout", "release/manifest", "release/trust",
+	"network/capability", "network/capability/bucket",
 	"compute/job", "compute/receipt",
 }
 

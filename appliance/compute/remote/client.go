@@ -10,6 +10,7 @@ import (
 	"phase/appliance/base/ui"
 	"phase/appliance/compute/receipt"
 	"phase/appliance/compute/scheduler"
+	"phase/appliance/network/frame"
 )
 
 // Client sends jobs to other nodes. It is safe for concurrent use.
@@ -197,35 +198,9 @@ func (c *Client) lookup(ctx context.Context, peerID string, ask header) (schedul
 // readResult reads what stands behind a result.
 func readResult(c *conn, h header) (done scheduler.Done, err error) {
 	if h.ExitCode == nil {
-		return done, fmt.Errorf("%w: a result without an exit code", ErrFrame)
+		return done, fmt.Errorf("%w: a result without an exit code", frame.ErrProtocol)
 	}
 	done.RunID, done.JobID, done.ExitCode, done.Outcome = h.RunID, h.JobID, *h.ExitCode, h.Outcome
-	done.Receipt, err = c.bytes(strictjson.MaxBytes)
+	done.Receipt, err = c.Bytes(strictjson.MaxBytes)
 	return done, err
-}
-
-// Record asks a peer for its capability record, which is not verified.
-func (c *Client) Record(ctx context.Context, peerID string) ([]byte, error) {
-	conn, cut, err := c.open(ctx, peerID, NodeProtocol)
-	if err != nil {
-		return nil, &PeerError{Peer: peerID, Failure: Unreachable, Err: err}
-	}
-	defer cut()
-	data, err := func() ([]byte, error) {
-		if err := conn.send(header{Type: typeNode}, nil); err != nil {
-			return nil, err
-		}
-		h, err := conn.next(c.Times.orDefault().First)
-		if err == nil && h.Type != typeNode {
-			err = unexpected(h, typeNode)
-		}
-		if err != nil {
-			return nil, err
-		}
-		return conn.bytes(maxHeader)
-	}()
-	if err != nil {
-		return nil, &PeerError{Peer: peerID, Failure: failure(ctx, err), Err: during("asking for its capabilities", err)}
-	}
-	return data, nil
 }

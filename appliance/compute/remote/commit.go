@@ -13,6 +13,7 @@ import (
 
 	"phase/appliance/compute/receipt"
 	"phase/appliance/compute/scheduler"
+	"phase/appliance/network/frame"
 )
 
 // saltBytes hide what is committed to from who would guess it.
@@ -47,7 +48,7 @@ func (x *session) commit(done scheduler.Done, k kept) error {
 	case <-x.revealed:
 	case <-timer.C:
 		return fmt.Errorf("nobody asked to see a result for %v", x.server.times.Reveal)
-	case <-x.c.listened:
+	case <-x.c.Listened:
 		return errors.Join(errors.New("the requester has gone and did not ask to see the result"), x.gone())
 	case <-x.ctx.Done():
 		return context.Cause(x.ctx)
@@ -57,7 +58,7 @@ func (x *session) commit(done scheduler.Done, k kept) error {
 		kind string
 		data []byte
 	}{{typeStdout, k.stdout.data}, {typeStderr, k.stderr.data}} {
-		for piece := range slices.Chunk(out.data, pieceBytes) {
+		for piece := range slices.Chunk(out.data, frame.Piece) {
 			x.say(header{Type: out.kind}, piece)
 		}
 	}

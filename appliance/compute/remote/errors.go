@@ -7,6 +7,7 @@ import (
 	"os"
 
 	"phase/appliance/compute/scheduler"
+	"phase/appliance/network/frame"
 )
 
 // Failure is why a job that was sent to a peer has no receipt that counts.
@@ -68,7 +69,7 @@ func failure(ctx context.Context, err error) Failure {
 		return Stopped
 	case errors.As(err, &r):
 		return Refused
-	case errors.As(err, &lied), errors.Is(err, ErrFrame):
+	case errors.As(err, &lied), errors.Is(err, frame.ErrProtocol):
 		return Lied
 	}
 	return Died

@@ -13,6 +13,7 @@ import (
 	"phase/appliance/compute/receipt"
 	"phase/appliance/compute/scheduler"
 	"phase/appliance/compute/wasm"
+	"phase/appliance/network/frame"
 )
 
 // exchange is an offer on its way to a peer, and what comes back.
@@ -155,7 +156,7 @@ func (x *exchange) endInput() error {
 	}
 	select {
 	case <-x.ended:
-		return fmt.Errorf("%w: the module ends twice", ErrFrame)
+		return fmt.Errorf("%w: the module ends twice", frame.ErrProtocol)
 	default:
 	}
 	x.done.Input = x.offer.Input.Sum()
@@ -195,7 +196,7 @@ func (x *exchange) send(module string, stop <-chan struct{}) error {
 			return during("sending the module", err)
 		}
 	} else if module != moduleHeld {
-		return fmt.Errorf("%w: the module is %.20q", ErrFrame, module)
+		return fmt.Errorf("%w: the module is %.20q", frame.ErrProtocol, module)
 	}
 	beats := make(chan struct{})
 	go func() {
@@ -225,7 +226,7 @@ func (x *exchange) sendInput() error {
 		}
 		from = bytes.NewReader(x.offer.Stdin)
 	}
-	piece := make([]byte, pieceBytes)
+	piece := make([]byte, frame.Piece)
 	for {
 		n, err := from.Read(piece)
 		if n > 0 {

@@ -40,7 +40,7 @@ const (
 // those it does not have are ignored, so that later versions can add some.
 type header struct {
 	Type  string `json:"type"`
-	Bytes int64  `json:"bytes,omitempty"` // raw bytes that follow
+	Bytes int64  `json:"bytes,omitempty"` // raw bytes that follow; at most what the type allows
 
 	// offer
 	Nonce      string    `json:"nonce,omitempty"` // base64 of 16 bytes; also lookup, cancel
@@ -71,3 +71,6 @@ type header struct {
 	Commitment string `json:"commitment,omitempty"` // SHA-256, hex
 	Salt       string `json:"salt,omitempty"`       // 32 bytes, hex
 }
+
+// Raw is how many raw bytes follow.
+func (h *header) Raw() int64 { return h.Bytes }

@@ -7,6 +7,8 @@ import (
 	"io"
 	"sync"
 	"time"
+
+	"phase/appliance/network/frame"
 )
 
 // input is an input that is streamed, between the stream and the module. It is
@@ -38,7 +40,7 @@ func (i *input) put(piece []byte) error {
 	i.mu.Lock()
 	if i.last {
 		i.mu.Unlock()
-		return errors.Join(ErrFrame, errors.New("input behind the last of it"))
+		return errors.Join(frame.ErrProtocol, errors.New("input behind the last of it"))
 	}
 	if !i.closed {
 		i.hash.Write(piece)

@@ -3,16 +3,12 @@ package remote
 import (
 	"context"
 	"errors"
-	"io"
 	"time"
 
 	"phase/appliance/base/strictjson"
 	"phase/appliance/compute/history"
 	"phase/appliance/compute/scheduler"
 )
-
-// isEnd says whether a stream was ended cleanly between two frames.
-func isEnd(err error) bool { return errors.Is(err, io.EOF) }
 
 // find returns the live session that a frame names by run_id or nonce, if it is
 // one of this peer's.

@@ -22,6 +22,7 @@ import (
 	"phase/appliance/compute/modulecache"
 	"phase/appliance/compute/scheduler"
 	"phase/appliance/compute/worker"
+	"phase/appliance/network/frame"
 )
 
 func TestMain(m *testing.M) {
@@ -43,13 +44,13 @@ func (s tcpStream) Reset() error {
 type network struct {
 	mu    sync.Mutex
 	nodes map[string]string
-	wrap  func(Stream) Stream // of the requester's side; nil leaves it as it is
+	wrap  func(frame.Stream) frame.Stream // of the requester's side; nil leaves it as it is
 }
 
 func newNetwork() *network { return &network{nodes: map[string]string{}} }
 
 // serve answers the streams to a peer until the test ends.
-func (n *network) serve(t testing.TB, peerID string, answer func(from, protocol string, s Stream)) {
+func (n *network) serve(t testing.TB, peerID string, answer func(from, protocol string, s frame.Stream)) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -90,7 +91,7 @@ func (o oneByte) Read(p []byte) (int, error) { return o.Reader.Read(p[:min(1, le
 
 // dial is the Dial of the peer self.
 func (n *network) dial(self string) Dial {
-	return func(ctx context.Context, peerID, protocol string) (Stream, error) {
+	return func(ctx context.Context, peerID, protocol string) (frame.Stream, error) {
 		n.mu.Lock()
 		address, wrap := n.nodes[peerID], n.wrap
 		n.mu.Unlock()
@@ -104,7 +105,7 @@ func (n *network) dial(self string) Dial {
 		if _, err := fmt.Fprintf(c, "%s %s\n", self, protocol); err != nil {
 			return nil, err
 		}
-		var s Stream = tcpStream{c.(*net.TCPConn)}
+		var s frame.Stream = tcpStream{c.(*net.TCPConn)}
 		if wrap != nil {
 			s = wrap(s)
 		}
@@ -155,7 +156,7 @@ func (n *network) start(t testing.TB, accept string, change func(*Config, *sched
 		t.Fatal(err)
 	}
 	limits := wide
-	c := Config{History: h, Accept: who, PeerID: id.PeerID(), Arch: "x86_64", Times: quick, Record: func() ([]byte, error) { return []byte("record"), nil }}
+	c := Config{History: h, Accept: who, PeerID: id.PeerID(), Arch: "x86_64", Times: quick, Sign: id.Sign}
 	if change != nil {
 		change(&c, &limits)
 	}
@@ -172,7 +173,7 @@ func (n *network) start(t testing.TB, accept string, change func(*Config, *sched
 			t.Error(err)
 		}
 	})
-	n.serve(t, id.PeerID(), func(from, protocol string, stream Stream) {
+	n.serve(t, id.PeerID(), func(from, protocol string, stream frame.Stream) {
 		if protocol == NodeProtocol {
 			s.Node(it.ctx, from, stream)
 			return

@@ -43,7 +43,7 @@ func (s *Server) offer(ctx context.Context, peerID string, c *conn, h header) er
 // before any of its module or its input is sent.
 func (s *Server) judge(x *session) error {
 	h := x.offer
-	file, err := x.c.bytes(strictjson.MaxBytes)
+	file, err := x.c.Bytes(strictjson.MaxBytes)
 	if err != nil {
 		return err
 	}
@@ -189,7 +189,7 @@ func (x *session) next(wanted string) (header, error) {
 
 // keep appends the raw bytes of a frame, at most most.
 func (x *session) keep(data []byte, most int64) ([]byte, error) {
-	err := x.c.raw(most, func(piece []byte) error {
+	err := x.c.Take(most, func(piece []byte) error {
 		if err := x.place.Hold(int64(len(piece))); err != nil {
 			return err
 		}

@@ -29,10 +29,10 @@ func (r *received) take(c *conn, kind string) error {
 	if kind == typeStderr {
 		which = 1
 	}
-	if r.left -= c.left; r.left < 0 {
+	if r.left -= c.Left(); r.left < 0 {
 		return lie{errors.New("it sends more output than the job may write")}
 	}
-	return c.raw(maxPiece, func(piece []byte) error {
+	return c.Take(maxPiece, func(piece []byte) error {
 		r.hash[which].Write(piece)
 		if r.to[which] == nil {
 			r.kept[which] = append(r.kept[which], piece...)

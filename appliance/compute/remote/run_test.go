@@ -9,6 +9,7 @@ import (
 
 	"phase/appliance/compute/job"
 	"phase/appliance/compute/scheduler"
+	"phase/appliance/network/frame"
 	"phase/tests/await"
 )
 
@@ -121,7 +122,7 @@ func TestStreamsOfAPeerAreBounded(t *testing.T) {
 	worker := n.start(t, "all", func(c *Config, _ *scheduler.Limits) { c.PeerStreams = 2 })
 	me := newID(t).PeerID()
 	client := &Client{Dial: n.dial(me), Times: quick}
-	var open []Stream
+	var open []frame.Stream
 	for range 2 {
 		s, err := client.Dial(t.Context(), worker.peer(), JobProtocol)
 		if err != nil {
@@ -149,5 +150,26 @@ func TestStreamsOfAPeerAreBounded(t *testing.T) {
 	streams(0)
 	if _, err := client.Run(t.Context(), worker.peer(), offer(t, hello, nil, nil)); err != nil {
 		t.Errorf("when they have ended: %v", err)
+	}
+}
+
+// Anyone may ask a node what it can do, and believes what the node has signed.
+func TestCapabilities(t *testing.T) {
+	n := newNetwork()
+	worker := n.start(t, "none", func(c *Config, l *scheduler.Limits) { l.MemoryMB = 300 })
+	client := &Client{Dial: n.dial(newID(t).PeerID()), Times: quick}
+	got, err := client.Record(t.Context(), worker.peer())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.MemoryMB != 300 || got.FreeMB != 300 || got.Accept != "none" || got.Arch != "x86_64" || got.Latency <= 0 {
+		t.Errorf("%+v", got)
+	}
+	liar := newID(t).PeerID()
+	n.mu.Lock()
+	n.nodes[liar] = n.nodes[worker.peer()] // answers with the record of another
+	n.mu.Unlock()
+	if _, err := client.Record(t.Context(), liar); FailureOf(err) != Lied {
+		t.Errorf("another's record: %v", err)
 	}
 }

@@ -14,6 +14,8 @@ import (
 	"phase/appliance/compute/history"
 	"phase/appliance/compute/receipt"
 	"phase/appliance/compute/scheduler"
+	"phase/appliance/network/capability"
+	"phase/appliance/network/frame"
 )
 
 // Config is what a node runs jobs for others with.
@@ -21,12 +23,13 @@ type Config struct {
 	Runs    *scheduler.Scheduler
 	History *history.History // that of Runs
 	Accept  Accept
-	PeerID  string // of this node
-	Arch    string // of this node: x86_64 or arm64
-	// Record returns the node's signed capability record as it is now.
-	Record func() ([]byte, error)
+	PeerID  string             // of this node
+	Arch    string             // of this node: x86_64 or arm64
+	Release capability.Release // that this node has booted; the zero value is none
+	// Sign wraps a payload in an envelope that this node signs (identity.Identity).
+	Sign func(payloadType string, payload []byte) ([]byte, error)
 	// The most streams open at once, of one peer and of all whose jobs are
-	// accepted; 0 is 32 and 256.
+	// accepted; 0 is 16 and 128.
 	PeerStreams, Streams int
 	Times                Times
 }
@@ -42,8 +45,11 @@ type Server struct {
 	by     map[string]int // open streams, of each peer
 	open   int            // …of all
 	turned int            // streams that are being turned away
+	asking int            // streams that ask for the capabilities
 	live   map[string]*session
 	stats  Stats
+	record capability.Record // the newest that was signed
+	signed []byte
 }
 
 // Stats count what happened on the streams of a server since it was made.
@@ -62,7 +68,7 @@ func NewServer(c Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.PeerStreams, c.Streams = cmp.Or(c.PeerStreams, 32), cmp.Or(c.Streams, 256)
+	c.PeerStreams, c.Streams = cmp.Or(c.PeerStreams, 16), cmp.Or(c.Streams, 128)
 	return &Server{
 		Config: c, times: c.Times.orDefault(), pin: pin, by: map[string]int{}, live: map[string]*session{},
 		stats: Stats{Rejected: map[scheduler.Reason]uint64{}},
@@ -97,9 +103,12 @@ func reject(reason scheduler.Reason, format string, args ...any) error {
 	return &scheduler.Rejection{Reason: reason, Detail: fmt.Sprintf(format, args...)}
 }
 
-// maxTurned is how many streams are answered at once that are turned away; more
-// are reset.
-const maxTurned = 32
+// How many streams are answered at once that are turned away, and that ask for
+// the capabilities; more are reset.
+const (
+	maxTurned = 32
+	maxAsking = 64
+)
 
 // enter counts a stream in. The error is a *scheduler.Rejection.
 func (s *Server) enter(peerID string) error {
@@ -130,7 +139,7 @@ func (s *Server) leave(peerID string) {
 // Job answers one stream of JobProtocol that a peer opened, and returns when it
 // has ended. The transport has proved the peer id. When ctx ends, so does the
 // stream.
-func (s *Server) Job(ctx context.Context, peerID string, stream Stream) {
+func (s *Server) Job(ctx context.Context, peerID string, stream frame.Stream) {
 	stop := context.AfterFunc(ctx, func() { _ = stream.Reset() }) // the end either way
 	defer stop()
 	c := newConn(stream, s.times.Piece)
@@ -142,7 +151,7 @@ func (s *Server) Job(ctx context.Context, peerID string, stream Stream) {
 	if err := s.serve(ctx, peerID, c); err != nil {
 		slog.Info("a stream of a peer ended before its time", "peer", peerID, "error", err)
 		s.count(func(t *Stats) {
-			if errors.Is(err, ErrFrame) {
+			if errors.Is(err, frame.ErrProtocol) {
 				t.Garbled++
 			} else {
 				t.Broken++
@@ -151,7 +160,7 @@ func (s *Server) Job(ctx context.Context, peerID string, stream Stream) {
 		_ = stream.Reset()
 		return
 	}
-	c.finish(s.times.First)
+	c.Finish(s.times.First)
 }
 
 // turnAway answers a stream of which nothing is read.
@@ -177,7 +186,7 @@ func (s *Server) turnAway(c *conn, peerID string, why error) {
 		_ = c.Reset()
 		return
 	}
-	c.finish(time.Second)
+	c.Finish(time.Second)
 }
 
 // rejected answers with the error's reason. An error that is no rejection is
@@ -207,31 +216,4 @@ func (s *Server) serve(ctx context.Context, peerID string, c *conn) error {
 		return s.cancel(peerID, c, h)
 	}
 	return unexpected(h, "offer, lookup or cancel")
-}
-
-// Node answers one stream of NodeProtocol: the peer asks what this node can do.
-func (s *Server) Node(ctx context.Context, _ string, stream Stream) {
-	stop := context.AfterFunc(ctx, func() { _ = stream.Reset() })
-	defer stop()
-	c := newConn(stream, s.times.First)
-	err := func() error {
-		h, err := c.next(s.times.First)
-		if err != nil {
-			return err
-		}
-		if h.Type != typeNode {
-			return unexpected(h, typeNode)
-		}
-		record, err := s.Record()
-		if err != nil {
-			return err
-		}
-		return c.send(header{Type: typeNode}, record)
-	}()
-	if err != nil {
-		slog.Debug("a peer that asked for the capabilities got none", "error", err)
-		_ = stream.Reset()
-		return
-	}
-	c.finish(time.Second)
 }

@@ -12,6 +12,7 @@ import (
 	"phase/appliance/compute/job"
 	"phase/appliance/compute/modulecache"
 	"phase/appliance/compute/scheduler"
+	"phase/appliance/network/frame"
 )
 
 // session is an offer that was accepted, until it has ended.
@@ -65,9 +66,9 @@ func (x *session) run() error {
 	if x.input != nil {
 		defer x.input.stop()
 	}
-	x.c.listened = make(chan struct{})
+	x.c.Listened = make(chan struct{})
 	go func() {
-		defer close(x.c.listened)
+		defer close(x.c.Listened)
 		x.listen()
 	}()
 	done, kept, err := x.execute()
@@ -125,7 +126,7 @@ func (x *session) fail(err error) error {
 		return x.gone()
 	case errors.As(err, &r):
 		return x.server.rejected(x.c, x.peer, err)
-	case errors.Is(err, ErrFrame):
+	case errors.Is(err, frame.ErrProtocol):
 		return err
 	}
 	slog.Warn("a job of a peer has no receipt", "peer", x.peer, "run", x.place.RunID(), "error", err)
@@ -242,7 +243,7 @@ func (x *session) listen() {
 func (x *session) hear(h header) error {
 	switch {
 	case h.Type == typeInput && x.input != nil:
-		if err := x.c.raw(maxPiece, x.input.put); err != nil {
+		if err := x.c.Take(maxPiece, x.input.put); err != nil {
 			return err
 		}
 		if h.Last {
@@ -266,7 +267,7 @@ type output struct {
 }
 
 func (o output) Write(p []byte) (int, error) {
-	for piece := range slices.Chunk(p, pieceBytes) {
+	for piece := range slices.Chunk(p, frame.Piece) {
 		o.x.say(header{Type: o.kind}, piece)
 	}
 	return len(p), nil
