@@ -29,6 +29,12 @@ func table(o settings.Options, data, group string) []supervise.Service {
 		data = bootData
 	}
 	plasmd := []string{"start", "--http", listen, "--state", runDir, "--root", rootFile, "--data", data, "--socket", plasmdSocket}
+	for _, address := range o.Bootstrap {
+		plasmd = append(plasmd, "--bootstrap", address)
+	}
+	if o.Accept != "" {
+		plasmd = append(plasmd, "--accept", o.Accept)
+	}
 	return []supervise.Service{
 		{Name: "plasmd", Path: phase, Args: plasmd, Env: environment, UID: plasmdUID, GID: plasmdGID, Cgroup: group},
 		{Name: carrier, Path: phase, Args: []string{"--state", runDir, "--resolv", resolvFile}, Env: environment},

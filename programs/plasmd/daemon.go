@@ -14,6 +14,7 @@ import (
 	"phase/appliance/base/program"
 	"phase/appliance/compute/history"
 	"phase/appliance/compute/job"
+	"phase/appliance/compute/remote"
 	"phase/appliance/compute/scheduler"
 	"phase/appliance/daemon/api"
 	"phase/appliance/daemon/config"
@@ -114,8 +115,18 @@ func (c startCmd) compute(s server, conf config.Config, log *api.Log, token stri
 	j.runs, j.sandbox, j.warm = scheduler.New(runner, h, bounds, time.Now), walls(pool), pool.Warm
 	j.drain = time.Duration(or(conf.DrainSeconds, int64(defaultDrain/time.Second))) * time.Second
 	v1 := api.Config{
-		Runs: j.runs, History: h, Log: log,
+		Runs: j.runs, History: h, Log: log, Peers: peers(s.id.PeerID(), s.network),
 		Name: s.id.Name(), PeerID: s.id.PeerID(), Version: program.Version, Arch: names.RunningArch(),
+	}
+	if s.network != nil {
+		v1.Remote = named{&remote.Client{Dial: dial(s.network)}}
+		accept, err := remote.ParseAccept(c.Accept)
+		if err == nil {
+			err = serveJobs(s.network, remote.Config{Runs: j.runs, History: h, Accept: accept, PeerID: s.id.PeerID(), Arch: names.RunningArch(), Sign: s.id.Sign})
+		}
+		if err != nil {
+			return j, nil, errors.Join(err, end())
+		}
 	}
 	j.local = api.Socket(v1)
 	if j.v1, err = api.Handler(v1, token); err != nil {

@@ -46,7 +46,7 @@ func daemon(t *testing.T, dir string) *process {
 	t.Helper()
 	p := &process{socket: filepath.Join(dir, "plasmd.sock"), ended: make(chan error, 1), said: newConsole()}
 	config := filepath.Join(dir, "plasmd.toml")
-	if err := os.WriteFile(config, []byte("[history]\nruns = 100000\nsize_mb = 1024\n"), 0o600); err != nil {
+	if err := os.WriteFile(config, []byte("[history]\nruns = 100000\nsize_mb = 1024\n[network]\nmode = \"off\"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	p.cmd = exec.Command(os.Args[0], "start", "--config", config, "--socket", p.socket, "--data", filepath.Join(dir, "data"), "--state", dir)

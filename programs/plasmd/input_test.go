@@ -89,7 +89,7 @@ func TestInputThatNeverEnds(t *testing.T) {
 		}
 	}
 	t.Run("alone", check)
-	c, stop := run(t, "start", "--state", dir)
+	c, stop := run(t, "start", "--state", dir, "--network", "off")
 	c.wait(t, `^listening on (.*)$`)
 	t.Run("daemon", check)
 	if err := stop(); err != nil {
@@ -124,7 +124,7 @@ func TestInputAtOnceAndLater(t *testing.T) {
 	if err := os.WriteFile(least, leastModule, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c, stop := run(t, "start", "--state", dir)
+	c, stop := run(t, "start", "--state", dir, "--network", "off")
 	client := api.NewClient(filepath.Join(dir, "XDG_RUNTIME_DIR", "phase", "plasmd.sock"))
 	c.wait(t, `^listening on (.*)$`)
 	named := func(a answered) string {

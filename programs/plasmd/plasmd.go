@@ -30,6 +30,7 @@ type commandLine struct {
 	Run        runCmd        `cmd:"" help:"Run a WASM module here."`
 	ExecuteJob executeCmd    `cmd:"" help:"Run a WASM module as a job and print what came of it, with its receipt."`
 	Jobs       jobsCmd       `cmd:"" help:"Show what the daemon ran and runs."`
+	Peers      peersCmd      `cmd:"" help:"Show who is connected to the daemon, and how."`
 	Logs       logsCmd       `cmd:"" help:"Show the daemon's log."`
 	Receipt    receiptCmd    `cmd:"" help:"Check receipts."`
 	Provider   providerCmd   `cmd:"" help:"Ask a provider."`
@@ -58,6 +59,7 @@ func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		"execute-job <wasm>": func() error { return c.ExecuteJob.run(ctx, stdin, stdout, stderr) },
 		"jobs":               func() error { return c.Jobs.run(ctx, stdout) },
 		"jobs <run>":         func() error { return c.Jobs.run(ctx, stdout) },
+		"peers":              func() error { return c.Peers.run(ctx, stdout) },
 		"logs":               func() error { return c.Logs.run(ctx, stdout) },
 		"completion <shell>": func() error { return completion.Write(stdout, "plasmd", &commandLine{}, c.Completion.Shell) },
 		"receipt verify <f>": func() error { return c.Receipt.Verify.run(stdin, stdout) },

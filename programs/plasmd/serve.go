@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,7 +16,9 @@ import (
 
 	"phase/appliance/base/identity"
 	"phase/appliance/base/names"
+	"phase/appliance/base/program"
 	"phase/appliance/daemon/tasks"
+	"phase/appliance/network/peer"
 	"phase/appliance/release/layout"
 	"phase/appliance/release/roots"
 	"phase/appliance/release/store"
@@ -31,8 +34,9 @@ type serveCmd struct {
 	Port    uint16 `short:"p" default:"8080" help:"Port to listen on, 0 for any that is free (${default})."`
 	Bind    string `short:"b" default:"::" placeholder:"ADDR" help:"Address to listen on (${default}: all, IPv4 too)."`
 	Root    string `short:"r" placeholder:"FILE" help:"The root that releases must verify under (default: root/1.json in the folder, else /etc/phase/root.json)."`
-	NoDHT   bool   `name:"no-dht" help:"Announce nothing in the DHT. This version has none to announce in."`
+	NoDHT   bool   `name:"no-dht" help:"Have no part in the network of nodes: be found on the local network alone."`
 	NoMDNS  bool   `name:"no-mdns" help:"Announce nothing on the local network."`
+	reachFlags
 }
 
 func (c serveCmd) run(ctx context.Context, log io.Writer) error {
@@ -78,7 +82,31 @@ func (c serveCmd) run(ctx context.Context, log io.Writer) error {
 		},
 	}
 	fmt.Fprintf(log, "peer %s\n", id.PeerID())
+	if s.network, err = c.host(s); err != nil {
+		return err
+	}
 	return s.run(ctx, jobs{})
+}
+
+// host is the part of the provider in the network of nodes: it listens for
+// peers at the address it serves on.
+func (c serveCmd) host(s server) (*tasks.Network, error) {
+	if c.NoDHT {
+		if len(c.Listen)+len(c.Bootstrap) > 0 {
+			return nil, program.Usagef("--no-dht leaves nothing for --listen and --bootstrap to do")
+		}
+		return nil, nil
+	}
+	if err := c.check("--"); err != nil {
+		return nil, program.Usagef("%w", err)
+	}
+	bind, err := netip.ParseAddr(strings.Trim(c.Bind, "[]"))
+	if err != nil && len(c.Listen) == 0 {
+		return nil, program.Usagef("--bind %q is a name: say with --listen where to listen for peers, or --no-dht", c.Bind)
+	}
+	n := tasks.NewNetwork(peer.Config{Identity: s.id, Listen: c.Listen, Bind: bind, Bootstrap: c.Bootstrap, Agent: agent()}, s.problems)
+	n.Nearby, n.Must = !c.NoMDNS, len(c.Listen)+len(c.Bootstrap) > 0
+	return n, nil
 }
 
 // rootPath is the root to use: the one named, the folder's own, the node's.

@@ -31,6 +31,7 @@ type server struct {
 	stateDir      string // "" for none
 	address       string // to listen on; "" for no HTTP
 	announce      bool
+	network       *tasks.Network // nil for none
 	source        tasks.Source
 	problems      *tasks.Problems
 	log           io.Writer
@@ -55,31 +56,40 @@ func (s server) run(ctx context.Context, j jobs) error {
 	board := status.New(status.Config{
 		Name: s.id.Name(), PeerID: s.id.PeerID(), Program: program.Version, Version: s.running, Channel: s.channel, Arch: s.arch,
 		Store: held, Held: holding.Err, Problems: func() []string { return append(s.problems.List(), holding.Problems()...) },
-		Sandbox: j.sandbox, Dir: s.stateDir, Now: time.Now,
+		Sandbox: j.sandbox, Dir: s.stateDir, Now: time.Now, Network: s.network.Node,
 	})
-	handler := func(v1 http.Handler) http.Handler {
+	handler := func(v1 http.Handler, owner bool) http.Handler {
 		return board.Count(provide.Handler(provide.Config{
-			Store: held, Channel: s.channel, Arch: s.arch, Pages: board.Pages(), V1: v1, Loading: holding.Loading,
+			Store: held, Channel: s.channel, Arch: s.arch, Pages: board.Pages(owner), V1: v1, Loading: holding.Loading,
 		}))
 	}
+	as := lan.Config{Name: s.id.Name(), Peer: s.id.PeerID()}
 	var serving, listening tasks.Row
 	var announcing, queue, compiler tasks.Task
+	var drained <-chan struct{}
 	if s.address != "" {
 		l, err := tasks.Listen(s.address)
 		if err != nil {
 			return err
 		}
-		serving = tasks.Row{Name: "serving http on " + l.Addr().String(), Task: tasks.HTTP(l, handler(j.v1), j.drain+drainTime)}
+		serving = tasks.Row{Name: "serving http on " + l.Addr().String(), Task: tasks.HTTP(l, handler(j.v1, false), j.drain+drainTime)}
 		fmt.Fprintln(s.log, serving.Name)
-		if s.announce {
-			as := lan.Config{Name: s.id.Name(), Port: tasks.Port(l), Peer: s.id.PeerID()}
-			announcing = tasks.Announcing(as, held, s.channel, s.arch, s.problems)
-		}
+		as.Port = tasks.Port(l)
+	}
+	if s.announce {
+		announcing = tasks.Announcing(as, held, s.channel, s.arch, s.network, s.problems)
 	}
 	if j.runs != nil {
-		listening = tasks.Row{Name: "listening on " + j.socket.Addr().String(), Task: tasks.HTTP(j.socket, handler(j.local), j.drain+drainTime)}
+		listening = tasks.Row{Name: "listening on " + j.socket.Addr().String(), Task: tasks.HTTP(j.socket, handler(j.local, true), j.drain+drainTime)}
 		fmt.Fprintln(s.log, listening.Name)
-		queue, compiler = tasks.Queue(j.runs, j.drain), tasks.Once(j.warm)
+		queue, drained = tasks.Queue(j.runs, j.drain)
+		compiler = tasks.Once(j.warm)
+	}
+	var network tasks.Task // nil for none, which a nil *tasks.Network is not
+	if s.network != nil {
+		s.network.Config.Metrics = board.Registry()
+		s.network.Until = drained
+		network = s.network
 	}
 	return tasks.Run(ctx, []tasks.Row{
 		serving,
@@ -87,6 +97,7 @@ func (s server) run(ctx context.Context, j jobs) error {
 		{Name: "running jobs", Task: queue},
 		{Name: "hashing what is held", Task: holding},
 		{Name: "announcing it", Task: announcing, After: holding},
+		{Name: "being a peer of other nodes", Task: network, After: holding},
 		{Name: "getting ready for jobs", Task: compiler, After: holding},
 	})
 }

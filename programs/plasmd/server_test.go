@@ -172,6 +172,9 @@ func TestServeNothing(t *testing.T) {
 	}
 }
 
+// somePeer is the id of nobody in particular.
+const somePeer = "12D3KooWBtg3aaRMjxwedh83aGiUkwSxDwUZkzuJcfaqUmo7R3pq"
+
 func TestServeRefuses(t *testing.T) {
 	dir := t.TempDir()
 	for _, c := range []struct {
@@ -185,10 +188,13 @@ func TestServeRefuses(t *testing.T) {
 		{[]string{"serve", "-a", dir, "-p", "70000"}, 2},
 		{[]string{"provider", "status", "-a", "nowhere"}, 2},
 		{[]string{"provider", "status", "-a", "http://127.0.0.1:1"}, 1},
-		{[]string{"start", "--bootstrap", "/ip4/192.0.2.1"}, 2}, // not before there is a DHT
+		{[]string{"start", "--bootstrap", "/ip4/192.0.2.1"}, 2}, // no peer id
 		{[]string{"start", "--peer", "/ip4/192.0.2.1"}, 2},
 		{[]string{"start", "--listen", "/ip4/127.0.0.1"}, 2},
-		{[]string{"start", "--accept", "all"}, 2},
+		{[]string{"start", "--accept", "everyone"}, 2},
+		{[]string{"start", "--network", "lan"}, 2},
+		{[]string{"start", "--network", "off", "--relay"}, 2},
+		{[]string{"serve", "-a", dir, "--no-dht", "--listen", "/ip4/127.0.0.1/tcp/0"}, 1}, // no root
 		{[]string{"execute-job", "--on", "nobody", "x.wasm"}, 2},
 		{[]string{"execute-job", "--replicas", "17", "x.wasm"}, 2},
 		{[]string{"execute-job", "--replicas", "2", "--on", somePeer, "x.wasm"}, 2},

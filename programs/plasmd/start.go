@@ -35,6 +35,7 @@ type startCmd struct {
 	State  string `default:"/run/phase" placeholder:"DIR" help:"Where the programs of a node meet (${default})."`
 	Data   string `placeholder:"DIR" help:"Where identity, token and history are kept."`
 	Root   string `short:"r" default:"/etc/phase/root.json" placeholder:"FILE" help:"The root that the release held must verify under (${default})."`
+	networkFlags
 }
 
 // modePrivate is phase.mode=private: no lasting identity, nothing announced, and
@@ -54,7 +55,7 @@ func (c startCmd) run(ctx context.Context, log io.Writer) error {
 	kept := api.NewLog(log, time.Now)
 	slog.SetDefault(slog.New(program.NewHandler(kept)))
 	s := server{
-		log: kept, problems: tasks.NewProblems(kept), stateDir: c.State, announce: c.HTTP != "",
+		log: kept, problems: tasks.NewProblems(kept), stateDir: c.State,
 		channel: "stable", arch: names.RunningArch(),
 	}
 	var boot statefile.Boot
@@ -63,7 +64,10 @@ func (c startCmd) run(ctx context.Context, log io.Writer) error {
 	if node && err != nil {
 		s.problems.Add(err)
 	}
-	if err := c.place(&s, boot.Mode); err != nil {
+	if err := c.fill(conf.Network, boot.Mode); err != nil {
+		return err
+	}
+	if err := c.place(&s); err != nil {
 		return err
 	}
 	// A daemon that listens there already is not to be disturbed by anything below.
@@ -76,6 +80,7 @@ func (c startCmd) run(ctx context.Context, log io.Writer) error {
 	if s.id, token, err = c.keys(s, node); err != nil {
 		return err
 	}
+	s.network = c.host(s, conf.Network.Block, c.Data)
 	j, end, err := c.compute(s, conf, kept, token)
 	if err != nil {
 		return err
@@ -90,11 +95,12 @@ func (c startCmd) run(ctx context.Context, log io.Writer) error {
 }
 
 // place fills in where the daemon listens and keeps what it keeps.
-func (c *startCmd) place(s *server, mode string) (err error) {
+func (c *startCmd) place(s *server) (err error) {
 	s.address = c.HTTP
+	s.announce = c.Network != modePrivate && (c.HTTP != "" || c.Network != modeOff)
 	switch {
-	case mode == modePrivate:
-		s.announce, c.Data = false, ""
+	case c.Network == modePrivate:
+		c.Data = ""
 		s.address, err = onLoopback(c.HTTP)
 	case c.Data == "":
 		c.Data, err = dataDir()

@@ -96,7 +96,7 @@ func TestStartDamaged(t *testing.T) {
 func TestStartWithoutItsIdentity(t *testing.T) {
 	dir := t.TempDir()
 	data, path := filepath.Join(dir, "data"), filepath.Join(dir, "data", "identity.pem")
-	args := []string{"start", "--state", dir, "--data", data, "--socket", filepath.Join(dir, "plasmd.sock")}
+	args := []string{"start", "--network", "off", "--state", dir, "--data", data, "--socket", filepath.Join(dir, "plasmd.sock")}
 	c, stop := run(t, args...)
 	peer := c.wait(t, `^peer (.*)$`)
 	if err := stop(); err != nil {

@@ -163,4 +163,3 @@ func (l laps) report(b *testing.B) {
 	b.ReportMetric(float64(l[len(l)/2])/1e6, "p50-ms")
 	b.ReportMetric(float64(l[len(l)*99/100])/1e6, "p99-ms")
 }
-

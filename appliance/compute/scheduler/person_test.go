@@ -178,7 +178,7 @@ func (p *person) posted(file string) ended {
 // daemon starts the person's own.
 func (p *person) daemon() *exec.Cmd {
 	p.t.Helper()
-	cmd := p.plasmd("start")
+	cmd := p.plasmd("start", "--network", "off")
 	said, err := cmd.StderrPipe()
 	if err != nil {
 		p.t.Fatal(err)

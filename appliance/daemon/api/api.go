@@ -30,6 +30,9 @@ type Config struct {
 	Log     *Log // what GET /v1/logs answers
 	// Remote has other nodes run jobs; nil where there is no network.
 	Remote Remote
+	// Peers is what GET /v1/peers answers; nil where the node has no part in the
+	// network of nodes.
+	Peers func() Peers
 	// Patience is how long a requester may send nothing of a job, or read
 	// nothing of its answer; 0 is 30 s.
 	Patience time.Duration
@@ -106,6 +109,7 @@ func (c Config) routes() map[string]methods {
 		"/v1/jobs/{run_id}/cancel": {http.MethodPost: c.cancel},
 		"/v1/logs":                 {http.MethodGet: c.logs},
 		"/v1/node":                 {http.MethodGet: c.node},
+		"/v1/peers":                {http.MethodGet: c.peers},
 	}
 }
 

@@ -48,6 +48,7 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 	c, _ := node(t)
 	f := newFleet(t, 4)
 	c.Remote = f
+	c.Peers = somePeers
 	h, err := Handler(c, token)
 	if err != nil {
 		t.Fatal(err)
@@ -115,6 +116,9 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 		{"node", "GET", "/v1/node", "", nil, token, 200},
 		{"node, of what", "GET", "/v1/node?x=1", "", nil, token, 400},
 		{"node, no token", "GET", "/v1/node", "", nil, "", 401},
+		{"peers", "GET", "/v1/peers", "", nil, token, 200},
+		{"peers, of whom", "GET", "/v1/peers?x=1", "", nil, token, 400},
+		{"peers, no token", "GET", "/v1/peers", "", nil, "", 401},
 	}
 	_, _ = c.Log.Write([]byte("a line\nanother \x1b[31mline\n"))
 	seen := map[string]map[string]bool{}
@@ -183,8 +187,9 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 			// A job that nothing can be written down of, and one cancelled while
 			// it waited, are in the tests of runs; one that is not sent to its end
 			// is in TestRequestersThatStop; one for other nodes where there is no
-			// network in TestANodeWithoutANetworkSaysSo.
-			if op == "POST /v1/jobs" && slices.Contains([]string{"408", "409", "500", "501"}, status) {
+			// network in TestANodeWithoutANetworkSaysSo, and a node without peers in
+			// TestPeers.
+			if op == "POST /v1/jobs" && slices.Contains([]string{"408", "409", "500", "501"}, status) || op+status == "GET /v1/peers404" {
 				continue
 			}
 			if !seen[op][status] {

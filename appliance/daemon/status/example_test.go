@@ -16,7 +16,7 @@ func ExampleNew() {
 		Held: func() error { return fmt.Errorf("the releases held are still being hashed") },
 	})
 	w := httptest.NewRecorder()
-	node.Pages()["/health"].ServeHTTP(w, httptest.NewRequest("GET", "/health", nil))
+	node.Pages(true)["/health"].ServeHTTP(w, httptest.NewRequest("GET", "/health", nil))
 	fmt.Println(w.Code)
 	fmt.Print(w.Body)
 	// Output:

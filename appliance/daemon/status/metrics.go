@@ -51,6 +51,9 @@ func newMetrics(s *Status) *metrics {
 	return m
 }
 
+// Registry takes the figures of other parts of the program.
+func (s *Status) Registry() prometheus.Registerer { return s.metrics.registry }
+
 func (m *metrics) handler() http.Handler {
 	text := promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

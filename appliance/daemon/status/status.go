@@ -17,6 +17,7 @@ import (
 
 	"phase/appliance/base/problem"
 	"phase/appliance/base/statefile"
+	"phase/appliance/network/peer"
 	"phase/appliance/release/store"
 )
 
@@ -41,6 +42,11 @@ type Config struct {
 	// Sandbox names the walls around jobs that stand on this machine; nil where
 	// no jobs are run.
 	Sandbox func() []string
+	// Network is the node's place in the network of nodes; nil where it has none.
+	// It returns nil before it is open.
+	Network func() *peer.Node
+	// RoutingTable is how many peers the DHT's table holds; may be nil.
+	RoutingTable func() int
 	// Dir is the state folder, "" for none.
 	Dir string
 	// Now is the clock.
@@ -62,12 +68,18 @@ func New(c Config) *Status {
 }
 
 // Pages are the handlers of "/", "/health", "/status" and "/metrics", for GET
-// and HEAD.
-func (s *Status) Pages() map[string]http.Handler {
+// and HEAD. Who the peers are is in /status only for those who own the node.
+func (s *Status) Pages(owner bool) map[string]http.Handler {
 	return map[string]http.Handler{
-		"/":        http.HandlerFunc(s.home),
-		"/health":  http.HandlerFunc(s.health),
-		"/status":  http.HandlerFunc(s.status),
+		"/":       http.HandlerFunc(s.home),
+		"/health": http.HandlerFunc(s.health),
+		"/status": http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			r := s.Report()
+			if !owner {
+				r.Peers = nil
+			}
+			writeJSON(w, http.StatusOK, r)
+		}),
 		"/metrics": s.metrics.handler(),
 	}
 }
@@ -109,20 +121,51 @@ type ArtifactInfo struct {
 // Report is the answer of "/status".
 type Report struct {
 	Info
-	Program        string                `json:"program"` // version of the program itself
-	Health         Health                `json:"health"`
-	Release        *ReleaseInfo          `json:"release"`
-	Releases       []ReleaseInfo         `json:"releases"`
-	Mode           string                `json:"mode"`
-	BootedFrom     string                `json:"booted_from"`
-	Trial          string                `json:"trial"`
-	OptionsUnknown []string              `json:"options_unknown"`
-	Problems       []string              `json:"problems"`
-	Watchdog       string                `json:"watchdog"`
-	Sandbox        []string              `json:"sandbox"`
-	Network        []statefile.Interface `json:"network"`
-	Metrics        map[string]int64      `json:"metrics"`
-	Update         statefile.Update      `json:"update"`
+	Program        string           `json:"program"` // version of the program itself
+	Health         Health           `json:"health"`
+	Release        *ReleaseInfo     `json:"release"`
+	Releases       []ReleaseInfo    `json:"releases"`
+	Mode           string           `json:"mode"`
+	BootedFrom     string           `json:"booted_from"`
+	Trial          string           `json:"trial"`
+	OptionsUnknown []string         `json:"options_unknown"`
+	Problems       []string         `json:"problems"`
+	Watchdog       string           `json:"watchdog"`
+	Sandbox        []string         `json:"sandbox"`
+	Network        Network          `json:"network"`
+	Peers          []peer.Info      `json:"peers,omitempty"` // for those who may know
+	Metrics        map[string]int64 `json:"metrics"`
+	Update         statefile.Update `json:"update"`
+}
+
+// Network is where the node is in the network.
+type Network struct {
+	Addresses    []string              `json:"addresses"`     // multiaddrs with the peer id
+	Reachability string                `json:"reachability"`  // from the internet: public, private or unknown
+	Peers        int                   `json:"peers"`         // connected
+	RoutingTable int                   `json:"routing_table"` // peers in the DHT's table
+	Interfaces   []statefile.Interface `json:"interfaces"`
+}
+
+// network is the part of the report about peers.
+func (s *Status) network(r *Report) {
+	r.Network = Network{Addresses: []string{}, Reachability: string(peer.Unknown), Interfaces: []statefile.Interface{}}
+	if s.Network == nil {
+		return
+	}
+	node := s.Network()
+	if node == nil {
+		return
+	}
+	r.Peers = node.Peers()
+	r.Network.Addresses, r.Network.Reachability, r.Network.Peers = node.Addresses(), string(node.Reachability()), len(r.Peers)
+	if s.RoutingTable == nil {
+		return
+	}
+	r.Network.RoutingTable = s.RoutingTable()
+	if r.Network.RoutingTable == 0 && len(r.Peers) > 0 {
+		r.Problems = append(r.Problems, fmt.Sprintf("%d peers are connected, and none of them takes part in the DHT: releases are found on the LAN alone", len(r.Peers)))
+	}
 }
 
 // Info says who the node is.
@@ -168,8 +211,8 @@ func (s *Status) Report() Report {
 		Info: s.Info(), Program: s.Program, Health: s.Health(), Metrics: s.metrics.sums(),
 		Watchdog: "none", Update: statefile.Update{State: "off"},
 		Releases: []ReleaseInfo{}, OptionsUnknown: []string{}, Problems: []string{}, Sandbox: []string{},
-		Network: []statefile.Interface{},
 	}
+	s.network(&r)
 	for _, held := range s.Store.Releases() {
 		r.Releases = append(r.Releases, releaseInfo(held))
 	}
@@ -194,7 +237,7 @@ func (s *Status) Report() Report {
 	}
 	var net statefile.Net
 	if s.read(&r, statefile.NetFile, &net) {
-		r.Network = append(r.Network, net.Interfaces...)
+		r.Network.Interfaces = append(r.Network.Interfaces, net.Interfaces...)
 		r.Problems = append(r.Problems, net.Problems...)
 	}
 	var update statefile.Update
@@ -249,10 +292,6 @@ func (s *Status) health(w http.ResponseWriter, _ *http.Request) {
 		code = http.StatusServiceUnavailable
 	}
 	writeJSON(w, code, h)
-}
-
-func (s *Status) status(w http.ResponseWriter, _ *http.Request) {
-	writeJSON(w, http.StatusOK, s.Report())
 }
 
 func writeJSON(w http.ResponseWriter, code int, v any) {

@@ -50,7 +50,7 @@ func (n *node) get(t *testing.T, path string, accept ...string) *httptest.Respon
 	for _, a := range accept {
 		r.Header.Add("Accept", a)
 	}
-	n.Count(n.Pages()[path]).ServeHTTP(w, r)
+	n.Count(n.Pages(true)[path]).ServeHTTP(w, r)
 	return w
 }
 
@@ -170,7 +170,7 @@ func TestStatus(t *testing.T) {
 	// Nothing is null that a reader would want to walk through.
 	empty := New(Config{Store: store.New(), Held: func() error { return nil }, Now: time.Now})
 	w = httptest.NewRecorder()
-	empty.Pages()["/status"].ServeHTTP(w, httptest.NewRequest("GET", "/status", nil))
+	empty.Pages(true)["/status"].ServeHTTP(w, httptest.NewRequest("GET", "/status", nil))
 	for _, want := range []string{`"releases": []`, `"release": null`, `"options_unknown": []`, `"problems": []`, `"sandbox": []`, `"watchdog": "none"`, `"state": "off"`} {
 		if !strings.Contains(w.Body.String(), want) {
 			t.Errorf("an empty node's status does not say %s:\n%s", want, w.Body)

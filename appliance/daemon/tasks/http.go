@@ -50,14 +50,16 @@ func Listen(address string) (net.Listener, error) {
 func Port(l net.Listener) uint16 { return l.Addr().(*net.TCPAddr).AddrPort().Port() }
 
 // Queue ends the jobs when its context does: those that run have drain to
-// finish before they are cancelled.
-func Queue(r *scheduler.Scheduler, drain time.Duration) Task {
+// finish before they are cancelled. Drained is closed when none runs any more.
+func Queue(r *scheduler.Scheduler, drain time.Duration) (queue Task, drained <-chan struct{}) {
+	over := make(chan struct{})
 	return New(func(ctx context.Context, ready func()) error {
 		ready()
 		<-ctx.Done()
 		bound, cancel := context.WithTimeout(context.WithoutCancel(ctx), drain)
 		defer cancel()
 		r.Stop(bound)
+		close(over)
 		return nil
-	})
+	}), over
 }

@@ -16,11 +16,10 @@ func (n *Node) listens() bool { return len(n.config.Listen) > 0 || n.config.Bind
 // listen opens the addresses; the error names the first that cannot be had.
 func (n *Node) listen() error {
 	for _, text := range n.config.Listen {
-		address, err := multiaddr.NewMultiaddr(text)
-		if err != nil {
-			return fmt.Errorf("%.200q is no address to listen on, like /ip4/0.0.0.0/udp/%d/quic-v1: %w", text, DefaultPort, err)
+		if err := CheckListen(text); err != nil {
+			return err
 		}
-		if err := n.swarm.Listen(address); err != nil {
+		if err := n.swarm.Listen(multiaddr.StringCast(text)); err != nil {
 			return fmt.Errorf("listening on %s: %w; name others with --listen", text, shorten(err))
 		}
 	}
@@ -48,6 +47,28 @@ func taken(at netip.AddrPort) bool {
 		}
 	}
 	return errors.Is(err, syscall.EADDRINUSE)
+}
+
+// CheckListen refuses what is no multiaddr of QUIC or TCP.
+func CheckListen(text string) error {
+	a, err := multiaddr.NewMultiaddr(text)
+	if err == nil && (len(a) < 2 || !canListen(a)) {
+		err = errors.New("it is neither of QUIC nor of TCP")
+	}
+	if err != nil {
+		return fmt.Errorf("%.200q is no address to listen on, like /ip4/0.0.0.0/udp/%d/quic-v1: %w", text, DefaultPort, err)
+	}
+	return nil
+}
+
+// canListen says whether an address is an IP address and a port of TCP, or of UDP
+// for QUIC.
+func canListen(a multiaddr.Multiaddr) bool {
+	if code := a[0].Code(); code != multiaddr.P_IP4 && code != multiaddr.P_IP6 {
+		return false
+	}
+	return len(a) == 2 && a[1].Code() == multiaddr.P_TCP ||
+		len(a) == 3 && a[1].Code() == multiaddr.P_UDP && a[2].Code() == multiaddr.P_QUIC_V1
 }
 
 // listenAt listens at Bind by all transports, on one port. An address family

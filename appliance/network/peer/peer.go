@@ -68,6 +68,7 @@ type Node struct {
 	keeper  *keeper
 	reach   *reach
 	metrics *metrics
+	find    FindPeer // nil for none
 
 	upgrader transport.Upgrader
 	closers  []func() error // run in reverse
