@@ -48,6 +48,7 @@ $report = new Report();
 $watch = static function (string $step, string $detail) use ($report, $peer): void {
     match ($step) {
         'connect' => $report->step('connect', "the daemon at $detail"),
+        'module' => $report->step('offer', "sent with the module, $detail"),
         'accepted' => $report->step('offer', "accepted by $peer as run $detail"),
         'running' => $report->step('run', 'the module has begun'),
         'ended' => $report->step('run', 'the module has ended'),

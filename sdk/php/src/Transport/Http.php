@@ -91,7 +91,7 @@ final class Http implements Transport
         foreach (['', $offer->job->module] as $module) {
             $connection = new Connection($this->address, self::CONNECT_SECONDS, $deadline);
             try {
-                $this->tell('connect', $this->address);
+                $module === '' ? $this->tell('connect', $this->address) : $this->tell('module', strlen($module) . ' bytes');
                 $connection->send($this->request($offer, $module));
                 $response = new Response($connection);
                 if ($response->status === 200) {

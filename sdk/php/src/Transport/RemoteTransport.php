@@ -14,8 +14,8 @@ final class RemoteTransport implements Transport
      * @param Http $daemon by which the node is reached
      * @param string $peer the node's peer id
      * @param (\Closure(string $step, string $detail): void)|null $watch is told of each step as it
-     *     is made: connect (to the daemon at this address), accepted (as this run), running,
-     *     ended, done
+     *     is made: connect (to the daemon at this address), module (is sent, as the daemon does
+     *     not hold it), accepted (as this run), running, ended, done
      */
     public function __construct(
         private readonly Http $daemon,
