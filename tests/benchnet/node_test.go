@@ -6,6 +6,7 @@ package benchnet
 import (
 	"context"
 	"crypto/rand"
+	"fmt"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -112,30 +113,41 @@ func each(b *testing.B, run func(b *testing.B, from, to *node)) {
 	}
 }
 
-// module builds a program for WASI, once.
-var module = sync.OnceValue(func() []byte {
-	dir, err := os.MkdirTemp("", "module")
-	if err != nil {
-		panic(err)
+// modules builds the programs for WASI, once each.
+var modules = map[string]func() ([]byte, error){}
+
+func init() {
+	for _, path := range []string{"phase/examples/hello", "phase/tests/guests/cat"} {
+		modules[path] = sync.OnceValues(func() ([]byte, error) {
+			dir, err := os.MkdirTemp("", "module")
+			if err != nil {
+				return nil, err
+			}
+			defer os.RemoveAll(dir)
+			file := filepath.Join(dir, "module.wasm")
+			build := exec.Command("go", "build", "-ldflags=-s -w", "-o", file, path)
+			build.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm")
+			if out, err := build.CombinedOutput(); err != nil {
+				return nil, fmt.Errorf("building %s: %w: %s", path, err, out)
+			}
+			return os.ReadFile(file)
+		})
 	}
-	defer os.RemoveAll(dir)
-	file := filepath.Join(dir, "hello.wasm")
-	build := exec.Command("go", "build", "-ldflags=-s -w", "-o", file, "phase/examples/hello")
-	build.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm")
-	if out, err := build.CombinedOutput(); err != nil {
-		panic(string(out))
-	}
-	data, err := os.ReadFile(file)
+}
+
+func module(b *testing.B, path string) []byte {
+	b.Helper()
+	data, err := modules[path]()
 	if err != nil {
-		panic(err)
+		b.Fatal(err)
 	}
 	return data
-})
+}
 
 // hello is a job of examples/hello, as it is sent once.
 func hello(b *testing.B) func() scheduler.Offer {
 	b.Helper()
-	text, input := module(), []byte("hello")
+	text, input := module(b, "phase/examples/hello"), []byte("hello")
 	wanted := job.Default(text)
 	wanted.MemoryMB, wanted.StdinHash = 64, job.Hash(input)
 	spec, err := job.New(wanted)
