@@ -56,6 +56,9 @@ func peers(id string, n *tasks.Network) func() api.Peers {
 		if node := n.Node(); node != nil {
 			p.Addresses, p.Reachability, p.Peers = node.Addresses(), string(node.Reachability()), node.Peers()
 		}
+		if table := n.Table(); table != nil {
+			p.RoutingTable = table.Size()
+		}
 		return p
 	}
 }

@@ -81,6 +81,7 @@ func (c startCmd) run(ctx context.Context, log io.Writer) error {
 		return err
 	}
 	s.network = c.host(s, conf.Network.Block, c.Data)
+	c.trust(&s)
 	j, end, err := c.compute(s, conf, kept, token)
 	if err != nil {
 		return err
@@ -97,7 +98,8 @@ func (c startCmd) run(ctx context.Context, log io.Writer) error {
 // place fills in where the daemon listens and keeps what it keeps.
 func (c *startCmd) place(s *server) (err error) {
 	s.address = c.HTTP
-	s.announce = c.Network != modePrivate && (c.HTTP != "" || c.Network != modeOff)
+	s.private = c.Network == modePrivate
+	s.announce = !s.private && (c.HTTP != "" || c.Network != modeOff)
 	switch {
 	case c.Network == modePrivate:
 		c.Data = ""
@@ -160,6 +162,19 @@ func (c startCmd) hold(s *server, where *statefile.Held) {
 			sources[name] = store.File(path)
 		}
 		return into.Add(ctx, v, sources)
+	}
+}
+
+// trust loads the roots that name the node's fleet. A laptop need not have any;
+// one that cannot be read is a problem, which verify reports where a release is
+// held.
+func (c startCmd) trust(s *server) {
+	root, err := roots.Load(c.Root)
+	if err == nil {
+		s.roots, err = roots.LoadChain(c.Root, root)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		s.problems.Add(fmt.Errorf("%w; no release is found or published beyond the LAN", err))
 	}
 }
 
