@@ -153,3 +153,53 @@ func newPeer(t *testing.T) string {
 	}
 	return id.PeerID()
 }
+
+// Any node that fits runs the job; where it dies, another does, and it is said
+// what happened.
+func TestExecuteJobOnAnyNode(t *testing.T) {
+	first, at := onNetwork(t, "--accept", "all")
+	second, atSecond := onNetwork(t, "--accept", "all")
+	_, atMiser := onNetwork(t)
+	asked, _ := onNetwork(t, "--peer", at, "--peer", atSecond, "--peer", atMiser)
+	until(t, func() bool {
+		peers, err := asked.client.Peers(t.Context())
+		return err == nil && len(peers.Peers) >= 3
+	})
+	workers := map[string]*process{first.pin(t).PeerID: first, second.pin(t).PeerID: second}
+
+	a, said, err := sent(t.Context(), asked, "any", "--on", "auto", "--memory", "64", module(t))
+	if err != nil || *a.Stdout != "yna" || a.Worker == asked.pin(t).PeerID {
+		t.Errorf("%+v, %q, %v", a, said, err)
+	}
+	a, said, err = sent(t.Context(), asked, "two", "--replicas", "2", "--memory", "64", module(t))
+	if err != nil || *a.Stdout != "owt" || len(a.Replicas) != 2 || a.Replicas[0].Peer == a.Replicas[1].Peer || len(a.Liars) != 0 {
+		t.Errorf("%+v, %q, %v", a, said, err)
+	}
+
+	file := filepath.Join(t.TempDir(), "loop.wasm")
+	if err := os.WriteFile(file, loopModule, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	killed := make(chan string, 1)
+	go func() {
+		_ = await.Until(t.Context(), func() bool {
+			for id, p := range workers {
+				page, err := p.client.Jobs(t.Context(), "", 1)
+				if err == nil && len(page.Jobs) == 1 && page.Jobs[0].State == history.Running {
+					_ = p.cmd.Process.Kill()
+					killed <- id
+					return true
+				}
+			}
+			return false
+		})
+	}()
+	a, said, err = sent(t.Context(), asked, "", "--on", "auto", "--memory", "1", "--timeout", "3", file)
+	dead := <-killed
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a.Outcome != job.Timeout || a.Worker == dead || len(a.Attempts) < 2 || !strings.Contains(said, dead) {
+		t.Errorf("%s was killed: %+v, %q", dead, a, said)
+	}
+}

@@ -112,6 +112,8 @@ const (
 	peerRefused     = "PeerRefused" // for a reason that is not known here
 	peerDied        = "PeerDied"
 	peerLied        = "PeerLied"
+	noNode          = "NoNode"     // fits, or is there at all
+	noMajority      = "NoMajority" // of the replicas
 )
 
 // judge is the answer that the error has.
@@ -123,6 +125,10 @@ func (e *elsewhereError) judge() Problem {
 		status = http.StatusNotImplemented
 	case errors.As(e.err, &rejection) && statuses[rejection.Reason] != 0:
 		status, code = statuses[rejection.Reason], string(rejection.Reason)
+	case errors.Is(e.err, remote.ErrNoNode):
+		code = noNode
+	case errors.Is(e.err, remote.ErrNoMajority):
+		code = noMajority
 	case errors.Is(e.err, context.Canceled):
 		return Problem{Document: problem.New(http.StatusConflict, "", "the requester has left")} // nobody reads it
 	default:

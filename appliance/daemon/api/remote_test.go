@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -242,6 +243,8 @@ func TestJobsThatNoOtherNodeRuns(t *testing.T) {
 		{refused(peer, scheduler.QueueFull), 503, "QueueFull"},
 		{refused(peer, scheduler.InsufficientResources), 422, "InsufficientResources"},
 		{refused(peer, "Mood"), 502, peerRefused},
+		{fmt.Errorf("%w: none but %s, which is small", remote.ErrNoNode, peer), 502, noNode},
+		{fmt.Errorf("%w: %s says so", remote.ErrNoMajority, peer), 502, noMajority},
 	} {
 		f.failures[peer] = k.failure
 		kind, body := form(t, part{"module", empty}, part{"on", []byte(peer)})
