@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 
 	"phase/appliance/base/names"
 	"phase/appliance/compute/dispatch"
@@ -17,8 +18,8 @@ import (
 )
 
 // sendJobs has other nodes run jobs for the users of the daemon, whose peer id is
-// self.
-func sendJobs(n *tasks.Network, self string) *dispatch.Dispatcher {
+// self. The book is of what those nodes can do.
+func sendJobs(n *tasks.Network, self string) (*dispatch.Dispatcher, *dispatch.Book) {
 	client := &remote.Client{Dial: func(ctx context.Context, peerID, protocol string) (frame.Stream, error) {
 		node, err := joined(ctx, n)
 		if err != nil {
@@ -27,7 +28,7 @@ func sendJobs(n *tasks.Network, self string) *dispatch.Dispatcher {
 		return node.Dial(ctx, peerID, protocol)
 	}}
 	book := dispatch.NewBook(client.Record, 0)
-	return &dispatch.Dispatcher{Client: client, Find: book.Find(workers(n), dispatch.Times{}), Self: self}
+	return &dispatch.Dispatcher{Client: client, Find: book.Find(workers(n), dispatch.Times{}), Self: self}, book
 }
 
 // joined waits until the daemon has its part in the network.
@@ -71,13 +72,17 @@ func workers(n *tasks.Network) func(context.Context, capability.Requirement) <-c
 			if table == nil {
 				return
 			}
+			var all sync.WaitGroup // at once: each search goes on to its deadline
 			for _, name := range bucket.For(want.Arch, want.Cores, want.MemoryMB) {
-				for p := range table.Providers(ctx, dht.Bucket(name)) {
-					if !send(p.ID.String()) {
-						return
+				all.Go(func() {
+					for p := range table.Providers(ctx, dht.Bucket(name)) {
+						if !send(p.ID.String()) {
+							return
+						}
 					}
-				}
+				})
 			}
+			all.Wait()
 		}()
 		return found
 	}

@@ -32,7 +32,7 @@ type Config struct {
 	Remote Remote
 	// Peers is what GET /v1/peers answers; nil where the node has no part in the
 	// network of nodes.
-	Peers func() Peers
+	Peers func(context.Context) Peers
 	// Patience is how long a requester may send nothing of a job, or read
 	// nothing of its answer; 0 is 30 s.
 	Patience time.Duration
