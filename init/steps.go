@@ -38,7 +38,8 @@ func (n *node) gatherEntropy() error {
 }
 
 // kernelSettings are sysctls: what a program that was taken over could
-// otherwise use against the others.
+// otherwise use against the others, and the room that QUIC wants for packets
+// that arrive while it is busy.
 var kernelSettings = []struct{ path, value string }{
 	{"/proc/sys/fs/protected_symlinks", "1"},
 	{"/proc/sys/fs/protected_hardlinks", "1"},
@@ -47,6 +48,8 @@ var kernelSettings = []struct{ path, value string }{
 	{"/proc/sys/kernel/dmesg_restrict", "1"},
 	{"/proc/sys/kernel/kptr_restrict", "2"},
 	{"/proc/sys/kernel/sysrq", "0"},
+	{"/proc/sys/net/core/rmem_max", "7500000"},
+	{"/proc/sys/net/core/wmem_max", "7500000"},
 }
 
 func (n *node) setKernel() error {

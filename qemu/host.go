@@ -33,6 +33,7 @@ const (
 type Host struct {
 	port  *Port
 	stack *stack.Stack
+	nic   tcpip.NICID
 	link  *channel.Endpoint
 	six   netip.Addr
 }
@@ -48,16 +49,9 @@ func (s *Segment) NewHost(name string) (*Host, error) {
 		return nil, fmt.Errorf("adding host %s: a segment holds 254 hosts", name)
 	}
 	mac := net.HardwareAddr{0x02, 0, 0, 0, 0, byte(n)}
-	h := &Host{six: EUI64(mac)}
-	h.stack = stack.New(stack.Options{
-		NetworkProtocols:   []stack.NetworkProtocolFactory{arp.NewProtocol, ipv4.NewProtocol, ipv6.NewProtocol},
-		TransportProtocols: []stack.TransportProtocolFactory{tcp.NewProtocol, udp.NewProtocol, icmp.NewProtocol4, icmp.NewProtocol6},
-	})
-	sack := tcpip.TCPSACKEnabled(true)
-	h.stack.SetTransportProtocolOption(tcp.ProtocolNumber, &sack)
-	h.link = channel.New(portQueue, hostMTU+14, tcpip.LinkAddress(mac))
-	if err := h.stack.CreateNIC(hostNIC, ethernet.New(h.link)); err != nil {
-		return nil, fmt.Errorf("adding host %s: making its NIC: %s", name, err)
+	h, err := s.attach(name, mac, newStack(), hostNIC)
+	if err != nil {
+		return nil, err
 	}
 	h.stack.SetRouteTable([]tcpip.Route{
 		{Destination: subnet(netip.MustParsePrefix("0.0.0.0/0")), NIC: hostNIC},
@@ -65,13 +59,33 @@ func (s *Segment) NewHost(name string) (*Host, error) {
 	})
 	for _, p := range []netip.Prefix{netip.PrefixFrom(netip.AddrFrom4([4]byte{169, 254, 0, byte(n)}), 16), netip.PrefixFrom(h.six, 64)} {
 		if err := h.AddAddress(p); err != nil {
+			h.Close()
 			return nil, err
 		}
+	}
+	return h, nil
+}
+
+func newStack() *stack.Stack {
+	s := stack.New(stack.Options{
+		NetworkProtocols:   []stack.NetworkProtocolFactory{arp.NewProtocol, ipv4.NewProtocol, ipv6.NewProtocol},
+		TransportProtocols: []stack.TransportProtocolFactory{tcp.NewProtocol, udp.NewProtocol, icmp.NewProtocol4, icmp.NewProtocol6},
+	})
+	sack := tcpip.TCPSACKEnabled(true)
+	s.SetTransportProtocolOption(tcp.ProtocolNumber, &sack)
+	return s
+}
+
+// attach gives a stack a NIC on the segment. The stack is closed with its first port.
+func (s *Segment) attach(name string, mac net.HardwareAddr, of *stack.Stack, nic tcpip.NICID) (*Host, error) {
+	h := &Host{six: EUI64(mac), stack: of, nic: nic, link: channel.New(portQueue, hostMTU+14, tcpip.LinkAddress(mac))}
+	if err := of.CreateNIC(nic, ethernet.New(h.link)); err != nil {
+		return nil, fmt.Errorf("adding host %s: making its NIC: %s", name, err)
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	unplugged := func() {
 		stop()
-		h.stack.Close()
+		of.Close()
 	}
 	port, err := s.plug(name, mac, h.receive, unplugged)
 	if err != nil {
@@ -120,7 +134,7 @@ func (h *Host) Addr6() netip.Addr { return h.six }
 // AddAddress gives the host a further address.
 func (h *Host) AddAddress(p netip.Prefix) error {
 	a := tcpip.ProtocolAddress{Protocol: protocol(p.Addr()), AddressWithPrefix: tcpip.AddressWithPrefix{Address: address(p.Addr()), PrefixLen: p.Bits()}}
-	if err := h.stack.AddProtocolAddress(hostNIC, a, stack.AddressProperties{}); err != nil {
+	if err := h.stack.AddProtocolAddress(h.nic, a, stack.AddressProperties{}); err != nil {
 		return fmt.Errorf("adding address %s: %s", p, err)
 	}
 	return nil

@@ -3,16 +3,21 @@ package plasmd
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"net/netip"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"phase/appliance/base/program"
 	"phase/appliance/compute/remote"
 	"phase/appliance/daemon/config"
 	"phase/appliance/daemon/tasks"
+	"phase/appliance/network/dht"
 	"phase/appliance/network/peer"
+	"phase/appliance/network/releases"
+	"phase/appliance/release/store"
 )
 
 // reachFlags are the options of all commands that take part in the network of
@@ -135,18 +140,43 @@ func (f networkFlags) host(s server, block []string, data string) *tasks.Network
 	return n
 }
 
-// serveJobs has the daemon run the jobs of those that it accepts.
-func serveJobs(n *tasks.Network, of remote.Config) error {
-	server, err := remote.NewServer(of)
-	if err != nil {
-		return err
-	}
-	n.Join = append(n.Join, func(ctx context.Context, node *peer.Node) func() {
-		node.Handle(remote.JobProtocol, func(id string, s peer.Stream) { server.Job(ctx, id, s) })
-		node.Handle(remote.NodeProtocol, func(id string, s peer.Stream) { server.Node(ctx, id, s) })
-		return nil
+// joinDHT has the node find and publish releases in the DHT. One that is quiet
+// serves nobody and publishes nothing.
+func (s server) joinDHT(held *store.Store, port func() uint16, provider http.Handler, quiet bool) {
+	s.network.Join = append(s.network.Join, func(ctx context.Context, node *peer.Node) func() {
+		table, err := dht.Open(dht.Config{Host: node.Host(), Client: quiet, Fleet: s.roots.Fleet()})
+		if err != nil {
+			s.problems.Add(err)
+			return nil
+		}
+		node.SetFindPeer(table.FindPeer)
+		c := releases.Config{Host: node.Host(), DHT: table, Roots: s.roots}
+		if !quiet {
+			c.Store = held
+			c.Ports = func() []uint16 {
+				if p := port(); p != 0 {
+					return []uint16{p}
+				}
+				return nil
+			}
+		}
+		found := releases.Open(c)
+		s.network.SetTable(table, found)
+		return func() {
+			defer table.Close()
+			var all sync.WaitGroup
+			all.Go(func() { table.Run(ctx) })
+			all.Go(func() { found.Run(ctx) })
+			if !quiet {
+				all.Go(func() {
+					if err := releases.Serve(ctx, node.Host(), provider); err != nil {
+						s.problems.Add(err)
+					}
+				})
+			}
+			all.Wait()
+		}
 	})
-	return nil
 }
 
 // peersName is the file of the peers of last time.

@@ -85,6 +85,9 @@ func (c serveCmd) run(ctx context.Context, log io.Writer) error {
 	if s.network, err = c.host(s); err != nil {
 		return err
 	}
+	if s.roots, err = roots.LoadChain(rootPath, root); err != nil && s.network != nil {
+		return err
+	}
 	return s.run(ctx, jobs{})
 }
 

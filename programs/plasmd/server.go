@@ -13,8 +13,10 @@ import (
 	"phase/appliance/compute/scheduler"
 	"phase/appliance/daemon/status"
 	"phase/appliance/daemon/tasks"
+	"phase/appliance/network/capability"
 	"phase/appliance/network/lan"
 	"phase/appliance/release/provide"
+	"phase/appliance/release/roots/chain"
 	"phase/appliance/release/store"
 )
 
@@ -26,12 +28,15 @@ const drainTime = 2 * time.Second
 // server is what start and serve tell of the provider they are.
 type server struct {
 	id            identity.Identity
-	channel, arch string // of the release at /manifest.json
-	running       uint64 // version of the release that runs; 0 for none
-	stateDir      string // "" for none
-	address       string // to listen on; "" for no HTTP
+	channel, arch string             // of the release at /manifest.json
+	running       uint64             // version of the release that runs; 0 for none
+	release       capability.Release // the same, as peers are told of it
+	stateDir      string             // "" for none
+	address       string             // to listen on; "" for no HTTP
 	announce      bool
+	private       bool           // nothing is told to others
 	network       *tasks.Network // nil for none
+	roots         chain.Chain    // those that are trusted, from version 1 on; the zero Chain for none
 	source        tasks.Source
 	problems      *tasks.Problems
 	log           io.Writer
@@ -56,14 +61,14 @@ func (s server) run(ctx context.Context, j jobs) error {
 	board := status.New(status.Config{
 		Name: s.id.Name(), PeerID: s.id.PeerID(), Program: program.Version, Version: s.running, Channel: s.channel, Arch: s.arch,
 		Store: held, Held: holding.Err, Problems: func() []string { return append(s.problems.List(), holding.Problems()...) },
-		Sandbox: j.sandbox, Dir: s.stateDir, Now: time.Now, Network: s.network.Node,
+		Sandbox: j.sandbox, Dir: s.stateDir, Now: time.Now, Network: s.network.Node, Table: s.network.Table,
 	})
 	handler := func(v1 http.Handler, owner bool) http.Handler {
 		return board.Count(provide.Handler(provide.Config{
 			Store: held, Channel: s.channel, Arch: s.arch, Pages: board.Pages(owner), V1: v1, Loading: holding.Loading,
 		}))
 	}
-	as := lan.Config{Name: s.id.Name(), Peer: s.id.PeerID()}
+	as := lan.Config{Name: s.id.Name(), Peer: s.id.PeerID(), Fleet: s.roots.Fleet()}
 	var serving, listening tasks.Row
 	var announcing, queue, compiler tasks.Task
 	var drained <-chan struct{}
@@ -89,6 +94,7 @@ func (s server) run(ctx context.Context, j jobs) error {
 	if s.network != nil {
 		s.network.Config.Metrics = board.Registry()
 		s.network.Until = drained
+		s.joinDHT(held, func() uint16 { return as.Port }, handler(nil, false), s.private)
 		network = s.network
 	}
 	return tasks.Run(ctx, []tasks.Row{

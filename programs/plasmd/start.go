@@ -21,6 +21,7 @@ import (
 	"phase/appliance/daemon/api"
 	"phase/appliance/daemon/config"
 	"phase/appliance/daemon/tasks"
+	"phase/appliance/network/capability"
 	"phase/appliance/release/roots"
 	"phase/appliance/release/store"
 	"phase/appliance/release/trust"
@@ -81,6 +82,8 @@ func (c startCmd) run(ctx context.Context, log io.Writer) error {
 		return err
 	}
 	s.network = c.host(s, conf.Network.Block, c.Data)
+	c.trust(&s)
+	c.hold(&s, boot.Held)
 	j, end, err := c.compute(s, conf, kept, token)
 	if err != nil {
 		return err
@@ -90,14 +93,14 @@ func (c startCmd) run(ctx context.Context, log io.Writer) error {
 		// A reader of the console owns the machine; the log is not the console.
 		fmt.Fprintf(log, "token %s\n", token)
 	}
-	c.hold(&s, boot.Held)
 	return errors.Join(s.run(ctx, j), end())
 }
 
 // place fills in where the daemon listens and keeps what it keeps.
 func (c *startCmd) place(s *server) (err error) {
 	s.address = c.HTTP
-	s.announce = c.Network != modePrivate && (c.HTTP != "" || c.Network != modeOff)
+	s.private = c.Network == modePrivate
+	s.announce = !s.private && (c.HTTP != "" || c.Network != modeOff)
 	switch {
 	case c.Network == modePrivate:
 		c.Data = ""
@@ -149,6 +152,7 @@ func (c startCmd) hold(s *server, where *statefile.Held) {
 	if err == nil && where != nil {
 		m := v.Manifest()
 		s.channel, s.arch, s.running = m.Channel, m.Arch, m.Version
+		s.release = capability.Release{Version: int64(m.Version), Digest: v.Digest().String(), Channel: m.Channel}
 	}
 	s.source.Fill = func(ctx context.Context, into *store.Store, _ func([]store.Problem)) error {
 		if err != nil || where == nil {
@@ -160,6 +164,19 @@ func (c startCmd) hold(s *server, where *statefile.Held) {
 			sources[name] = store.File(path)
 		}
 		return into.Add(ctx, v, sources)
+	}
+}
+
+// trust loads the roots that name the node's fleet. A laptop need not have any;
+// one that cannot be read is a problem, which verify reports where a release is
+// held.
+func (c startCmd) trust(s *server) {
+	root, err := roots.Load(c.Root)
+	if err == nil {
+		s.roots, err = roots.LoadChain(c.Root, root)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		s.problems.Add(fmt.Errorf("%w; no release is found or published beyond the LAN", err))
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"phase/appliance/base/names"
 	"phase/appliance/release/layout"
 	"phase/appliance/release/manifest"
+	"phase/appliance/release/roots/chain"
 	"phase/appliance/release/store"
 	"phase/appliance/release/trust"
 )
@@ -31,31 +32,57 @@ func (Example) Fatal(args ...any) { panic(fmt.Sprint(args...)) }
 // Signer signs releases that its Root vouches for.
 type Signer struct {
 	Root trust.Root
-	key  ed25519.PrivateKey
+	// Chain leads from root version 1 to Root; the zero Chain when Root is a
+	// later one that SignerOf was given.
+	Chain chain.Chain
+
+	rootKey, key ed25519.PrivateKey
 }
 
 // NewSigner makes a root of version 1 with one root key and one release key.
 func NewSigner(t testing.TB) *Signer {
 	t.Helper()
-	rootPublic, rootKey, err := ed25519.GenerateKey(nil)
+	rootKey, key := newKey(t), newKey(t)
+	signer := SignerOf(t, signRoot(t, 1, rootKey, key, rootKey), key)
+	signer.rootKey = rootKey
+	return signer
+}
+
+// Rotate makes the root that follows, with a root key and a release key of its
+// own, and a signer with them. The old one stays as it is.
+func (s *Signer) Rotate(t testing.TB) *Signer {
+	t.Helper()
+	rootKey, key := newKey(t), newKey(t)
+	data := signRoot(t, s.Root.Version()+1, rootKey, key, s.rootKey, rootKey)
+	links, err := s.Chain.Append(data)
 	if err != nil {
 		t.Fatal(err)
 	}
-	public, key, err := ed25519.GenerateKey(nil)
+	return &Signer{Root: links.Last(), Chain: links, rootKey: rootKey, key: key}
+}
+
+func newKey(t testing.TB) ed25519.PrivateKey {
+	t.Helper()
+	_, key, err := ed25519.GenerateKey(nil)
 	if err != nil {
 		t.Fatal(err)
+	}
+	return key
+}
+
+func signRoot(t testing.TB, version uint64, rootKey, key ed25519.PrivateKey, signers ...ed25519.PrivateKey) []byte {
+	t.Helper()
+	one := func(key ed25519.PrivateKey) trust.RoleSpec {
+		return trust.RoleSpec{Keys: []ed25519.PublicKey{key.Public().(ed25519.PublicKey)}, Threshold: 1}
 	}
 	data, err := trust.SignRoot(trust.RootSpec{
-		Version: 1, Expires: time.Now().AddDate(1, 0, 0),
-		Roles: map[string]trust.RoleSpec{
-			trust.RoleRoot:    {Keys: []ed25519.PublicKey{rootPublic}, Threshold: 1},
-			trust.RoleRelease: {Keys: []ed25519.PublicKey{public}, Threshold: 1},
-		},
-	}, rootKey)
+		Version: version, Expires: time.Now().AddDate(1, 0, 0),
+		Roles: map[string]trust.RoleSpec{trust.RoleRoot: one(rootKey), trust.RoleRelease: one(key)},
+	}, signers...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return SignerOf(t, data, key)
+	return data
 }
 
 // SignerOf takes a root document and the key of its role release.
@@ -65,7 +92,8 @@ func SignerOf(t testing.TB, root []byte, key ed25519.PrivateKey) *Signer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &Signer{Root: parsed, key: key}
+	links, _ := chain.Of(parsed)
+	return &Signer{Root: parsed, Chain: links, key: key}
 }
 
 // Release is a signed release and the bytes of its artifacts.

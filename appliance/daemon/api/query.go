@@ -3,8 +3,8 @@ package api
 import (
 	"net/http"
 	"net/url"
-	"regexp"
 	"strconv"
+	"strings"
 
 	"phase/appliance/base/strictjson"
 	"phase/appliance/compute/history"
@@ -27,7 +27,7 @@ func (c Config) list(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	before := query.Get("before")
-	if query.Has("before") && !runID.MatchString(before) {
+	if query.Has("before") && !isRunID(before) {
 		return bad("before: %.40q is no run_id, which is 32 hex digits", before)
 	}
 	list, more, err := c.History.List(before, limit)
@@ -126,8 +126,10 @@ func (c Config) node(w http.ResponseWriter, r *http.Request) error {
 	})
 }
 
-// runID is the form of a run's name.
-var runID = regexp.MustCompile(`^[0-9a-f]{32}$`)
+// isRunID says whether text has the form of a run's name.
+func isRunID(text string) bool {
+	return len(text) == 32 && strings.Trim(text, "0123456789abcdef") == ""
+}
 
 // runOf is the run a request names.
 func runOf(r *http.Request) (string, error) {
@@ -135,7 +137,7 @@ func runOf(r *http.Request) (string, error) {
 		return "", err
 	}
 	id := r.PathValue("run_id")
-	if !runID.MatchString(id) {
+	if !isRunID(id) {
 		return "", bad("run_id: %.40q is not 32 hex digits", id)
 	}
 	return id, nil

@@ -17,6 +17,7 @@ import (
 
 	"phase/appliance/base/problem"
 	"phase/appliance/base/statefile"
+	"phase/appliance/network/dht"
 	"phase/appliance/network/peer"
 	"phase/appliance/release/store"
 )
@@ -45,8 +46,8 @@ type Config struct {
 	// Network is the node's place in the network of nodes; nil where it has none.
 	// It returns nil before it is open.
 	Network func() *peer.Node
-	// RoutingTable is how many peers the DHT's table holds; may be nil.
-	RoutingTable func() int
+	// Table is the node's part of the DHT, as Network; may be nil.
+	Table func() *dht.DHT
 	// Dir is the state folder, "" for none.
 	Dir string
 	// Now is the clock.
@@ -159,12 +160,12 @@ func (s *Status) network(r *Report) {
 	}
 	r.Peers = node.Peers()
 	r.Network.Addresses, r.Network.Reachability, r.Network.Peers = node.Addresses(), string(node.Reachability()), len(r.Peers)
-	if s.RoutingTable == nil {
+	if s.Table == nil || s.Table() == nil {
 		return
 	}
-	r.Network.RoutingTable = s.RoutingTable()
-	if r.Network.RoutingTable == 0 && len(r.Peers) > 0 {
-		r.Problems = append(r.Problems, fmt.Sprintf("%d peers are connected, and none of them takes part in the DHT: releases are found on the LAN alone", len(r.Peers)))
+	r.Network.RoutingTable = s.Table().Size()
+	if problem := s.Table().Problem(); problem != "" {
+		r.Problems = append(r.Problems, problem)
 	}
 }
 

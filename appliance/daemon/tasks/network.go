@@ -6,8 +6,10 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"phase/appliance/network/dht"
 	"phase/appliance/network/lan"
 	"phase/appliance/network/peer"
+	"phase/appliance/network/releases"
 )
 
 // Network is the task that takes part in the network of nodes. It is ready
@@ -30,6 +32,8 @@ type Network struct {
 	problems *Problems
 	ready    chan struct{}
 	node     atomic.Pointer[peer.Node]
+	table    atomic.Pointer[dht.DHT]
+	releases atomic.Pointer[releases.Releases]
 }
 
 // NewNetwork returns the task; what goes wrong is added to problems.
@@ -46,6 +50,29 @@ func (n *Network) Node() *peer.Node {
 		return nil
 	}
 	return n.node.Load()
+}
+
+// SetTable notes the node's part of the DHT, and the releases that are found
+// there; it is for what Join adds.
+func (n *Network) SetTable(table *dht.DHT, found *releases.Releases) {
+	n.table.Store(table)
+	n.releases.Store(found)
+}
+
+// Table is the node's part of the DHT, nil before it is open.
+func (n *Network) Table() *dht.DHT {
+	if n == nil {
+		return nil
+	}
+	return n.table.Load()
+}
+
+// Releases are those that are found in the DHT, nil before it is open.
+func (n *Network) Releases() *releases.Releases {
+	if n == nil {
+		return nil
+	}
+	return n.releases.Load()
 }
 
 // Run opens the host and keeps it in the network.

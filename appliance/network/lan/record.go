@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -57,7 +56,13 @@ func parse(data []byte) (*dns.Msg, error) {
 	return msg, nil
 }
 
-var labelForm = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$`)
+// isLabel says whether text is letters, digits and inner hyphens, at most 63
+// (RFC 1123, section 2.1). By hand: the regular expression for it would be
+// compiled at each start of each program.
+func isLabel(text string) bool {
+	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-"
+	return len(text) > 0 && len(text) <= 63 && strings.Trim(text, letters) == "" && strings.Trim(text, "-") == text
+}
 
 // instanceLabel is the DNS-SD instance of the i-th release line. The first,
 // which is the one the node runs, has the node's bare name; DNS-SD wants the
@@ -74,7 +79,7 @@ func checkConfig(c Config) error {
 	if c.Port == 0 && len(c.Instances) > 0 {
 		return errors.New("announcing: the HTTP port is missing")
 	}
-	if !labelForm.MatchString(c.Name) {
+	if !isLabel(c.Name) {
 		return fmt.Errorf("announcing: %q cannot be a host name: use letters, digits and inner hyphens, at most 63", c.Name)
 	}
 	return checkInstances(c.Name, c.Instances)
@@ -87,7 +92,7 @@ func checkInstances(name string, instances []Instance) error {
 	seen := make(map[string]bool)
 	for i, inst := range instances {
 		label := instanceLabel(name, i, inst)
-		if !labelForm.MatchString(label) {
+		if !isLabel(label) {
 			return fmt.Errorf("announcing: %q cannot be an instance name", label)
 		}
 		if seen[label] {

@@ -28,13 +28,30 @@ const (
 	manifestTimeout = 9 * time.Second
 )
 
+// Way reaches hosts whose names end with Suffix, by other means than TCP, and
+// only for http://. No host of the DNS may end so.
+type Way struct {
+	Suffix string
+	Dial   func(ctx context.Context, host string) (net.Conn, error)
+}
+
 // NewClient returns an HTTP client for providers: no proxy, no redirects, no
-// compression, no cookies, bounded waits and headers.
-func NewClient() *http.Client {
+// compression, no cookies, bounded waits and headers. Hosts with the suffix of
+// one of the ways are reached by it.
+func NewClient(ways ...Way) *http.Client {
 	dialer := &net.Dialer{Timeout: dialTimeout, KeepAlive: 5 * time.Second}
+	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
+		host, _, _ := net.SplitHostPort(address)
+		for _, w := range ways {
+			if strings.HasSuffix(host, w.Suffix) {
+				return w.Dial(ctx, host)
+			}
+		}
+		return dialer.DialContext(ctx, network, address)
+	}
 	return &http.Client{
 		Transport: &http.Transport{
-			DialContext:            dialer.DialContext,
+			DialContext:            dial,
 			DialTLSContext:         dialTLS(dialer),
 			ResponseHeaderTimeout:  headerTimeout,
 			MaxResponseHeaderBytes: headerBytes,

@@ -56,6 +56,8 @@ type Options struct {
 	// wanted, over all artifacts, often: it must not block. done falls when
 	// bytes turn out wrong.
 	Progress func(done, total int64)
+	// Ways to providers besides TCP; see NewClient.
+	Ways []Way
 
 	// What tests hurry.
 	client   *http.Client
@@ -104,7 +106,7 @@ func Release(ctx context.Context, v trust.Verified, providers []string, dst Dest
 		opts.Names = manifest.Required
 	}
 	if opts.client == nil {
-		opts.client = NewClient()
+		opts.client = NewClient(opts.Ways...)
 		defer opts.client.CloseIdleConnections()
 	}
 	opts.patience = cmp.Or(opts.patience, usualPatience)

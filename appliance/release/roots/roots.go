@@ -1,15 +1,18 @@
-// Package roots loads the root document that a program trusts. The root given
-// is the root used: when later versions of it are reached link by link, each
-// signed by the one before it, that walk belongs here.
+// Package roots loads the root document that a program trusts, and the chain
+// of roots that leads to it. The root given is the root used; how later
+// versions follow from it, link by link, is package chain.
 package roots
 
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 
 	"phase/appliance/base/envelope"
 	"phase/appliance/base/refusal"
 	"phase/appliance/base/statefile"
+	"phase/appliance/release/layout"
+	"phase/appliance/release/roots/chain"
 	"phase/appliance/release/trust"
 )
 
@@ -54,4 +57,33 @@ func Load(path string) (trust.Root, error) {
 		return trust.Root{}, fmt.Errorf("%s: %w", path, err)
 	}
 	return root, nil
+}
+
+// LoadChain loads the chain that leads to a root which is trusted, from the
+// file it was loaded from: it begins with root version 1, whose digest names
+// the fleet. A later root tells nothing of the first, so the versions before
+// it must lie beside it as root/<version>.json; each must lead to the next, and
+// the last to the trusted root itself.
+func LoadChain(path string, trusted trust.Root) (chain.Chain, error) {
+	if trusted.Version() == 1 {
+		return chain.Of(trusted)
+	}
+	folder := filepath.Dir(path)
+	if filepath.Base(folder) == layout.RootFolder {
+		folder = filepath.Dir(folder)
+	}
+	var links [][]byte
+	for version := uint64(1); version < trusted.Version() && len(links) <= chain.MaxLinks; version++ {
+		file := filepath.Join(folder, filepath.FromSlash(layout.Root(version)))
+		data, err := statefile.ReadCapped(file, envelope.MaxBytes)
+		if err != nil {
+			return chain.Chain{}, fmt.Errorf("the root is version %d, and the name of its fleet follows from version 1, so put the versions before it beside it: %w", trusted.Version(), err)
+		}
+		links = append(links, data)
+	}
+	c, err := chain.Parse(append(links, trusted.Raw())...)
+	if err != nil {
+		return chain.Chain{}, fmt.Errorf("walking the roots in %s: %w", filepath.Join(folder, layout.RootFolder), err)
+	}
+	return c, nil
 }

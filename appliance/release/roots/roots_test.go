@@ -59,3 +59,38 @@ func TestLoad(t *testing.T) {
 		t.Errorf("by flag: %v", err)
 	}
 }
+
+// The first root names the fleet, so one with a later root needs the earlier
+// ones too, and is told so.
+func TestLoadChain(t *testing.T) {
+	one := storetest.NewSigner(t)
+	two := one.Rotate(t)
+	dir := t.TempDir()
+	path := filepath.Join(dir, "root.json")
+	if c, err := roots.LoadChain(path, one.Root); err != nil || c.Fleet() != one.Chain.Fleet() {
+		t.Errorf("version 1 alone: %v", err)
+	}
+	if _, err := roots.LoadChain(path, two.Root); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), filepath.Join(dir, "root", "1.json")) {
+		t.Errorf("without version 1: %v", err)
+	}
+	if err := os.Mkdir(filepath.Join(dir, "root"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for why, c := range map[string]struct {
+		first []byte
+		code  refusal.Code
+	}{
+		"of a stranger": {storetest.NewSigner(t).Root.Raw(), refusal.Signature},
+		"our own":       {one.Root.Raw(), ""},
+	} {
+		if err := os.WriteFile(filepath.Join(dir, "root", "1.json"), c.first, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		for _, path := range []string{path, filepath.Join(dir, "root", "2.json")} {
+			got, err := roots.LoadChain(path, two.Root)
+			if refusal.CodeOf(err) != c.code || (err == nil) != (got.Last().Version() == 2) {
+				t.Errorf("version 1 %s: %v", why, err)
+			}
+		}
+	}
+}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"phase/appliance/base/envelope"
+	"phase/appliance/base/names"
 	"phase/appliance/base/refusal"
 	"phase/appliance/base/strictjson"
 )
@@ -37,6 +38,7 @@ type Root struct {
 	expires time.Time
 	keys    map[string]ed25519.PublicKey
 	roles   map[string]role
+	digest  names.Digest
 	raw     []byte
 }
 
@@ -72,8 +74,30 @@ func ParseRoot(data []byte) (Root, error) {
 	if refused := root.satisfied(RoleRoot, env.SignedBy(root.keys)); refused != nil {
 		return Root{}, refused
 	}
-	root.raw = env.Raw()
+	root.digest, root.raw = names.Sum(env.Payload), env.Raw()
 	return root, nil
+}
+
+// Next reads the root that follows r: of the next version, signed by the
+// thresholds of role root of r and of its own. Neither expiry is judged: only
+// the last link of a chain must be good, and Verify sees to that. Errors are
+// *Refusal; nothing follows the zero Root.
+func (r Root) Next(data []byte) (Root, error) {
+	next, err := ParseRoot(data)
+	if err != nil {
+		return Root{}, err
+	}
+	if next.version != r.version+1 {
+		return Root{}, refusal.New(refusal.Format, "root version %d cannot follow version %d", next.version, r.version)
+	}
+	env, refused := open(data, RootType)
+	if refused == nil {
+		refused = r.satisfied(RoleRoot, env.SignedBy(r.keys))
+	}
+	if refused != nil {
+		return Root{}, refusal.New(refused.Code, "root version %d by the keys of version %d: %s", next.version, r.version, refused.Detail)
+	}
+	return next, nil
 }
 
 func parseRoot(payload []byte) (Root, error) {
@@ -175,6 +199,10 @@ func (r Root) releaseRole(channel string) string {
 	}
 	return RoleRelease
 }
+
+// Digest is the SHA-256 of the payload: two documents with the same digest say
+// the same, whoever has signed them besides.
+func (r Root) Digest() names.Digest { return r.digest }
 
 // Version of the root, from 1.
 func (r Root) Version() uint64 { return r.version }
