@@ -21,6 +21,7 @@ END {
 	printf "%-58s %10s %10s  %s\n", "a job of this node, without any network, p50", cell("Here", "p50-ms"), "", "ms"
 	line("a job on another node, offer to verified receipt, p50", "Job", "p50-ms", "ms")
 	line("the same, p99", "Job", "p99-ms", "ms")
+	line("what the network adds to a job, both in turn, p50", "Beside", "added-ms", "ms")
 	line("jobs over one connection, 8 at once", "Jobs", "jobs/s", "a second")
 	line("input to a job and its output back, both hashed", "Cat", "MB/s", "MB/s")
 	line("the receipt of a finished run, looked up, p50", "Receipt", "p50-ms", "ms")

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"hash"
 	"io"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -52,6 +53,41 @@ func BenchmarkJob(b *testing.B) {
 			all.time(run)
 		}
 		all.report(b)
+	})
+}
+
+// BenchmarkBeside runs a job on another node and the same by that node for itself,
+// in turn, so that both meet the same machine: what the network adds.
+func BenchmarkBeside(b *testing.B) {
+	each(b, func(b *testing.B, from, to *node) {
+		offer := hello(b)
+		here := func() {
+			place, err := to.runs.Enter("peer " + from.id.PeerID()) // for whom the module is held
+			if err == nil {
+				_, err = place.Execute(b.Context(), offer(), scheduler.Watch{})
+				place.Leave()
+			}
+			if err != nil {
+				b.Fatal(err)
+			}
+		}
+		there := func() {
+			if _, err := from.client.Run(b.Context(), to.id.PeerID(), offer(), scheduler.Watch{}); err != nil {
+				b.Fatal(err)
+			}
+		}
+		there()
+		var local, remote laps
+		for b.Loop() {
+			local.time(here)
+			remote.time(there)
+		}
+		slices.Sort(local)
+		slices.Sort(remote)
+		added := remote[len(remote)/2] - local[len(local)/2]
+		b.ReportMetric(float64(local[len(local)/2])/1e6, "here-p50-ms")
+		b.ReportMetric(float64(remote[len(remote)/2])/1e6, "there-p50-ms")
+		b.ReportMetric(float64(added)/1e6, "added-ms")
 	})
 }
 

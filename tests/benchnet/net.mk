@@ -15,6 +15,7 @@ bench-net: ## Measure: What a job on another node costs, beside bare libp2p stre
 	$(call measure-net,BareStream,5)
 	$(call measure-net,Here,1000)
 	$(call measure-net,Job,1000)
+	$(call measure-net,Beside,1000)
 	$(call measure-net,Jobs,3000)
 	$(call measure-net,Cat,5)
 	$(call measure-net,Receipt,1000)

@@ -26,6 +26,7 @@ type Head struct {
 	Expires    string      `json:"expires,omitempty"`
 	ModuleSize int64       `json:"module_size,omitempty"`
 	StdinSize  *int64      `json:"stdin_size,omitempty"`
+	JobSize    int64       `json:"job_size,omitempty"`
 	Commit     bool        `json:"commit,omitempty"`
 	Last       bool        `json:"last,omitempty"`
 	RunID      string      `json:"run_id,omitempty"`

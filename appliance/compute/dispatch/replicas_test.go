@@ -194,7 +194,11 @@ func TestEarlyOutput(t *testing.T) {
 	hasty := answers(t, n, func(o *nodes.Offered) error {
 		s := o.Statement("the truth", "")
 		envelope, err := o.Receipt(s)
-		return errors.Join(err, o.Answer("the truth", "", s, envelope))
+		shown := o.Result("reveal", s)
+		shown.Salt = nodes.Salt
+		return errors.Join(err, o.Say(nodes.Head{Type: "stdout"}, []byte("the truth")),
+			o.Say(nodes.Head{Type: "commitment", Commitment: o.Commitment(s, nodes.Salt)}, nil), o.Say(shown, envelope),
+			o.Say(o.Result("result", s), envelope))
 	})
 	a, b := n.Start(t, "all", nil), n.Start(t, "all", nil)
 	done, err := dispatcher(t, n, hasty, a.Peer(), b.Peer()).Run(t.Context(), replicas(2), nodes.Offer(t, nodes.Says("the truth", false), nil, nil), remote.Progress{})

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"time"
 
@@ -31,6 +32,7 @@ type exchange struct {
 
 	sending func() // ends the signs of life
 
+	early  bool // the input went with the offer
 	commit bool // the peer is to commit before it shows its result
 	shown  bool // …and has done it
 	begun  bool // the job
@@ -75,7 +77,12 @@ func (x *exchange) propose() (header, error) {
 		size := int64(len(x.offer.Stdin))
 		ask.StdinSize = &size
 	}
-	wrote := x.conn.send(ask, x.offer.Spec.File())
+	behind := x.offer.Spec.File()
+	if n := len(x.offer.Stdin); x.offer.Input == nil && n > 0 && n <= frame.Piece {
+		ask.JobSize, x.early = int64(len(behind)), true // so that the job need not wait for it
+		behind = slices.Concat(behind, x.offer.Stdin)
+	}
+	wrote := x.conn.send(ask, behind)
 	h, err := x.conn.next(x.times.First) // also where it stopped to read: it may say why
 	switch {
 	case err != nil:
@@ -251,8 +258,8 @@ func (x *exchange) send(module bool, stop <-chan struct{}) {
 func (x *exchange) sendInput() {
 	from := io.Reader(x.offer.Input)
 	if x.offer.Input == nil {
-		if len(x.offer.Stdin) == 0 {
-			return // the offer has said so
+		if len(x.offer.Stdin) == 0 || x.early {
+			return // the offer has said so, or had it
 		}
 		from = bytes.NewReader(x.offer.Stdin)
 	}

@@ -48,6 +48,7 @@ type header struct {
 	Expires    time.Time `json:"expires,omitzero"`
 	ModuleSize int64     `json:"module_size,omitempty"` // bytes
 	StdinSize  *int64    `json:"stdin_size,omitempty"`  // bytes; absent: streamed
+	JobSize    int64     `json:"job_size,omitempty"`    // bytes of the job file, where the input stands behind it
 	Arch       string    `json:"arch,omitempty"`        // that the requester insists on; "" is any
 	Runtime    string    `json:"runtime,omitempty"`     // the same
 	Profile    string    `json:"profile,omitempty"`     // the same

@@ -9,6 +9,7 @@ import (
 	"phase/appliance/base/strictjson"
 	"phase/appliance/compute/remote"
 	"phase/appliance/compute/scheduler"
+	"phase/appliance/network/frame"
 	"phase/tests/await"
 	"phase/tests/nodes"
 )
@@ -48,6 +49,7 @@ func head(o scheduler.Offer) nodes.Head {
 // needed, and returns the last frame.
 func (s stranger) send(o scheduler.Offer, change func(*nodes.Head)) (nodes.Head, error) {
 	c, h := s.open(), head(o)
+	defer c.Close()
 	if change != nil {
 		change(&h)
 	}
@@ -88,17 +90,20 @@ func TestOffersThatAreRefused(t *testing.T) {
 		change func(*nodes.Head)
 		says   string
 	}{
-		"run before":         {o, nil, "has been run already"},
-		"the same otherwise": {o, func(h *nodes.Head) { h.Nonce = strings.TrimRight(h.Nonce, "=") }, "offer_nonce"},
-		"expired":            {fresh(), at(-time.Second), "the offer expired at"},
-		"valid for long":     {fresh(), at(16 * time.Minute), "at most 15m0s"},
-		"no expiry":          {fresh(), func(h *nodes.Head) { h.Expires = "" }, "expires: is missing"},
-		"a short nonce":      {fresh(), func(h *nodes.Head) { h.Nonce = "AAAA" }, "16 bytes"},
-		"a large module":     {fresh(), func(h *nodes.Head) { h.ModuleSize = 64<<20 + 1 }, "module_size: a module of 67108865 bytes"},
-		"a negative one":     {fresh(), func(h *nodes.Head) { h.ModuleSize = -1 }, "module_size"},
-		"a large input":      {fresh(), func(h *nodes.Head) { size := int64(64<<20 + 1); h.StdinSize = &size }, "stdin_size: an input of 67108865"},
-		"a negative input":   {fresh(), func(h *nodes.Head) { size := int64(-1); h.StdinSize = &size }, "stdin_size"},
-		"a streamed one":     {named, func(h *nodes.Head) { h.StdinSize = nil }, "stdin_size: the input of a job that names its digest"},
+		"run before":                             {o, nil, "has been run already"},
+		"the same otherwise":                     {o, func(h *nodes.Head) { h.Nonce = strings.TrimRight(h.Nonce, "=") }, "offer_nonce"},
+		"expired":                                {fresh(), at(-time.Second), "the offer expired at"},
+		"valid for long":                         {fresh(), at(16 * time.Minute), "at most 15m0s"},
+		"no expiry":                              {fresh(), func(h *nodes.Head) { h.Expires = "" }, "expires: is missing"},
+		"a short nonce":                          {fresh(), func(h *nodes.Head) { h.Nonce = "AAAA" }, "16 bytes"},
+		"a large module":                         {fresh(), func(h *nodes.Head) { h.ModuleSize = 64<<20 + 1 }, "module_size: a module of 67108865 bytes"},
+		"a negative one":                         {fresh(), func(h *nodes.Head) { h.ModuleSize = -1 }, "module_size"},
+		"a large input":                          {fresh(), func(h *nodes.Head) { size := int64(64<<20 + 1); h.StdinSize = &size }, "stdin_size: an input of 67108865"},
+		"a negative input":                       {fresh(), func(h *nodes.Head) { size := int64(-1); h.StdinSize = &size }, "stdin_size"},
+		"no job file":                            {named, func(h *nodes.Head) { h.JobSize = 1 << 40 }, "job_size"},
+		"a negative job":                         {named, func(h *nodes.Head) { size := h.Bytes + 1; h.JobSize, h.StdinSize = -1, &size }, "job_size"},
+		"an input that is streamed all the same": {named, func(h *nodes.Head) { h.JobSize, h.StdinSize = 1, nil }, "job_size"},
+		"a streamed one":                         {named, func(h *nodes.Head) { h.StdinSize = nil }, "stdin_size: the input of a job that names its digest"},
 	} {
 		if h, err := s.send(c.offer, c.change); err != nil || h.Type != "rejected" || h.Reason != "InvalidRequest" || !strings.Contains(h.Detail, c.says) {
 			t.Errorf("%s: %+v, %v; it was to say %q", name, h, err, c.says)
@@ -115,7 +120,7 @@ func TestOffersThatAreRefused(t *testing.T) {
 	if h, err := s.send(loop, nil); err != nil || !strings.Contains(h.Detail, "being run already") {
 		t.Errorf("an offer twice at once: %+v, %v", h, err)
 	}
-	if got := worker.Server.Stats(); got.Rejected[scheduler.InvalidRequest] != 12 || got.Accepted != 2 {
+	if got := worker.Server.Stats(); got.Rejected[scheduler.InvalidRequest] != 15 || got.Accepted != 2 {
 		t.Errorf("%+v", got)
 	}
 }
@@ -200,7 +205,8 @@ func TestFirstFrames(t *testing.T) {
 	o := nodes.Offer(t, nodes.Says("", false), nil, nil)
 	if h, _, err := func() (nodes.Head, []byte, error) {
 		c := s.open()
-		if err := c.Say(head(o), make([]byte, strictjson.MaxBytes+1)); err != nil {
+		defer c.Close()
+		if err := c.Say(head(o), make([]byte, strictjson.MaxBytes+frame.Piece+1)); err != nil {
 			return nodes.Head{}, nil, err
 		}
 		return c.Hear()

@@ -14,6 +14,7 @@ import (
 	"phase/appliance/compute/modulecache"
 	"phase/appliance/compute/scheduler"
 	"phase/appliance/compute/wasm"
+	"phase/appliance/network/frame"
 )
 
 // MaxStdin is the largest input of a job in bytes, unless it is streamed.
@@ -64,9 +65,15 @@ func (s *Server) judge(x *session) (err error) {
 	if x.place, err = s.Runs.Enter(requester(x.peer)); err != nil {
 		return err
 	}
-	file, err := x.keep(nil, strictjson.MaxBytes)
+	file, err := x.keep(nil, strictjson.MaxBytes+frame.Piece)
 	if err != nil {
 		return err
+	}
+	if h.JobSize != 0 {
+		if h.JobSize < 0 || h.StdinSize == nil || h.JobSize+*h.StdinSize != int64(len(file)) {
+			return reject(scheduler.InvalidRequest, "job_size: %d bytes came, which are not the job file and the input behind it", len(file))
+		}
+		file, x.stdin = file[:h.JobSize], file[h.JobSize:]
 	}
 	if x.spec, err = job.Parse(file); err != nil {
 		return reject(scheduler.InvalidRequest, "%v", err)
@@ -166,7 +173,7 @@ func (x *session) receiveAll() error {
 		x.input = newInput()
 		return nil
 	}
-	for last := *x.offer.StdinSize == 0; !last; {
+	for last := *x.offer.StdinSize == 0 || x.offer.JobSize != 0; !last; {
 		h, err := x.next(typeInput)
 		if err != nil {
 			return err
