@@ -30,8 +30,8 @@ var folders = map[string][]string{
 
 // forTests says what tests may import besides.
 var forTests = map[string][]string{
-	"appliance": {"appliance", "tests/await", "tests/netlab", "tests/storetest"},
-	"programs":  {"tests/await", "tests/netlab", "tests/storetest"},
+	"appliance": {"appliance", "tests/await", "tests/netlab", "tests/peertest", "tests/storetest"},
+	"programs":  {"tests/await", "tests/netlab", "tests/peertest", "tests/storetest"},
 }
 
 // pure packages touch nothing: no files, network or processes, and clocks and

@@ -44,7 +44,7 @@ type Finder struct {
 }
 
 // Find announces each peer that answered with a record of ours, and again when
-// it is found again, until ctx ends. The peer's HTTP comes first where it can be
+// it is found again, until ctx ends or Releases.Run does. The peer's HTTP comes first where it can be
 // reached, its stream last.
 func (f Finder) Find(ctx context.Context) (<-chan survey.Announcement, error) {
 	r := f.Releases
@@ -61,7 +61,16 @@ func (f Finder) Find(ctx context.Context) (<-chan survey.Announcement, error) {
 			l.keys = append(l.keys, record.Key{Fleet: r.config.Roots.Fleet(), Channel: channel, Arch: arch})
 		}
 	}
+	ctx, cancel := context.WithCancel(ctx)
 	go func() {
+		defer cancel()
+		select {
+		case <-r.ended:
+		case <-ctx.Done():
+		}
+	}()
+	go func() {
+		defer cancel()
 		l.run(ctx, news)
 		l.work.Wait()
 		close(l.out)
@@ -151,9 +160,13 @@ func (l *look) search(ctx context.Context) {
 	all.Wait()
 }
 
-// ours says whether a record is of our roots, which no other node can know.
+// ours says whether a record is of our roots, which no other node can know, and
+// learns those that follow them.
 func (l *look) ours(key record.Key, r record.Record) error {
-	_, _, err := r.For(l.config.Roots, trust.Policy{Channel: key.Channel, Arch: key.Arch, Now: l.config.Now()})
+	_, roots, err := r.For(l.trusted(), trust.Policy{Channel: key.Channel, Arch: key.Arch, Now: l.config.Now()})
+	if err == nil {
+		l.learn(roots)
+	}
 	return err
 }
 
