@@ -28,10 +28,11 @@ import (
 )
 
 const (
-	firstAgain   = 2 * time.Second // after a search of the DHT, the next
-	longestAgain = 5 * time.Minute // doubling
-	reachTime    = 8 * time.Second // to connect to a provider
-	probeTime    = 2 * time.Second // to see whether HTTP answers at an address
+	lonelyAgain  = 200 * time.Millisecond // after a search of the DHT with nobody in it
+	firstAgain   = 2 * time.Second        // after any other, the next
+	longestAgain = 5 * time.Minute        // doubling
+	reachTime    = 8 * time.Second        // to connect to a provider
+	probeTime    = 2 * time.Second        // to see whether HTTP answers at an address
 	askAtOnce    = 16
 )
 
@@ -102,7 +103,7 @@ func (l *look) run(ctx context.Context, news event.Subscription) {
 		l.peer(ctx, p)
 	}
 	again := firstAgain
-	searched := make(chan struct{}, 1)
+	searched := make(chan bool, 1)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -115,10 +116,15 @@ func (l *look) run(ctx context.Context, news event.Subscription) {
 			}
 		case <-timer.C:
 			l.work.Go(func() {
+				lonely := l.config.DHT.Size() == 0
 				l.search(ctx)
-				searched <- struct{}{}
+				searched <- lonely
 			})
-		case <-searched:
+		case lonely := <-searched:
+			if lonely {
+				timer.Reset(lonelyAgain)
+				continue
+			}
 			timer.Reset(again)
 			again = min(2*again, longestAgain)
 		}
