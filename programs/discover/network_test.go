@@ -2,6 +2,7 @@ package discover
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"net/http"
 	"os"
@@ -99,7 +100,7 @@ func socket(t *testing.T, n peertest.Node) string {
 		t.Fatal(err)
 	}
 	server := &http.Server{ConnContext: api.Peer, Handler: api.Socket(api.Config{
-		Peers:    func() api.Peers { return api.Peers{Peers: n.Peers()} },
+		Peers:    func(context.Context) api.Peers { return api.Peers{Peers: make([]api.Connected, len(n.Peers()))} },
 		Releases: func() *releases.Releases { return n.Releases },
 	})}
 	go server.Serve(l)

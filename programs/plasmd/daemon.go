@@ -115,14 +115,16 @@ func (c startCmd) compute(s server, conf config.Config, log *api.Log, token stri
 	j.runs, j.sandbox, j.warm = scheduler.New(runner, h, bounds, time.Now), walls(pool), pool.Warm
 	j.drain = time.Duration(or(conf.DrainSeconds, int64(defaultDrain/time.Second))) * time.Second
 	v1 := api.Config{
-		Runs: j.runs, History: h, Log: log, Peers: peers(s.id.PeerID(), s.network),
+		Runs: j.runs, History: h, Log: log,
 		Name: s.id.Name(), PeerID: s.id.PeerID(), Version: program.Version, Arch: names.RunningArch(),
 	}
 	if s.network != nil {
 		v1.Releases = s.network.Releases
+		dispatcher, book := sendJobs(s.network, s.id.PeerID())
+		v1.Remote, v1.Peers = dispatcher, peers(s.id.PeerID(), s.network, book)
 		accept, err := remote.ParseAccept(c.Accept)
 		if err == nil {
-			err = serveJobs(s.network, remote.Config{Runs: j.runs, History: h, Accept: accept, PeerID: s.id.PeerID(), Arch: names.RunningArch(), Sign: s.id.Sign})
+			err = runJobs(s.network, remote.Config{Runs: j.runs, History: h, Accept: accept, PeerID: s.id.PeerID(), Arch: names.RunningArch(), Sign: s.id.Sign, Release: s.release}, s.private)
 		}
 		if err != nil {
 			return j, nil, errors.Join(err, end())

@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"sync"
 	"time"
 
 	"phase/appliance/base/program"
 	"phase/appliance/base/ui"
+	"phase/appliance/compute/dispatch"
 	"phase/appliance/daemon/api"
 	"phase/appliance/daemon/tasks"
 	"phase/appliance/network/peer"
@@ -36,26 +38,49 @@ func (c peersCmd) run(ctx context.Context, stdout io.Writer) error {
 	for _, a := range p.Addresses {
 		fmt.Fprintln(stdout, "  "+ui.Clean(a))
 	}
-	rows := [][]string{{"PEER", "PATH", "ADDRESS", "SINCE", "LATENCY", "PROGRAM", ""}}
+	rows := [][]string{{"PEER", "PATH", "ADDRESS", "SINCE", "LATENCY", "CAN", "HOLDS", ""}}
 	for _, i := range p.Peers {
+		can, holds := "", ""
+		if r := i.Capability; r != nil {
+			can = fmt.Sprintf("%s, %s, %d MiB free, %d running, accepts %s", r.Arch, ui.Count(r.Cores, "core"), r.FreeMB, r.Load.Running, r.Accept)
+			if r.Release.Version != 0 {
+				holds = fmt.Sprintf("%s %d", r.Release.Channel, r.Release.Version)
+			}
+		}
 		rows = append(rows, []string{
 			ui.Clean(i.Peer), ui.Clean(string(i.Path)), ui.Clean(i.Address), i.Since.Local().Format(time.DateTime),
-			ui.Duration(time.Duration(i.LatencyMS * float64(time.Millisecond))), ui.Clean(i.Agent), ui.Clean(i.Reason),
+			ui.Duration(time.Duration(i.LatencyMS * float64(time.Millisecond))), ui.Clean(can), ui.Clean(holds), ui.Clean(i.Reason),
 		})
 	}
 	return ui.Table(stdout, rows)
 }
 
-// peers is what the API answers of a network, nil without one.
-func peers(id string, n *tasks.Network) func() api.Peers {
-	if n == nil {
-		return nil
-	}
-	return func() api.Peers {
-		p := api.Peers{Peer: id, Addresses: []string{}, Reachability: string(peer.Unknown), Peers: []peer.Info{}}
+// answerTime is how long peers may take to say what they can do, all at once.
+const answerTime = 2 * time.Second
+
+// peers is what the API answers of a network. The book asks peers what they can
+// do.
+func peers(id string, n *tasks.Network, book *dispatch.Book) func(context.Context) api.Peers {
+	return func(ctx context.Context) api.Peers {
+		p := api.Peers{Peer: id, Addresses: []string{}, Reachability: string(peer.Unknown), Peers: []api.Connected{}}
 		if node := n.Node(); node != nil {
-			p.Addresses, p.Reachability, p.Peers = node.Addresses(), string(node.Reachability()), node.Peers()
+			p.Addresses, p.Reachability = node.Addresses(), string(node.Reachability())
+			for _, i := range node.Peers() {
+				p.Peers = append(p.Peers, api.Connected{Info: i})
+			}
 		}
+		ctx, cancel := context.WithTimeout(ctx, answerTime)
+		defer cancel()
+		var all sync.WaitGroup
+		for i := range p.Peers {
+			all.Go(func() {
+				// One that says nothing is listed all the same.
+				if c, err := book.Record(ctx, p.Peers[i].Peer); err == nil {
+					p.Peers[i].Capability = &c.Record
+				}
+			})
+		}
+		all.Wait()
 		if table := n.Table(); table != nil {
 			p.RoutingTable = table.Size()
 		}

@@ -13,6 +13,7 @@ import (
 	"phase/appliance/compute/scheduler"
 	"phase/appliance/daemon/status"
 	"phase/appliance/daemon/tasks"
+	"phase/appliance/network/capability"
 	"phase/appliance/network/lan"
 	"phase/appliance/release/provide"
 	"phase/appliance/release/roots/chain"
@@ -27,10 +28,11 @@ const drainTime = 2 * time.Second
 // server is what start and serve tell of the provider they are.
 type server struct {
 	id            identity.Identity
-	channel, arch string // of the release at /manifest.json
-	running       uint64 // version of the release that runs; 0 for none
-	stateDir      string // "" for none
-	address       string // to listen on; "" for no HTTP
+	channel, arch string             // of the release at /manifest.json
+	running       uint64             // version of the release that runs; 0 for none
+	release       capability.Release // the same, as peers are told of it
+	stateDir      string             // "" for none
+	address       string             // to listen on; "" for no HTTP
 	announce      bool
 	private       bool           // nothing is told to others
 	network       *tasks.Network // nil for none

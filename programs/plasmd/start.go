@@ -21,6 +21,7 @@ import (
 	"phase/appliance/daemon/api"
 	"phase/appliance/daemon/config"
 	"phase/appliance/daemon/tasks"
+	"phase/appliance/network/capability"
 	"phase/appliance/release/roots"
 	"phase/appliance/release/store"
 	"phase/appliance/release/trust"
@@ -82,6 +83,7 @@ func (c startCmd) run(ctx context.Context, log io.Writer) error {
 	}
 	s.network = c.host(s, conf.Network.Block, c.Data)
 	c.trust(&s)
+	c.hold(&s, boot.Held)
 	j, end, err := c.compute(s, conf, kept, token)
 	if err != nil {
 		return err
@@ -91,7 +93,6 @@ func (c startCmd) run(ctx context.Context, log io.Writer) error {
 		// A reader of the console owns the machine; the log is not the console.
 		fmt.Fprintf(log, "token %s\n", token)
 	}
-	c.hold(&s, boot.Held)
 	return errors.Join(s.run(ctx, j), end())
 }
 
@@ -151,6 +152,7 @@ func (c startCmd) hold(s *server, where *statefile.Held) {
 	if err == nil && where != nil {
 		m := v.Manifest()
 		s.channel, s.arch, s.running = m.Channel, m.Arch, m.Version
+		s.release = capability.Release{Version: int64(m.Version), Digest: v.Digest().String(), Channel: m.Channel}
 	}
 	s.source.Fill = func(ctx context.Context, into *store.Store, _ func([]store.Problem)) error {
 		if err != nil || where == nil {

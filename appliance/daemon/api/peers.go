@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"phase/appliance/base/problem"
+	"phase/appliance/network/capability"
 	"phase/appliance/network/peer"
 )
 
@@ -14,7 +15,14 @@ type Peers struct {
 	Addresses    []string    `json:"addresses"`     // where others reach it, with the peer id
 	Reachability string      `json:"reachability"`  // from the internet: public, private or unknown
 	RoutingTable int         `json:"routing_table"` // peers in the DHT's table
-	Peers        []peer.Info `json:"peers"`         // that are connected
+	Peers        []Connected `json:"peers"`         // that are connected
+}
+
+// Connected is a peer that is connected, with what it says it can do and holds, which
+// it has signed; nil when it did not answer.
+type Connected struct {
+	peer.Info
+	Capability *capability.Record `json:"capability"`
 }
 
 // peers answers GET /v1/peers.
@@ -26,7 +34,7 @@ func (c Config) peers(w http.ResponseWriter, r *http.Request) error {
 		problem.Write(w, http.StatusNotFound, "this node has no part in the network of nodes: it was started with --network off")
 		return nil
 	}
-	return reply(w, http.StatusOK, c.Peers())
+	return reply(w, http.StatusOK, c.Peers(r.Context()))
 }
 
 // Peers asks who is connected to the node.

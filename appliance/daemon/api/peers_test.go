@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"errors"
 	"net/http/httptest"
 	"strings"
@@ -9,9 +10,9 @@ import (
 	"phase/appliance/network/peer"
 )
 
-func somePeers() Peers {
-	return Peers{Peer: "12D3KooWtest", Addresses: []string{}, Reachability: "unknown", Peers: []peer.Info{
-		{Peer: "12D3KooWother", Path: peer.Relayed, Direction: "outbound", Reason: "a reason"},
+func somePeers(context.Context) Peers {
+	return Peers{Peer: "12D3KooWtest", Addresses: []string{}, Reachability: "unknown", Peers: []Connected{
+		{Info: peer.Info{Peer: "12D3KooWother", Path: peer.Relayed, Direction: "outbound", Reason: "a reason"}},
 	}}
 }
 
@@ -19,7 +20,7 @@ func somePeers() Peers {
 // connected.
 func TestPeers(t *testing.T) {
 	c, _ := node(t)
-	for _, with := range []func() Peers{nil, somePeers} {
+	for _, with := range []func(context.Context) Peers{nil, somePeers} {
 		c.Peers = with
 		h, err := Handler(c, token)
 		if err != nil {
