@@ -96,12 +96,7 @@ func (r reach) daemon(ctx context.Context) (socket string, err error) {
 			return "", err
 		}
 	}
-	_, err = api.NewClient(socket).Peers(ctx)
-	var refused *api.Refused
-	if errors.As(err, &refused) {
-		err = nil // it is there, and says to the finder what is wrong
-	}
-	return socket, err
+	return socket, api.NewClient(socket).Reach(ctx)
 }
 
 // lonely says that the daemon can find nobody.
