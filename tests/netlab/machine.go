@@ -125,3 +125,27 @@ func (m *Machine) Sysctl(t testing.TB, key, value string) {
 	t.Helper()
 	m.Do(t, func() error { return os.WriteFile("/proc/sys/"+key, []byte(value), 0o644) })
 }
+
+// AddAddress gives an interface of the machine an address, in CIDR notation.
+func (m *Machine) AddAddress(t testing.TB, name, prefix string) {
+	t.Helper()
+	m.Do(t, func() error { return withAddress(name, prefix, netlink.AddrAdd) })
+}
+
+// RemoveAddress takes it away again, and with it the routes that need it.
+func (m *Machine) RemoveAddress(t testing.TB, name, prefix string) {
+	t.Helper()
+	m.Do(t, func() error { return withAddress(name, prefix, netlink.AddrDel) })
+}
+
+func withAddress(name, prefix string, do func(netlink.Link, *netlink.Addr) error) error {
+	l, err := netlink.LinkByName(name)
+	if err != nil {
+		return err
+	}
+	address, err := netlink.ParseAddr(prefix)
+	if err != nil {
+		return err
+	}
+	return do(l, address)
+}

@@ -12,7 +12,6 @@ package netlab
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -29,50 +28,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const (
-	isolatedVar = "PHASE_NETLAB_ISOLATED"
-	roleVar     = "PHASE_NETLAB_ROLE"
-	argsVar     = "PHASE_NETLAB_ARGS"
-)
+const isolatedVar = "PHASE_NETLAB_ISOLATED"
 
 // patience is how long an event is waited for. It bounds a hung test; it is
 // no statement about speed.
 const patience = 60 * time.Second
-
-// Role is what a node does. It ends when ctx does; say writes one JSON line
-// for the test to wait for.
-type Role func(ctx context.Context, args []byte, say func(any)) error
-
-// Main runs the tests of a package, or the role this process was started for.
-// Call it from TestMain.
-func Main(m *testing.M, roles map[string]Role) {
-	name := os.Getenv(roleVar)
-	if name == "" {
-		os.Exit(m.Run())
-	}
-	role, ok := roles[name]
-	if !ok {
-		fmt.Fprintf(os.Stderr, "no role %q\n", name)
-		os.Exit(2)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	go func() {
-		io.Copy(io.Discard, os.Stdin) // the test closes it to end the node
-		cancel()
-	}()
-	var mu sync.Mutex
-	encoder := json.NewEncoder(os.Stdout)
-	say := func(v any) {
-		mu.Lock()
-		defer mu.Unlock()
-		encoder.Encode(v)
-	}
-	if err := role(ctx, []byte(os.Getenv(argsVar)), say); err != nil && ctx.Err() == nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	os.Exit(0)
-}
 
 // Isolated runs the calling test again in a network namespace of its own and
 // returns false; in there it returns true. So a test begins with
@@ -127,12 +87,8 @@ type Node struct {
 // Start starts a node that does role with args, given as JSON.
 func Start(t *testing.T, name, role string, args any) *Node {
 	t.Helper()
-	data, err := json.Marshal(args)
-	if err != nil {
-		t.Fatal(err)
-	}
 	n := &Node{Name: name, cmd: exec.Command(os.Args[0]), ended: make(chan struct{}), more: make(chan struct{}, 1)}
-	n.cmd.Env = append(os.Environ(), roleVar+"="+role, argsVar+"="+string(data))
+	n.cmd.Env = append(os.Environ(), roleEnv(t, role, args)...)
 	n.cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNET}
 	n.cmd.Stderr = &logWriter{t: t, name: name}
 	stdout, err := n.cmd.StdoutPipe()

@@ -74,7 +74,7 @@ func (s *Switch) Counts() Counts {
 type Port struct {
 	Machine   *Machine
 	Interface string
-	s         *Switch
+	Switch    *Switch
 	tap       *os.File
 	cut       bool // guarded by s.mu
 	queue     chan queued
@@ -91,7 +91,7 @@ type queued struct {
 // (CIDR), and joins it to the switch.
 func (s *Switch) Join(t testing.TB, m *Machine, name string, addresses ...string) *Port {
 	t.Helper()
-	p := &Port{Machine: m, Interface: name, s: s, queue: make(chan queued, queueLength), ended: make(chan struct{})}
+	p := &Port{Machine: m, Interface: name, Switch: s, queue: make(chan queued, queueLength), ended: make(chan struct{})}
 	m.Do(t, func() (err error) {
 		p.tap, err = openTAP(name)
 		return err
@@ -128,7 +128,7 @@ func (p *Port) read() {
 			}
 		}
 		if n >= 14 {
-			p.s.forward(p, append([]byte(nil), buf[:n]...))
+			p.Switch.forward(p, append([]byte(nil), buf[:n]...))
 		}
 	}
 }
@@ -198,9 +198,9 @@ func (p *Port) deliver() {
 					return
 				}
 			}
-			p.s.mu.Lock()
+			p.Switch.mu.Lock()
 			cut := p.cut
-			p.s.mu.Unlock()
+			p.Switch.mu.Unlock()
 			if !cut {
 				p.tap.Write(q.frame) // an interface that is down takes none
 			}
@@ -217,8 +217,8 @@ func (p *Port) Cut() { p.setCut(true) }
 func (p *Port) Restore() { p.setCut(false) }
 
 func (p *Port) setCut(cut bool) {
-	p.s.mu.Lock()
-	defer p.s.mu.Unlock()
+	p.Switch.mu.Lock()
+	defer p.Switch.mu.Unlock()
 	p.cut = cut
 }
 

@@ -2,7 +2,9 @@ package peer
 
 import (
 	"fmt"
+	"net"
 	"net/netip"
+	"slices"
 	"sync"
 
 	"github.com/libp2p/go-libp2p/core/control"
@@ -21,7 +23,7 @@ type gater struct {
 
 	mu      sync.Mutex
 	blocked map[peer.ID]bool
-	links   []netip.Prefix // of the machine's interfaces
+	links   []netip.Prefix // of the machine's interfaces: its addresses on them
 }
 
 func newGater(onLink bool, block []string) (*gater, error) {
@@ -40,13 +42,34 @@ func newGater(onLink bool, block []string) (*gater, error) {
 func (g *gater) follow(list []link.Interface) {
 	var links []netip.Prefix
 	for _, i := range list {
-		for _, p := range i.Addresses {
-			links = append(links, p.Masked())
+		if i.Up {
+			links = append(links, i.Addresses...)
 		}
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.links = links
+}
+
+// own are the machine's addresses, as multiaddrs without a transport; none
+// before the interfaces were looked at.
+func (g *gater) own() (list []multiaddr.Multiaddr) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, p := range g.links {
+		if a, err := manet.FromIP(p.Addr().AsSlice()); err == nil {
+			list = append(list, a)
+		}
+	}
+	return list
+}
+
+// has says whether an address is the machine's own.
+func (g *gater) has(ip net.IP) bool {
+	a, ok := netip.AddrFromSlice(ip)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return ok && slices.ContainsFunc(g.links, func(p netip.Prefix) bool { return p.Addr() == a.Unmap() })
 }
 
 // near says whether an address is on one of the machine's own links. One whose
@@ -87,6 +110,20 @@ func (g *gater) InterceptPeerDial(id peer.ID) bool { return g.allowed(id) }
 
 func (g *gater) InterceptAddrDial(_ peer.ID, a multiaddr.Multiaddr) bool {
 	return !g.onLink || g.near(a)
+}
+
+// dialBack decides for what asks back whether an address can be dialled: one of
+// IPv6 is not tried from a machine without, which would tell nothing of it.
+type dialBack struct{ *gater }
+
+func (d dialBack) InterceptAddrDial(id peer.ID, a multiaddr.Multiaddr) bool {
+	if ip, err := manet.ToIP(a); err == nil && ip.To4() == nil && !slices.ContainsFunc(d.own(), func(own multiaddr.Multiaddr) bool {
+		ip, err := manet.ToIP(own)
+		return err == nil && ip.To4() == nil && manet.IsPublicAddr(own)
+	}) {
+		return false
+	}
+	return d.gater.InterceptAddrDial(id, a)
 }
 
 func (g *gater) InterceptAccept(c network.ConnMultiaddrs) bool {

@@ -24,8 +24,11 @@ const (
 	enough       = 4                // connections with which a node does not look for more
 	firstRetry   = time.Second      // before a peer that could not be reached is dialled again
 	longestRetry = time.Minute      // however often it could not
+	aloneRetry   = 10 * time.Second // the same while nobody is connected
+	lostTime     = time.Minute      // a peer that was lost with its relay is dialled again
 	saveEvery    = 10 * time.Minute // what is remembered is written
 	maxRemember  = 64               // peers in the file
+	maxSeeds     = 1024             // peers that are dialled unasked
 	maxFile      = 256 << 10        // bytes of it that are read
 	keepTag      = "kept"           // protects connections to Config.Peers
 )
@@ -34,6 +37,11 @@ const (
 type seed struct {
 	peer.AddrInfo
 	kept bool // is to be connected always
+
+	// A peer that was lost with the relay it was reached through is one until it
+	// is connected again, or for a while.
+	through peer.ID
+	until   time.Time
 
 	next  time.Time // when to dial it again
 	retry time.Duration
@@ -124,7 +132,9 @@ func (k *keeper) known() (list []peer.AddrInfo) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for _, s := range k.seeds {
-		list = append(list, s.AddrInfo)
+		if s.until.IsZero() {
+			list = append(list, s.AddrInfo)
+		}
 	}
 	return list
 }
@@ -134,14 +144,28 @@ func (k *keeper) again() {
 	k.mu.Lock()
 	for _, s := range k.seeds {
 		s.next, s.retry = time.Time{}, 0
-		k.node.swarm.Backoff().Clear(s.ID)
 	}
 	k.mu.Unlock()
 	k.nudge()
 }
 
-// lost has a kept peer dialled again, and others when few are left.
-func (k *keeper) lost(peer.ID) { k.nudge() }
+// lost has a kept peer dialled again, and others when few are left. A peer that
+// this node dialled through a relay which is gone is dialled again by the other
+// ways to it.
+func (k *keeper) lost(c network.Conn) {
+	id := c.RemotePeer()
+	if relay, ok := carrier(c.RemoteMultiaddr()); ok && c.Stat().Direction == network.DirOutbound {
+		k.mu.Lock()
+		if now := time.Now(); k.seeds[id] == nil && len(k.seeds) < maxSeeds {
+			// The library dials through one relay at a time, and would wait for the
+			// dead one. That its connection is lost is noticed at the same time.
+			k.node.host.Peerstore().SetAddrs(id, k.node.addressesThrough(relay, id), 0)
+			k.seeds[id] = &seed{AddrInfo: peer.AddrInfo{ID: id}, through: relay, until: now.Add(lostTime), next: now.Add(firstRetry / 2)}
+		}
+		k.mu.Unlock()
+	}
+	k.nudge()
+}
 
 func (k *keeper) nudge() {
 	select {
@@ -171,22 +195,31 @@ func (k *keeper) run(ctx context.Context) {
 
 // dial dials the seeds that are due, and returns when to look again.
 func (k *keeper) dial(ctx context.Context) time.Duration {
-	few := len(k.node.host.Network().Peers()) < enough
-	wait := longestRetry
+	net := k.node.host.Network()
+	peers := len(net.Peers())
+	few, longest := peers < enough, longestRetry
+	if peers == 0 {
+		longest = aloneRetry
+	}
+	wait := longest
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	now := time.Now()
 	for _, s := range k.seeds {
-		connected := k.node.host.Network().Connectedness(s.ID) == network.Connected
+		temporary := !s.until.IsZero()
+		connected := net.Connectedness(s.ID) == network.Connected
 		switch {
-		case connected || !few && !s.kept:
+		case temporary && !s.next.After(now) && (len(net.ConnsToPeer(s.ID)) > 0 || now.After(s.until) || net.Connectedness(s.through) == network.Connected):
+			delete(k.seeds, s.ID)
+			continue
+		case connected || !few && !s.kept && !temporary:
 			s.retry, s.next = 0, time.Time{}
 			continue
 		case s.next.After(now):
 			wait = min(wait, s.next.Sub(now))
 			continue
 		}
-		s.retry = min(max(2*s.retry, firstRetry), longestRetry)
+		s.retry = min(max(2*s.retry, firstRetry), longest)
 		s.next = now.Add(dialTime + s.retry/2 + rand.N(s.retry/2))
 		info := s.AddrInfo
 		k.node.tasks.Go(func() { k.try(ctx, info) })
@@ -197,6 +230,7 @@ func (k *keeper) dial(ctx context.Context) time.Duration {
 
 // try dials one seed.
 func (k *keeper) try(ctx context.Context, info peer.AddrInfo) {
+	k.node.swarm.Backoff().Clear(info.ID) // when to dial again is decided here
 	err := k.node.Connect(ctx, info)
 	if ctx.Err() != nil {
 		return
@@ -204,6 +238,9 @@ func (k *keeper) try(ctx context.Context, info peer.AddrInfo) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	s := k.seeds[info.ID]
+	if s == nil {
+		return
+	}
 	if err == nil {
 		s.retry, s.next = 0, time.Time{}
 		return

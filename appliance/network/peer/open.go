@@ -28,7 +28,6 @@ import (
 	"github.com/libp2p/go-libp2p/p2p/protocol/autonatv2"
 	circuit "github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/client"
 	"github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/relay"
-	"github.com/libp2p/go-libp2p/p2p/protocol/holepunch"
 	"github.com/libp2p/go-libp2p/p2p/security/noise"
 	libp2pquic "github.com/libp2p/go-libp2p/p2p/transport/quic"
 	"github.com/libp2p/go-libp2p/p2p/transport/quicreuse"
@@ -71,7 +70,7 @@ func (n *Node) open() error {
 	n.onClose(manager.Close)
 	options := &basichost.HostOpts{
 		EventBus: bus, ConnManager: manager, EnablePing: true, UserAgent: n.config.Agent, ProtocolVersion: "phase/1.0.0",
-		AddrsFactory:  advertised,
+		AddrsFactory:  n.advertised,
 		EnableMetrics: n.config.Metrics != nil, PrometheusRegisterer: n.config.Metrics,
 	}
 	if n.reachesOut() {
@@ -109,8 +108,7 @@ func (n *Node) swarmOptions() []swarm.Option {
 }
 
 // reachOptions adds what makes a node reachable behind a NAT: port mapping,
-// addresses as others see them, the question whether they can be dialled, and
-// hole punching.
+// addresses as others see them, and the question whether they can be dialled.
 func (n *Node) reachOptions(o *basichost.HostOpts, bus event.Bus, limits network.ResourceManager) error {
 	observed, err := observedaddrs.NewManager(bus, n.swarm)
 	if err != nil {
@@ -118,17 +116,21 @@ func (n *Node) reachOptions(o *basichost.HostOpts, bus event.Bus, limits network
 	}
 	observed.Start(n.swarm)
 	n.onClose(observed.Close)
-	o.ObservedAddrsManager = observed
-	o.NATManager = basichost.NewNATManager
-	o.EnableHolePunching = true
-	o.HolePunchingOptions = []holepunch.Option{holepunch.WithTracer(n.paths), holepunch.DirectDialTimeout(dialTime / 2)}
+	n.observed, o.ObservedAddrsManager = observed, &lateObserved{observed, time.Now()}
+	o.NATManager = func(of network.Network) basichost.NATManager {
+		n.mappings = newMappings(of)
+		return n.mappings
+	}
 	// What asks back whether an address can be dialled does so with another key,
 	// from another port: else it would only find the connection that is there.
 	_, priv, err := newKey()
 	if err != nil {
 		return err
 	}
-	other, _, err := n.newSwarm(priv, eventbus.NewBus(), limits, swarm.WithReadOnlyBlackHoleDetector(), swarm.WithConnectionGater(n.gater))
+	// The library would first want a hundred dials to have shown that UDP and IPv6
+	// work here, and refuse to try until then.
+	other, _, err := n.newSwarm(priv, eventbus.NewBus(), limits, swarm.WithUDPBlackHoleSuccessCounter(nil), swarm.WithIPv6BlackHoleSuccessCounter(nil),
+		swarm.WithConnectionGater(dialBack{n.gater}))
 	if err != nil {
 		return err
 	}
@@ -229,6 +231,10 @@ func (n *Node) openRelay() error {
 	}
 	if !n.listens() {
 		return nil
+	}
+	n.host.SetStreamHandler(introduceProtocol, n.answer)
+	if err := n.openPuncher(); err != nil {
+		return err
 	}
 	if n.config.Relay {
 		service, err := relay.New(n.host, relay.WithResources(relayResources()))

@@ -9,6 +9,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/p2p/protocol/holepunch"
 	"github.com/multiformats/go-multiaddr"
+	manet "github.com/multiformats/go-multiaddr/net"
 )
 
 // Path is how a peer is reached.
@@ -61,9 +62,15 @@ func (p *paths) of(id peer.ID) (path, bool) {
 func (p *paths) notifiee(n *Node) network.Notifiee {
 	return &network.NotifyBundle{
 		ConnectedF: func(_ network.Network, c network.Conn) {
-			if kind, changed := p.connected(c.RemotePeer(), relayed(c.RemoteMultiaddr()), time.Now()); changed {
+			if kind, changed := p.connected(c.RemotePeer(), c.RemoteMultiaddr(), time.Now()); changed {
 				n.metrics.path(kind)
 				n.event("connected", "peer", c.RemotePeer(), "path", kind, "address", c.RemoteMultiaddr(), "direction", c.Stat().Direction)
+				if kind == Relayed && c.Stat().Direction == network.DirOutbound && n.reachesOut() {
+					select {
+					case n.met <- c.RemotePeer():
+					default: // there is much else to do
+					}
+				}
 			}
 		},
 		DisconnectedF: func(net network.Network, c network.Conn) {
@@ -72,7 +79,7 @@ func (p *paths) notifiee(n *Node) network.Notifiee {
 			case len(left) == 0:
 				p.gone(id)
 				n.event("disconnected", "peer", id, "address", c.RemoteMultiaddr())
-				n.keeper.lost(id)
+				n.keeper.lost(c)
 			case !relayed(c.RemoteMultiaddr()) && allRelayed(left):
 				p.fell(id, time.Now())
 				n.event("connected", "peer", id, "path", Relayed, "address", left[0].RemoteMultiaddr())
@@ -92,7 +99,7 @@ func allRelayed(conns []network.Conn) bool {
 
 // connected notes a connection, and returns the path to the peer and whether it
 // is another one than before.
-func (p *paths) connected(id peer.ID, byRelay bool, now time.Time) (Path, bool) {
+func (p *paths) connected(id peer.ID, by multiaddr.Multiaddr, now time.Time) (Path, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	known := p.peers[id]
@@ -102,12 +109,14 @@ func (p *paths) connected(id peer.ID, byRelay bool, now time.Time) (Path, bool) 
 	}
 	was := known.kind
 	switch {
-	case byRelay:
+	case relayed(by):
 		known.relayed = true
 		if was == "" {
 			known.kind = Relayed
 		}
 	case was != "" && was != Relayed:
+	case !manet.IsPublicAddr(by): // a router was in the way of neither
+		known.kind = Direct
 	case known.punched:
 		known.kind = HolePunch
 	case known.relayed:
@@ -143,8 +152,7 @@ func (p *paths) Trace(e *holepunch.Event) {
 	defer p.mu.Unlock()
 	known := p.peers[e.Remote]
 	if known == nil {
-		known = &path{}
-		p.peers[e.Remote] = known
+		return // it has gone meanwhile
 	}
 	switch what := e.Evt.(type) {
 	case *holepunch.StartHolePunchEvt:

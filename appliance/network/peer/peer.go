@@ -20,10 +20,13 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/transport"
 	basichost "github.com/libp2p/go-libp2p/p2p/host/basic"
+	"github.com/libp2p/go-libp2p/p2p/host/observedaddrs"
 	"github.com/libp2p/go-libp2p/p2p/net/swarm"
+	"github.com/libp2p/go-libp2p/p2p/protocol/holepunch"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"phase/appliance/base/identity"
+	"phase/appliance/machine/link"
 )
 
 // DefaultPort is where a node listens unless told otherwise, by UDP for QUIC and
@@ -60,15 +63,21 @@ type Config struct {
 // Node is a host and what keeps it in the network. It is safe for concurrent
 // use.
 type Node struct {
-	config  Config
-	host    *basichost.BasicHost
-	swarm   *swarm.Swarm
-	gater   *gater
-	paths   *paths
-	keeper  *keeper
-	reach   *reach
-	metrics *metrics
-	find    FindPeer // nil for none
+	config Config
+	host   *basichost.BasicHost
+	swarm  *swarm.Swarm
+	gater  *gater
+	paths  *paths
+	keeper *keeper
+	reach  *reach
+	// What makes a node reachable from beyond its links; nil for one that is not
+	// to be.
+	observed *observedaddrs.Manager
+	mappings *mappings
+	puncher  *holepunch.Service
+	metrics  *metrics
+	met      chan peer.ID // dialled through a relay
+	find     FindPeer     // nil for none
 
 	upgrader transport.Upgrader
 	closers  []func() error // run in reverse
@@ -85,11 +94,16 @@ func Open(c Config) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &Node{config: c, paths: newPaths()}
+	n := &Node{config: c, paths: newPaths(), met: make(chan peer.ID, 16)}
 	n.keeper = newKeeper(n, seeds)
 	if n.gater, err = newGater(c.OnLink, c.Block); err != nil {
 		return nil, err
 	}
+	list, err := link.Interfaces()
+	if err != nil {
+		return nil, fmt.Errorf("opening the network: %w", err)
+	}
+	n.gater.follow(list)
 	if err := n.open(); err != nil {
 		n.Close()
 		return nil, fmt.Errorf("opening the network: %w", err)
@@ -103,7 +117,7 @@ func (n *Node) Host() host.Host { return n.host }
 // Run stays in the network until ctx ends.
 func (n *Node) Run(ctx context.Context) {
 	var all sync.WaitGroup
-	for _, run := range []func(context.Context){n.keeper.run, n.watch, n.reach.run, n.events} {
+	for _, run := range []func(context.Context){n.keeper.run, n.watch, n.reach.run, n.events, n.carriers, n.introductions, n.mapped, n.punch} {
 		all.Go(func() { run(ctx) })
 	}
 	all.Wait()

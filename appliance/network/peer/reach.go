@@ -17,14 +17,15 @@ import (
 
 const (
 	relayInterval = 2 * time.Second  // between two looks for a relay
-	relayBackoff  = 30 * time.Second // before a relay that refused is asked again
+	relayBackoff  = 10 * time.Second // before a relay that gave no place is asked again
 )
 
 // Reachability is whether others can dial this node.
 type Reachability string
 
-// All of them. A node with none but private addresses is private at once; one
-// with a public address is unknown until a peer has dialled it.
+// All of them. A node with none but private addresses, of its own or opened by
+// its router, is private at once; one with a public address is unknown until a
+// peer has dialled it.
 const (
 	Public  Reachability = "public"
 	Private Reachability = "private"
@@ -40,13 +41,15 @@ type reach struct {
 	news    event.Subscription
 	emitter event.Emitter
 
-	mu    sync.Mutex
-	state Reachability
+	mu     sync.Mutex
+	state  Reachability
+	able   []multiaddr.Multiaddr // addresses that peers have dialled
+	unable []multiaddr.Multiaddr // and in vain
 }
 
 func newReach(n *Node) (*reach, error) {
 	bus := n.host.EventBus()
-	news, err := bus.Subscribe(new(event.EvtHostReachableAddrsChanged), eventbus.Name("reach"))
+	news, err := bus.Subscribe([]any{new(event.EvtHostReachableAddrsChanged), new(event.EvtLocalAddressesUpdated)}, eventbus.Name("reach"))
 	if err != nil {
 		return nil, err
 	}
@@ -65,33 +68,62 @@ func (r *reach) run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case e, ok := <-r.news.Out():
+		case _, ok := <-r.news.Out():
 			if !ok {
 				return
 			}
-			r.judge(e.(event.EvtHostReachableAddrsChanged))
+			r.judge()
 		}
 	}
 }
 
 // judge draws the conclusion from what peers have found when they dialled.
-func (r *reach) judge(e event.EvtHostReachableAddrsChanged) {
-	next, of := Unknown, network.ReachabilityUnknown
+func (r *reach) judge() {
+	able, unable, _ := r.node.host.ConfirmedAddrs()
+	next := Private
 	switch {
-	case slices.ContainsFunc(e.Reachable, manet.IsPublicAddr):
-		next, of = Public, network.ReachabilityPublic
-	case slices.ContainsFunc(e.Unknown, manet.IsPublicAddr):
-	default:
-		next, of = Private, network.ReachabilityPrivate
+	case slices.ContainsFunc(able, manet.IsPublicAddr):
+		next = Public
+	case slices.ContainsFunc(r.node.host.AllAddrs(), func(a multiaddr.Multiaddr) bool {
+		return manet.IsPublicAddr(a) && !r.node.withheld(a) && !multiaddr.Contains(unable, a)
+	}):
+		next = Unknown
 	}
 	r.mu.Lock()
-	changed := r.state != next
-	r.state = next
+	changed := r.state != next ||
+		!slices.EqualFunc(r.able, able, multiaddr.Multiaddr.Equal) || !slices.EqualFunc(r.unable, unable, multiaddr.Multiaddr.Equal)
+	r.state, r.able, r.unable = next, able, unable
 	r.mu.Unlock()
 	if changed {
-		r.node.event("reachability", "is", next, "reachable", e.Reachable, "unreachable", e.Unreachable)
-		_ = r.emitter.Emit(event.EvtLocalReachabilityChanged{Reachability: of}) // fails only once it is closed
+		r.node.event("reachability", "is", next, "reachable", able, "unreachable", unable)
+		r.refresh()
 	}
+}
+
+// refresh has the host look at its addresses now.
+func (r *reach) refresh() {
+	of := network.ReachabilityUnknown
+	switch r.now() {
+	case Public:
+		of = network.ReachabilityPublic
+	case Private:
+		of = network.ReachabilityPrivate
+	}
+	_ = r.emitter.Emit(event.EvtLocalReachabilityChanged{Reachability: of}) // fails only once it is closed
+}
+
+// inVain says whether peers have dialled an address in vain.
+func (r *reach) inVain(a multiaddr.Multiaddr) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return multiaddr.Contains(r.unable, a)
+}
+
+// dialled says whether a peer has dialled an address.
+func (r *reach) dialled(a multiaddr.Multiaddr) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return multiaddr.Contains(r.able, a)
 }
 
 func (r *reach) now() Reachability {
@@ -121,23 +153,4 @@ func (n *Node) relays(ctx context.Context, most int) <-chan peer.AddrInfo {
 		out <- info
 	}
 	return out
-}
-
-// advertised are the addresses that are told to others: those that only this
-// machine, or only one of its links, can use are left out, unless there are no
-// others.
-func advertised(all []multiaddr.Multiaddr) []multiaddr.Multiaddr {
-	var list, loopback []multiaddr.Multiaddr
-	for _, a := range all {
-		switch {
-		case manet.IsIPLoopback(a):
-			loopback = append(loopback, a)
-		case !manet.IsIP6LinkLocal(a):
-			list = append(list, a)
-		}
-	}
-	if len(list) == 0 {
-		return loopback
-	}
-	return list
 }

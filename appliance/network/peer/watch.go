@@ -12,13 +12,15 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/p2p/host/eventbus"
 	"github.com/libp2p/go-libp2p/p2p/protocol/ping"
+	"github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
 
 	"phase/appliance/machine/link"
 )
 
-// pingTime is how long a peer may take to answer once an address has changed.
-const pingTime = 3 * time.Second
+// pingTime is how long a peer may take to answer when it is asked for a sign of
+// life. A link that is full can make it wait for seconds.
+const pingTime = 5 * time.Second
 
 // watch follows the interfaces of the machine. When an address goes, so do the
 // connections that used it; when anything changes, the others are asked for a
@@ -78,20 +80,44 @@ func (n *Node) mend(ctx context.Context, now []netip.Addr) {
 			c.Close()
 		}
 	}
+	n.relook()
 	for _, id := range n.host.Network().Peers() {
 		n.tasks.Go(func() { n.ping(ctx, id) })
 	}
 	n.keeper.again()
 }
 
+// relook has the library look at the addresses of the machine, of which it keeps
+// a list for a minute, and at the router. What it has no list of it does not
+// believe when peers tell how they see it.
+func (n *Node) relook() {
+	if !n.reachesOut() {
+		return
+	}
+	// A new listener is the only thing that makes it drop its list.
+	before := n.swarm.ListenAddresses()
+	if err := n.swarm.Listen(multiaddr.StringCast("/ip4/127.0.0.1/tcp/0")); err == nil {
+		n.swarm.ListenClose(slices.DeleteFunc(n.swarm.ListenAddresses(), func(a multiaddr.Multiaddr) bool { return multiaddr.Contains(before, a) })...)
+	}
+	n.tasks.Go(n.mappings.again)
+	n.reach.refresh()
+}
+
 // ping closes the connections to a peer that does not answer.
 func (n *Node) ping(ctx context.Context, id peer.ID) {
-	ctx, cancel := context.WithTimeout(network.WithAllowLimitedConn(ctx, "ping"), pingTime)
+	asking, cancel := context.WithTimeout(network.WithAllowLimitedConn(ctx, "ping"), pingTime)
 	defer cancel()
-	if result := <-ping.Ping(ctx, n.host, id); result.Error != nil {
-		n.event("silent", "peer", id, "reason", result.Error.Error())
-		_ = n.host.Network().ClosePeer(id) // what is wrong with a dead connection is no news
+	// The library has no error for an answer that never came.
+	result, answered := <-ping.Ping(asking, n.host, id)
+	if answered && result.Error == nil || ctx.Err() != nil {
+		return
 	}
+	reason := "no answer in " + pingTime.String()
+	if result.Error != nil {
+		reason = result.Error.Error()
+	}
+	n.event("silent", "peer", id, "reason", reason)
+	_ = n.host.Network().ClosePeer(id) // what is wrong with a dead connection is no news
 }
 
 // events reports what the library says of addresses and protocols.
