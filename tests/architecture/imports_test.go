@@ -30,7 +30,7 @@ var folders = map[string][]string{
 
 // forTests says what tests may import besides.
 var forTests = map[string][]string{
-	"appliance": {"appliance", "tests/await", "tests/netlab", "tests/peertest", "tests/storetest"},
+	"appliance": {"appliance", "tests/await", "tests/netlab", "tests/nodes", "tests/peertest", "tests/storetest"},
 	"programs":  {"tests/await", "tests/netlab", "tests/peertest", "tests/storetest"},
 }
 
