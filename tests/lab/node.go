@@ -67,7 +67,9 @@ const (
 	LineRefused = `update: .*refused (\S+): (.*) \((\w+)\)`
 	LineFetched = `update: fetched and verified version (\d+) in (.+)`
 	LineJump    = `update: jumping into version (\d+)`
-	LineUp      = `init: Phase (.+) \(version (\d+), \w+, \w+\), mode (\w+), booted from (\w+)`
+	// LineConnected is followed by the peer id, and has the path and the address.
+	LineConnected = `plasmd: network event=connected peer=`
+	LineUp        = `init: Phase (.+) \(version (\d+), \w+, \w+\), mode (\w+), booted from (\w+)`
 )
 
 // Begin stands for the time before the first power on.
@@ -132,6 +134,10 @@ type Status struct {
 	Health         struct {
 		Status string `json:"status"`
 	} `json:"health"`
+	Network struct {
+		Addresses    []string `json:"addresses"`     // multiaddrs, with the peer id
+		RoutingTable int      `json:"routing_table"` // peers in the DHT's table
+	} `json:"network"`
 }
 
 // Status asks the node.
