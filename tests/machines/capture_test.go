@@ -45,12 +45,13 @@ func capture(t *testing.T, s *qemu.Segment, name string) func() captured {
 	}
 }
 
-// contain says whether a frame holds text anywhere.
-func (c captured) contain(text string) bool {
+// with returns a line about the first frame that holds text anywhere, "" when
+// none does.
+func (c captured) with(text []byte) string {
 	for _, f := range c {
-		if bytes.Contains(f.Data, []byte(text)) {
-			return true
+		if bytes.Contains(f.Data, text) {
+			return f.String()
 		}
 	}
-	return false
+	return ""
 }
