@@ -43,6 +43,7 @@ include qemu/qemu.mk
 include examples/examples.mk
 include appliance/compute/scheduler/job.mk
 include sdk/php/php.mk
+include tests/benchnet/net.mk
 
 check: ## Test: Format, vet, staticcheck, tidy, the rules of tests/architecture, both architectures, clean tree
 	@bad=$$(git ls-files -z '*.go' | xargs -0 gofmt -l); [ -z "$$bad" ] || { echo "gofmt would change:"; echo "$$bad"; exit 1; }

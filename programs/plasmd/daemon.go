@@ -119,9 +119,10 @@ func (c startCmd) compute(s server, conf config.Config, log *api.Log, token stri
 		Name: s.id.Name(), PeerID: s.id.PeerID(), Version: program.Version, Arch: names.RunningArch(),
 	}
 	if s.network != nil {
+		v1.Remote = sendJobs(s.network, s.id.PeerID())
 		accept, err := remote.ParseAccept(c.Accept)
 		if err == nil {
-			err = serveJobs(s.network, remote.Config{Runs: j.runs, History: h, Accept: accept, PeerID: s.id.PeerID(), Arch: names.RunningArch(), Sign: s.id.Sign})
+			err = runJobs(s.network, remote.Config{Runs: j.runs, History: h, Accept: accept, PeerID: s.id.PeerID(), Arch: names.RunningArch(), Sign: s.id.Sign}, s.private)
 		}
 		if err != nil {
 			return j, nil, errors.Join(err, end())

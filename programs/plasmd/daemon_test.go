@@ -41,8 +41,9 @@ type process struct {
 	said   *console
 }
 
-// daemon starts this binary as plasmd, with what it keeps in dir.
-func daemon(t *testing.T, dir string) *process {
+// daemon starts this binary as plasmd, with what it keeps in dir and more flags;
+// without those of the network it has none.
+func daemon(t *testing.T, dir string, more ...string) *process {
 	t.Helper()
 	p := &process{socket: filepath.Join(dir, "plasmd.sock"), ended: make(chan error, 1), said: newConsole()}
 	config := filepath.Join(dir, "plasmd.toml")
@@ -50,6 +51,7 @@ func daemon(t *testing.T, dir string) *process {
 		t.Fatal(err)
 	}
 	p.cmd = exec.Command(os.Args[0], "start", "--config", config, "--socket", p.socket, "--data", filepath.Join(dir, "data"), "--state", dir)
+	p.cmd.Args = append(p.cmd.Args, more...)
 	p.cmd.Env = append(os.Environ(), asDaemon+"=1")
 	p.cmd.Stderr = p.said
 	if err := p.cmd.Start(); err != nil {

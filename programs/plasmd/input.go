@@ -64,12 +64,12 @@ func newIncoming(from io.Reader, broken func()) *incoming {
 	return in
 }
 
-// ahead reads what is there at once, up to what a job may name. It returns all
-// of the input, or nil if more of it is to come.
-func (in *incoming) ahead(ctx context.Context) (all []byte, err error) {
+// ahead reads what is there at once, up to what a job may name; with wait, what
+// is still to come too. It returns all of the input, or nil if there is more.
+func (in *incoming) ahead(ctx context.Context, wait bool) (all []byte, err error) {
 	var pause *time.Timer
 	var paused, tooLong <-chan time.Time
-	if !isFile(in.from) {
+	if !wait && !isFile(in.from) {
 		pause = time.NewTimer(inputPause)
 		paused, tooLong = pause.C, time.After(inputTime)
 	}

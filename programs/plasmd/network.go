@@ -179,20 +179,6 @@ func (s server) joinDHT(held *store.Store, port func() uint16, provider http.Han
 	})
 }
 
-// serveJobs has the daemon run the jobs of those that it accepts.
-func serveJobs(n *tasks.Network, of remote.Config) error {
-	server, err := remote.NewServer(of)
-	if err != nil {
-		return err
-	}
-	n.Join = append(n.Join, func(ctx context.Context, node *peer.Node) func() {
-		node.Handle(remote.JobProtocol, func(id string, s peer.Stream) { server.Job(ctx, id, s) })
-		node.Handle(remote.NodeProtocol, func(id string, s peer.Stream) { server.Node(ctx, id, s) })
-		return nil
-	})
-	return nil
-}
-
 // peersName is the file of the peers of last time.
 const peersName = "peers.json"
 

@@ -56,7 +56,7 @@ func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		"start":              func() error { return c.Start.run(ctx, stderr) },
 		"serve":              func() error { return c.Serve.run(ctx, stderr) },
 		"run <wasm>":         func() error { return c.Run.run(ctx, stdin, stdout, stderr) },
-		"execute-job <wasm>": func() error { return c.ExecuteJob.run(ctx, stdin, stdout) },
+		"execute-job <wasm>": func() error { return c.ExecuteJob.run(ctx, stdin, stdout, stderr) },
 		"jobs":               func() error { return c.Jobs.run(ctx, stdout) },
 		"jobs <run>":         func() error { return c.Jobs.run(ctx, stdout) },
 		"peers":              func() error { return c.Peers.run(ctx, stdout) },

@@ -172,6 +172,9 @@ func TestServeNothing(t *testing.T) {
 	}
 }
 
+// somePeer is the id of nobody in particular.
+const somePeer = "12D3KooWBtg3aaRMjxwedh83aGiUkwSxDwUZkzuJcfaqUmo7R3pq"
+
 func TestServeRefuses(t *testing.T) {
 	dir := t.TempDir()
 	for _, c := range []struct {
@@ -192,8 +195,9 @@ func TestServeRefuses(t *testing.T) {
 		{[]string{"start", "--network", "lan"}, 2},
 		{[]string{"start", "--network", "off", "--relay"}, 2},
 		{[]string{"serve", "-a", dir, "--no-dht", "--listen", "/ip4/127.0.0.1/tcp/0"}, 1}, // no root
-		{[]string{"execute-job", "--on", "auto", "x.wasm"}, 2},
-		{[]string{"execute-job", "--replicas", "2", "x.wasm"}, 2},
+		{[]string{"execute-job", "--on", "nobody", "x.wasm"}, 2},
+		{[]string{"execute-job", "--replicas", "17", "x.wasm"}, 2},
+		{[]string{"execute-job", "--replicas", "2", "--on", somePeer, "x.wasm"}, 2},
 		{[]string{"start", "--http", "nonsense", "--data", dir, "--socket", filepath.Join(dir, "plasmd.sock")}, 2},
 		{[]string{"start", "--config", filepath.Join(dir, "none.toml")}, 1},
 	} {

@@ -37,8 +37,14 @@ func Write(w http.ResponseWriter, status int, detail string) { WriteCode(w, stat
 
 // WriteCode is Write with one word for machines in the member "code".
 func WriteCode(w http.ResponseWriter, status int, code, detail string) {
-	body, err := json.Marshal(New(status, code, detail))
-	if err != nil { // strings and a number always encode
+	Send(w, status, New(status, code, detail))
+}
+
+// Send is Write for a document with members of its own beside those of
+// Document. It panics where the document cannot be encoded.
+func Send(w http.ResponseWriter, status int, document any) {
+	body, err := json.Marshal(document)
+	if err != nil { // strings and numbers always encode
 		panic(err)
 	}
 	body = append(body, '\n')

@@ -6,11 +6,9 @@ import (
 	"fmt"
 	"time"
 
-	"phase/appliance/base/strictjson"
 	"phase/appliance/base/ui"
 	"phase/appliance/compute/receipt"
 	"phase/appliance/compute/scheduler"
-	"phase/appliance/network/frame"
 )
 
 // Client sends jobs to other nodes. It is safe for concurrent use.
@@ -43,9 +41,10 @@ func (c *Client) open(ctx context.Context, peerID, protocol string) (*conn, func
 // bytes that came back. Output goes to the offer's Stdout and Stderr as it
 // comes, or into Done where they are nil. The offer's Requester and RunID are
 // not sent. Where the stream breaks, the receipt is looked up over a new one. The
-// error is a *PeerError.
-func (c *Client) Run(ctx context.Context, peerID string, o scheduler.Offer) (scheduler.Done, error) {
-	x, err := c.exchange(ctx, peerID, o)
+// error is a *PeerError. Ended is called where the offer has an Input, and all of
+// the Watch before Run returns.
+func (c *Client) Run(ctx context.Context, peerID string, o scheduler.Offer, w scheduler.Watch) (scheduler.Done, error) {
+	x, err := c.exchange(ctx, peerID, o, w)
 	if err != nil {
 		return scheduler.Done{}, err
 	}
@@ -57,12 +56,12 @@ func (c *Client) Run(ctx context.Context, peerID string, o scheduler.Offer) (sch
 }
 
 // exchange opens a stream for an offer.
-func (c *Client) exchange(ctx context.Context, peerID string, o scheduler.Offer) (*exchange, error) {
+func (c *Client) exchange(ctx context.Context, peerID string, o scheduler.Offer, w scheduler.Watch) (*exchange, error) {
 	pin, err := pinOf(peerID)
 	if err != nil {
 		return nil, &PeerError{Peer: peerID, Failure: Unreachable, Err: err}
 	}
-	x := &exchange{client: c, times: c.Times.orDefault(), ctx: ctx, pin: pin, offer: o, ended: make(chan struct{})}
+	x := &exchange{client: c, times: c.Times.orDefault(), ctx: ctx, pin: pin, offer: o, watch: w, ended: make(chan struct{})}
 	x.out = newReceived(o)
 	if x.conn, x.cut, err = c.open(ctx, peerID, JobProtocol); err != nil {
 		return nil, x.fail(Unreachable, err)
@@ -193,14 +192,4 @@ func (c *Client) lookup(ctx context.Context, peerID string, ask header) (schedul
 			return scheduler.Done{}, Lied, unexpected(h, typeResult)
 		}
 	}
-}
-
-// readResult reads what stands behind a result.
-func readResult(c *conn, h header) (done scheduler.Done, err error) {
-	if h.ExitCode == nil {
-		return done, fmt.Errorf("%w: a result without an exit code", frame.ErrProtocol)
-	}
-	done.RunID, done.JobID, done.ExitCode, done.Outcome = h.RunID, h.JobID, *h.ExitCode, h.Outcome
-	done.Receipt, err = c.Bytes(strictjson.MaxBytes)
-	return done, err
 }

@@ -31,29 +31,27 @@ func commitment(peerID string, s receipt.Statement, salt string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// commit binds this node to the result of a run, waits until the requester asks
-// to see it, and shows the outputs.
-func (x *session) commit(done scheduler.Done, k kept) error {
+// commit binds this node to the result of a run, and waits until the requester
+// asks to see it: first the receipt, then the outputs. It reports whether it has
+// asked for those, too.
+func (x *session) commit(done scheduler.Done, k kept) (whole bool, err error) {
 	s, err := receipt.Verify(done.Receipt, x.server.pin)
 	if err != nil {
-		return err
+		return false, err
 	}
 	salt := make([]byte, saltBytes)
 	rand.Read(salt) // never fails
 	text := hex.EncodeToString(salt)
 	x.say(header{Type: typeCommitment, RunID: done.RunID, Commitment: commitment(x.server.PeerID, s, text)}, nil)
-	timer := time.NewTimer(x.server.times.Reveal)
-	defer timer.Stop()
-	select {
-	case <-x.revealed:
-	case <-timer.C:
-		return fmt.Errorf("nobody asked to see a result for %v", x.server.times.Reveal)
-	case <-x.c.Listened:
-		return errors.Join(errors.New("the requester has gone and did not ask to see the result"), x.gone())
-	case <-x.ctx.Done():
-		return context.Cause(x.ctx)
+	if asked, err := x.asked(typeReveal); err != nil || !asked {
+		return false, errors.Join(err, x.gone())
 	}
-	x.say(header{Type: typeReveal, Salt: text}, nil)
+	shown := result(done)
+	shown.Type, shown.Salt = typeReveal, text
+	x.say(shown, done.Receipt)
+	if asked, err := x.asked(typeOutput); err != nil || !asked {
+		return false, errors.Join(err, x.gone())
+	}
 	for _, out := range []struct {
 		kind string
 		data []byte
@@ -62,5 +60,30 @@ func (x *session) commit(done scheduler.Done, k kept) error {
 			x.say(header{Type: out.kind}, piece)
 		}
 	}
-	return nil
+	return true, nil
+}
+
+// asked waits until the requester asks to see something, and reports whether it
+// has, or has ended the stream instead.
+func (x *session) asked(what string) (bool, error) {
+	timer := time.NewTimer(x.server.times.Reveal)
+	defer timer.Stop()
+	got := ""
+	select {
+	case got = <-x.asks:
+	case <-x.c.Listened:
+		select {
+		case got = <-x.asks: // it was the last that it said
+		default:
+			return false, nil
+		}
+	case <-timer.C:
+		return false, fmt.Errorf("nobody asked to see a result for %v", x.server.times.Reveal)
+	case <-x.ctx.Done():
+		return false, context.Cause(x.ctx)
+	}
+	if got != what {
+		return false, unexpected(header{Type: got}, what)
+	}
+	return true, nil
 }

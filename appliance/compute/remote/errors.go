@@ -49,6 +49,12 @@ func FailureOf(err error) Failure {
 	return ""
 }
 
+// ErrNoNode is in the error of a job for which no node was found that fits.
+var ErrNoNode = errors.New("no node was found that can run the job")
+
+// ErrNoMajority is in the error of a job whose replicas do not agree.
+var ErrNoMajority = errors.New("no more than half of the nodes agree on the result")
+
 // lie is an error that only a peer which does not tell the truth can cause.
 type lie struct{ error }
 

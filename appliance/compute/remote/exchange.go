@@ -3,6 +3,8 @@ package remote
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -23,18 +25,19 @@ type exchange struct {
 	ctx    context.Context
 	pin    receipt.Pin // of the peer
 	offer  scheduler.Offer
+	watch  scheduler.Watch
 	conn   *conn
 	cut    func() // ends the stream
 
 	sending func() // ends the signs of life
 
-	commit     bool // the peer is to commit before it shows its result
-	runID      string
-	out        *received
-	done       scheduler.Done
-	ended      chan struct{} // closed when the module has ended
-	commitment string
-	salt       string
+	commit bool // the peer is to commit before it shows its result
+	shown  bool // …and has done it
+	begun  bool // the job
+	runID  string
+	out    *received
+	done   scheduler.Done
+	ended  chan struct{} // closed when the module has ended
 }
 
 // close ends the stream, and the input where there is one.
@@ -82,10 +85,15 @@ func (x *exchange) propose() (header, error) {
 		return h, unexpected(h, typeAccepted)
 	case h.JobID != x.offer.Spec.ID():
 		return h, lie{fmt.Errorf("it accepts the job %.80q, and was asked for %s", h.JobID, x.offer.Spec.ID())}
+	case !isRunID(h.RunID):
+		return h, fmt.Errorf("%w: it accepts the job as %.40q, which is no run id", frame.ErrProtocol, h.RunID)
 	case wrote != nil:
 		return h, during("sending the offer", wrote)
 	}
 	x.runID = h.RunID
+	if x.watch.Accepted != nil {
+		x.watch.Accepted(h.RunID, h.JobID)
+	}
 	return h, nil
 }
 
@@ -116,6 +124,9 @@ func (x *exchange) accepted(h header, until string) (header, error) {
 // next frame, for the job to begin, and for it to end.
 func (x *exchange) take(until string) (header, error) {
 	deadline, what := time.Now().Add(x.times.Begin), "waiting for the job to begin"
+	if x.begun {
+		deadline, what = time.Now().Add(x.times.Overtime), "waiting for the result"
+	}
 	for {
 		within := min(x.times.Silence, time.Until(deadline))
 		if within <= 0 {
@@ -130,8 +141,17 @@ func (x *exchange) take(until string) (header, error) {
 			return h, nil
 		case typeAlive:
 		case typeRunning:
+			if x.begun {
+				return h, fmt.Errorf("%w: the job begins twice", frame.ErrProtocol)
+			}
+			if x.begun = true; x.watch.Running != nil {
+				x.watch.Running()
+			}
 			deadline, what = time.Now().Add(x.offer.Spec.Timeout()+x.times.Overtime), "waiting for the job to end"
 		case typeStdout, typeStderr:
+			if x.commit && !x.shown {
+				return h, unexpected(h, until)
+			}
 			if err := x.out.take(x.conn, h.Type); err != nil {
 				return h, err
 			}
@@ -160,7 +180,9 @@ func (x *exchange) endInput() error {
 	default:
 	}
 	x.done.Input = x.offer.Input.Sum()
-	close(x.ended)
+	if close(x.ended); x.watch.Ended != nil {
+		x.watch.Ended()
+	}
 	return nil
 }
 
@@ -176,17 +198,31 @@ func (x *exchange) settle(h header) error {
 
 // verify holds what the peer answered to what was sent and to what came.
 func (x *exchange) verify(done scheduler.Done) error {
-	done.Input = x.done.Input
 	stdout, stderr := x.out.sums()
+	if err := x.check(done, stdout, stderr); err != nil {
+		return err
+	}
+	done.Input, done.Stdout, done.Stderr = x.done.Input, x.out.kept[0], x.out.kept[1]
+	x.done = done
+	return nil
+}
+
+// check is verify for outputs of these digests.
+func (x *exchange) check(done scheduler.Done, stdout, stderr [sha256.Size]byte) error {
+	done.Input = x.done.Input
 	if err := done.VerifyDigests(x.offer, x.pin, stdout, stderr); err != nil {
 		return lie{err}
 	}
-	if x.runID != "" && done.RunID != x.runID {
-		return lie{fmt.Errorf("it accepted the run %.40q and answers with %.40q", x.runID, done.RunID)}
+	if done.RunID != x.runID {
+		return lie{fmt.Errorf("it accepted the run %s and answers with %.40q", x.runID, done.RunID)}
 	}
-	done.Stdout, done.Stderr = x.out.kept[0], x.out.kept[1]
-	x.done = done
 	return nil
+}
+
+// isRunID says whether a text has the form of a run id.
+func isRunID(text string) bool {
+	raw, err := hex.DecodeString(text)
+	return err == nil && len(raw) == 16
 }
 
 // send sends module, input and signs of life, until stop is closed.

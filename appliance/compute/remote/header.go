@@ -6,7 +6,7 @@ import (
 	"phase/appliance/compute/job"
 )
 
-// The types of frames. A requester sends the first eight, a worker the others.
+// The types of frames. A requester sends the first nine, a worker the others.
 const (
 	typeOffer  = "offer"  // a job; the job file behind it
 	typeLookup = "lookup" // instead: what became of a run
@@ -14,7 +14,8 @@ const (
 	typeNode   = "node"   // asks for the capability record (and answers, with it behind)
 	typeModule = "module" // the module behind it
 	typeInput  = "input"  // a piece of the input behind it
-	typeReveal = "reveal" // show what was committed to (and answers, with the salt)
+	typeReveal = "reveal" // show what was committed to (and answers, with the receipt behind)
+	typeOutput = "output" // …and the outputs that the receipt is of
 	typeAlive  = "alive"  // still there, from either side
 
 	typeRejected   = "rejected"   // the last frame of an offer that is not run
@@ -64,7 +65,7 @@ type header struct {
 	Reason string `json:"reason,omitempty"`
 	Detail string `json:"detail,omitempty"`
 
-	// result
+	// result, reveal
 	ExitCode *uint32     `json:"exit_code,omitempty"`
 	Outcome  job.Outcome `json:"outcome,omitempty"`
 

@@ -20,7 +20,7 @@ const MaxStdin = 64 << 20
 
 // offer answers an offer: it is rejected, or accepted and run.
 func (s *Server) offer(ctx context.Context, peerID string, c *conn, h header) error {
-	x := &session{server: s, peer: peerID, c: c, offer: h, over: make(chan struct{}), revealed: make(chan struct{})}
+	x := &session{server: s, peer: peerID, c: c, offer: h, over: make(chan struct{}), asks: make(chan string, 2)}
 	err := s.judge(x)
 	if x.place != nil {
 		x.leave = sync.OnceFunc(x.place.Leave)

@@ -55,9 +55,7 @@ func (x *exchange) recovered(done scheduler.Done, cause error) error {
 	if err != nil {
 		return wrong
 	}
-	stdout, stderr := outputs(s)
-	done.Input = x.done.Input
-	if done.VerifyDigests(x.offer, x.pin, stdout, stderr) != nil {
+	if stdout, stderr := outputs(s); x.check(done, stdout, stderr) != nil {
 		return wrong
 	}
 	return fmt.Errorf("%w; it ran as %s and its receipt is genuine, but some of its output was lost on the way", cause, done.RunID)

@@ -21,7 +21,7 @@ func TestAJobRunsElsewhere(t *testing.T) {
 	hello := module(t, "phase/examples/hello")
 	for i, want := range []string{"one node", "two nodes"} {
 		o := offer(t, hello, []byte(want), nil)
-		done, err := client.Run(t.Context(), worker.peer(), o)
+		done, err := client.Run(t.Context(), worker.peer(), o, scheduler.Watch{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -75,7 +75,7 @@ func TestStreamedInputAndOutput(t *testing.T) {
 	o.Input = newTyped(bytes.NewReader(in))
 	var out bytes.Buffer
 	o.Stdout = &out
-	done, err := client.Run(t.Context(), worker.peer(), o)
+	done, err := client.Run(t.Context(), worker.peer(), o, scheduler.Watch{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,14 +104,14 @@ func TestRejections(t *testing.T) {
 		"too many cores":  {friend.PeerID(), small, func(j *job.Job) { j.CPUCores = 64 }, scheduler.InsufficientResources, "cpu_cores: 64"},
 	} {
 		client := &Client{Dial: n.dial(c.from), Times: quick}
-		_, err := client.Run(t.Context(), c.to.peer(), offer(t, loop, nil, c.change))
+		_, err := client.Run(t.Context(), c.to.peer(), offer(t, loop, nil, c.change), scheduler.Watch{})
 		checkRejected(t, name, err, c.to, c.reason, c.says)
 	}
 	client := &Client{Dial: n.dial(friend.PeerID()), Times: quick}
-	if _, err := client.Run(t.Context(), other.PeerID(), offer(t, loop, nil, nil)); FailureOf(err) != Unreachable {
+	if _, err := client.Run(t.Context(), other.PeerID(), offer(t, loop, nil, nil), scheduler.Watch{}); FailureOf(err) != Unreachable {
 		t.Errorf("a peer without an address: %v", err)
 	}
-	if _, err := client.Run(t.Context(), "nonsense", offer(t, loop, nil, nil)); FailureOf(err) != Unreachable {
+	if _, err := client.Run(t.Context(), "nonsense", offer(t, loop, nil, nil), scheduler.Watch{}); FailureOf(err) != Unreachable {
 		t.Errorf("no peer id: %v", err)
 	}
 }
@@ -138,17 +138,17 @@ func TestStreamsOfAPeerAreBounded(t *testing.T) {
 	}
 	streams(2)
 	hello := module(t, "phase/examples/hello")
-	_, err := client.Run(t.Context(), worker.peer(), offer(t, hello, nil, nil))
+	_, err := client.Run(t.Context(), worker.peer(), offer(t, hello, nil, nil), scheduler.Watch{})
 	checkRejected(t, "a third stream", err, worker, scheduler.QueueFull, "2 streams")
 	other := &Client{Dial: n.dial(newID(t).PeerID()), Times: quick}
-	if _, err := other.Run(t.Context(), worker.peer(), offer(t, hello, nil, nil)); err != nil {
+	if _, err := other.Run(t.Context(), worker.peer(), offer(t, hello, nil, nil), scheduler.Watch{}); err != nil {
 		t.Errorf("another peer: %v", err)
 	}
 	for _, s := range open {
 		s.Reset()
 	}
 	streams(0)
-	if _, err := client.Run(t.Context(), worker.peer(), offer(t, hello, nil, nil)); err != nil {
+	if _, err := client.Run(t.Context(), worker.peer(), offer(t, hello, nil, nil), scheduler.Watch{}); err != nil {
 		t.Errorf("when they have ended: %v", err)
 	}
 }

@@ -30,9 +30,8 @@ type session struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 
-	over     chan struct{} // closed when the run is recorded
-	revealed chan struct{} // closed when the requester asks to see the result
-	reveal   sync.Once
+	over chan struct{} // closed when the run is recorded
+	asks chan string   // what the requester asks to see of a result
 
 	mu       sync.Mutex
 	broken   error // why nothing more is sent or read, nil while something is
@@ -76,7 +75,7 @@ func (x *session) run() error {
 		return x.fail(err)
 	}
 	if x.offer.Commit {
-		if err := x.commit(done, kept); err != nil {
+		if whole, err := x.commit(done, kept); err != nil || !whole {
 			return err
 		}
 	}
@@ -251,10 +250,14 @@ func (x *session) hear(h header) error {
 		}
 	case h.Type == typeCancel:
 		x.cancel(scheduler.ErrCancelled)
-	case h.Type == typeReveal && x.offer.Commit:
-		x.reveal.Do(func() { close(x.revealed) })
+	case (h.Type == typeReveal || h.Type == typeOutput) && x.offer.Commit:
+		select {
+		case x.asks <- h.Type:
+		default:
+			return fmt.Errorf("%w: it asks too often to be shown something", frame.ErrProtocol)
+		}
 	case h.Type != typeAlive:
-		return unexpected(h, "input, cancel, reveal or alive")
+		return unexpected(h, "input, cancel, reveal, output or alive")
 	}
 	return nil
 }

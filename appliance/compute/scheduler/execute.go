@@ -118,15 +118,14 @@ func NewNonce() string {
 	return base64.StdEncoding.EncodeToString(nonce)
 }
 
-// check judges an offer by itself: its nonce has the form it must have, module
-// and input are those the job names, and the module is one. The error is a
-// *Rejection.
-func (o Offer) check() error {
-	want := o.Spec.Job()
+// Check judges an offer by itself, on whatever node it is to run: its nonce has
+// the form it must have, and module and input are there and those the job names.
+// The error is a *Rejection.
+func (o Offer) Check() error {
 	if err := receipt.CheckNonce(o.Nonce); err != nil {
 		return reject(InvalidRequest, "%v", err)
 	}
-	if o.Input != nil && want.StdinHash != "" {
+	if o.Input != nil && o.Spec.Job().StdinHash != "" {
 		return reject(InvalidRequest, "stdin_hash: the input of a job that names its digest must be there before it runs")
 	}
 	if o.Module == nil {
@@ -134,6 +133,15 @@ func (o Offer) check() error {
 	}
 	if err := o.Spec.AcceptHash(o.Module.Digest().String(), o.Stdin); err != nil {
 		return reject(InvalidRequest, "%v", err)
+	}
+	return nil
+}
+
+// check is Check for an offer that is to run here: its module is one, and this
+// machine has the cores for it.
+func (o Offer) check() error {
+	if err := o.Check(); err != nil {
+		return err
 	}
 	switch _, err := o.Module.Inspect(); {
 	case errors.Is(err, wasm.ErrComponent):
@@ -237,8 +245,8 @@ func sign(id identity.Identity, done Done, o Offer, limits receipt.Limits, stdou
 	return receipt.Sign(statement, pin, id.Sign)
 }
 
-// answer is the object that a job's requester gets.
-type answer struct {
+// Answer is the object that a job's requester gets.
+type Answer struct {
 	JobID        string         `json:"job_id"`
 	RunID        string         `json:"run_id"`
 	ExitCode     uint32         `json:"exit_code"`
@@ -250,15 +258,10 @@ type answer struct {
 	Receipt      strictjson.Raw `json:"receipt"`
 }
 
-// Answer returns the JSON object {job_id, run_id, exit_code, outcome, stdout,
+// Answer returns the object {job_id, run_id, exit_code, outcome, stdout,
 // stdout_base64, stderr, stderr_base64, receipt}; stdout and stderr are null
 // when they are not UTF-8.
-func (d Done) Answer() ([]byte, error) { return d.answer(strictjson.Marshal) }
-
-// AnswerIndented is Answer for people, in lines.
-func (d Done) AnswerIndented() ([]byte, error) { return d.answer(strictjson.MarshalIndent) }
-
-func (d Done) answer(marshal func(any) ([]byte, error)) ([]byte, error) {
+func (d Done) Answer() Answer {
 	text := func(b []byte) *string {
 		if !utf8.Valid(b) {
 			return nil
@@ -266,11 +269,5 @@ func (d Done) answer(marshal func(any) ([]byte, error)) ([]byte, error) {
 		s := string(b)
 		return &s
 	}
-	data, err := marshal(answer{
-		d.JobID, d.RunID, d.ExitCode, d.Outcome, text(d.Stdout), d.Stdout, text(d.Stderr), d.Stderr, d.Receipt,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("writing the answer: %w", err)
-	}
-	return data, nil
+	return Answer{d.JobID, d.RunID, d.ExitCode, d.Outcome, text(d.Stdout), d.Stdout, text(d.Stderr), d.Stderr, d.Receipt}
 }

@@ -28,6 +28,8 @@ type Config struct {
 	Runs    *scheduler.Scheduler
 	History *history.History
 	Log     *Log // what GET /v1/logs answers
+	// Remote has other nodes run jobs; nil where there is no network.
+	Remote Remote
 	// Peers is what GET /v1/peers answers; nil where the node has no part in the
 	// network of nodes.
 	Peers func() Peers
@@ -181,7 +183,16 @@ var statuses = map[scheduler.Reason]int{
 }
 
 // judge is the answer that an error has.
-func judge(err error) problem.Document {
+func judge(err error) Problem {
+	var elsewhere *elsewhereError
+	if errors.As(err, &elsewhere) {
+		return elsewhere.judge()
+	}
+	return Problem{Document: judgeHere(err)}
+}
+
+// judgeHere is judge for what no other node has to do with.
+func judgeHere(err error) problem.Document {
 	var rejection *scheduler.Rejection
 	var request *badRequest
 	switch {
@@ -206,5 +217,5 @@ func refuse(w http.ResponseWriter, err error) {
 	if p.Status == http.StatusServiceUnavailable {
 		w.Header().Set("Retry-After", "1")
 	}
-	problem.WriteCode(w, p.Status, p.Code, p.Detail)
+	problem.Send(w, p.Status, p)
 }

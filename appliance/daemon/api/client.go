@@ -1,14 +1,11 @@
 package api
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"mime/multipart"
 	"net"
 	"net/http"
 	"net/url"
@@ -17,10 +14,8 @@ import (
 	"syscall"
 	"time"
 
-	"phase/appliance/base/problem"
 	"phase/appliance/base/strictjson"
 	"phase/appliance/compute/history"
-	"phase/appliance/compute/scheduler"
 )
 
 // ErrNoDaemon says that no process listens on the socket.
@@ -109,7 +104,7 @@ func (c *Client) ask(ctx context.Context, method, path, kind, accept string, bod
 		return resp, nil
 	}
 	defer resp.Body.Close()
-	var p problem.Document
+	var p Problem
 	data, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err == nil {
 		err = strictjson.Unmarshal(data, &p)
@@ -121,7 +116,7 @@ func (c *Client) ask(ctx context.Context, method, path, kind, accept string, bod
 }
 
 // Refused is the error of a request that the daemon understood and did not do.
-type Refused struct{ problem.Document }
+type Refused struct{ Problem }
 
 func (r *Refused) Error() string {
 	if r.Code != "" {
@@ -174,156 +169,4 @@ func (c *Client) Cancel(ctx context.Context, runID string) (r history.Run, err e
 // Logs returns the last lines of the daemon's log.
 func (c *Client) Logs(ctx context.Context, lines int) (l Lines, err error) {
 	return l, c.call(ctx, http.MethodGet, "/v1/logs?lines="+strconv.Itoa(lines), &l)
-}
-
-// Execute sends an offer and returns what came of it: first by the digest of its
-// module, and with the module where the node does not hold it. Output goes to the
-// offer's Stdout and Stderr, or into Done where they are nil, and is never more
-// than the job may write; its Input is sent until the module has ended. Nothing
-// of the answer is verified: the caller, who knows which node was asked, does
-// that (Done.Verify).
-func (c *Client) Execute(ctx context.Context, o scheduler.Offer) (done scheduler.Done, err error) {
-	var stdout, stderr bytes.Buffer
-	if o.Stdout == nil {
-		o.Stdout = &stdout
-	}
-	if o.Stderr == nil {
-		o.Stderr = &stderr
-	}
-	if o.Input != nil {
-		defer o.Input.Sum() // nothing more of it is read
-	}
-	sending, end := context.WithCancel(ctx)
-	defer end()
-	resp, err := c.send(sending, o, false)
-	var refused *Refused
-	if errors.As(err, &refused) && refused.Code == string(scheduler.ModuleNeeded) && o.Module != nil {
-		// Nothing has run: the node keeps the nonce of no job that it refuses so.
-		resp, err = c.send(sending, o, true)
-	}
-	if err != nil {
-		return done, err
-	}
-	defer resp.Body.Close()
-	lines := bufio.NewScanner(resp.Body)
-	lines.Buffer(nil, maxAnswer)
-	left := o.Spec.OutputBytes()
-	for lines.Scan() {
-		var e event
-		if err := strictjson.Unmarshal(lines.Bytes(), &e, strictjson.Limit(maxAnswer)); err != nil {
-			return done, fmt.Errorf("reading the daemon's answer: %w", err)
-		}
-		if left -= int64(len(e.Data)); left < 0 {
-			return done, errors.New("reading the daemon's answer: more output than the job may write")
-		}
-		last, err := take(e, o, &done)
-		if last && err == nil {
-			done.Stdout, done.Stderr = stdout.Bytes(), stderr.Bytes()
-		}
-		if last || err != nil {
-			return done, err
-		}
-	}
-	if err := lines.Err(); err != nil {
-		return done, fmt.Errorf("reading the daemon's answer: %w", err)
-	}
-	return done, errors.New("reading the daemon's answer: it ends before the job does; the daemon was stopped")
-}
-
-// take does what an event of a streamed answer says, and reports whether it is
-// the last one.
-func take(e event, o scheduler.Offer, done *scheduler.Done) (last bool, err error) {
-	switch e.Event {
-	case "stdout":
-		_, err = o.Stdout.Write(e.Data)
-	case "stderr":
-		_, err = o.Stderr.Write(e.Data)
-	case "ended":
-		if o.Input != nil {
-			done.Input = o.Input.Sum()
-		}
-	case "error":
-		if e.Problem == nil {
-			return true, errors.New("reading the daemon's answer: an error that says nothing")
-		}
-		return true, &Refused{*e.Problem}
-	case "done":
-		if e.ExitCode == nil {
-			return true, errors.New("reading the daemon's answer: it has no exit code")
-		}
-		done.JobID, done.RunID, done.ExitCode, done.Outcome, done.Receipt = e.JobID, e.RunID, *e.ExitCode, e.Outcome, e.Receipt
-		return true, nil
-	}
-	if err != nil {
-		err = fmt.Errorf("passing on the output: %w", err)
-	}
-	return false, err
-}
-
-// send posts an offer, with its module or by its digest alone, and returns the
-// streamed answer once the job is admitted; it ends with ctx.
-func (c *Client) send(ctx context.Context, o scheduler.Offer, withModule bool) (*http.Response, error) {
-	parts := []filePart{{"job", bytes.NewReader(o.Spec.File())}, {"offer_nonce", strings.NewReader(o.Nonce)}}
-	if withModule {
-		parts = append(parts, filePart{"module", bytes.NewReader(o.Module.Bytes())})
-	}
-	admitted := make(chan struct{})
-	if o.Input == nil {
-		parts = append(parts, filePart{"stdin", bytes.NewReader(o.Stdin)})
-	} else {
-		parts = append(parts, filePart{"stdin", waiting{ctx, admitted, o.Input}})
-	}
-	body, kind := formOf(parts)
-	resp, err := c.ask(ctx, http.MethodPost, "/v1/jobs", kind, streamType, body)
-	if err != nil {
-		body.Close()
-		return nil, err
-	}
-	close(admitted)
-	return resp, nil
-}
-
-// waiting is an input that is not read before its job is admitted: what has been
-// read of it cannot be sent again.
-type waiting struct {
-	ctx      context.Context
-	admitted <-chan struct{}
-	io.Reader
-}
-
-func (w waiting) Read(p []byte) (int, error) {
-	select {
-	case <-w.admitted:
-		return w.Reader.Read(p)
-	case <-w.ctx.Done():
-		return 0, w.ctx.Err()
-	}
-}
-
-// filePart is one part of a request.
-type filePart struct {
-	name string
-	from io.Reader
-}
-
-// formOf is a request's body, written while it is read.
-func formOf(parts []filePart) (body io.ReadCloser, kind string) {
-	reader, writer := io.Pipe()
-	w := multipart.NewWriter(writer)
-	go func() {
-		err := func() error {
-			for _, part := range parts {
-				to, err := w.CreateFormFile(part.name, part.name)
-				if err == nil {
-					_, err = io.Copy(to, part.from)
-				}
-				if err != nil {
-					return err
-				}
-			}
-			return w.Close()
-		}()
-		writer.CloseWithError(err) // nil is the end of the body
-	}()
-	return reader, w.FormDataContentType()
 }

@@ -10,9 +10,9 @@ import (
 	"sync"
 	"time"
 
-	"phase/appliance/base/problem"
 	"phase/appliance/base/strictjson"
 	"phase/appliance/compute/job"
+	"phase/appliance/compute/remote"
 )
 
 const (
@@ -25,14 +25,21 @@ const (
 
 // event is one line of a streamed answer.
 type event struct {
-	Event    string            `json:"event"`
-	RunID    string            `json:"run_id,omitempty"`
-	JobID    string            `json:"job_id,omitempty"`
-	Data     []byte            `json:"data,omitempty"`
-	ExitCode *uint32           `json:"exit_code,omitempty"`
-	Outcome  job.Outcome       `json:"outcome,omitempty"`
-	Receipt  strictjson.Raw    `json:"receipt,omitempty"`
-	Problem  *problem.Document `json:"problem,omitempty"`
+	Event    string         `json:"event"`
+	RunID    string         `json:"run_id,omitempty"`
+	JobID    string         `json:"job_id,omitempty"`
+	Data     []byte         `json:"data,omitempty"`
+	ExitCode *uint32        `json:"exit_code,omitempty"`
+	Outcome  job.Outcome    `json:"outcome,omitempty"`
+	Receipt  strictjson.Raw `json:"receipt,omitempty"`
+	Problem  *Problem       `json:"problem,omitempty"`
+
+	// Of a job on another node.
+	Worker   string           `json:"worker,omitempty"`
+	Attempt  *remote.Attempt  `json:"attempt,omitempty"` // that came to nothing
+	Attempts []remote.Attempt `json:"attempts,omitempty"`
+	Replicas []remote.Replica `json:"replicas,omitempty"`
+	Liars    []string         `json:"liars,omitzero"`
 }
 
 // events writes a streamed answer.

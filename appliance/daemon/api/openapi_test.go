@@ -46,6 +46,8 @@ type call struct {
 func TestAnswersAreAsDescribed(t *testing.T) {
 	d := describe(t)
 	c, _ := node(t)
+	f := newFleet(t, 4)
+	c.Remote = f
 	c.Peers = somePeers
 	h, err := Handler(c, token)
 	if err != nil {
@@ -78,6 +80,11 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 		t.Fatal(s)
 	}
 	unknown := strings.Repeat("0", 32)
+	f.failures[f.peers[0]], f.failures[f.peers[1]] = died(f.peers[0]), refused(f.peers[1], scheduler.NotAuthorized)
+	kindOn, on := body(part{"module", empty}, part{"on", []byte(f.peers[2])})
+	kindTwo, two := body(part{"module", empty}, part{"replicas", []byte("2")})
+	kindDies, dies := body(part{"module", empty}, part{"on", []byte(f.peers[0])})
+	kindRefuses, refuses := body(part{"module", empty}, part{"on", []byte(f.peers[1])})
 	calls := []call{
 		{"a job", "POST", "/v1/jobs", kind, good, token, 200},
 		{"no module", "POST", "/v1/jobs", kindBad, noModule, token, 400},
@@ -86,6 +93,10 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 		{"no form", "POST", "/v1/jobs", "application/json", []byte("{}"), token, 415},
 		{"too many cores", "POST", "/v1/jobs", kindCores, tooMany, token, 422},
 		{"by digest", "POST", "/v1/jobs", kindDigest, digestAlone, token, 422},
+		{"on a peer", "POST", "/v1/jobs", kindOn, on, token, 200},
+		{"on two", "POST", "/v1/jobs", kindTwo, two, token, 200},
+		{"on one that dies", "POST", "/v1/jobs", kindDies, dies, token, 502},
+		{"on one that refuses", "POST", "/v1/jobs", kindRefuses, refuses, token, 403},
 		{"list", "GET", "/v1/jobs", "", nil, token, 200},
 		{"list, more", "GET", "/v1/jobs?limit=1", "", nil, token, 200},
 		{"list, none", "GET", "/v1/jobs?limit=0", "", nil, token, 400},
@@ -175,11 +186,13 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 		for status := range d.object(operation, "responses") {
 			// A job that nothing can be written down of, and one cancelled while
 			// it waited, are in the tests of runs; one that is not sent to its end
-			// is in TestRequestersThatStop, and a node without peers in TestPeers.
-			if op+status == "GET /v1/peers404" {
+			// is in TestRequestersThatStop; one for other nodes where there is no
+			// network in TestANodeWithoutANetworkSaysSo, and a node without peers in
+			// TestPeers.
+			if op == "POST /v1/jobs" && slices.Contains([]string{"408", "409", "500", "501"}, status) || op+status == "GET /v1/peers404" {
 				continue
 			}
-			if !seen[op][status] && op+status != "POST /v1/jobs500" && op+status != "POST /v1/jobs409" && op+status != "POST /v1/jobs408" {
+			if !seen[op][status] {
 				t.Errorf("%s: %s is described and was not seen; seen were %v", op, status, slices.Sorted(maps.Keys(seen[op])))
 			}
 		}
@@ -207,13 +220,17 @@ func TestEventsAreAsDescribed(t *testing.T) {
 		}
 	}
 	seen := map[string]bool{}
-	s, _ := server(t)
+	f := newFleet(t, 3)
+	f.failures[f.peers[0]] = died(f.peers[0])
+	s, _ := f.server()
 	module, err := hello()
 	if err != nil {
 		t.Fatalf("%v: %s", err, module)
 	}
 	for _, parts := range [][]part{
 		{{"module", module}, {"stdin", []byte("abc")}},
+		{{"module", module}, {"on", []byte("auto")}, {"stdin", []byte("abc")}},
+		{{"module", module}, {"replicas", []byte("2")}},
 		{{"module", append(bytes.Clone(empty), 0xff)}, {"offer_nonce", []byte(scheduler.NewNonce())}},
 	} {
 		kind, body := form(t, parts...)

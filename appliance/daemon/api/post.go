@@ -13,11 +13,13 @@ import (
 	"strings"
 	"time"
 
+	"phase/appliance/base/strictjson"
+	"phase/appliance/compute/remote"
 	"phase/appliance/compute/scheduler"
 )
 
 // post runs one job: multipart/form-data with the parts job (a job file) or
-// module or both and, each optional, stdin and offer_nonce.
+// module or both and, each optional, stdin, offer_nonce, on and replicas.
 func (c Config) post(w http.ResponseWriter, r *http.Request) error {
 	if _, err := parameters(r); err != nil {
 		return err
@@ -43,18 +45,26 @@ func (c Config) post(w http.ResponseWriter, r *http.Request) error {
 		return fmt.Errorf("waiting for the job: %w", err)
 	}
 	if streamed {
-		return stream(r, &events{w: w, control: control, patience: body.patience}, place, request)
+		return c.stream(r, &events{w: w, control: control, patience: body.patience}, place, request)
 	}
-	done, err := place.Execute(r.Context(), request.offer, scheduler.Watch{})
+	done, err := c.execute(r.Context(), place, request, nil)
 	if err != nil {
 		return err
 	}
-	answer, err := done.Answer()
+	answer, err := strictjson.Marshal(answerOf(done))
 	if err != nil {
-		return err
+		return fmt.Errorf("writing the answer: %w", err)
 	}
 	deliver(w, control, body.patience, answer)
 	return nil
+}
+
+// answerOf is the object that tells of a job: that of one here names no worker.
+func answerOf(done remote.Outcome) any {
+	if done.Worker == "" {
+		return done.Done.Answer()
+	}
+	return done.Answer()
 }
 
 // deliver sends the answer of a job to a requester who may have stopped to read.
@@ -88,11 +98,11 @@ func wantsStream(r *http.Request) bool {
 
 // stream runs a job and sends an event for each step and each output of it. The
 // error is one that comes before the first event.
-func stream(r *http.Request, events *events, place *scheduler.Place, request request) error {
+func (c Config) stream(r *http.Request, events *events, place *scheduler.Place, request request) error {
 	ctx, cancel := context.WithCancelCause(r.Context())
 	defer cancel(nil)
 	events.failed = cancel
-	o := request.offer
+	o := &request.offer
 	o.Stdout, o.Stderr = output{events, "stdout"}, output{events, "stderr"}
 	var in *input
 	if request.streamed != nil {
@@ -106,17 +116,17 @@ func stream(r *http.Request, events *events, place *scheduler.Place, request req
 		o.Input = in
 		go disconnect(ctx, func() { events.still(in) }, func() { cancel(context.Canceled) })
 	}
-	done, err := place.Execute(ctx, o, scheduler.Watch{
-		Accepted: func(runID, jobID string) { events.send(event{Event: "accepted", RunID: runID, JobID: jobID}) },
-		Running:  events.running,
-		Ended:    events.ended,
-	})
+	done, err := c.execute(ctx, place, request, events)
 	if in != nil && in.problem() != nil {
 		err = in.problem()
 	}
 	switch {
 	case err == nil:
-		events.send(event{Event: "done", RunID: done.RunID, JobID: done.JobID, ExitCode: &done.ExitCode, Outcome: done.Outcome, Receipt: done.Receipt})
+		events.ended() // where it was not said: of a job elsewhere
+		events.send(event{
+			Event: "done", RunID: done.RunID, JobID: done.JobID, ExitCode: &done.ExitCode, Outcome: done.Outcome, Receipt: done.Receipt,
+			Worker: done.Worker, Attempts: done.Attempts, Replicas: done.Replicas, Liars: done.Liars,
+		})
 	case events.begun():
 		p := judge(err)
 		events.send(event{Event: "error", Problem: &p})

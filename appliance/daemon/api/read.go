@@ -13,6 +13,7 @@ import (
 	"phase/appliance/base/strictjson"
 	"phase/appliance/compute/job"
 	"phase/appliance/compute/modulecache"
+	"phase/appliance/compute/remote"
 	"phase/appliance/compute/scheduler"
 	"phase/appliance/compute/wasm"
 )
@@ -26,7 +27,12 @@ var parts = map[string]int64{
 	"module":      wasm.MaxModule,
 	"stdin":       MaxStdin,
 	"offer_nonce": 64,
+	"on":          128,
+	"replicas":    8,
 }
+
+// knownParts names them.
+const knownParts = "module, job, stdin, offer_nonce, on and replicas are known"
 
 // place is the right to send a job (scheduler.Place).
 type place interface {
@@ -39,6 +45,7 @@ type place interface {
 // unread, with the form it is of.
 type request struct {
 	offer    scheduler.Offer
+	where    remote.Where // On is "" for here
 	form     *multipart.Reader
 	streamed *multipart.Part
 }
@@ -46,18 +53,17 @@ type request struct {
 // read takes a request apart. A job without the part module is one by digest.
 // With stream, that is settled when the part stdin comes, so the module must come
 // before it; and stdin is left to be read while the job runs, if it is the last
-// part and the job does not name its digest.
+// part, the job does not name its digest, and no other node may need it again.
 func read(r *http.Request, stream bool, place place) (request, error) {
 	kind, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || kind != "multipart/form-data" || params["boundary"] == "" {
-		return request{}, &badRequest{http.StatusUnsupportedMediaType, "a job is sent as multipart/form-data with the parts job or module or both and, each optional, stdin and offer_nonce"}
+		return request{}, &badRequest{http.StatusUnsupportedMediaType, "a job is sent as multipart/form-data with the parts job or module or both and, each optional, stdin, offer_nonce, on and replicas"}
 	}
 	got := map[string][]byte{}
 	for form := multipart.NewReader(bufio.NewReaderSize(r.Body, 256<<10), params["boundary"]); ; {
 		part, err := form.NextRawPart()
 		if err == io.EOF {
-			o, err := offer(got, place)
-			return request{offer: o}, err
+			return whole(got, place)
 		}
 		if err != nil {
 			return request{}, unread("the request", err)
@@ -65,15 +71,16 @@ func read(r *http.Request, stream bool, place place) (request, error) {
 		name := part.FormName()
 		limit, known := parts[name]
 		if _, twice := got[name]; !known || twice {
-			return request{}, bad("the part %.40q is unknown or there twice; module, job, stdin and offer_nonce are known", name)
+			return request{}, bad("the part %.40q is unknown or there twice; %s", name, knownParts)
 		}
 		if _, job := got["job"]; stream && name == "stdin" && (job || got["module"] != nil) {
-			o, err := offer(got, place)
+			ask, err := whole(got, place)
 			if err != nil {
 				return request{}, err
 			}
-			if o.Spec.Job().StdinHash == "" {
-				return request{o, form, part}, nil
+			if ask.offer.Spec.Job().StdinHash == "" && !ask.again() {
+				ask.form, ask.streamed = form, part
+				return ask, nil
 			}
 		}
 		var length int64 // of the part, about, where it is most of the request
@@ -84,6 +91,14 @@ func read(r *http.Request, stream bool, place place) (request, error) {
 			return request{}, err
 		}
 	}
+}
+
+// whole makes a request of its parts.
+func whole(got map[string][]byte, place place) (ask request, err error) {
+	if ask.where, err = where(got); err == nil {
+		ask.offer, err = offer(got, place)
+	}
+	return ask, err
 }
 
 // step is how many bytes are asked for at a time.

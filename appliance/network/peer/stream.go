@@ -3,6 +3,7 @@ package peer
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -66,7 +67,22 @@ func (n *Node) reachable(ctx context.Context, id peer.ID) error {
 // ends with it: the stream is reset unless it was closed.
 func (n *Node) Handle(name string, answer func(peerID string, s Stream)) {
 	n.host.SetStreamHandler(protocol.ID(name), func(s network.Stream) {
-		defer s.Reset() // after Close it does nothing
-		answer(s.Conn().RemotePeer().String(), s)
+		answered := &answered{Stream: s}
+		answer(s.Conn().RemotePeer().String(), answered)
+		if !answered.closed.Load() {
+			_ = s.Reset()
+		}
 	})
+}
+
+// answered is a stream that knows whether it was closed. Resetting it then would
+// take back, by QUIC, what the other end has not received yet.
+type answered struct {
+	network.Stream
+	closed atomic.Bool
+}
+
+func (a *answered) Close() error {
+	a.closed.Store(true)
+	return a.Stream.Close()
 }

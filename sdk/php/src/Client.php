@@ -14,6 +14,7 @@ use Phase\Transport\Http;
 use Phase\Transport\LocalJob;
 use Phase\Transport\LocalRun;
 use Phase\Transport\Offer;
+use Phase\Transport\RemoteTransport;
 use Phase\Transport\Transport;
 
 /**
@@ -80,6 +81,27 @@ final class Client
         float $waitSeconds = Http::WAIT_SECONDS,
     ): self {
         return new self(Http::url($url, $token, $waitSeconds), $node);
+    }
+
+    /**
+     * Has jobs run by another node, by way of the daemon on this machine, which
+     * finds the node and reaches it over an encrypted stream. Only receipts of
+     * that node count, whatever the daemon says.
+     *
+     * @param Pinned $peer the node that runs the jobs: `plasmd peers` lists those that are connected
+     * @param string|null $path of the daemon's unix socket; null for where plasmd puts it
+     * @param float $waitSeconds as of http()
+     * @param (\Closure(string $step, string $detail): void)|null $watch as of RemoteTransport
+     * @throws TransportFailed
+     */
+    public static function peer(
+        Pinned $peer,
+        ?string $path = null,
+        float $waitSeconds = Http::WAIT_SECONDS,
+        ?\Closure $watch = null,
+    ): self {
+        $pin = $peer->pin();
+        return new self(new RemoteTransport(Http::unix($path, $waitSeconds), $pin->peerId, $watch), $pin);
     }
 
     /**

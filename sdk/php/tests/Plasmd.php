@@ -24,8 +24,12 @@ final class Plasmd
 
     private readonly string $folder;
 
-    /** Starts a daemon and waits until it serves. */
-    public function __construct()
+    /**
+     * Starts a daemon and waits until it serves.
+     *
+     * @param string ...$network its options of the network of nodes
+     */
+    public function __construct(string ...$network)
     {
         $this->folder = sys_get_temp_dir() . '/phase-daemon-' . bin2hex(random_bytes(8));
         mkdir($this->folder, 0700);
@@ -33,7 +37,7 @@ final class Plasmd
         touch("$this->folder/plasmd.toml"); // not that of this machine
         $this->socket = "$this->folder/plasmd.sock";
         $command = [
-            self::program(), 'start', '--network=off', '--http=127.0.0.1:0', "--config=$this->folder/plasmd.toml",
+            self::program(), 'start', ...($network ?: ['--network=off']), '--http=127.0.0.1:0', "--config=$this->folder/plasmd.toml",
             "--socket=$this->socket", "--state=$this->folder/state", "--data=$this->folder/data",
         ];
         $this->process = proc_open($command, [['null'], ['null'], ['pipe', 'w']], $pipes);
@@ -51,6 +55,36 @@ final class Plasmd
         }
         $this->log = $pipes[2]; // a daemon whose log nobody holds open dies of it
         [$this->peerId, $this->token, $this->url] = [$said['peer'], $said['token'], "http://{$said['serving http on']}"];
+    }
+
+    /**
+     * A daemon that has a part in the network of nodes, on loopback alone.
+     *
+     * @param string ...$options more of them
+     */
+    public static function onNetwork(string ...$options): self
+    {
+        return new self('--network=internet', '--listen=/ip4/127.0.0.1/tcp/0', ...$options);
+    }
+
+    /** What `plasmd peers` says. */
+    public function peers(): \stdClass
+    {
+        exec(escapeshellarg(self::program()) . ' peers --json --socket ' . escapeshellarg($this->socket), $said, $code);
+        Assert::assertSame(0, $code);
+        return json_decode(implode("\n", $said), false, 32, JSON_THROW_ON_ERROR);
+    }
+
+    /** Where other daemons reach this one, with its peer id, once it listens. */
+    public function address(): string
+    {
+        for ($until = hrtime(true) / 1e9 + 30; hrtime(true) / 1e9 < $until; usleep(20_000)) {
+            $addresses = $this->peers()->addresses;
+            if ($addresses !== []) {
+                return $addresses[0];
+            }
+        }
+        Assert::fail('the daemon does not listen for peers');
     }
 
     public function stop(): void

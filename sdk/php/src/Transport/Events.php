@@ -13,6 +13,7 @@ use Phase\Json\Base64;
 use Phase\Json\Reader;
 use Phase\Json\Value;
 use Phase\Stream;
+use Phase\Text;
 
 /**
  * A streamed answer: one JSON object a line, accepted first, then stdout and
@@ -25,17 +26,19 @@ final class Events
 
     private int $written = 0;
 
-    private function __construct(private readonly Offer $offer)
+    /** @param \Closure(string $step, string $detail): void $tell */
+    private function __construct(private readonly Offer $offer, private readonly \Closure $tell)
     {
     }
 
     /**
+     * @param \Closure(string $step, string $detail): void $tell is told of accepted, running, ended and done
      * @return \Generator<int, Chunk, void, Answer>
      * @throws PhaseException
      */
-    public static function read(Response $response, Offer $offer): \Generator
+    public static function read(Response $response, Offer $offer, \Closure $tell): \Generator
     {
-        $events = new self($offer);
+        $events = new self($offer, $tell);
         $answer = null;
         foreach (self::lines($response) as $line) {
             if ($answer !== null) {
@@ -59,12 +62,17 @@ final class Events
     private function event(string $line): Chunk|Answer|null
     {
         $value = Reader::read($line, self::MAX_LINE);
-        $fields = $value->known('event', 'data', 'problem', 'job_id', 'run_id', 'exit_code', 'outcome', 'receipt');
+        $fields = $value->known('event', 'data', 'problem', 'job_id', 'run_id', 'exit_code', 'outcome', 'receipt', 'worker', 'attempt');
         $name = self::need($fields, 'event')->string();
+        if (in_array($name, ['accepted', 'running', 'ended', 'done'], true)) {
+            ($this->tell)($name, isset($fields['run_id']) ? Text::clean($fields['run_id']->string()) : '');
+        }
         return match ($name) {
             'stdout', 'stderr' => $this->output(Stream::from($name), self::need($fields, 'data')),
             'done' => JobAnswer::read($fields),
             'error' => throw $this->problem(self::need($fields, 'problem')),
+            // What the attempt wrote has been handed on, and cannot be taken back.
+            'attempt' => throw new TransportFailed('the job began anew on another node when it had begun on one'),
             default => null, // accepted, running, ended: nothing to do
         };
     }

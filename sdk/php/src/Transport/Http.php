@@ -32,7 +32,21 @@ final class Http implements Transport
         private readonly string $host,
         private readonly ?string $token,
         private readonly float $waitSeconds,
+        private readonly ?string $on = null,
+        private readonly ?\Closure $watch = null,
     ) {
+    }
+
+    /**
+     * The same way, to have another node run jobs.
+     *
+     * @internal for RemoteTransport
+     * @param string $peer its peer id
+     * @param (\Closure(string $step, string $detail): void)|null $watch is told of each step
+     */
+    public function on(string $peer, ?\Closure $watch): self
+    {
+        return new self($this->address, $this->host, $this->token, $this->waitSeconds, $peer, $watch);
     }
 
     /**
@@ -77,10 +91,11 @@ final class Http implements Transport
         foreach (['', $offer->job->module] as $module) {
             $connection = new Connection($this->address, self::CONNECT_SECONDS, $deadline);
             try {
+                $module === '' ? $this->tell('connect', $this->address) : $this->tell('module', strlen($module) . ' bytes');
                 $connection->send($this->request($offer, $module));
                 $response = new Response($connection);
                 if ($response->status === 200) {
-                    return yield from self::events($response, $offer);
+                    return yield from $this->events($response, $offer);
                 }
                 $problem = Problem::of($response);
             } finally {
@@ -97,12 +112,19 @@ final class Http implements Transport
      * @return \Generator<int, Chunk, void, Answer>
      * @throws PhaseException
      */
-    private static function events(Response $response, Offer $offer): \Generator
+    private function events(Response $response, Offer $offer): \Generator
     {
         if ($response->type() !== self::EVENTS) {
             throw new TransportFailed('the answer is no stream of events');
         }
-        return yield from Events::read($response, $offer);
+        return yield from Events::read($response, $offer, $this->tell(...));
+    }
+
+    private function tell(string $step, string $detail): void
+    {
+        if ($this->watch !== null) {
+            ($this->watch)($step, $detail);
+        }
     }
 
     /**
@@ -116,6 +138,7 @@ final class Http implements Transport
         $parts = [
             'job' => $offer->job->file->bytes,
             'offer_nonce' => $offer->nonce,
+            ...($this->on === null ? [] : ['on' => $this->on]),
             ...($module === '' ? [] : ['module' => $module]),
             'stdin' => $offer->job->stdin,
         ];
