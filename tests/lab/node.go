@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"time"
 
 	"phase/appliance/base/statefile"
@@ -197,4 +198,17 @@ func patient(s *qemu.Segment) *http.Client {
 			}
 		}
 	}}}
+}
+
+// Metric is a figure of GET /metrics that has no labels.
+func (n *Node) Metric(ctx context.Context, name string) (float64, error) {
+	data, err := n.Get(ctx, "/metrics")
+	if err != nil {
+		return 0, err
+	}
+	m := regexp.MustCompile(`(?m)^` + name + ` (\S+)$`).FindSubmatch(data)
+	if m == nil {
+		return 0, fmt.Errorf("%s: /metrics has no %s", n.Name(), name)
+	}
+	return strconv.ParseFloat(string(m[1]), 64)
 }

@@ -27,10 +27,9 @@ func TestRoutedHop(t *testing.T) {
 	}
 	t.Cleanup(router.Close)
 
-	held := w.made(t, nextVersion, "phase.ip=10.1.0.2/24,10.1.0.1")
-	a := w.start(t, one, held, qemu.Config{Name: "A"})
+	a := w.start(t, one, w.flashed(t, w.next, "phase.ip=10.1.0.2/24,10.1.0.1"), qemu.Config{Name: "A"})
 	idA := up(t, a, lab.Begin, nextVersion)
-	b := w.start(t, two, w.made(t, stubVersion, "phase.ip=10.2.0.2/24,10.2.0.1", "phase.accept=all",
+	b := w.start(t, two, w.stick(t, "phase.ip=10.2.0.2/24,10.2.0.1", "phase.accept=all",
 		"phase.bootstrap=/ip4/10.1.0.2/udp/7420/quic-v1/p2p/"+idA.Peer), qemu.Config{Name: "B"})
 	idB := up(t, b, lab.Begin, stubVersion)
 	line(t, b, lab.Begin, lab.LineConnected+idA.Peer+` path=direct address=/ip4/10\.1\.0\.2/`)
@@ -45,20 +44,10 @@ func TestRoutedHop(t *testing.T) {
 	if again.Peer != idB.Peer {
 		t.Errorf("B was %s before the jump and is %s after it", idB.Peer, again.Peer)
 	}
-	serves(t, b, held)
+	serves(t, b, w.next)
 	_, jump := line(t, b, lab.Begin, lab.LineJump)
 	line(t, b, jump, lab.LineConnected+idA.Peer)
 	onPeer(t, a, idA, idB.Peer, one, two)
-}
-
-// made is version on a disk of its own, with settings in its phase.conf.
-func (w *world) made(t *testing.T, version uint64, settings ...string) lab.Release {
-	t.Helper()
-	r, err := w.Release(patient(t), version, lab.Conf(settings...))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r
 }
 
 // The addresses of the two nodes.
