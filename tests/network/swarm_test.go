@@ -12,25 +12,21 @@ import (
 	"phase/appliance/network/capability/bucket"
 	"phase/appliance/release/record"
 	"phase/tests/await"
-	"phase/tests/netlab"
 	"phase/tests/storetest"
 )
 
-// swarm is a network of tables on one switch. The first began it.
+// swarm is a network of tables. The first began it.
 type swarm struct {
 	t     *testing.T
-	on    *netlab.Switch
+	on    *internet
 	nodes []*table // that live
 	born  int
 }
 
-// hop is how long a frame takes from one machine to another.
-const hop = 20 * time.Millisecond
-
 // newSwarm starts a network of so many nodes, and waits until all are in it.
 func newSwarm(t *testing.T, size int) *swarm {
 	t.Helper()
-	s := &swarm{t: t, on: netlab.NewSwitch(t, "internet", netlab.Wire{Delay: hop})}
+	s := &swarm{t: t, on: newInternet(t)}
 	first := s.add()
 	first.until(t, "its start", func(state) bool { return true })
 	began := time.Now()
@@ -48,7 +44,7 @@ func newSwarm(t *testing.T, size int) *swarm {
 func (s *swarm) add(bootstrap ...string) *table {
 	s.t.Helper()
 	s.born++
-	n := newTable(s.t, s.on, fmt.Sprintf("n%d", s.born), fmt.Sprintf("45.45.%d.%d", s.born/200, s.born%200+1), s.born%4 == 0, bootstrap...)
+	n := newTable(s.t, s.on, fmt.Sprintf("n%d", s.born), s.born%4 == 0, bootstrap...)
 	s.nodes = append(s.nodes, n)
 	return n
 }

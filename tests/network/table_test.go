@@ -190,11 +190,10 @@ func listenAt(ip string) []string {
 	return []string{"/ip4/" + ip + "/udp/7420/quic-v1", "/ip4/" + ip + "/tcp/7420"}
 }
 
-// newTable starts a table in a new machine on the switch; it does not wait for it.
-func newTable(t testing.TB, on *netlab.Switch, name, ip string, client bool, bootstrap ...string) *table {
+// newTable starts a table in a new machine; it does not wait for it.
+func newTable(t testing.TB, on *internet, name string, client bool, bootstrap ...string) *table {
 	t.Helper()
-	m := netlab.NewMachine(t, name)
-	on.Join(t, m, "eth0", ip+"/16")
+	m, ip := on.machine(t, name)
 	seed := fmt.Sprintf("%-32s", name)
 	id, err := identity.Ephemeral(strings.NewReader(seed))
 	if err != nil {
