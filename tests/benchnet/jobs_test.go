@@ -42,7 +42,7 @@ func BenchmarkJob(b *testing.B) {
 	each(b, func(b *testing.B, from, to *node) {
 		offer := hello(b)
 		run := func() {
-			if _, err := from.client.Run(b.Context(), to.id.PeerID(), offer()); err != nil {
+			if _, err := from.client.Run(b.Context(), to.id.PeerID(), offer(), scheduler.Watch{}); err != nil {
 				b.Fatal(err)
 			}
 		}
@@ -69,7 +69,7 @@ func BenchmarkJobs(b *testing.B) {
 		for range atOnce {
 			all.Go(func() {
 				for left.Add(-1) >= 0 {
-					if _, err := from.client.Run(b.Context(), to.id.PeerID(), offer()); err != nil {
+					if _, err := from.client.Run(b.Context(), to.id.PeerID(), offer(), scheduler.Watch{}); err != nil {
 						b.Error(err)
 						return
 					}
@@ -84,7 +84,7 @@ func BenchmarkJobs(b *testing.B) {
 // BenchmarkReceipt looks up the receipt of a finished run, over a new stream.
 func BenchmarkReceipt(b *testing.B) {
 	each(b, func(b *testing.B, from, to *node) {
-		done, err := from.client.Run(b.Context(), to.id.PeerID(), hello(b)())
+		done, err := from.client.Run(b.Context(), to.id.PeerID(), hello(b)(), scheduler.Watch{})
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -155,7 +155,7 @@ func BenchmarkCat(b *testing.B) {
 		b.SetBytes(streamed)
 		for b.Loop() {
 			o := scheduler.Offer{Spec: spec, Module: held, Nonce: scheduler.NewNonce(), Input: &zeros{streamed, sha256.New()}, Stdout: io.Discard}
-			if _, err := from.client.Run(b.Context(), to.id.PeerID(), o); err != nil {
+			if _, err := from.client.Run(b.Context(), to.id.PeerID(), o, scheduler.Watch{}); err != nil {
 				b.Fatal(err)
 			}
 		}

@@ -55,16 +55,7 @@ type group struct {
 // to theirs; what more than half of them found is the result.
 func (d *Dispatcher) replicas(ctx context.Context, k int, o scheduler.Offer, p remote.Progress) (out remote.Outcome, err error) {
 	g := &group{search: d.search(ctx, Requirement(o.Spec)), client: d.hasty(), offer: o, tell: inTurn(p)}
-	defer func() {
-		if g.end(); g.stop != nil {
-			defer g.stop()
-		}
-		for _, r := range g.all {
-			if r.committed != nil {
-				r.committed.Close()
-			}
-		}
-	}()
+	defer g.close()
 	if fit, misfits := g.ranked(k); len(fit) < k {
 		return out, none(ctx, k, len(fit), misfits)
 	}
@@ -84,6 +75,20 @@ func (d *Dispatcher) replicas(ctx context.Context, k int, o scheduler.Offer, p r
 		return out, err
 	}
 	return out, handOn(&out.Done, o)
+}
+
+// close lets go of all nodes.
+func (g *group) close() {
+	g.end()
+	var all sync.WaitGroup
+	for _, r := range g.all {
+		if r.committed != nil {
+			all.Go(r.committed.Close)
+		}
+	}
+	if all.Wait(); g.stop != nil {
+		g.stop()
+	}
 }
 
 // handOn passes on the output of a job where somebody else is to have it.

@@ -61,7 +61,7 @@ func (c *Client) exchange(ctx context.Context, peerID string, o scheduler.Offer,
 	if err != nil {
 		return nil, &PeerError{Peer: peerID, Failure: Unreachable, Err: err}
 	}
-	x := &exchange{client: c, times: c.Times.orDefault(), ctx: ctx, pin: pin, offer: o, watch: w, ended: make(chan struct{})}
+	x := &exchange{client: c, times: c.Times.orDefault(), ctx: ctx, pin: pin, offer: o, watch: w, ended: make(chan struct{}), unread: make(chan error, 1)}
 	x.out = newReceived(o)
 	if x.conn, x.cut, err = c.open(ctx, peerID, JobProtocol); err != nil {
 		return nil, x.fail(Unreachable, err)

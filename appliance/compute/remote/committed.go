@@ -6,6 +6,7 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
+	"time"
 
 	"phase/appliance/base/names"
 	"phase/appliance/base/strictjson"
@@ -55,9 +56,12 @@ func (k *Committed) RunID() string { return k.x.runID }
 
 // Close lets go of the peer. What was not asked for is not shown any more.
 func (k *Committed) Close() {
-	_ = k.x.conn.Close() // or what follows ends it
+	k.x.conn.Finish(finishTime) // so that it sees an end, and no breakdown
 	k.x.close()
 }
+
+// finishTime is how long the peer has to end its side.
+const finishTime = time.Second
 
 // Reveal has the peer show what it has committed to, and returns its receipt,
 // which is verified: it is what was committed to, signed by the peer, and of the

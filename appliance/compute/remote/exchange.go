@@ -38,6 +38,7 @@ type exchange struct {
 	out    *received
 	done   scheduler.Done
 	ended  chan struct{} // closed when the module has ended
+	unread chan error    // why the input cannot be read
 }
 
 // close ends the stream, and the input where there is one.
@@ -85,6 +86,8 @@ func (x *exchange) propose() (header, error) {
 		return h, unexpected(h, typeAccepted)
 	case h.JobID != x.offer.Spec.ID():
 		return h, lie{fmt.Errorf("it accepts the job %.80q, and was asked for %s", h.JobID, x.offer.Spec.ID())}
+	case h.Module != moduleNeeded && h.Module != moduleHeld:
+		return h, fmt.Errorf("%w: it accepts the job and says of its module %.20q", frame.ErrProtocol, h.Module)
 	case !isRunID(h.RunID):
 		return h, fmt.Errorf("%w: it accepts the job as %.40q, which is no run id", frame.ErrProtocol, h.RunID)
 	case wrote != nil:
@@ -100,9 +103,8 @@ func (x *exchange) propose() (header, error) {
 // accepted sends what the peer needs and takes what comes, until a frame of the
 // type until, which it returns.
 func (x *exchange) accepted(h header, until string) (header, error) {
-	sent := make(chan error, 1)
 	stop := make(chan struct{})
-	go func() { sent <- x.send(h.Module, stop) }()
+	go x.send(h.Module == moduleNeeded, stop)
 	last, err := x.take(until)
 	if err == nil {
 		x.sending = sync.OnceFunc(func() { close(stop) })
@@ -113,11 +115,12 @@ func (x *exchange) accepted(h header, until string) (header, error) {
 	if x.offer.Input != nil {
 		x.done.Input = x.offer.Input.Sum()
 	}
-	var here local
-	if wrote := <-sent; errors.As(wrote, &here) {
-		err = wrote
+	select {
+	case here := <-x.unread:
+		return last, here
+	default: // its input may wait for more, and is not waited for
+		return last, err
 	}
-	return last, err
 }
 
 // take reads frames until one of the type until. Each wait has an end: for the
@@ -225,57 +228,48 @@ func isRunID(text string) bool {
 	return err == nil && len(raw) == 16
 }
 
-// send sends module, input and signs of life, until stop is closed.
-func (x *exchange) send(module string, stop <-chan struct{}) error {
-	if module == moduleNeeded {
-		if err := x.conn.send(header{Type: typeModule}, x.offer.Module.Bytes()); err != nil {
-			return during("sending the module", err)
-		}
-	} else if module != moduleHeld {
-		return fmt.Errorf("%w: the module is %.20q", frame.ErrProtocol, module)
+// send sends module, input and signs of life, until stop is closed. Whoever reads
+// notices what is wrong with the stream.
+func (x *exchange) send(module bool, stop <-chan struct{}) {
+	if module && x.conn.send(header{Type: typeModule}, x.offer.Module.Bytes()) != nil {
+		return
 	}
-	beats := make(chan struct{})
-	go func() {
-		defer close(beats)
-		ticker := time.NewTicker(x.times.Beat)
-		defer ticker.Stop()
-		for {
-			select {
-			case <-ticker.C:
-				_ = x.conn.send(header{Type: typeAlive}, nil) // who reads notices what is wrong
-			case <-stop:
-				return
-			}
+	go x.sendInput()
+	ticker := time.NewTicker(x.times.Beat)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+			_ = x.conn.send(header{Type: typeAlive}, nil)
+		case <-stop:
+			return
 		}
-	}()
-	err := x.sendInput()
-	<-beats
-	return err
+	}
 }
 
 // sendInput sends the input, piece by piece.
-func (x *exchange) sendInput() error {
+func (x *exchange) sendInput() {
 	from := io.Reader(x.offer.Input)
 	if x.offer.Input == nil {
 		if len(x.offer.Stdin) == 0 {
-			return nil // the offer has said so
+			return // the offer has said so
 		}
 		from = bytes.NewReader(x.offer.Stdin)
 	}
 	piece := make([]byte, frame.Piece)
 	for {
 		n, err := from.Read(piece)
-		if n > 0 {
-			if err := x.conn.send(header{Type: typeInput}, piece[:n]); err != nil {
-				return during("sending the input", err)
-			}
+		if n > 0 && x.conn.send(header{Type: typeInput}, piece[:n]) != nil {
+			return
 		}
-		if err == io.EOF {
-			return x.conn.send(header{Type: typeInput, Last: true}, nil)
-		}
-		if err != nil {
+		switch {
+		case err == io.EOF:
+			_ = x.conn.send(header{Type: typeInput, Last: true}, nil)
+			return
+		case err != nil:
+			x.unread <- local{fmt.Errorf("reading the input: %w", err)}
 			_ = x.conn.Reset()
-			return local{fmt.Errorf("reading the input: %w", err)}
+			return
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
+	"os"
 	"sync"
 	"time"
 
@@ -20,6 +21,7 @@ const MaxStdin = 64 << 20
 
 // offer answers an offer: it is rejected, or accepted and run.
 func (s *Server) offer(ctx context.Context, peerID string, c *conn, h header) error {
+	c.Limit = time.Now().Add(s.times.Sending)
 	x := &session{server: s, peer: peerID, c: c, offer: h, over: make(chan struct{}), asks: make(chan string, 2)}
 	err := s.judge(x)
 	if x.place != nil {
@@ -41,15 +43,8 @@ func (s *Server) offer(ctx context.Context, peerID string, c *conn, h header) er
 
 // judge reads an offer and takes a place for it. What cannot be run is refused
 // before any of its module or its input is sent.
-func (s *Server) judge(x *session) error {
+func (s *Server) judge(x *session) (err error) {
 	h := x.offer
-	file, err := x.c.Bytes(strictjson.MaxBytes)
-	if err != nil {
-		return err
-	}
-	if x.spec, err = job.Parse(file); err != nil {
-		return reject(scheduler.InvalidRequest, "%v", err)
-	}
 	if err := checkExpiry(h.Expires, time.Now()); err != nil {
 		return err
 	}
@@ -65,11 +60,19 @@ func (s *Server) judge(x *session) error {
 		return reject(scheduler.InvalidRequest, "module_size: a module of %d bytes, at most %d are allowed", h.ModuleSize, wasm.MaxModule)
 	case h.StdinSize != nil && (*h.StdinSize < 0 || *h.StdinSize > MaxStdin):
 		return reject(scheduler.InvalidRequest, "stdin_size: an input of %d bytes, at most %d are allowed unless it is streamed", *h.StdinSize, MaxStdin)
-	case h.StdinSize == nil && x.spec.Job().StdinHash != "":
-		return reject(scheduler.InvalidRequest, "stdin_size: the input of a job that names its digest is sent before it runs, and has a size")
 	}
 	if x.place, err = s.Runs.Enter(requester(x.peer)); err != nil {
 		return err
+	}
+	file, err := x.keep(nil, strictjson.MaxBytes)
+	if err != nil {
+		return err
+	}
+	if x.spec, err = job.Parse(file); err != nil {
+		return reject(scheduler.InvalidRequest, "%v", err)
+	}
+	if h.StdinSize == nil && x.spec.Job().StdinHash != "" {
+		return reject(scheduler.InvalidRequest, "stdin_size: the input of a job that names its digest is sent before it runs, and has a size")
 	}
 	if err := x.place.Check(x.spec, h.Nonce); err != nil {
 		return err
@@ -133,6 +136,15 @@ func (s *Server) end(x *session) {
 // receive reads the module, if it is needed, and the input, if it is not
 // streamed. No more of them is kept than there is room for.
 func (x *session) receive() error {
+	err := x.receiveAll()
+	if errors.Is(err, os.ErrDeadlineExceeded) && !time.Now().Before(x.c.Limit) {
+		err = reject(scheduler.InvalidRequest, "the module and the input took longer than %v to come", x.server.times.Sending)
+	}
+	x.c.Limit = time.Time{}
+	return err
+}
+
+func (x *session) receiveAll() error {
 	if x.module == nil {
 		h, err := x.next(typeModule)
 		if err != nil {

@@ -1,4 +1,4 @@
-package remote
+package remote_test
 
 import (
 	"bytes"
@@ -8,31 +8,33 @@ import (
 	"testing"
 
 	"phase/appliance/compute/job"
+	"phase/appliance/compute/remote"
 	"phase/appliance/compute/scheduler"
 	"phase/appliance/network/frame"
 	"phase/tests/await"
+	"phase/tests/nodes"
 )
 
 // A job runs on another node, its module is sent once, and the receipt verifies.
 func TestAJobRunsElsewhere(t *testing.T) {
-	n := newNetwork()
-	worker, me := n.start(t, "all", nil), newID(t)
-	client := &Client{Dial: n.dial(me.PeerID()), Times: quick}
-	hello := module(t, "phase/examples/hello")
+	n := nodes.NewNetwork()
+	worker, me := n.Start(t, "all", nil), nodes.NewID(t)
+	client := &remote.Client{Dial: n.Dial(me.PeerID()), Times: nodes.Quick}
+	hello := nodes.Module(t, "phase/examples/hello")
 	for i, want := range []string{"one node", "two nodes"} {
-		o := offer(t, hello, []byte(want), nil)
-		done, err := client.Run(t.Context(), worker.peer(), o, scheduler.Watch{})
+		o := nodes.Offer(t, hello, []byte(want), nil)
+		done, err := client.Run(t.Context(), worker.Peer(), o, scheduler.Watch{})
 		if err != nil {
 			t.Fatal(err)
 		}
 		if string(done.Stdout) != reversed(want)+"" || len(done.Stderr) != 0 || done.Outcome != job.Exited {
 			t.Errorf("job %d: %+v %q %q", i, done.Result, done.Stdout, done.Stderr)
 		}
-		if e, err := worker.history.Get(done.RunID); err != nil || e.Requester != "peer "+me.PeerID() {
+		if e, err := worker.History.Get(done.RunID); err != nil || e.Requester != "peer "+me.PeerID() {
 			t.Errorf("the history has %+v, %v", e.Run, err)
 		}
 	}
-	if got := worker.server.Stats(); got.Accepted != 2 || got.Broken+got.Garbled+got.Dropped != 0 {
+	if got := worker.Server.Stats(); got.Accepted != 2 || got.Broken+got.Garbled+got.Dropped != 0 {
 		t.Errorf("%+v", got)
 	}
 }
@@ -67,15 +69,15 @@ func (t *typed) Sum() (sum [sha256.Size]byte) {
 // Input that is streamed is read while the module runs, and output comes as it
 // is written.
 func TestStreamedInputAndOutput(t *testing.T) {
-	n := newNetwork()
-	worker := n.start(t, "all", nil)
-	client := &Client{Dial: n.dial(newID(t).PeerID()), Times: quick}
+	n := nodes.NewNetwork()
+	worker := n.Start(t, "all", nil)
+	client := &remote.Client{Dial: n.Dial(nodes.NewID(t).PeerID()), Times: nodes.Quick}
 	in := bytes.Repeat([]byte("0123456789abcde\n"), 40_000)
-	o := offer(t, module(t, "phase/examples/hello"), nil, nil)
+	o := nodes.Offer(t, nodes.Module(t, "phase/examples/hello"), nil, nil)
 	o.Input = newTyped(bytes.NewReader(in))
 	var out bytes.Buffer
 	o.Stdout = &out
-	done, err := client.Run(t.Context(), worker.peer(), o, scheduler.Watch{})
+	done, err := client.Run(t.Context(), worker.Peer(), o, scheduler.Watch{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,14 +88,14 @@ func TestStreamedInputAndOutput(t *testing.T) {
 
 // What is not accepted is rejected with the reason, before its module is sent.
 func TestRejections(t *testing.T) {
-	n := newNetwork()
-	friend, other := newID(t), newID(t)
-	small := n.start(t, friend.PeerID(), func(c *Config, l *scheduler.Limits) { l.MemoryMB = 100 })
-	none := n.start(t, "none", nil)
-	loop := module(t, "phase/examples/hello")
+	n := nodes.NewNetwork()
+	friend, other := nodes.NewID(t), nodes.NewID(t)
+	small := n.Start(t, friend.PeerID(), func(c *remote.Config, l *scheduler.Limits) { l.MemoryMB = 100 })
+	none := n.Start(t, "none", nil)
+	loop := nodes.Loops()
 	for name, c := range map[string]struct {
 		from   string
-		to     *node
+		to     *nodes.Node
 		change func(*job.Job)
 		reason scheduler.Reason
 		says   string
@@ -103,28 +105,28 @@ func TestRejections(t *testing.T) {
 		"too much memory": {friend.PeerID(), small, func(j *job.Job) { j.MemoryMB = 200 }, scheduler.InsufficientResources, "200 asked for, this node gives at most 100"},
 		"too many cores":  {friend.PeerID(), small, func(j *job.Job) { j.CPUCores = 64 }, scheduler.InsufficientResources, "cpu_cores: 64"},
 	} {
-		client := &Client{Dial: n.dial(c.from), Times: quick}
-		_, err := client.Run(t.Context(), c.to.peer(), offer(t, loop, nil, c.change), scheduler.Watch{})
+		client := &remote.Client{Dial: n.Dial(c.from), Times: nodes.Quick}
+		_, err := client.Run(t.Context(), c.to.Peer(), nodes.Offer(t, loop, nil, c.change), scheduler.Watch{})
 		checkRejected(t, name, err, c.to, c.reason, c.says)
 	}
-	client := &Client{Dial: n.dial(friend.PeerID()), Times: quick}
-	if _, err := client.Run(t.Context(), other.PeerID(), offer(t, loop, nil, nil), scheduler.Watch{}); FailureOf(err) != Unreachable {
+	client := &remote.Client{Dial: n.Dial(friend.PeerID()), Times: nodes.Quick}
+	if _, err := client.Run(t.Context(), other.PeerID(), nodes.Offer(t, loop, nil, nil), scheduler.Watch{}); remote.FailureOf(err) != remote.Unreachable {
 		t.Errorf("a peer without an address: %v", err)
 	}
-	if _, err := client.Run(t.Context(), "nonsense", offer(t, loop, nil, nil), scheduler.Watch{}); FailureOf(err) != Unreachable {
+	if _, err := client.Run(t.Context(), "nonsense", nodes.Offer(t, loop, nil, nil), scheduler.Watch{}); remote.FailureOf(err) != remote.Unreachable {
 		t.Errorf("no peer id: %v", err)
 	}
 }
 
 // The streams of one peer are counted, and the count goes down again.
 func TestStreamsOfAPeerAreBounded(t *testing.T) {
-	n := newNetwork()
-	worker := n.start(t, "all", func(c *Config, _ *scheduler.Limits) { c.PeerStreams = 2 })
-	me := newID(t).PeerID()
-	client := &Client{Dial: n.dial(me), Times: quick}
+	n := nodes.NewNetwork()
+	worker := n.Start(t, "all", func(c *remote.Config, _ *scheduler.Limits) { c.PeerStreams = 2 })
+	me := nodes.NewID(t).PeerID()
+	client := &remote.Client{Dial: n.Dial(me), Times: nodes.Quick}
 	var open []frame.Stream
 	for range 2 {
-		s, err := client.Dial(t.Context(), worker.peer(), JobProtocol)
+		s, err := client.Dial(t.Context(), worker.Peer(), remote.JobProtocol)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -132,44 +134,42 @@ func TestStreamsOfAPeerAreBounded(t *testing.T) {
 	}
 	streams := func(want int) {
 		t.Helper()
-		if err := await.Until(t.Context(), func() bool { return worker.server.Stats().Streams == want }); err != nil {
+		if err := await.Until(t.Context(), func() bool { return worker.Server.Stats().Streams == want }); err != nil {
 			t.Fatal(err)
 		}
 	}
 	streams(2)
-	hello := module(t, "phase/examples/hello")
-	_, err := client.Run(t.Context(), worker.peer(), offer(t, hello, nil, nil), scheduler.Watch{})
+	hello := nodes.Says("hello", false)
+	_, err := client.Run(t.Context(), worker.Peer(), nodes.Offer(t, hello, nil, nil), scheduler.Watch{})
 	checkRejected(t, "a third stream", err, worker, scheduler.QueueFull, "2 streams")
-	other := &Client{Dial: n.dial(newID(t).PeerID()), Times: quick}
-	if _, err := other.Run(t.Context(), worker.peer(), offer(t, hello, nil, nil), scheduler.Watch{}); err != nil {
+	other := &remote.Client{Dial: n.Dial(nodes.NewID(t).PeerID()), Times: nodes.Quick}
+	if _, err := other.Run(t.Context(), worker.Peer(), nodes.Offer(t, hello, nil, nil), scheduler.Watch{}); err != nil {
 		t.Errorf("another peer: %v", err)
 	}
 	for _, s := range open {
 		s.Reset()
 	}
 	streams(0)
-	if _, err := client.Run(t.Context(), worker.peer(), offer(t, hello, nil, nil), scheduler.Watch{}); err != nil {
+	if _, err := client.Run(t.Context(), worker.Peer(), nodes.Offer(t, hello, nil, nil), scheduler.Watch{}); err != nil {
 		t.Errorf("when they have ended: %v", err)
 	}
 }
 
 // Anyone may ask a node what it can do, and believes what the node has signed.
 func TestCapabilities(t *testing.T) {
-	n := newNetwork()
-	worker := n.start(t, "none", func(c *Config, l *scheduler.Limits) { l.MemoryMB = 300 })
-	client := &Client{Dial: n.dial(newID(t).PeerID()), Times: quick}
-	got, err := client.Record(t.Context(), worker.peer())
+	n := nodes.NewNetwork()
+	worker := n.Start(t, "none", func(c *remote.Config, l *scheduler.Limits) { l.MemoryMB = 300 })
+	client := &remote.Client{Dial: n.Dial(nodes.NewID(t).PeerID()), Times: nodes.Quick}
+	got, err := client.Record(t.Context(), worker.Peer())
 	if err != nil {
 		t.Fatal(err)
 	}
 	if got.MemoryMB != 300 || got.FreeMB != 300 || got.Accept != "none" || got.Arch != "x86_64" || got.Latency <= 0 {
 		t.Errorf("%+v", got)
 	}
-	liar := newID(t).PeerID()
-	n.mu.Lock()
-	n.nodes[liar] = n.nodes[worker.peer()] // answers with the record of another
-	n.mu.Unlock()
-	if _, err := client.Record(t.Context(), liar); FailureOf(err) != Lied {
+	liar := nodes.NewID(t).PeerID()
+	n.Redirect(liar, worker.Peer()) // answers with the record of another
+	if _, err := client.Record(t.Context(), liar); remote.FailureOf(err) != remote.Lied {
 		t.Errorf("another's record: %v", err)
 	}
 }

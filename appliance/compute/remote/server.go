@@ -57,6 +57,7 @@ type Stats struct {
 	Streams  int                         // open now
 	Accepted uint64                      // offers
 	Rejected map[scheduler.Reason]uint64 // offers, by reason
+	Failed   uint64                      // offers that were accepted and have no receipt, of streams that are whole
 	Broken   uint64                      // streams that ended before their time
 	Garbled  uint64                      // streams that did not speak the protocol
 	Dropped  uint64                      // streams that were reset unanswered, there being too many

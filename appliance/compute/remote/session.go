@@ -129,6 +129,7 @@ func (x *session) fail(err error) error {
 		return err
 	}
 	slog.Warn("a job of a peer has no receipt", "peer", x.peer, "run", x.place.RunID(), "error", err)
+	x.server.count(func(t *Stats) { t.Failed++ })
 	return x.c.send(header{Type: typeFailed, RunID: x.place.RunID(), Detail: err.Error()}, nil)
 }
 

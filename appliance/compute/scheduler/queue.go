@@ -104,11 +104,13 @@ func (s *Scheduler) Stop(ctx context.Context) {
 }
 
 // Load is how much of the node is in use. CoresUsed and MemoryUsedMB are of the
-// jobs that run, as they asked for.
+// jobs that run, as they asked for; HeldUsed is of modules, inputs and what else is
+// kept for those that run, wait or are being sent.
 type Load struct {
 	Limits
 	Running, Waiting        int
 	CoresUsed, MemoryUsedMB int
+	HeldUsed                int64 // bytes
 	Stopping                bool
 }
 
@@ -116,5 +118,5 @@ type Load struct {
 func (s *Scheduler) Load() Load {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return Load{Limits: s.limits, Running: s.running, Waiting: len(s.waiting), CoresUsed: s.cores, MemoryUsedMB: s.memory, Stopping: s.stopping}
+	return Load{Limits: s.limits, Running: s.running, Waiting: len(s.waiting), CoresUsed: s.cores, MemoryUsedMB: s.memory, HeldUsed: s.held, Stopping: s.stopping}
 }

@@ -84,6 +84,9 @@ type Conn struct {
 	// Listened is set where a goroutine reads until the end, and is closed when
 	// that has ended.
 	Listened chan struct{}
+	// Limit is when all that is read has to have come, however steadily; the zero
+	// value is never.
+	Limit time.Time
 
 	in       *bufio.Reader
 	patience time.Duration
@@ -106,7 +109,7 @@ func (c *Conn) Next(h Header, within time.Duration) error {
 	if c.left != 0 {
 		return fmt.Errorf("%w: %d bytes behind a frame that has none", ErrProtocol, c.left)
 	}
-	if err := c.SetReadDeadline(time.Now().Add(within)); err != nil {
+	if err := c.await(within); err != nil {
 		return err
 	}
 	err := read(c.in, h)
@@ -117,6 +120,15 @@ func (c *Conn) Next(h Header, within time.Duration) error {
 		err = fmt.Errorf("nothing came for %v: %w", within.Round(time.Millisecond), err)
 	}
 	return err
+}
+
+// await has what is read next come within a time.
+func (c *Conn) await(within time.Duration) error {
+	deadline := time.Now().Add(within)
+	if !c.Limit.IsZero() && c.Limit.Before(deadline) {
+		deadline = c.Limit
+	}
+	return c.SetReadDeadline(deadline)
 }
 
 // Left is how many raw bytes behind the last header have not been read.
@@ -130,7 +142,7 @@ func (c *Conn) Take(most int64, take func([]byte) error) error {
 	}
 	piece := make([]byte, min(c.left, Piece))
 	for c.left > 0 {
-		if err := c.SetReadDeadline(time.Now().Add(c.patience)); err != nil {
+		if err := c.await(c.patience); err != nil {
 			return err
 		}
 		n, err := io.ReadFull(c.in, piece[:min(c.left, Piece)])
@@ -145,9 +157,9 @@ func (c *Conn) Take(most int64, take func([]byte) error) error {
 	return nil
 }
 
-// Bytes is Take, all of it.
+// Bytes is Take, all of it. What was only announced takes no memory yet.
 func (c *Conn) Bytes(most int64) (data []byte, err error) {
-	data = make([]byte, 0, min(c.left, 1<<20, max(most, 0)))
+	data = make([]byte, 0, min(c.left, Piece, max(most, 0)))
 	err = c.Take(most, func(p []byte) error { data = append(data, p...); return nil })
 	return data, err
 }

@@ -130,6 +130,29 @@ func TestDeadlines(t *testing.T) {
 	}
 }
 
+// What is announced and does not come takes no memory, and what comes steadily has
+// to have come by the limit.
+func TestWhatDoesNotCome(t *testing.T) {
+	a, b, _ := pair(t)
+	if err := a.Send(head{"data", 1 << 30}, []byte("a little")); err != nil {
+		t.Fatal(err)
+	}
+	var h head
+	if err := b.Next(&h, time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	b.Limit = time.Now().Add(10 * time.Millisecond)
+	b.patience = time.Hour
+	data, err := b.Bytes(1 << 30)
+	if !errors.Is(err, os.ErrDeadlineExceeded) || cap(data) > Piece {
+		t.Errorf("%v, and %d bytes of memory", err, cap(data))
+	}
+	b.left = 0
+	if err := b.Next(&h, time.Hour); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("a header beyond the limit: %v", err)
+	}
+}
+
 func FuzzRead(f *testing.F) {
 	for _, text := range []string{`{"type":"offer","bytes":3}`, `{"type":"a","Type":"b"}`, `[]`, `null`, ``} {
 		f.Add(append(binary.BigEndian.AppendUint32(nil, uint32(len(text))), text...))

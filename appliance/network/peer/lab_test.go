@@ -199,7 +199,7 @@ func (n *labNode) place(t *testing.T, relay string) (list []string) {
 		list = slices.DeleteFunc(n.addresses(t), func(a string) bool { return !strings.Contains(a, relay+"/p2p-circuit") })
 		return len(list) > 0
 	})
-	t.Logf("%s: can be reached through a relay %v after its start", n.Machine.Name, time.Since(n.started).Round(time.Millisecond))
+	t.Logf("%s: can be reached through a relay, at most %v after its start", n.Machine.Name, time.Since(n.started).Round(time.Millisecond))
 	return list
 }
 

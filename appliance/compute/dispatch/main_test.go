@@ -1,0 +1,9 @@
+package dispatch_test
+
+import (
+	"testing"
+
+	"phase/tests/nodes"
+)
+
+func TestMain(m *testing.M) { nodes.Main(m) }
