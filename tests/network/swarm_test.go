@@ -64,14 +64,11 @@ type tally struct {
 	failed           []string
 }
 
-func (c *tally) add(n *table, what string, f found) {
+func (c *tally) add(by, what string, f found) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if f.Problem != "" && n.dead.Load() {
-		return
-	}
 	if f.Problem != "" {
-		c.failed = append(c.failed, fmt.Sprintf("%s: %s: %s", n.Name, what, f.Problem))
+		c.failed = append(c.failed, fmt.Sprintf("%s: %s: %s", by, what, f.Problem))
 		return
 	}
 	c.first, c.best = append(c.first, f.First), append(c.best, f.Best)
@@ -113,7 +110,7 @@ func (s *swarm) everyone(what string, key record.Key, version uint64, provided, 
 			if f.Problem == "" && f.Version != version {
 				f.Problem = fmt.Sprintf("version %d", f.Version)
 			}
-			records.add(n, "record", f)
+			records.add(n.Name, "record", f)
 			if n.peer == by {
 				return // nobody finds itself
 			}
@@ -121,7 +118,7 @@ func (s *swarm) everyone(what string, key record.Key, version uint64, provided, 
 			if f.Problem == "" && f.Peer != by {
 				f.Problem = "it is " + f.Peer
 			}
-			providers.add(n, "provider", f)
+			providers.add(n.Name, "provider", f)
 		})
 	}
 	work.Wait()
@@ -164,10 +161,11 @@ func TestSwarm(t *testing.T) {
 		}
 		return records, providers
 	}
-	s.until("what was published is held", func() bool {
+	s.until("what was published to be held", func() bool {
 		records, providers := holders()
 		return records >= 3*min(size, 8) && providers >= 3*min(size, 8)-3
 	})
+	s.until("the end of what a start costs", s.on.quiet(20*size))
 	look := func(i int, what string) {
 		t.Helper()
 		s.everyone(what, list[i].Key(), list[i].Version(), buckets[i], worker.peer)
@@ -204,9 +202,14 @@ func (s *swarm) churn(swaps int, key record.Key, provided string, kept ...*table
 			slots <- struct{}{}
 			work.Go(func() {
 				defer func() { <-slots }()
-				records.add(n, "record", n.search(key))
-				if n != kept[1] {
-					providers.add(n, "provider", n.providers(provided))
+				if f := n.search(key); f.Problem == "" || !n.dead.Load() {
+					records.add(n.Name, "record", f)
+				}
+				if n == kept[1] {
+					return
+				}
+				if f := n.providers(provided); f.Problem == "" || !n.dead.Load() {
+					providers.add(n.Name, "provider", f)
 				}
 			})
 		}
