@@ -13,7 +13,7 @@ import (
 )
 
 // roles are what the test's binary does in the machines.
-var roles = map[string]netlab.Role{}
+var roles = map[string]netlab.Role{"table": tableRole}
 
 func TestMain(m *testing.M) { netlab.Main(m, roles) }
 
