@@ -13,7 +13,7 @@ export GOFLAGS     := -buildvcs=false -trimpath
 # What stands before a target comes before it, with make -j too; the go command
 # divides the work among the processors by itself.
 .NOTPARALLEL:
-.PHONY: help deps check test test-all test-fresh unit machines race fuzz ci images-both demo demo-cross bench bench-boot bench-memory clean
+.PHONY: help deps check test test-all test-fresh unit machines race fuzz ci images-both demo demo-net demo-cross bench bench-boot bench-memory clean
 
 # Behind a target stands "## GROUP: what it does", for this list.
 help: ## Other: Show this list
@@ -57,7 +57,7 @@ check: ## Test: Format, vet, staticcheck, tidy, the rules of tests/architecture,
 	@dirty=$$(git status --porcelain) || exit 1; [ -z "$$dirty" ] || { echo "the tree is not clean:"; echo "$$dirty"; exit 1; }
 
 # PHASE_REQUIRE turns "cannot run here" from a skip into a failure.
-test test-all test-fresh unit machines race bench bench-boot bench-memory demo demo-cross: export PHASE_REQUIRE := 1
+test test-all test-fresh unit machines race bench bench-boot bench-memory demo demo-net demo-cross: export PHASE_REQUIRE := 1
 UNITS = $$(go list ./... | grep -v '^phase/tests/machines$$')
 # What runs at once in one process, with its workers. Building images and driving
 # machines is the work of other processes; -short leaves out a crowd of senders.
@@ -114,6 +114,10 @@ test-fresh: ## Test: Prove both commands in a fresh Debian 12 root with only Go,
 demo: deps ## See it run: Watch machines boot from each other
 	@$(MAKE) --no-print-directory image build examples
 	go run ./tests/demo --arch $(ARCH)
+
+demo-net: deps ## See it run: Watch nodes on two networks find each other and work for each other
+	@$(MAKE) --no-print-directory image build examples
+	go run ./tests/demo --arch $(ARCH) net
 
 demo-cross: deps images-both ## See it run: The same jobs on both architectures, the same output, by their receipts
 	go run ./tests/cross

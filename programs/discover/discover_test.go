@@ -157,7 +157,7 @@ func TestNobody(t *testing.T) {
 }
 
 func TestUsage(t *testing.T) {
-	for _, args := range [][]string{{"--channel", "beta"}, {"--arch", "mips"}, {"--timeout", "0s"}, {"--bootstrap", "/ip4/192.0.2.1"}, {"--ephemeral"}} {
+	for _, args := range [][]string{{"--channel", "beta"}, {"--arch", "mips"}, {"--timeout", "0s"}, {"--bootstrap", "/ip4/192.0.2.1"}, {"--ephemeral", "--socket", "x"}} {
 		var stdout, stderr bytes.Buffer
 		err := Run(context.Background(), args, nil, &stdout, &stderr)
 		if code, _ := program.Code(err); code != 2 || errors.Is(err, program.ErrDone) {
@@ -206,23 +206,23 @@ func holdUp(t *testing.T, announcements int, source func(i int) netip.Addr) {
 		h.ServeHTTP(w, r)
 	}))
 	defer honest.Close()
-	found := finder(func(announce func(url string, source netip.Addr, version uint64)) {
+	found := announcer(func(announce func(url string, source netip.Addr, version uint64)) {
 		for i := range announcements {
 			announce(silent.URL, source(i), 100+uint64(i))
 		}
 		announce(honest.URL, netip.MustParseAddr("192.0.2.1"), 42)
 	})
 	began := time.Now()
-	nodes, err := gather(t.Context(), root, found, time.Hour)
+	nodes, err := gather(t.Context(), root, []survey.Finder{found}, nil, time.Hour)
 	if err != nil || len(nodes) != 1 || nodes[0].Version != 42 || time.Since(began) > askTime {
 		t.Errorf("found %+v after %v", nodes, time.Since(began))
 	}
 }
 
-// finder announces under names that never come twice.
-type finder func(announce func(url string, source netip.Addr, version uint64))
+// announcer announces under names that never come twice.
+type announcer func(announce func(url string, source netip.Addr, version uint64))
 
-func (f finder) Find(ctx context.Context) (<-chan survey.Announcement, error) {
+func (f announcer) Find(ctx context.Context) (<-chan survey.Announcement, error) {
 	found := make(chan survey.Announcement)
 	go func() {
 		defer close(found)

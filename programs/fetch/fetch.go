@@ -29,6 +29,7 @@ import (
 	"phase/appliance/release/layout/staging"
 	"phase/appliance/release/manifest"
 	"phase/appliance/release/roots"
+	"phase/appliance/release/roots/walk"
 	"phase/appliance/release/survey"
 	"phase/appliance/release/trust"
 )
@@ -140,11 +141,15 @@ func (c *commandLine) fetch(ctx context.Context, a *answer, stderr io.Writer) er
 	if err := staging.CheckRoot(c.Output, root); err != nil {
 		return err
 	}
-	floor, err := c.floor(root)
+	known := walk.New(root)
+	if err := staging.Roots(c.Output, known); err != nil {
+		return err
+	}
+	floor, err := c.floor(known.Last())
 	if err != nil {
 		return err
 	}
-	best, sources, err := c.choose(ctx, root, floor, a)
+	best, sources, err := c.choose(ctx, known, floor, a)
 	if err != nil {
 		if code := refusal.CodeOf(err); floor.Valid() && (code == refusal.Rollback || code == refusal.Equivocation) {
 			err = fmt.Errorf("%w; %s holds version %d, so choose another folder for that one", err, c.Output, floor.Manifest().Version)
@@ -157,7 +162,12 @@ func (c *commandLine) fetch(ctx context.Context, a *answer, stderr io.Writer) er
 	if err := c.bring(ctx, best, sources, a, stderr); err != nil {
 		return err
 	}
-	return staging.KeepRoot(c.Output, root)
+	for _, root := range known.List() {
+		if err := staging.KeepRoot(c.Output, root); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // floor is the release that the folder holds already: nothing from the network
@@ -179,15 +189,20 @@ func (c *commandLine) floor(root trust.Root) (trust.Verified, error) {
 // choose asks the providers named, or those on the local network, for their
 // manifests and picks the newest that the root vouches for; sources are those
 // that offer exactly that one.
-func (c *commandLine) choose(ctx context.Context, root trust.Root, floor trust.Verified, a *answer) (trust.Verified, []string, error) {
+func (c *commandLine) choose(ctx context.Context, known *walk.Roots, floor trust.Verified, a *answer) (trust.Verified, []string, error) {
 	policy := trust.Policy{Channel: c.Channel, Arch: c.Arch, Floor: c.Floor, Now: time.Now()}
 	if held := floor.Manifest().Version; floor.Valid() && held >= c.Floor {
 		policy.Floor, policy.FloorDigest = held, floor.Digest()
 	}
+	client := fetch.NewClient()
+	defer client.CloseIdleConnections()
 	s := survey.Survey{
+		Get: func(ctx context.Context, url, channel, arch string) ([]byte, error) {
+			return known.Manifest(ctx, client, url, channel, arch)
+		},
 		Named: c.Provider, Channel: c.Channel, Arch: c.Arch, AtOnce: asksAtOnce, Once: true, Settle: settle,
 		Check: func(_ context.Context, _, _, _ string, envelope []byte) (trust.Verified, error) {
-			return root.Verify(envelope, policy)
+			return known.Last().Verify(envelope, policy)
 		},
 	}
 	if len(c.Provider) == 0 {
@@ -203,6 +218,9 @@ func (c *commandLine) choose(ctx context.Context, root trust.Root, floor trust.V
 	var offers []survey.Offer
 	var refused []error
 	for _, said := range answers {
+		if said.Err == nil { // a root that came later may have taken back the key that signed it
+			_, said.Err = known.Last().Verify(said.Release.Envelope(), policy)
+		}
 		if said.Err == nil {
 			offers = append(offers, survey.Offer{Provider: said.URL, Release: said.Release})
 			continue

@@ -119,6 +119,7 @@ func (c startCmd) compute(s server, conf config.Config, log *api.Log, token stri
 		Name: s.id.Name(), PeerID: s.id.PeerID(), Version: program.Version, Arch: names.RunningArch(),
 	}
 	if s.network != nil {
+		v1.Releases = s.network.Releases
 		dispatcher, book := sendJobs(s.network, s.id.PeerID())
 		v1.Remote, v1.Peers = dispatcher, peers(s.id.PeerID(), s.network, book)
 		accept, err := remote.ParseAccept(c.Accept)

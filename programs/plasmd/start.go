@@ -158,7 +158,9 @@ func (c startCmd) hold(s *server, where *statefile.Held) {
 		if err != nil || where == nil {
 			return err
 		}
-		into.AddRoot(root)
+		for _, r := range append(s.roots.Roots(), root) {
+			into.AddRoot(r)
+		}
 		sources := map[string]store.Source{}
 		for name, path := range where.Artifacts {
 			sources[name] = store.File(path)

@@ -226,7 +226,7 @@ func nodeRole(ctx context.Context, args []byte, say func(any)) error {
 	client := fetch.NewClient()
 	var asked atomic.Int64
 	return update.Updater{
-		Root: root, Running: running, Channel: "stable", Arch: "x86_64",
+		Root: func() trust.Root { return root }, Running: running, Channel: "stable", Arch: "x86_64",
 		Finders: []survey.Finder{lan.Finder{Channel: "stable", Arch: "x86_64", SkipOwn: true, Again: heardAgain}},
 		Failed:  func(names.Digest) bool { return false },
 		Now:     time.Now,

@@ -15,12 +15,14 @@ import (
 	"phase/appliance/base/program"
 	"phase/appliance/base/refusal"
 	"phase/appliance/base/statefile"
+	"phase/appliance/daemon/finder"
 	"phase/appliance/machine/settings"
 	"phase/appliance/network/lan"
 	"phase/appliance/release/fetch"
 	"phase/appliance/release/kexec"
 	"phase/appliance/release/layout"
 	"phase/appliance/release/roots"
+	"phase/appliance/release/roots/walk"
 	"phase/appliance/release/survey"
 	"phase/appliance/release/trial"
 	"phase/appliance/release/trial/remotetrials"
@@ -34,6 +36,7 @@ type commandLine struct {
 	State  string `short:"s" default:"/run/phase" placeholder:"DIR" help:"The folder of boot.json, which is read, and update.json, which is written (${default})."`
 	Root   string `short:"r" default:"/etc/phase/root.json" placeholder:"FILE" help:"The root document that says whose signatures count (${default})."`
 	Daemon string `default:"http://127.0.0.1:8080" placeholder:"URL" help:"plasmd's HTTP, which is waited for before anything is looked for (${default})."`
+	Socket string `default:"/run/phase/plasmd.sock" placeholder:"PATH" help:"plasmd's socket, by which releases beyond the local network are found (${default})."`
 }
 
 // Run is the program; it ends when ctx does, or when init has taken over for
@@ -68,7 +71,7 @@ func Run(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writ
 type node struct {
 	commandLine
 	options settings.Options
-	root    trust.Root
+	roots   *walk.Roots
 	running trust.Verified
 	trial   string         // as statefile.Boot has it
 	staging *kexec.Staging // what an interrupted download left
@@ -82,9 +85,11 @@ func (c commandLine) node() (*node, error) {
 		return nil, err
 	}
 	n.trial = b.Trial
-	if n.root, err = roots.LoadNamed(c.Root); err != nil {
+	root, err := roots.LoadNamed(c.Root)
+	if err != nil {
 		return nil, err
 	}
+	n.roots = walk.New(root)
 	if b.Held == nil {
 		return nil, fmt.Errorf("this node does not know which release it runs, so it cannot tell newer from older")
 	}
@@ -92,7 +97,7 @@ func (c commandLine) node() (*node, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the running release's manifest: %w", err)
 	}
-	n.running, err = n.root.VerifyHeld(data, trust.Any, trust.Any)
+	n.running, err = root.VerifyHeld(data, trust.Any, trust.Any)
 	if err != nil {
 		return nil, fmt.Errorf("the running release's manifest: %w", err)
 	}
@@ -101,7 +106,7 @@ func (c commandLine) node() (*node, error) {
 
 // updater puts the loop together for this machine.
 func (n *node) updater() update.Updater {
-	client := fetch.NewClient()
+	client := fetch.NewClient(finder.Way(n.Socket))
 	channel, arch := n.options.Channel, n.running.Manifest().Arch
 	private := n.options.Mode == settings.Private
 	remote := &remotetrials.Client{
@@ -109,7 +114,7 @@ func (n *node) updater() update.Updater {
 		Needed: func() bool { return !private && trial.Here().Where() == trial.Memory }, Up: trial.Up, Trial: n.trial,
 	}
 	u := update.Updater{
-		Root: n.root, Running: n.running, Channel: channel, Arch: arch,
+		Root: n.roots.Last, Running: n.running, Channel: channel, Arch: arch,
 		Providers: n.options.Provider,
 		// Where the journal is, is asked each time: init mounts the firmware's
 		// variables beside the services.
@@ -117,7 +122,11 @@ func (n *node) updater() update.Updater {
 		Tried:  remote.Tried,
 		Now:    func() time.Time { return trust.Now(time.Now(), n.running.Manifest().Created) },
 		Ask: func(ctx context.Context, url, channel, arch string) ([]byte, error) {
-			data, err := fetch.Manifest(ctx, client, url, channel, arch)
+			// plasmd may have heard of a new root in the DHT before any provider.
+			if err := n.roots.From(ctx, client, n.Daemon); err != nil {
+				slog.Debug("the roots that plasmd has", "error", err)
+			}
+			data, err := n.roots.Manifest(ctx, client, url, channel, arch)
 			if err == nil {
 				remote.Good(ctx, url)
 			}
@@ -141,10 +150,20 @@ func (n *node) updater() update.Updater {
 			}
 		},
 	}
-	if !private { // which asks only those its owner named
-		u.Finders = []survey.Finder{lan.Finder{Channel: channel, Arch: arch, SkipOwn: true, Again: heardAgain}}
-	}
+	u.Finders = finders(n.options.Mode, n.Socket, channel, arch)
 	return u
+}
+
+// finders are the ways to find providers in a mode: a private node says nothing
+// on the local network, a local one asks nobody beyond it.
+func finders(mode settings.Mode, socket, channel, arch string) (list []survey.Finder) {
+	if mode != settings.Private {
+		list = append(list, lan.Finder{Channel: channel, Arch: arch, SkipOwn: true, Again: heardAgain})
+	}
+	if mode != settings.Local {
+		list = append(list, finder.New(socket, channel, arch))
+	}
+	return list
 }
 
 // fetch downloads a release to where the kernel will take it from. What an
@@ -167,7 +186,7 @@ func (n *node) fetch(ctx context.Context, v trust.Verified, providers []string) 
 			return nil, report, err
 		}
 	}
-	if report, err = fetch.Release(ctx, v, providers, n.staging, fetch.Options{Names: n.staging.Names()}); err != nil {
+	if report, err = fetch.Release(ctx, v, providers, n.staging, fetch.Options{Names: n.staging.Names(), Ways: []fetch.Way{finder.Way(n.Socket)}}); err != nil {
 		return nil, report, err
 	}
 	p, n.staging = n.staging, nil // its owner closes it

@@ -30,8 +30,8 @@ var folders = map[string][]string{
 
 // forTests says what tests may import besides.
 var forTests = map[string][]string{
-	"appliance": {"appliance", "tests/await", "tests/netlab", "tests/nodes", "tests/storetest"},
-	"programs":  {"tests/await", "tests/netlab", "tests/storetest"},
+	"appliance": {"appliance", "tests/await", "tests/netlab", "tests/nodes", "tests/peertest", "tests/storetest"},
+	"programs":  {"tests/await", "tests/netlab", "tests/peertest", "tests/storetest"},
 }
 
 // pure packages touch nothing: no files, network or processes, and clocks and
@@ -62,7 +62,7 @@ var owners = map[string][]string{
 	"github.com/google/renameio":                    {"appliance/base/statefile"},
 	"github.com/mr-tron/base58":                     {"appliance/base/identity"},
 	"github.com/vishvananda/netlink":                {"appliance/machine/link", "tests/netlab"},
-	"github.com/insomniacslk/dhcp":                  {"appliance/machine/link"},
+	"github.com/insomniacslk/dhcp":                  {"appliance/machine/link", "tests/lab"},
 	"github.com/mdlayher/packet":                    {"appliance/machine/link"},
 	"golang.org/x/net":                              {"appliance/machine/link"},
 	"github.com/miekg/dns":                          {"appliance/network/lan", "tests/lab"},
@@ -77,6 +77,7 @@ var owners = map[string][]string{
 	"github.com/libp2p/go-msgio":                    {"appliance/network/dht"},
 	"github.com/ipfs/go-cid":                        {"appliance/network/dht"},
 	"github.com/ipfs/go-datastore":                  {"appliance/network/dht"},
+	"golang.org/x/time":                             {"appliance/network/dht"},
 	"github.com/hashicorp/golang-lru":               {"appliance/network/dht"},
 	"github.com/multiformats/go-multihash":          {"appliance/network/dht"},
 	"github.com/multiformats/go-multiaddr":          {"appliance/network/peer", "appliance/network/dht", "appliance/network/releases"},

@@ -1,12 +1,9 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 
 	"phase/appliance/base/ui"
@@ -14,7 +11,7 @@ import (
 	"phase/tests/lab"
 )
 
-func (d *demo) assemble(ctx context.Context) (string, error) {
+func (d *chain) assemble(ctx context.Context) (string, error) {
 	others, err := d.lab.WithOtherKeys()
 	if err != nil {
 		return "", err
@@ -35,49 +32,32 @@ func (d *demo) assemble(ctx context.Context) (string, error) {
 	return ui.Bytes(size) + " to boot from", nil
 }
 
-// up powers a machine on and waits until it is a whole node.
-func (d *demo) up(ctx context.Context, name, disk string, version uint64) (*lab.Node, string, error) {
-	n, err := d.boot(name, disk)
-	if err != nil {
-		return nil, "", err
-	}
-	id, err := n.Up(ctx, lab.Begin, version)
-	if err != nil {
-		return n, "", err
-	}
-	serving, err := n.Console.Wait(ctx, lab.LineServing)
-	if err != nil {
-		return n, "", err
-	}
-	return n, fmt.Sprintf("%s, answering %s after power on", short(id.Peer), took(serving.After)), nil
-}
-
-func (d *demo) bootA(ctx context.Context) (detail string, err error) {
-	d.a, detail, err = d.up(ctx, "A", d.next.Disk, newVersion)
+func (d *chain) bootA(ctx context.Context) (detail string, err error) {
+	d.a, _, detail, err = d.up(ctx, "A", d.next.Disk, newVersion, d.segment)
 	return detail, err
 }
 
-func (d *demo) bootForger(ctx context.Context) (detail string, err error) {
-	d.forger, _, err = d.up(ctx, "forger", d.forged.Disk, forgedVersion)
+func (d *chain) bootForger(ctx context.Context) (detail string, err error) {
+	d.forger, _, _, err = d.up(ctx, "forger", d.forged.Disk, forgedVersion, d.segment)
 	if err != nil {
 		return "", err
 	}
 	return "it calls itself version 3; its own keys say so", nil
 }
 
-func (d *demo) bootB(ctx context.Context) (detail string, err error) {
-	d.b, detail, err = d.up(ctx, "B", d.stub.Disk, stubVersion)
+func (d *chain) bootB(ctx context.Context) (detail string, err error) {
+	d.b, _, detail, err = d.up(ctx, "B", d.stub.Disk, stubVersion, d.segment)
 	return detail, err
 }
 
-func (d *demo) bootC(ctx context.Context) (detail string, err error) {
-	d.c, detail, err = d.up(ctx, "C", d.stub.Disk, stubVersion)
+func (d *chain) bootC(ctx context.Context) (detail string, err error) {
+	d.c, _, detail, err = d.up(ctx, "C", d.stub.Disk, stubVersion, d.segment)
 	return detail, err
 }
 
 // refuses waits for the node to say that the forger's offer is refused, on
 // its console and in /status.
-func (d *demo) refuses(ctx context.Context, n *lab.Node) (string, error) {
+func (d *chain) refuses(ctx context.Context, n *lab.Node) (string, error) {
 	for after := lab.Begin; ; {
 		groups, e, err := n.Line(ctx, after, lab.LineRefused)
 		if err != nil {
@@ -91,7 +71,7 @@ func (d *demo) refuses(ctx context.Context, n *lab.Node) (string, error) {
 }
 
 // fetches waits until the node has release 2, from the provider named.
-func (d *demo) fetches(ctx context.Context, n, provider *lab.Node) (string, error) {
+func (d *chain) fetches(ctx context.Context, n, provider *lab.Node) (string, error) {
 	for after := lab.Begin; ; {
 		groups, e, err := n.Line(ctx, after, fmt.Sprintf(`update: found version %d \(.*\) at (\S+)`, newVersion))
 		if err != nil {
@@ -109,49 +89,7 @@ func (d *demo) fetches(ctx context.Context, n, provider *lab.Node) (string, erro
 	return fmt.Sprintf("from %s in %s", provider.Name(), groups[1]), nil
 }
 
-// jumps waits until the node is whole again, in release 2, and checks over
-// HTTP that it serves exactly the bytes that were signed.
-func (d *demo) jumps(ctx context.Context, n *lab.Node) (lab.Identity, string, error) {
-	_, jump, err := n.Line(ctx, lab.Begin, lab.LineJump)
-	if err != nil {
-		return lab.Identity{}, "", err
-	}
-	id, err := n.Up(ctx, jump, newVersion)
-	if err != nil {
-		return id, "", err
-	}
-	if _, _, err := n.Line(ctx, jump, `booted from kexec`); err != nil {
-		return id, "", err
-	}
-	serving, err := n.Console.WaitAfter(ctx, jump, lab.LineServing)
-	if err != nil {
-		return id, "", err
-	}
-	if err := d.serves(ctx, n); err != nil {
-		return id, "", err
-	}
-	return id, fmt.Sprintf("jump to serving again %s, the signed bytes", took(serving.Host.Sub(jump.Host))), nil
-}
-
-// serves compares everything a node serves with what was signed.
-func (d *demo) serves(ctx context.Context, n *lab.Node) error {
-	for _, file := range []string{"manifest.json", "vmlinuz", "initramfs.img", "rootfs.squashfs"} {
-		got, err := n.Get(ctx, "/stable/"+d.lab.Arch+"/"+file)
-		if err != nil {
-			return err
-		}
-		want, err := os.ReadFile(filepath.Join(d.next.Folder, file))
-		if err != nil {
-			return err
-		}
-		if !bytes.Equal(got, want) {
-			return fmt.Errorf("%s serves %s of %s, not the signed %s", n.Name(), file, ui.Bytes(int64(len(got))), ui.Bytes(int64(len(want))))
-		}
-	}
-	return nil
-}
-
-func (d *demo) offA(ctx context.Context) (string, error) {
+func (d *chain) offA(ctx context.Context) (string, error) {
 	if err := d.a.PowerButton(ctx); err != nil {
 		return "", err
 	}
@@ -161,13 +99,13 @@ func (d *demo) offA(ctx context.Context) (string, error) {
 	return "power button, clean power-off; B is the provider now", nil
 }
 
-func (d *demo) jumpC(ctx context.Context) (detail string, err error) {
-	d.idC, detail, err = d.jumps(ctx, d.c)
+func (d *chain) jumpC(ctx context.Context) (detail string, err error) {
+	d.idC, detail, err = d.jumps(ctx, d.c, d.next)
 	return detail, err
 }
 
 // job sends hello.wasm to C over HTTP with the token from C's console.
-func (d *demo) job(ctx context.Context) (string, error) {
+func (d *chain) job(ctx context.Context) (string, error) {
 	module, err := os.ReadFile(d.wasm)
 	if err != nil {
 		return "", err
@@ -180,35 +118,20 @@ func (d *demo) job(ctx context.Context) (string, error) {
 	if answer.ExitCode != 0 || strings.TrimSpace(string(answer.Stdout)) != "hello Phase" {
 		return "", fmt.Errorf("it returned %q and exit code %d", answer.Stdout, answer.ExitCode)
 	}
-	for name, data := range map[string][]byte{"receipt.json": answer.Receipt, "stdout": answer.Stdout, "stderr": answer.Stderr} {
-		if err := os.WriteFile(filepath.Join(d.dir, name), data, 0o644); err != nil {
-			return "", err
-		}
+	if err := d.keep(answer.Receipt, answer.Stdout, answer.Stderr); err != nil {
+		return "", err
 	}
 	return fmt.Sprintf("%q in, %q out", question, strings.TrimSpace(string(answer.Stdout))), nil
 }
 
-// verify has the client's own program check the receipt, against C's key and,
-// to show that it can say no, against B's.
-func (d *demo) verify(ctx context.Context) (string, error) {
-	check := func(key string) error {
-		out, err := exec.CommandContext(ctx, d.plasmd, "receipt", "verify", "--key", key,
-			"--stdout", filepath.Join(d.dir, "stdout"), "--stderr", filepath.Join(d.dir, "stderr"),
-			filepath.Join(d.dir, "receipt.json")).CombinedOutput()
-		if err != nil {
-			return fmt.Errorf("%w: %s", err, bytes.TrimSpace(out))
-		}
-		return nil
-	}
-	if err := check(d.idC.Peer); err != nil {
-		return "", err
-	}
+// verify holds the receipt to C's key and, to show that it can be refused, to B's.
+func (d *chain) verify(ctx context.Context) (string, error) {
 	groups, _, err := d.b.Line(ctx, lab.Begin, lab.LinePeer)
 	if err != nil {
 		return "", err
 	}
-	if check(groups[0]) == nil {
-		return "", fmt.Errorf("the receipt passed for B's key as well")
+	if err := d.verified(ctx, d.idC.Peer, groups[0]); err != nil {
+		return "", err
 	}
 	return "signed by " + short(d.idC.Peer) + ", refused for B's key", nil
 }
@@ -222,6 +145,3 @@ func isAt(url string, n *lab.Node) bool {
 	}
 	return strings.Contains(url, n.Addr().String())
 }
-
-// short is the readable end of a peer id.
-func short(peer string) string { return "peer …" + peer[max(0, len(peer)-8):] }

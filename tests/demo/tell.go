@@ -22,7 +22,7 @@ func (t *teller) title(text string) { fmt.Fprintf(t.out, "\n%s\n\n", text) }
 
 // tell does a step and prints it. On a terminal the step stands there, without
 // its mark, while it is going on.
-func (t *teller) tell(ctx context.Context, s step, do func(context.Context) (string, error)) error {
+func (t *teller) tell(ctx context.Context, s step) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	live := ui.IsTerminal(t.out)
@@ -31,7 +31,7 @@ func (t *teller) tell(ctx context.Context, s step, do func(context.Context) (str
 		fmt.Fprintf(t.out, "%7.1f s  …  %s", at, s.what)
 	}
 	start := time.Now()
-	detail, err := do(ctx)
+	detail, err := s.do(ctx)
 	spent := time.Since(start)
 	mark := "✓"
 	if err != nil {

@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -42,4 +43,14 @@ func (l *Lab) Altered(r Release, version uint64, artifact string, content []byte
 	}
 	result := images.Result{Manifest: v.Manifest(), Envelope: v.Envelope(), Digest: v.Digest(), Folder: dir}
 	return Release{Result: result, Root: l.Root}, nil
+}
+
+// Flashed is a release on another disk, with settings in its phase.conf: the same
+// files, and signed the same.
+func (l *Lab) Flashed(ctx context.Context, r Release, settings ...string) (Release, error) {
+	again, err := l.Release(ctx, r.Manifest.Version, Conf(settings...), func(s *images.Spec) { s.Created = r.Manifest.Created })
+	if err == nil && again.Digest != r.Digest {
+		err = fmt.Errorf("version %d came out as %s on another disk, it is %s", r.Manifest.Version, again.Digest, r.Digest)
+	}
+	return again, err
 }

@@ -8,6 +8,7 @@ import (
 	"net/http"
 
 	"phase/appliance/compute/job"
+	"phase/appliance/daemon/api"
 )
 
 // Answer is what a node returned for a job.
@@ -19,11 +20,17 @@ type Answer struct {
 	Stdout   []byte          `json:"stdout_base64"`
 	Stderr   []byte          `json:"stderr_base64"`
 	Receipt  json.RawMessage `json:"receipt"`
+	Worker   string          `json:"worker"` // the peer id of who ran it, where it was not the node itself
 }
 
 // Job has the node run a module with input, as the holder of token, within the
 // default limits but for what change says.
 func (n *Node) Job(ctx context.Context, token string, module []byte, input string, change ...func(*job.Job)) (Answer, error) {
+	return n.JobOn(ctx, "", token, module, input, change...)
+}
+
+// JobOn is Job, run by a peer of the node, or by the node itself where peer is "".
+func (n *Node) JobOn(ctx context.Context, peer, token string, module []byte, input string, change ...func(*job.Job)) (Answer, error) {
 	var a Answer
 	wanted := job.Default(module)
 	for _, c := range change {
@@ -35,10 +42,15 @@ func (n *Node) Job(ctx context.Context, token string, module []byte, input strin
 	}
 	var body bytes.Buffer
 	form := multipart.NewWriter(&body)
-	for _, part := range []struct {
+	type part struct {
 		name string
 		data []byte
-	}{{"job", spec.File()}, {"module", module}, {"stdin", []byte(input)}} {
+	}
+	parts := []part{{"job", spec.File()}, {"module", module}, {"stdin", []byte(input)}}
+	if peer != "" {
+		parts = append([]part{{"on", []byte(peer)}}, parts...)
+	}
+	for _, part := range parts {
 		w, err := form.CreateFormField(part.name)
 		if err != nil {
 			return a, err
@@ -72,3 +84,13 @@ func (n *Node) Receipt(ctx context.Context, token, runID string) (json.RawMessag
 }
 
 func bearer(token string) http.Header { return http.Header{"Authorization": {"Bearer " + token}} }
+
+// Peers asks the node who is connected to it.
+func (n *Node) Peers(ctx context.Context, token string) (api.Peers, error) {
+	var p api.Peers
+	data, err := n.ask(ctx, http.MethodGet, "/v1/peers", bearer(token), nil)
+	if err != nil {
+		return p, err
+	}
+	return p, json.Unmarshal(data, &p)
+}

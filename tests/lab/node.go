@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"time"
 
 	"phase/appliance/base/statefile"
@@ -67,7 +68,9 @@ const (
 	LineRefused = `update: .*refused (\S+): (.*) \((\w+)\)`
 	LineFetched = `update: fetched and verified version (\d+) in (.+)`
 	LineJump    = `update: jumping into version (\d+)`
-	LineUp      = `init: Phase (.+) \(version (\d+), \w+, \w+\), mode (\w+), booted from (\w+)`
+	// LineConnected is followed by the peer id, and has the path and the address.
+	LineConnected = `plasmd: network event=connected peer=`
+	LineUp        = `init: Phase (.+) \(version (\d+), \w+, \w+\), mode (\w+), booted from (\w+)`
 )
 
 // Begin stands for the time before the first power on.
@@ -132,6 +135,10 @@ type Status struct {
 	Health         struct {
 		Status string `json:"status"`
 	} `json:"health"`
+	Network struct {
+		Addresses    []string `json:"addresses"`     // multiaddrs, with the peer id
+		RoutingTable int      `json:"routing_table"` // peers in the DHT's table
+	} `json:"network"`
 }
 
 // Status asks the node.
@@ -191,4 +198,17 @@ func patient(s *qemu.Segment) *http.Client {
 			}
 		}
 	}}}
+}
+
+// Metric is a figure of GET /metrics that has no labels.
+func (n *Node) Metric(ctx context.Context, name string) (float64, error) {
+	data, err := n.Get(ctx, "/metrics")
+	if err != nil {
+		return 0, err
+	}
+	m := regexp.MustCompile(`(?m)^` + name + ` (\S+)$`).FindSubmatch(data)
+	if m == nil {
+		return 0, fmt.Errorf("%s: /metrics has no %s", n.Name(), name)
+	}
+	return strconv.ParseFloat(string(m[1]), 64)
 }

@@ -21,6 +21,16 @@ func (w *world) stick(t *testing.T, settings ...string) lab.Release {
 	return r
 }
 
+// flashed is a release on a disk of its own, with settings in its phase.conf.
+func (w *world) flashed(t *testing.T, r lab.Release, settings ...string) lab.Release {
+	t.Helper()
+	again, err := w.Flashed(patient(t), r, settings...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return again
+}
+
 // laptop serves releases beside the machines. toll, which may be nil, sees all
 // that is asked of it.
 func laptop(t *testing.T, s *qemu.Segment, toll *toll, releases ...lab.Release) *lab.Provider {

@@ -21,6 +21,7 @@ import (
 	"phase/appliance/base/strictjson"
 	"phase/appliance/compute/history"
 	"phase/appliance/compute/scheduler"
+	"phase/appliance/network/releases"
 )
 
 // Config is what the interface works with.
@@ -33,6 +34,9 @@ type Config struct {
 	// Peers is what GET /v1/peers answers; nil where the node has no part in the
 	// network of nodes.
 	Peers func(context.Context) Peers
+	// Releases are those of other nodes, for the socket alone; nil as Peers. It
+	// returns nil before the node is in the network.
+	Releases func() *releases.Releases
 	// Patience is how long a requester may send nothing of a job, or read
 	// nothing of its answer; 0 is 30 s.
 	Patience time.Duration
@@ -64,9 +68,10 @@ func Handler(c Config, token string) (http.Handler, error) {
 }
 
 // Socket serves /v1 to users who can open the unix socket; the kernel tells
-// their uid (see Peer).
+// their uid (see Peer). It has routes that Handler has not: releases that other
+// nodes have, and the way to them.
 func Socket(c Config) http.Handler {
-	next := c.mux()
+	next := c.mux((&network{Config: c}).routes())
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		atOnce(w, r)
 		uid, ok := r.Context().Value(peerKey{}).(uint32)
@@ -113,9 +118,13 @@ func (c Config) routes() map[string]methods {
 	}
 }
 
-func (c Config) mux() *http.ServeMux {
-	mux := http.NewServeMux()
-	for path, m := range c.routes() {
+// mux leads to the routes, and to more of them.
+func (c Config) mux(more ...map[string]methods) *http.ServeMux {
+	mux, routes := http.NewServeMux(), c.routes()
+	for _, m := range more {
+		maps.Copy(routes, m)
+	}
+	for path, m := range routes {
 		allow := slices.Sorted(maps.Keys(m))
 		if m[http.MethodGet] != nil {
 			m[http.MethodHead] = m[http.MethodGet]

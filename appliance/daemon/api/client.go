@@ -40,6 +40,16 @@ func NewClient(path string) *Client {
 	}}
 }
 
+// Reach says whether the daemon takes connections: ErrNoDaemon when none
+// listens.
+func (c *Client) Reach(ctx context.Context) error {
+	conn, err := c.dial(ctx, "", "")
+	if err != nil {
+		return fmt.Errorf("asking the daemon: %w", err)
+	}
+	return conn.Close()
+}
+
 // NewNodeClient returns a client of a node at a URL like http://192.0.2.7:8080,
 // for the holder of its owner's token. A node prints both on its console.
 func NewNodeClient(base, token string) *Client {

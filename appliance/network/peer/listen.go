@@ -81,28 +81,24 @@ func (n *Node) listenAt(port uint16) error {
 	var failed []error
 	open := 0
 	for _, host := range hosts {
-		for _, text := range addressesAt(host, port) {
+		for _, form := range []string{"/%s/%s/udp/%d/quic-v1", "/%s/%s/tcp/%d"} {
+			family := "ip4"
+			if host.Is6() {
+				family = "ip6"
+			}
+			text := fmt.Sprintf(form, family, host, port)
 			if err := n.swarm.Listen(multiaddr.StringCast(text)); err != nil {
 				failed = append(failed, fmt.Errorf("listening on %s: %w", text, shorten(err)))
 				continue
 			}
 			open++
-			port = max(port, n.Port()) // by TCP as by UDP
+			port = max(port, n.Port()) // by TCP as by UDP, in both families
 		}
 	}
 	if open == 0 {
 		return errors.Join(failed...)
 	}
 	return nil
-}
-
-func addressesAt(host netip.Addr, port uint16) []string {
-	at := "/ip4/" + host.String()
-	if host.Is6() {
-		at = "/ip6/" + host.String()
-	}
-	p := strconv.Itoa(int(port))
-	return []string{at + "/udp/" + p + "/quic-v1", at + "/tcp/" + p}
 }
 
 // Port is where the node listens for peers, by UDP or, without that, by TCP;

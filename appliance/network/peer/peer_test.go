@@ -3,6 +3,7 @@ package peer
 import (
 	"context"
 	"crypto/rand"
+	"fmt"
 	"net/netip"
 	"path/filepath"
 	"slices"
@@ -160,6 +161,11 @@ func TestDefaultPort(t *testing.T) {
 	b := start(t, Config{Bind: home})
 	if a.Port() == 0 || b.Port() == 0 || a.Port() == b.Port() || b.Port() == DefaultPort {
 		t.Errorf("they listen on %d and %d", a.Port(), b.Port())
+	}
+	for _, address := range b.Addresses() { // others are told of one port alone
+		if !strings.Contains(address, fmt.Sprintf("/%d", b.Port())) {
+			t.Errorf("it listens on %s, and says %d", address, b.Port())
+		}
 	}
 	info, _ := ParseAddress(b.Addresses()[0])
 	if err := a.Connect(t.Context(), info); err != nil {

@@ -28,10 +28,11 @@ import (
 )
 
 const (
-	firstAgain   = 2 * time.Second // after a search of the DHT, the next
-	longestAgain = 5 * time.Minute // doubling
-	reachTime    = 8 * time.Second // to connect to a provider
-	probeTime    = 2 * time.Second // to see whether HTTP answers at an address
+	lonelyAgain  = 200 * time.Millisecond // after a search of the DHT with nobody in it
+	firstAgain   = 2 * time.Second        // after any other, the next
+	longestAgain = 5 * time.Minute        // doubling
+	reachTime    = 8 * time.Second        // to connect to a provider
+	probeTime    = 2 * time.Second        // to see whether HTTP answers at an address
 	askAtOnce    = 16
 )
 
@@ -44,7 +45,7 @@ type Finder struct {
 }
 
 // Find announces each peer that answered with a record of ours, and again when
-// it is found again, until ctx ends. The peer's HTTP comes first where it can be
+// it is found again, until ctx ends or Releases.Run does. The peer's HTTP comes first where it can be
 // reached, its stream last.
 func (f Finder) Find(ctx context.Context) (<-chan survey.Announcement, error) {
 	r := f.Releases
@@ -61,7 +62,16 @@ func (f Finder) Find(ctx context.Context) (<-chan survey.Announcement, error) {
 			l.keys = append(l.keys, record.Key{Fleet: r.config.Roots.Fleet(), Channel: channel, Arch: arch})
 		}
 	}
+	ctx, cancel := context.WithCancel(ctx)
 	go func() {
+		defer cancel()
+		select {
+		case <-r.ended:
+		case <-ctx.Done():
+		}
+	}()
+	go func() {
+		defer cancel()
 		l.run(ctx, news)
 		l.work.Wait()
 		close(l.out)
@@ -93,7 +103,7 @@ func (l *look) run(ctx context.Context, news event.Subscription) {
 		l.peer(ctx, p)
 	}
 	again := firstAgain
-	searched := make(chan struct{}, 1)
+	searched := make(chan bool, 1)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -106,10 +116,15 @@ func (l *look) run(ctx context.Context, news event.Subscription) {
 			}
 		case <-timer.C:
 			l.work.Go(func() {
+				lonely := l.config.DHT.Size() == 0
 				l.search(ctx)
-				searched <- struct{}{}
+				searched <- lonely
 			})
-		case <-searched:
+		case lonely := <-searched:
+			if lonely {
+				timer.Reset(lonelyAgain)
+				continue
+			}
 			timer.Reset(again)
 			again = min(2*again, longestAgain)
 		}
@@ -151,9 +166,13 @@ func (l *look) search(ctx context.Context) {
 	all.Wait()
 }
 
-// ours says whether a record is of our roots, which no other node can know.
+// ours says whether a record is of our roots, which no other node can know, and
+// learns those that follow them.
 func (l *look) ours(key record.Key, r record.Record) error {
-	_, _, err := r.For(l.config.Roots, trust.Policy{Channel: key.Channel, Arch: key.Arch, Now: l.config.Now()})
+	_, roots, err := r.For(l.trusted(), trust.Policy{Channel: key.Channel, Arch: key.Arch, Now: l.config.Now()})
+	if err == nil {
+		l.learn(roots)
+	}
 	return err
 }
 

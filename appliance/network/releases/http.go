@@ -100,6 +100,20 @@ func (r *Releases) Way() fetch.Way {
 	}}
 }
 
+// Transport asks peers over streams, by the URLs of StreamURL, within the bounds
+// of package fetch.
+func (r *Releases) Transport() http.RoundTripper { return r.transport }
+
+// Through is a Way to the hosts of StreamURL by a server on this machine, which
+// dial connects to and which has a peer's HTTP below a path.
+func Through(dial func(context.Context) (net.Conn, error), path func(peerID string) string) fetch.Way {
+	return fetch.Way{
+		Suffix: streamHost,
+		Dial:   func(ctx context.Context, _ string) (net.Conn, error) { return dial(ctx) },
+		Prefix: func(host string) string { return path(strings.TrimSuffix(host, streamHost)) },
+	}
+}
+
 // Dial opens a stream for HTTP to a peer, connecting to it first if need be.
 func (r *Releases) Dial(ctx context.Context, to peer.ID) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTime)

@@ -8,6 +8,7 @@ package releases
 import (
 	"context"
 	"log/slog"
+	"net/http"
 	"sync"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 	"phase/appliance/base/names"
 	"phase/appliance/network/bounds"
 	"phase/appliance/network/dht"
+	"phase/appliance/release/fetch"
 	"phase/appliance/release/record"
 	"phase/appliance/release/roots/chain"
 	"phase/appliance/release/store"
@@ -39,12 +41,16 @@ type Config struct {
 
 // Releases is a node's releases among its peers. It is safe for concurrent use.
 type Releases struct {
-	config  Config
-	streams *bounds.Bounds
+	config    Config
+	streams   *bounds.Bounds
+	transport http.RoundTripper
+	ended     chan struct{} // closed at the end of Run
+	rooted    chan struct{} // has a value when there is a new root
 
-	mu   sync.Mutex
-	held map[record.Key]record.Record
-	told map[names.Digest]bool // releases that could not be published, and why was said
+	mu    sync.Mutex
+	roots chain.Chain // the longest known that begins as Config.Roots
+	held  map[record.Key]record.Record
+	told  map[names.Digest]bool // releases that could not be published, and why was said
 }
 
 // Open begins to answer peers that ask; publishing begins with Run.
@@ -52,7 +58,11 @@ func Open(c Config) *Releases {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	r := &Releases{config: c, streams: bounds.New(maxAsking, askOfPeer), held: map[record.Key]record.Record{}, told: map[names.Digest]bool{}}
+	r := &Releases{
+		config: c, streams: bounds.New(maxAsking, askOfPeer), ended: make(chan struct{}), rooted: make(chan struct{}, 1),
+		roots: c.Roots, held: map[record.Key]record.Record{}, told: map[names.Digest]bool{},
+	}
+	r.transport = fetch.NewClient(r.Way()).Transport
 	if c.Store != nil && c.Roots.Fleet() != "" {
 		r.look()
 		c.Host.SetStreamHandler(ManifestProtocol, r.handle)
@@ -60,9 +70,12 @@ func Open(c Config) *Releases {
 	return r
 }
 
-// Run publishes what is held, whenever that changes, until ctx ends.
+// Run publishes what is held, whenever that changes, until ctx ends. Then
+// nothing more is found either. It is called once.
 func (r *Releases) Run(ctx context.Context) {
+	defer close(r.ended)
 	if r.config.Store == nil || r.config.Roots.Fleet() == "" {
+		<-ctx.Done()
 		return
 	}
 	for {
@@ -75,6 +88,7 @@ func (r *Releases) Run(ctx context.Context) {
 			r.config.Host.RemoveStreamHandler(ManifestProtocol)
 			return
 		case <-changed:
+		case <-r.rooted:
 		}
 	}
 }
@@ -82,7 +96,7 @@ func (r *Releases) Run(ctx context.Context) {
 // look makes records of what the store holds, and lists its artifacts.
 func (r *Releases) look() (list []record.Record, artifacts []names.Digest) {
 	held := map[record.Key]record.Record{}
-	roots := r.roots()
+	roots := r.trusted()
 	for _, release := range r.config.Store.Latest() {
 		rec, err := makeRecord(roots, []byte(release.Envelope().Data), r.config.Now())
 		if err != nil {
@@ -107,20 +121,45 @@ func (r *Releases) look() (list []record.Record, artifacts []names.Digest) {
 	return list, artifacts
 }
 
-// roots are the chain that is trusted, and what the store has that follows it.
-func (r *Releases) roots() chain.Chain {
-	c := r.config.Roots
-	for {
-		next, ok := r.config.Store.Root(c.Last().Version() + 1)
+// trusted is the longest chain of roots known: the one that is trusted, and
+// what follows it in the store and in the records of others.
+func (r *Releases) trusted() chain.Chain {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for r.config.Store != nil {
+		next, ok := r.config.Store.Root(r.roots.Last().Version() + 1)
 		if !ok {
-			return c
+			break
 		}
-		longer, err := c.Append([]byte(next.Data))
+		longer, err := r.roots.Append([]byte(next.Data))
 		if err != nil {
-			slog.Warn("releases", "event", "a root that does not follow is left out", "version", c.Last().Version()+1, "reason", err.Error())
-			return c
+			slog.Warn("releases", "event", "a root that does not follow is left out", "version", r.roots.Last().Version()+1, "reason", err.Error())
+			break
 		}
-		c = longer
+		r.roots = longer
+	}
+	return r.roots
+}
+
+// learn takes a chain that continues the one known, from a record that proved
+// itself, and has it served too: others come to the same root sooner.
+func (r *Releases) learn(c chain.Chain) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	longer, err := r.roots.Join(c)
+	if err != nil || longer.Last().Version() == r.roots.Last().Version() {
+		return
+	}
+	slog.Info("releases", "event", "a new root", "version", longer.Last().Version(), "fleet", longer.Fleet())
+	r.roots = longer
+	if r.config.Store != nil {
+		for _, root := range longer.Roots() {
+			r.config.Store.AddRoot(root)
+		}
+	}
+	select {
+	case r.rooted <- struct{}{}:
+	default:
 	}
 }
 

@@ -3,7 +3,6 @@ package releases_test
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -18,99 +17,16 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/network"
 
-	"phase/appliance/base/identity"
-	"phase/appliance/network/dht"
-	"phase/appliance/network/peer"
 	"phase/appliance/network/releases"
 	"phase/appliance/release/fetch"
-	"phase/appliance/release/provide"
 	"phase/appliance/release/record"
-	"phase/appliance/release/roots/chain"
-	"phase/appliance/release/store"
 	"phase/appliance/release/survey"
+	"phase/tests/peertest"
 	"phase/tests/storetest"
 )
 
-// node is a host on the loopback interface with its DHT and its releases.
-type node struct {
-	*peer.Node
-	*releases.Releases
-	dht *dht.DHT
-}
-
-// holding is what a node has, and how it hands it on.
-type holding struct {
-	roots chain.Chain
-	held  []storetest.Release
-	ports []uint16
-	known []node // peers it knows of
-	still bool   // publishes nothing
-}
-
-func start(t *testing.T, h holding) node {
-	t.Helper()
-	id, err := identity.Ephemeral(rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var peers []string
-	for _, k := range h.known {
-		peers = append(peers, k.Addresses()...)
-	}
-	p, err := peer.Open(peer.Config{Identity: id, Listen: []string{"/ip4/127.0.0.1/udp/0/quic-v1"}, Peers: peers, OnLink: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	d, err := dht.Open(dht.Config{Host: p.Host(), Fleet: h.roots.Fleet()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	var held *store.Store
-	if h.held != nil {
-		held = store.New()
-		for _, root := range h.roots.Roots() {
-			held.AddRoot(root)
-		}
-		for _, r := range h.held {
-			if err := held.Add(t.Context(), r.Verified, r.Sources()); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	n := node{Node: p, dht: d, Releases: releases.Open(releases.Config{Host: p.Host(), DHT: d, Roots: h.roots, Store: held,
-		Ports: func() []uint16 { return h.ports }})}
-	ctx, cancel := context.WithCancel(context.Background())
-	runs := []func(context.Context){p.Run, d.Run}
-	if !h.still {
-		runs = append(runs, n.Releases.Run)
-	}
-	if held != nil {
-		handler := provide.Handler(provide.Config{Store: held, Channel: "stable", Arch: "x86_64"})
-		runs = append(runs, func(ctx context.Context) {
-			if err := releases.Serve(ctx, p.Host(), handler); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	ended := make(chan struct{}, len(runs))
-	for _, run := range runs {
-		go func() { run(ctx); ended <- struct{}{} }()
-	}
-	t.Cleanup(func() {
-		cancel()
-		for range runs {
-			<-ended
-		}
-		if err := d.Close(); err != nil {
-			t.Error(err)
-		}
-		p.Close()
-	})
-	return n
-}
-
 // find waits for an announcement of that version by that peer.
-func find(t *testing.T, by node, f releases.Finder, from node, version uint64) survey.Announcement {
+func find(t *testing.T, by peertest.Node, f releases.Finder, from peertest.Node, version uint64) survey.Announcement {
 	t.Helper()
 	f.Releases = by.Releases
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -137,9 +53,9 @@ func TestFoundAndFetchedOverAStream(t *testing.T) {
 	one := storetest.NewSigner(t)
 	two := one.Rotate(t)
 	release := two.Release(t, "stable", "x86_64", 7, storetest.Sizes)
-	between := start(t, holding{roots: storetest.NewSigner(t).Chain}) // of another fleet
-	holder := start(t, holding{roots: two.Chain, held: []storetest.Release{release}, known: []node{between}})
-	looker := start(t, holding{roots: one.Chain, known: []node{between}})
+	between := peertest.Start(t, peertest.Config{Roots: storetest.NewSigner(t).Chain}) // of another fleet
+	holder := peertest.Start(t, peertest.Config{Roots: two.Chain, Held: []storetest.Release{release}, Known: []peertest.Node{between}})
+	looker := peertest.Start(t, peertest.Config{Roots: one.Chain, Known: []peertest.Node{between}})
 	a := find(t, looker, stable, holder, 7)
 	if want := []string{releases.StreamURL(holder.Host().ID().String())}; !slices.Equal(a.URLs, want) {
 		t.Errorf("URLs %q, want %q", a.URLs, want)
@@ -175,9 +91,9 @@ func TestHTTPFirst(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	holder := start(t, holding{roots: signer.Chain, ports: []uint16{1, at.Port()}, still: true,
-		held: []storetest.Release{signer.Release(t, "stable", "x86_64", 3, storetest.Sizes)}})
-	looker := start(t, holding{roots: signer.Chain, known: []node{holder}})
+	holder := peertest.Start(t, peertest.Config{Roots: signer.Chain, Ports: []uint16{1, at.Port()}, Still: true,
+		Held: []storetest.Release{signer.Release(t, "stable", "x86_64", 3, storetest.Sizes)}})
+	looker := peertest.Start(t, peertest.Config{Roots: signer.Chain, Known: []peertest.Node{holder}})
 	// Nothing was published: a peer that is connected is asked itself.
 	a := find(t, looker, releases.Finder{}, holder, 3)
 	if want := []string{server.URL, releases.StreamURL(a.Peer)}; !slices.Equal(a.URLs, want) || a.Source != "127.0.0.1" || a.Channel != "stable" || a.Arch != "x86_64" {
@@ -189,7 +105,7 @@ func TestHTTPFirst(t *testing.T) {
 func TestOtherFleetsAreNotAnnounced(t *testing.T) {
 	ours, theirs := storetest.NewSigner(t), storetest.NewSigner(t)
 	// This one says it trusts our roots, and answers with what it signed itself.
-	liar := start(t, holding{roots: theirs.Chain, held: []storetest.Release{theirs.Release(t, "stable", "x86_64", 99, storetest.Sizes)}})
+	liar := peertest.Start(t, peertest.Config{Roots: theirs.Chain, Held: []storetest.Release{theirs.Release(t, "stable", "x86_64", 99, storetest.Sizes)}})
 	forged, err := record.Make(theirs.Chain, theirs.Release(t, "stable", "x86_64", 99, storetest.Sizes).Envelope(), time.Now())
 	if err != nil {
 		t.Fatal(err)
@@ -202,8 +118,8 @@ func TestOtherFleetsAreNotAnnounced(t *testing.T) {
 		_ = s.Close()
 		asked <- struct{}{}
 	})
-	honest := start(t, holding{roots: ours.Chain, held: []storetest.Release{ours.Release(t, "stable", "x86_64", 4, storetest.Sizes)}, known: []node{liar}})
-	looker := start(t, holding{roots: ours.Chain, known: []node{liar, honest}})
+	honest := peertest.Start(t, peertest.Config{Roots: ours.Chain, Held: []storetest.Release{ours.Release(t, "stable", "x86_64", 4, storetest.Sizes)}, Known: []peertest.Node{liar}})
+	looker := peertest.Start(t, peertest.Config{Roots: ours.Chain, Known: []peertest.Node{liar, honest}})
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	found, err := releases.Finder{Releases: looker.Releases, Channel: "stable", Arch: "x86_64"}.Find(ctx)
@@ -230,8 +146,8 @@ func TestOtherFleetsAreNotAnnounced(t *testing.T) {
 // A node answers questions of the wire, and refuses what is none.
 func TestWire(t *testing.T) {
 	signer := storetest.NewSigner(t)
-	holder := start(t, holding{roots: signer.Chain, ports: []uint16{8080}, held: []storetest.Release{signer.Release(t, "stable", "x86_64", 3, storetest.Sizes)}})
-	looker := start(t, holding{roots: signer.Chain, known: []node{holder}})
+	holder := peertest.Start(t, peertest.Config{Roots: signer.Chain, Ports: []uint16{8080}, Held: []storetest.Release{signer.Release(t, "stable", "x86_64", 3, storetest.Sizes)}})
+	looker := peertest.Start(t, peertest.Config{Roots: signer.Chain, Known: []peertest.Node{holder}})
 	find(t, looker, stable, holder, 3) // they are connected
 	fleet := signer.Chain.Fleet()
 	for question, want := range map[string]string{

@@ -33,6 +33,9 @@ const (
 type Way struct {
 	Suffix string
 	Dial   func(ctx context.Context, host string) (net.Conn, error)
+	// Prefix, if not nil, is put before the path of a request to a host: what
+	// Dial reaches then is a server that passes it on.
+	Prefix func(host string) string
 }
 
 // NewClient returns an HTTP client for providers: no proxy, no redirects, no
@@ -49,19 +52,48 @@ func NewClient(ways ...Way) *http.Client {
 		}
 		return dialer.DialContext(ctx, network, address)
 	}
-	return &http.Client{
-		Transport: &http.Transport{
-			DialContext:            dial,
-			DialTLSContext:         dialTLS(dialer),
-			ResponseHeaderTimeout:  headerTimeout,
-			MaxResponseHeaderBytes: headerBytes,
-			DisableCompression:     true,
-			MaxIdleConnsPerHost:    2,
-			IdleConnTimeout:        10 * time.Second,
-			ReadBufferSize:         64 << 10,
-		},
+	transport := &http.Transport{
+		DialContext:            dial,
+		DialTLSContext:         dialTLS(dialer),
+		ResponseHeaderTimeout:  headerTimeout,
+		MaxResponseHeaderBytes: headerBytes,
+		DisableCompression:     true,
+		MaxIdleConnsPerHost:    2,
+		IdleConnTimeout:        10 * time.Second,
+		ReadBufferSize:         64 << 10,
+	}
+	client := &http.Client{
+		Transport:     transport,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
+	if slices.ContainsFunc(ways, func(w Way) bool { return w.Prefix != nil }) {
+		client.Transport = prefixing{transport, ways}
+	}
+	return client
+}
+
+// prefixing is a transport that puts the prefixes of ways before paths.
+type prefixing struct {
+	*http.Transport
+	ways []Way
+}
+
+// RoundTrip sends a request by its way. The answer names the request as it was
+// made.
+func (p prefixing) RoundTrip(r *http.Request) (*http.Response, error) {
+	for _, w := range p.ways {
+		if w.Prefix == nil || !strings.HasSuffix(r.URL.Hostname(), w.Suffix) {
+			continue
+		}
+		sent := r.Clone(r.Context())
+		sent.URL.Path, sent.URL.RawPath = w.Prefix(r.URL.Hostname())+r.URL.Path, ""
+		resp, err := p.Transport.RoundTrip(sent)
+		if resp != nil {
+			resp.Request = r
+		}
+		return resp, err
+	}
+	return p.Transport.RoundTrip(r)
 }
 
 // ParseBase reads a provider's base URL: http or https, a host (an IPv6
@@ -88,43 +120,61 @@ func ParseBase(text string) (*url.URL, error) {
 // the error is a *refusal.Refusal with the code "size", "slow", "busy" or
 // "unreachable". It is not verified. The client is one from NewClient.
 func Manifest(ctx context.Context, client *http.Client, base, channel, arch string) ([]byte, error) {
+	data, _, err := document(ctx, client, base, layout.Manifest(channel, arch), "manifest")
+	return data, err
+}
+
+// Root fetches the root document of one version, nil when the provider has
+// none. Bounds and errors are those of Manifest.
+func Root(ctx context.Context, client *http.Client, base string, version uint64) ([]byte, error) {
+	data, status, err := document(ctx, client, base, layout.Root(version), "root")
+	switch {
+	case status == http.StatusRequestTimeout, status == http.StatusTooManyRequests:
+	case status >= 300 && status < 500:
+		return nil, nil
+	}
+	return data, err
+}
+
+// document fetches a signed document, and returns the status of the answer, 0
+// when there was none.
+func document(ctx context.Context, client *http.Client, base, path, what string) ([]byte, int, error) {
 	u, err := ParseBase(base)
 	if err != nil {
-		return nil, refusal.New(refusal.Unreachable, "%v", err)
+		return nil, 0, refusal.New(refusal.Unreachable, "%v", err)
 	}
-	u = u.JoinPath(layout.Manifest(channel, arch))
-	slow := refusal.New(refusal.Slow, "no manifest within %v", manifestTimeout)
+	slow := refusal.New(refusal.Slow, "no %s within %v", what, manifestTimeout)
 	ctx, cancel := context.WithTimeoutCause(ctx, manifestTimeout, slow)
 	defer cancel()
-	req, err := newRequest(ctx, u)
+	req, err := newRequest(ctx, u.JoinPath(path))
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	resp, err := client.Do(req)
 	if err != nil {
-		return nil, failure(ctx, "asking for the manifest", err)
+		return nil, 0, failure(ctx, "asking for the "+what, err)
 	}
 	defer resp.Body.Close()
 	if err := checkStatus(resp, http.StatusOK); err != nil {
-		return nil, err
+		return nil, resp.StatusCode, err
 	}
-	tooBig := refusal.New(refusal.Size, "the manifest is over %d bytes", envelope.MaxBytes)
+	tooBig := refusal.New(refusal.Size, "the %s is over %d bytes", what, envelope.MaxBytes)
 	if resp.ContentLength > envelope.MaxBytes {
-		return nil, tooBig
+		return nil, resp.StatusCode, tooBig
 	}
-	data, err := readManifest(ctx, resp.Body)
+	data, err := readDocument(ctx, resp.Body)
 	if err != nil {
-		return nil, failure(ctx, "reading the manifest", err)
+		return nil, resp.StatusCode, failure(ctx, "reading the "+what, err)
 	}
 	if len(data) > envelope.MaxBytes {
-		return nil, tooBig
+		return nil, resp.StatusCode, tooBig
 	}
-	return data, nil
+	return data, resp.StatusCode, nil
 }
 
 const (
-	// usualManifest is more than a manifest takes that anybody made so far.
-	usualManifest = 64 << 10
+	// usualDocument is more than a manifest or a root takes that anybody made so far.
+	usualDocument = 64 << 10
 	// largeAtOnce bounds the memory that strangers can fill, however many are
 	// asked at once: so many answers may be larger than usual.
 	largeAtOnce = 4
@@ -132,10 +182,10 @@ const (
 
 var large = make(chan struct{}, largeAtOnce)
 
-// readManifest reads up to one byte more than a manifest may have.
-func readManifest(ctx context.Context, body io.Reader) ([]byte, error) {
-	data, err := io.ReadAll(io.LimitReader(body, usualManifest))
-	if err != nil || len(data) < usualManifest {
+// readDocument reads up to one byte more than a document may have.
+func readDocument(ctx context.Context, body io.Reader) ([]byte, error) {
+	data, err := io.ReadAll(io.LimitReader(body, usualDocument))
+	if err != nil || len(data) < usualDocument {
 		return data, err
 	}
 	select {
@@ -144,7 +194,7 @@ func readManifest(ctx context.Context, body io.Reader) ([]byte, error) {
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
-	rest, err := io.ReadAll(io.LimitReader(body, envelope.MaxBytes+1-usualManifest))
+	rest, err := io.ReadAll(io.LimitReader(body, envelope.MaxBytes+1-usualDocument))
 	return append(data, rest...), err
 }
 

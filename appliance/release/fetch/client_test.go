@@ -140,7 +140,7 @@ func TestLargeManifests(t *testing.T) {
 	url := serve(t, honest(t, signer, r))
 	stalled := make(chan struct{}, 100)
 	stalls := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Write(bytes.Repeat([]byte(" "), 2*usualManifest))
+		w.Write(bytes.Repeat([]byte(" "), 2*usualDocument))
 		http.NewResponseController(w).Flush()
 		stalled <- struct{}{}
 		<-r.Context().Done()

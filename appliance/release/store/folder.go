@@ -40,6 +40,7 @@ func (p Problem) String() string { return p.Path + ": " + p.Err.Error() }
 type Folder struct {
 	dir   *os.Root
 	root  trust.Root
+	last  trust.Root // that follows root in the folder: the one that judges
 	store *Store
 	slots map[string]*slot
 }
@@ -52,10 +53,11 @@ type slot struct {
 	gone    bool // its manifest was not there at the last look
 }
 
-// NewFolder prepares to fill s from dir with what verifies under root. Nothing
-// is read before Scan.
+// NewFolder prepares to fill s from dir with what verifies under root, or under
+// the last that follows it link by link in the folder. Nothing is read before
+// Scan.
 func NewFolder(s *Store, dir *os.Root, root trust.Root) *Folder {
-	return &Folder{dir: dir, root: root, store: s, slots: map[string]*slot{}}
+	return &Folder{dir: dir, root: root, last: root, store: s, slots: map[string]*slot{}}
 }
 
 // Scan brings the store up to date with the folder and returns what is wrong
@@ -146,7 +148,7 @@ func (f *Folder) load(ctx context.Context, where, channel, arch string, old name
 	if err != nil {
 		return names.Digest{}, err
 	}
-	v, err := f.root.VerifyHeld(data, channel, arch)
+	v, err := f.last.VerifyHeld(data, channel, arch)
 	if err != nil {
 		return names.Digest{}, err
 	}
@@ -192,8 +194,32 @@ func (f *Folder) stamp(where string) string {
 	return b.String()
 }
 
-// scanRoots offers every root document in the folder that is self-consistent.
+// scanRoots offers every root document in the folder that is self-consistent,
+// and walks from the root given to the last that follows it.
 func (f *Folder) scanRoots() []Problem {
+	problems := f.addRoots()
+	before := f.last
+	for f.last = f.root; ; {
+		doc, ok := f.store.Root(f.last.Version() + 1)
+		if !ok {
+			break
+		}
+		next, err := f.last.Next([]byte(doc.Data))
+		if err != nil {
+			problems = append(problems, Problem{Path: layout.Root(f.last.Version() + 1), Err: err})
+			break
+		}
+		f.last = next
+	}
+	if f.last.Digest() != before.Digest() { // what was refused may be good now
+		for _, s := range f.slots {
+			s.stamp = ""
+		}
+	}
+	return problems
+}
+
+func (f *Folder) addRoots() []Problem {
 	f.store.AddRoot(f.root)
 	d, err := f.dir.Open(layout.RootFolder)
 	if err != nil {

@@ -21,7 +21,7 @@ func TestDroppedIsTold(t *testing.T) {
 	var last statefile.Update
 	var took []uint64
 	u := Updater{
-		Root: h.root, Running: h.held(t, 1, "running"), Channel: "stable", Arch: "x86_64",
+		Root: h.newest, Running: h.held(t, 1, "running"), Channel: "stable", Arch: "x86_64",
 		Failed: func(names.Digest) bool { return false },
 		Now:    func() time.Time { return day }, Providers: []string{"http://liar", "http://twin", "http://honest"},
 		Ask: func(_ context.Context, url, _, _ string) ([]byte, error) {

@@ -44,6 +44,10 @@ func (l *loop) take(ctx context.Context, c survey.Choice) (dropped []string, err
 	defer func() { err = errors.Join(err, payload.Close()) }()
 	slog.Info(fmt.Sprintf("fetched and verified version %d in %s", m.Version, ui.Duration(time.Since(start))))
 
+	// A root that came meanwhile may have taken back the key that signed it.
+	if _, err := l.Root().VerifyHeld(v.Envelope(), l.Channel, l.Arch); err != nil {
+		return c.Providers, err
+	}
 	l.show("loading")
 	start = time.Now()
 	if err := payload.Load(ctx); err != nil {

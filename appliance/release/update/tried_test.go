@@ -17,7 +17,7 @@ func TestTried(t *testing.T) {
 	running := h.held(t, 10, "running")
 	var asked []uint64
 	l := &loop{Updater: Updater{
-		Root: h.root, Running: running, Channel: "stable", Arch: "x86_64", Now: func() time.Time { return day },
+		Root: h.newest, Running: running, Channel: "stable", Arch: "x86_64", Now: func() time.Time { return day },
 		Failed: func(names.Digest) bool { return false },
 		Tried: func(_ context.Context, url string, v trust.Verified) error {
 			asked = append(asked, v.Manifest().Version)

@@ -9,6 +9,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -31,7 +32,8 @@ type Payload interface {
 // Updater is what the loop works with. All fields but Finders, Providers and
 // Tried are needed.
 type Updater struct {
-	Root    trust.Root
+	// Root is the newest root known of those that are trusted, as it is now.
+	Root    func() trust.Root
 	Running trust.Verified // the release this node runs: the floor
 	Channel string
 	Arch    string
@@ -68,6 +70,7 @@ const (
 	firstPause   = 10 * time.Second // after a download that this machine could not take
 	longestPause = 5 * time.Minute
 	historyMax   = 64 // attempts kept for /status
+	maxJudged    = 4096
 )
 
 // outcome is how a download and what follows it ended.
@@ -84,6 +87,9 @@ type loop struct {
 
 	mu    sync.Mutex // guards shown: the download reports beside the loop
 	shown statefile.Update
+
+	judgedBy uint64                // version of the root that judged
+	judged   map[names.Digest]bool // releases offered, whether it vouches for them
 
 	busy    bool
 	chosen  survey.Choice
@@ -154,6 +160,7 @@ func (l *loop) step(ctx context.Context) time.Duration {
 	if !more.IsZero() {
 		wait = min(wait, more.Sub(now))
 	}
+	offers = slices.DeleteFunc(offers, func(o survey.Offer) bool { return !l.vouched(o.Release) })
 	floor, _ := l.floor()
 	choice, ok := survey.Choose(offers, floor, l.Failed)
 	switch {
@@ -181,10 +188,26 @@ func (l *loop) step(ctx context.Context) time.Duration {
 	return wait
 }
 
+// vouched says whether the root that counts now stands for a release: it may
+// have passed the check under an earlier one, whose keys count no more.
+func (l *loop) vouched(v trust.Verified) bool {
+	root := l.Root()
+	if l.judgedBy != root.Version() || len(l.judged) > maxJudged {
+		l.judgedBy, l.judged = root.Version(), map[names.Digest]bool{}
+	}
+	good, known := l.judged[v.Digest()]
+	if !known {
+		_, err := root.VerifyHeld(v.Envelope(), l.Channel, l.Arch)
+		good = err == nil
+		l.judged[v.Digest()] = good
+	}
+	return good
+}
+
 // check is the gate between what a stranger sent and an offer.
 func (l *loop) check(ctx context.Context, url, channel, arch string, envelope []byte) (trust.Verified, error) {
 	floor, same := l.floor()
-	v, err := l.Root.Verify(envelope, trust.Policy{
+	v, err := l.Root().Verify(envelope, trust.Policy{
 		Channel: channel, Arch: arch, Now: l.Now(),
 		Floor: floor, FloorDigest: same,
 	})

@@ -57,6 +57,8 @@ func (h house) sign(t *testing.T, version uint64, name string) []byte {
 	return data
 }
 
+func (h house) newest() trust.Root { return h.root }
+
 func (h house) held(t *testing.T, version uint64, name string) trust.Verified {
 	t.Helper()
 	v, err := h.root.VerifyHeld(h.sign(t, version, name), "stable", "x86_64")
@@ -101,7 +103,7 @@ func TestRun(t *testing.T) {
 	var jumped uint64
 	all := make(chan struct{})
 	u := Updater{
-		Root: h.root, Running: running, Channel: "stable", Arch: "x86_64", Failed: func(d names.Digest) bool { return d == tried },
+		Root: h.newest, Running: running, Channel: "stable", Arch: "x86_64", Failed: func(d names.Digest) bool { return d == tried },
 		Now:       func() time.Time { return day },
 		Providers: []string{"http://gone"},
 		Ask: func(_ context.Context, url, _, _ string) ([]byte, error) {
@@ -200,7 +202,7 @@ func TestNothingTakenIsNothingLost(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			u := Updater{
-				Root: h.root, Running: h.held(t, 1, "running"), Channel: "stable", Arch: "x86_64",
+				Root: h.newest, Running: h.held(t, 1, "running"), Channel: "stable", Arch: "x86_64",
 				Failed: func(names.Digest) bool { return false },
 				Now:    func() time.Time { return day }, Providers: []string{"http://next"},
 				Ask:   func(context.Context, string, string, string) ([]byte, error) { return h.sign(t, 2, "next"), nil },

@@ -11,6 +11,7 @@ import (
 	"phase/appliance/base/envelope"
 	"phase/appliance/base/statefile"
 	"phase/appliance/release/layout"
+	"phase/appliance/release/roots/walk"
 	"phase/appliance/release/trust"
 )
 
@@ -23,6 +24,23 @@ func Held(dir string, root trust.Root, channel, arch string) (trust.Verified, er
 		return trust.Verified{}, fmt.Errorf("looking at what is there: %w", err)
 	}
 	return root.VerifyHeld(data, channel, arch)
+}
+
+// Roots takes the roots that a folder has after the last one known: an earlier
+// fetch kept them there.
+func Roots(dir string, known *walk.Roots) error {
+	for {
+		data, err := statefile.ReadCapped(filepath.Join(dir, layout.Root(known.Last().Version()+1)), envelope.MaxBytes)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err == nil {
+			err = known.Add(data)
+		}
+		if err != nil {
+			return fmt.Errorf("looking at the folder's roots: %w", err)
+		}
+	}
 }
 
 // CheckRoot refuses a folder that has another root of the same version: plasmd

@@ -1,0 +1,41 @@
+package places_test
+
+import (
+	"fmt"
+	"testing"
+
+	"phase/appliance/daemon/places"
+)
+
+func TestPlaces(t *testing.T) {
+	t.Setenv("HOME", "/home/me")
+	for _, c := range []struct {
+		uid                int
+		runtime            string
+		config, data, sock string
+	}{
+		{0, "", "/etc/phase/plasmd.toml", "/var/lib/phase", "/run/phase/plasmd.sock"},
+		{1000, "/run/user/1000", "/home/me/.config/phase/plasmd.toml", "/home/me/.local/share/phase", "/run/user/1000/phase/plasmd.sock"},
+		{1000, "relative", "/home/me/.config/phase/plasmd.toml", "/home/me/.local/share/phase", "/home/me/.local/share/phase/plasmd.sock"},
+	} {
+		t.Setenv("XDG_CONFIG_HOME", "")
+		t.Setenv("XDG_DATA_HOME", "")
+		t.Setenv("XDG_RUNTIME_DIR", c.runtime)
+		config, err1 := places.Config(c.uid)
+		data, err2 := places.Data(c.uid)
+		sock, err3 := places.Socket(c.uid)
+		if config != c.config || data != c.data || sock != c.sock || err1 != nil || err2 != nil || err3 != nil {
+			t.Errorf("user %d: %s, %s, %s; %v %v %v", c.uid, config, data, sock, err1, err2, err3)
+		}
+	}
+	t.Setenv("HOME", "")
+	t.Setenv("XDG_RUNTIME_DIR", "")
+	if _, err := places.Socket(1000); err == nil {
+		t.Error("a user without a home has a socket")
+	}
+}
+
+func ExampleSocket() {
+	fmt.Println(places.Socket(0))
+	// Output: /run/phase/plasmd.sock <nil>
+}
