@@ -144,7 +144,7 @@ func (s *Server) end(x *session) {
 // streamed. No more of them is kept than there is room for.
 func (x *session) receive() error {
 	err := x.receiveAll()
-	if errors.Is(err, os.ErrDeadlineExceeded) && !time.Now().Before(x.c.Limit) {
+	if errors.Is(err, os.ErrDeadlineExceeded) && !x.c.Limit.IsZero() && !time.Now().Before(x.c.Limit) {
 		err = reject(scheduler.InvalidRequest, "the module and the input took longer than %v to come", x.server.times.Sending)
 	}
 	x.c.Limit = time.Time{}

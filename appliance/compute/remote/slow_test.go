@@ -68,7 +68,6 @@ func TestHalfOpenStreams(t *testing.T) {
 		"no module":     func(c nodes.Conn) error { o := o(nodes.Says("not held", false)); return c.Say(head(o), o.Spec.File()) },
 		"no input":      func(c nodes.Conn) error { return offered(c, o(little), func(h *nodes.Head) { h.StdinSize = &large }) },
 		"reads nothing": func(c nodes.Conn) error { return offered(c, o(nodes.Says(strings.Repeat("x", 1<<15), true)), nil) },
-		"never reveals": func(c nodes.Conn) error { return offered(c, o(little), func(h *nodes.Head) { h.Commit = true }) },
 		"streams nothing": func(c nodes.Conn) error {
 			return offered(c, o(nodes.Loops()), func(h *nodes.Head) { h.StdinSize = nil })
 		},
@@ -84,10 +83,35 @@ func TestHalfOpenStreams(t *testing.T) {
 	}
 }
 
+// A run whose input breaks off ends at once, and so does one whose result nobody
+// asks to see, though the requester is there.
+func TestWhatNeverComes(t *testing.T) {
+	n := nodes.NewNetwork()
+	worker := n.Start(t, "all", withTimes(remote.Times{Grace: time.Hour, Silence: time.Hour, Reveal: 100 * time.Millisecond}))
+	s := newStranger(t, n, worker)
+	conn := s.open()
+	if err := offered(conn, nodes.Offer(t, nodes.Loops(), nil, nil), func(h *nodes.Head) { h.StdinSize = nil }); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := conn.Until("running"); err != nil {
+		t.Fatal(err)
+	}
+	_ = conn.Reset()
+	worker.Idle(t)
+	conn = s.open()
+	if err := offered(conn, nodes.Offer(t, nodes.Says("x", false), nil, nil), func(h *nodes.Head) { h.Commit = true }); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := conn.Until("commitment"); err != nil {
+		t.Fatal(err)
+	}
+	worker.Idle(t)
+}
+
 // A module that comes steadily but takes too long is refused.
 func TestATrickle(t *testing.T) {
 	n := nodes.NewNetwork()
-	worker := n.Start(t, "all", withTimes(impatient))
+	worker := n.Start(t, "all", withTimes(remote.Times{Sending: 500 * time.Millisecond}))
 	c := newStranger(t, n, worker).open()
 	o := nodes.Offer(t, nodes.Says(strings.Repeat("x", 1000), false), nil, nil)
 	if err := c.Say(head(o), o.Spec.File()); err != nil {
@@ -180,6 +204,9 @@ func TestFloods(t *testing.T) {
 		return s.Rejected[scheduler.NotAuthorized]+s.Dropped == many
 	}); err != nil {
 		t.Errorf("%+v", worker.Server.Stats())
+	}
+	if worker.Server.Stats().Dropped == 0 {
+		t.Errorf("all were answered at once: %+v", worker.Server.Stats())
 	}
 	worker.Idle(t)
 }
