@@ -9,7 +9,7 @@ import (
 	"phase/tests/netlab"
 )
 
-// lan is a segment with no server on it.
+// newLAN is a segment with no server on it.
 func newLAN(t testing.TB) *netlab.Switch {
 	t.Helper()
 	return netlab.NewSwitch(t, "lan", netlab.Wire{Delay: time.Millisecond})
@@ -23,10 +23,16 @@ func onLAN(t testing.TB, on *netlab.Switch, number int, args ...string) (*node, 
 	return startNode(t, m, args...), port
 }
 
-// meet waits until each of two nodes says that it is connected to the other.
-func meet(t testing.TB, a, b *node) time.Duration {
+// pair starts two nodes on a segment that find each other; the second works for
+// others.
+func pair(t testing.TB, args ...string) (on *netlab.Switch, a, b *node, cable *netlab.Port) {
 	t.Helper()
-	return max(a.connected(t, b.id), b.connected(t, a.id))
+	on = newLAN(t)
+	a, _ = onLAN(t, on, 1, args...)
+	b, cable = onLAN(t, on, 2, append([]string{"--accept", "all"}, args...)...)
+	a.connected(t, b.id)
+	b.connected(t, a.id)
+	return on, a, b, cable
 }
 
 // Two nodes on a LAN without any server find each other and work for each other.
