@@ -5,12 +5,12 @@ import (
 	"fmt"
 	"net/netip"
 	"testing"
+	"time"
 
 	"phase/appliance/base/identity"
 	"phase/appliance/compute/job"
 	"phase/appliance/compute/receipt"
 	"phase/qemu"
-	"phase/tests/await"
 	"phase/tests/lab"
 )
 
@@ -56,12 +56,14 @@ var atA, atB = netip.MustParseAddr("10.1.0.2"), netip.MustParseAddr("10.2.0.2")
 // inTable waits until a node has a peer in the table of the DHT.
 func inTable(t *testing.T, n *lab.Node) {
 	t.Helper()
-	var st lab.Status
-	if err := await.Until(t.Context(), func() bool {
-		st = status(t, n)
-		return st.Network.RoutingTable > 0
-	}); err != nil {
-		t.Errorf("%s has nobody in the table of the DHT: %v, %+v", n.Name(), err, st.Network)
+	again := time.NewTicker(time.Second)
+	defer again.Stop()
+	for ctx := patient(t); status(t, n).Network.RoutingTable == 0; {
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			t.Fatalf("%s goes on to have nobody in the table of the DHT", n.Name())
+		}
 	}
 }
 
