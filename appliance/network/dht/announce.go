@@ -109,7 +109,11 @@ func (d *DHT) Run(ctx context.Context) {
 	defer ticker.Stop()
 	slots := make(chan struct{}, announceSpare)
 	last := 0
+	var full refresh
 	for {
+		if full.due(d.Size(), time.Now()) {
+			d.fill(ctx)
+		}
 		if size := d.Size(); size != last && (size == 0 || last == 0) {
 			slog.Info("dht", "event", "routing table", "peers", size)
 			last = size
