@@ -33,7 +33,12 @@ func TestTable(t *testing.T) {
 		t.Errorf("plasmd in private %s", s)
 	}
 	find(o, "", "net")
-	find(o, "", "update")
+	// It asks plasmd where plasmd listens.
+	for _, name := range []string{"plasmd", "update"} {
+		if s := strings.Join(find(o, "", name), " "); !strings.Contains(s, "--socket "+plasmdSocket) {
+			t.Errorf("%s %s", name, s)
+		}
+	}
 	// A service that waits for another is started after it.
 	all := table(o, "", "")
 	for i, s := range all {

@@ -36,7 +36,7 @@ type commandLine struct {
 	State  string `short:"s" default:"/run/phase" placeholder:"DIR" help:"The folder of boot.json, which is read, and update.json, which is written (${default})."`
 	Root   string `short:"r" default:"/etc/phase/root.json" placeholder:"FILE" help:"The root document that says whose signatures count (${default})."`
 	Daemon string `default:"http://127.0.0.1:8080" placeholder:"URL" help:"plasmd's HTTP, which is waited for before anything is looked for (${default})."`
-	Socket string `default:"/run/phase/plasmd.sock" placeholder:"PATH" help:"plasmd's socket, by which releases beyond the local network are found (${default})."`
+	Socket string `default:"/run/phase/plasmd/plasmd.sock" placeholder:"PATH" help:"plasmd's socket, by which releases beyond the local network are found (${default})."`
 }
 
 // Run is the program; it ends when ctx does, or when init has taken over for
