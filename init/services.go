@@ -38,7 +38,7 @@ func table(o settings.Options, data, group string) []supervise.Service {
 	return []supervise.Service{
 		{Name: "plasmd", Path: phase, Args: plasmd, Env: environment, UID: plasmdUID, GID: plasmdGID, Cgroup: group},
 		{Name: carrier, Path: phase, Args: []string{"--state", runDir, "--resolv", resolvFile}, Env: environment},
-		{Name: "update", Path: phase, Args: []string{"--state", runDir, "--root", rootFile}, Env: environment},
+		{Name: "update", Path: phase, Args: []string{"--state", runDir, "--root", rootFile, "--socket", plasmdSocket}, Env: environment},
 	}
 }
 

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 
 	"phase/appliance/base/names"
 	"phase/appliance/compute/dispatch"
 	"phase/appliance/compute/remote"
+	"phase/appliance/daemon/status"
 	"phase/appliance/daemon/tasks"
 	"phase/appliance/network/capability"
 	"phase/appliance/network/capability/bucket"
@@ -28,7 +30,19 @@ func sendJobs(n *tasks.Network, self string) (*dispatch.Dispatcher, *dispatch.Bo
 		return node.Dial(ctx, peerID, protocol)
 	}}
 	book := dispatch.NewBook(client.Record, 0)
-	return &dispatch.Dispatcher{Client: client, Find: book.Find(workers(n), dispatch.Times{}), Self: self}, book
+	d := &dispatch.Dispatcher{Client: client, Find: book.Find(workers(n), dispatch.Times{}), Self: self}
+	shown(n, "phase_jobs_sent_total", "Attempts to have another node run a job, by what came of them.", d.Counts)
+	return d, book
+}
+
+// shown shows counts as a metric once the network is joined.
+func shown(n *tasks.Network, name, help string, counts func() map[string]uint64) {
+	n.Join = append(n.Join, func(context.Context, *peer.Node) func() {
+		if err := status.Counts(n.Config.Metrics, name, help, "result", counts); err != nil {
+			slog.Warn("a metric is not shown", "name", name, "error", err)
+		}
+		return nil
+	})
 }
 
 // joined waits until the daemon has its part in the network.
@@ -95,6 +109,7 @@ func runJobs(n *tasks.Network, of remote.Config, quiet bool) error {
 	if err != nil {
 		return err
 	}
+	shown(n, "phase_jobs_received_total", "Streams for jobs that other nodes opened, by what came of them.", server.Counts)
 	n.Join = append(n.Join, func(ctx context.Context, node *peer.Node) func() {
 		node.Handle(remote.JobProtocol, func(id string, s peer.Stream) { server.Job(ctx, id, s) })
 		node.Handle(remote.NodeProtocol, func(id string, s peer.Stream) { server.Node(ctx, id, s) })

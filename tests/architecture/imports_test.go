@@ -77,6 +77,7 @@ var owners = map[string][]string{
 	"github.com/libp2p/go-msgio":                    {"appliance/network/dht"},
 	"github.com/ipfs/go-cid":                        {"appliance/network/dht"},
 	"github.com/ipfs/go-datastore":                  {"appliance/network/dht"},
+	"golang.org/x/time":                             {"appliance/network/dht"},
 	"github.com/hashicorp/golang-lru":               {"appliance/network/dht"},
 	"github.com/multiformats/go-multihash":          {"appliance/network/dht"},
 	"github.com/multiformats/go-multiaddr":          {"appliance/network/peer", "appliance/network/dht", "appliance/network/releases"},

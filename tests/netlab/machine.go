@@ -5,6 +5,9 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
+	"strconv"
+	"strings"
+	"sync"
 	"testing"
 
 	"github.com/vishvananda/netlink"
@@ -38,6 +41,7 @@ func NeedRoot(t testing.TB) {
 func NewMachine(t testing.TB, name string) *Machine {
 	t.Helper()
 	NeedRoot(t)
+	neighbours()
 	m := &Machine{Name: name, work: make(chan func()), done: make(chan struct{})}
 	ready := make(chan error)
 	go m.live(ready)
@@ -58,6 +62,22 @@ func NewMachine(t testing.TB, name string) *Machine {
 	})
 	return m
 }
+
+// neighbours gives all machines together room for their neighbours: the kernel
+// has one table for all namespaces, of 1024 by default, and where it is full no
+// packet leaves any of them.
+var neighbours = sync.OnceFunc(func() {
+	for _, family := range []string{"ipv4", "ipv6"} {
+		path := "/proc/sys/net/" + family + "/neigh/default/gc_thresh3"
+		data, err := os.ReadFile(path) // it is there for the first namespace alone
+		if room, bad := strconv.Atoi(strings.TrimSpace(string(data))); err == nil && bad == nil && room < maxNeighbours {
+			_ = os.WriteFile(path, []byte(strconv.Itoa(maxNeighbours)), 0o644) // small tests do without
+		}
+	}
+})
+
+// maxNeighbours is for a hundred machines that all know each other.
+const maxNeighbours = 32768
 
 // live is the machine's thread: what is done in the machine is done on it. It
 // stays locked and so ends with the goroutine; the programs that were started

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -105,6 +106,9 @@ func TestAutoTriesElsewhere(t *testing.T) {
 	}
 	if !slices.Equal(done.Liars, []string{lies}) {
 		t.Errorf("liars %q", done.Liars)
+	}
+	if got, want := d.Counts(), map[string]uint64{"unreachable": 1, "refused": 1, "died": 1, "lied": 1, "done": 1, "liar": 1}; !maps.Equal(got, want) {
+		t.Errorf("counted %v, want %v", got, want)
 	}
 }
 

@@ -7,6 +7,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"maps"
+	"sync"
 
 	"phase/appliance/compute/job"
 	"phase/appliance/compute/remote"
@@ -26,6 +29,34 @@ type Dispatcher struct {
 	Find   Find
 	Self   string // the peer id of this node, which is never picked
 	Times  Times
+
+	mu     sync.Mutex
+	counts map[string]uint64
+}
+
+// Counts returns how many attempts of all jobs came to what (remote.Attempt.Result),
+// and under "liar" how many nodes were named as such.
+func (d *Dispatcher) Counts() map[string]uint64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return maps.Clone(d.counts)
+}
+
+// count takes what came of a job into the counts, and names who did not tell the
+// truth.
+func (d *Dispatcher) count(out remote.Outcome) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.counts == nil {
+		d.counts = map[string]uint64{}
+	}
+	for _, a := range out.Attempts {
+		d.counts[a.Result]++
+		if a.Result == string(remote.Lied) {
+			slog.Warn("a node does not tell the truth", "peer", a.Peer, "reason", a.Reason)
+		}
+	}
+	d.counts["liar"] += uint64(len(out.Liars))
 }
 
 // Requirement is what a job needs of a node.
@@ -51,6 +82,12 @@ func Requirement(spec job.Spec) capability.Requirement {
 // those of all that were asked, or remote.ErrNoNode where there was none to ask.
 // The outcome has the attempts in any case.
 func (d *Dispatcher) Run(ctx context.Context, where remote.Where, o scheduler.Offer, p remote.Progress) (remote.Outcome, error) {
+	out, err := d.run(ctx, where, o, p)
+	d.count(out)
+	return out, err
+}
+
+func (d *Dispatcher) run(ctx context.Context, where remote.Where, o scheduler.Offer, p remote.Progress) (remote.Outcome, error) {
 	switch {
 	case where.Replicas > remote.MaxReplicas:
 		return remote.Outcome{}, fmt.Errorf("a job on %d nodes: at most %d are allowed", where.Replicas, remote.MaxReplicas)

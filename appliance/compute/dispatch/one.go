@@ -18,6 +18,9 @@ func (d *Dispatcher) named(ctx context.Context, peerID string, o scheduler.Offer
 		out.Worker = peerID
 	}
 	out.Attempts = []remote.Attempt{attempt(peerID, err)}
+	if remote.FailureOf(err) == remote.Lied {
+		out.Liars = []string{peerID}
+	}
 	return out, err
 }
 

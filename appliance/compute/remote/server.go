@@ -92,6 +92,18 @@ func (s *Server) Stats() Stats {
 	return now
 }
 
+// Counts returns what came of the streams: of offers by "accepted", "failed" and
+// the reasons for which they are rejected, of others by "broken", "garbled" and
+// "dropped". See Stats.
+func (s *Server) Counts() map[string]uint64 {
+	now := s.Stats()
+	counts := map[string]uint64{"accepted": now.Accepted, "failed": now.Failed, "broken": now.Broken, "garbled": now.Garbled, "dropped": now.Dropped}
+	for reason, n := range now.Rejected {
+		counts[string(reason)] = n
+	}
+	return counts
+}
+
 func (s *Server) count(f func(*Stats)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

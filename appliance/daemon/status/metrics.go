@@ -55,6 +55,29 @@ func newMetrics(s *Status) *metrics {
 // Registry takes the figures of other parts of the program.
 func (s *Status) Registry() prometheus.Registerer { return s.metrics.registry }
 
+// Counts shows counts that somebody else keeps, which only grow, each under the
+// value of a label. A registerer that is nil shows nothing.
+func Counts(to prometheus.Registerer, name, help, label string, counts func() map[string]uint64) error {
+	if to == nil {
+		return nil
+	}
+	return to.Register(kept{prometheus.NewDesc(name, help, []string{label}, nil), counts})
+}
+
+// kept collects counts.
+type kept struct {
+	desc   *prometheus.Desc
+	counts func() map[string]uint64
+}
+
+func (k kept) Describe(ch chan<- *prometheus.Desc) { ch <- k.desc }
+
+func (k kept) Collect(ch chan<- prometheus.Metric) {
+	for label, n := range k.counts() {
+		ch <- prometheus.MustNewConstMetric(k.desc, prometheus.CounterValue, float64(n), label)
+	}
+}
+
 func (m *metrics) handler() http.Handler {
 	text := promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -189,6 +189,9 @@ func TestMetrics(t *testing.T) {
 		defer func() { _ = recover() }()
 		broken.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil))
 	}()
+	if err := Counts(n.Registry(), "phase_things_total", "Things.", "what", func() map[string]uint64 { return map[string]uint64{"a": 1, "b": 2} }); err != nil {
+		t.Fatal(err)
+	}
 	w := n.get(t, "/metrics")
 	if w.Header().Get("Cache-Control") != "no-store" {
 		t.Errorf("headers %v", w.Header())
@@ -199,7 +202,7 @@ func TestMetrics(t *testing.T) {
 	}
 	for _, want := range []string{
 		`phase_http_requests_total{code="200"} 1`, `phase_http_requests_total{code="206"} 1`,
-		`phase_release_version{arch="arm64",channel="stable"} 7`, "phase_healthy 1", "phase_uptime_seconds 0", "go_goroutines ",
+		`phase_release_version{arch="arm64",channel="stable"} 7`, "phase_healthy 1", `phase_things_total{what="b"} 2`, "phase_uptime_seconds 0", "go_goroutines ",
 	} {
 		if !strings.Contains(string(body), want) {
 			t.Errorf("metrics do not say %s", want)

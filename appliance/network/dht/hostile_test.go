@@ -15,6 +15,7 @@ import (
 
 	"phase/appliance/network/dht"
 	"phase/tests/await"
+	"phase/tests/storetest"
 )
 
 // hostile speaks the protocol itself, and keeps to none of its rules.
@@ -98,6 +99,34 @@ func TestStreamsAreBounded(t *testing.T) {
 	}
 	if ctx.Err() != nil {
 		t.Error("another peer got no answer")
+	}
+}
+
+// A peer that puts records without end is stopped, on a new stream too, while
+// another is answered.
+func TestFlood(t *testing.T) {
+	signer := storetest.NewSigner(t)
+	nodes := ring(t, 2, "")
+	r := made(t, signer, "stable", 5)
+	h := newHostile(t, nodes[:1])
+	puts, most := 0, 3<<20/len(r.Value())
+	for puts < most && h.put(nodes[0], r.Key().String(), r.Value()) == nil {
+		puts++
+	}
+	if puts == most || puts < most/3 {
+		t.Errorf("%d records of %d bytes were taken of one peer", puts, len(r.Value()))
+	}
+	refused := 0
+	for range 100 {
+		if h.put(nodes[0], r.Key().String(), r.Value()) != nil {
+			refused++
+		}
+	}
+	if refused == 0 {
+		t.Error("a new stream is a new start")
+	}
+	if got, err := nodes[1].Best(t.Context(), r.Key()); err != nil || got.Version() != 5 {
+		t.Errorf("another peer was answered version %d, %v", got.Version(), err)
 	}
 }
 

@@ -2,6 +2,7 @@ package dht
 
 import (
 	"errors"
+	"time"
 
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
@@ -18,13 +19,17 @@ const (
 	maxQuestion  = 96 << 10 // bytes: a record, its key twice, and what is around them
 )
 
-var errQuestion = errors.New("the message is too large")
+var (
+	errQuestion = errors.New("the message is too large")
+	errFlood    = errors.New("too much was asked")
+)
 
 // inbound is the host as the library sees it: it bounds the streams that others
 // open to the DHT, and the messages on them.
 type inbound struct {
 	host.Host
 	streams *bounds.Bounds
+	flows   *flows
 }
 
 // SetStreamHandler has streams within the bounds handled, and resets others.
@@ -36,14 +41,16 @@ func (i *inbound) SetStreamHandler(id protocol.ID, handle network.StreamHandler)
 			return
 		}
 		defer i.streams.Leave(from)
-		handle(&question{Stream: s})
+		handle(&question{Stream: s, flows: i.flows})
 	})
 }
 
 // question is a stream whose messages, each after its length as a varint, are
-// held to maxQuestion before the library makes room for them.
+// held to maxQuestion, and to the rate of who sends them, before the library
+// makes room for them.
 type question struct {
 	network.Stream
+	flows  *flows
 	length uint64 // of the message, as far as it is read
 	shift  uint
 	left   uint64 // bytes of the message still to come
@@ -70,6 +77,9 @@ func (q *question) Read(p []byte) (int, error) {
 		return 0, errQuestion
 	}
 	if p[0]&0x80 == 0 {
+		if !q.flows.allow(q.Conn(), int(q.length), time.Now()) {
+			return 0, errFlood
+		}
 		q.left, q.length, q.shift = q.length, 0, 0
 	}
 	return n, err

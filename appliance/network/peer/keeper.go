@@ -29,6 +29,7 @@ const (
 	saveEvery    = 10 * time.Minute // what is remembered is written
 	maxRemember  = 64               // peers in the file
 	maxSeeds     = 1024             // peers that are dialled unasked
+	maxLater     = 64               // of them, nodes nearby that could not be reached
 	maxFile      = 256 << 10        // bytes of it that are read
 	keepTag      = "kept"           // protects connections to Config.Peers
 )
@@ -38,9 +39,9 @@ type seed struct {
 	peer.AddrInfo
 	kept bool // is to be connected always
 
-	// A peer that was lost with the relay it was reached through is one until it
-	// is connected again, or for a while.
-	through peer.ID
+	// A peer that was lost with the relay it was reached through, or is nearby and
+	// could not be reached, is one until it is connected, or for a while.
+	through peer.ID // "" for one nearby
 	until   time.Time
 
 	next  time.Time // when to dial it again
@@ -164,6 +165,22 @@ func (k *keeper) lost(c network.Conn) {
 		}
 		k.mu.Unlock()
 	}
+	k.nudge()
+}
+
+// later has a node nearby that could not be reached dialled again for a while.
+func (k *keeper) later(to peer.AddrInfo) {
+	k.mu.Lock()
+	nearby := 0
+	for _, s := range k.seeds {
+		if !s.until.IsZero() && s.through == "" {
+			nearby++
+		}
+	}
+	if now := time.Now(); k.seeds[to.ID] == nil && nearby < maxLater && len(k.seeds) < maxSeeds {
+		k.seeds[to.ID] = &seed{AddrInfo: to, until: now.Add(nearTime), next: now.Add(firstRetry)}
+	}
+	k.mu.Unlock()
 	k.nudge()
 }
 

@@ -219,68 +219,21 @@ func at(ip, transport, id string) string {
 	return "/ip4/" + ip + kind + "/p2p/" + id
 }
 
-// internet is a public segment of the lab. No address in it is one of those
-// kept for examples, which the library knows not to be public.
+// internet is a public segment of the lab with nodes of one transport.
 type internet struct {
-	*netlab.Switch
+	*netlab.Internet
 	transport string
-	sites     []site
-	machines  []*netlab.Machine
-}
-
-type site struct {
-	network string // its inside, if that is public
-	router  string
 }
 
 func newInternet(t *testing.T, transport string) *internet {
 	t.Helper()
-	return &internet{Switch: netlab.NewSwitch(t, "internet", netlab.Wire{Delay: 5 * time.Millisecond}), transport: transport}
-}
-
-// machine joins a machine to the public segment, with ways to all public sites.
-func (w *internet) machine(t *testing.T, name, ip string) *netlab.Machine {
-	t.Helper()
-	m := netlab.NewMachine(t, name)
-	w.Join(t, m, "out0", ip+"/24")
-	for _, s := range w.sites {
-		m.Route(t, s.network, s.router)
-	}
-	w.machines = append(w.machines, m)
-	return m
+	return &internet{netlab.NewInternet(t, netlab.Wire{Delay: 5 * time.Millisecond}), transport}
 }
 
 // relay starts a public node that carries others' connections.
 func (w *internet) relay(t *testing.T, name, ip string, bootstrap ...string) *labNode {
 	t.Helper()
-	return newLabNode(t, w.machine(t, name, ip), Config{Listen: listenOn(w.transport), Relay: true, Bootstrap: bootstrap})
-}
-
-// home joins a machine behind a router of its own. number, of 1 to 99, is that of
-// the site.
-func (w *internet) home(t *testing.T, name string, number int, kind netlab.NAT) (host *netlab.Machine, port *netlab.Port) {
-	t.Helper()
-	outside := fmt.Sprintf("45.45.45.%d", number)
-	inside := netip.AddrFrom4([4]byte{192, 168, byte(number), 0})
-	router := w.machine(t, name+"-router", outside)
-	if kind == netlab.Open || kind == netlab.Firewall {
-		inside = netip.AddrFrom4([4]byte{46, 1, byte(number), 0})
-		s := site{inside.String() + "/24", outside}
-		for _, m := range w.machines {
-			if m != router {
-				m.Route(t, s.network, s.router)
-			}
-		}
-		w.sites = append(w.sites, s)
-	}
-	lan := netlab.NewSwitch(t, name, netlab.Wire{})
-	gateway := inside.Next()
-	lan.Join(t, router, "in0", gateway.String()+"/24")
-	host = netlab.NewMachine(t, name)
-	port = lan.Join(t, host, "eth0", gateway.Next().String()+"/24")
-	host.Route(t, "0.0.0.0/0", gateway.String())
-	router.NAT(t, kind, "in0", "out0")
-	return host, port
+	return newLabNode(t, w.Machine(t, name, ip), Config{Listen: listenOn(w.transport), Relay: true, Bootstrap: bootstrap})
 }
 
 // public tells whether an address is one of the public part of the lab.

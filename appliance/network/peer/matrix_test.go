@@ -52,7 +52,7 @@ func TestMatrix(t *testing.T) {
 			bootstrap := []string{at("45.45.45.200", transport, relay.id)}
 			// Whether a node can be dialled is asked of several.
 			for _, ip := range []string{"45.45.45.201", "45.45.45.202"} {
-				m := w.machine(t, "public"+ip[len(ip)-1:], ip)
+				m := w.Machine(t, "public"+ip[len(ip)-1:], ip)
 				n := newLabNode(t, m, Config{Listen: listenOn(transport), Bootstrap: bootstrap})
 				bootstrap = append(bootstrap, at(ip, transport, n.id))
 			}
@@ -60,7 +60,7 @@ func TestMatrix(t *testing.T) {
 			home := func(side string, number int, kind netlab.NAT) {
 				name := side + "-" + string(kind)
 				if homes[name] == nil {
-					host, _ := w.home(t, name, number+slices.Index(netlab.Kinds, kind), kind)
+					host, _ := w.Home(t, name, number+slices.Index(netlab.Kinds, kind), kind)
 					homes[name] = newLabNode(t, host, Config{Listen: listenOn(transport), Bootstrap: bootstrap})
 				}
 			}

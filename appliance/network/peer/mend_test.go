@@ -17,7 +17,7 @@ func TestRelayDies(t *testing.T) {
 	bootstrap := []string{at("45.45.45.200", "quic", relays[0].id), at("45.45.45.201", "quic", relays[1].id)}
 	var homes [2]*labNode
 	for i, name := range []string{"a", "b"} {
-		host, _ := w.home(t, name, i+1, netlab.EndpointDependent)
+		host, _ := w.Home(t, name, i+1, netlab.EndpointDependent)
 		homes[i] = newLabNode(t, host, Config{Listen: listenOn("quic"), Bootstrap: bootstrap})
 	}
 	a, b := homes[0], homes[1]
@@ -50,7 +50,7 @@ func TestSameLAN(t *testing.T) {
 	w := newInternet(t, "quic")
 	relay := w.relay(t, "relay", "45.45.45.200")
 	bootstrap := []string{at("45.45.45.200", "quic", relay.id)}
-	first, port := w.home(t, "first", 1, netlab.EndpointIndependent)
+	first, port := w.Home(t, "first", 1, netlab.EndpointIndependent)
 	second := netlab.NewMachine(t, "second")
 	port.Switch.Join(t, second, "eth0", "192.168.1.3/24")
 	second.Route(t, "0.0.0.0/0", "192.168.1.1")
@@ -67,7 +67,7 @@ func TestSameLAN(t *testing.T) {
 		})
 	}
 	// Who is elsewhere is not told.
-	elsewhere, _ := w.home(t, "elsewhere", 2, netlab.EndpointIndependent)
+	elsewhere, _ := w.Home(t, "elsewhere", 2, netlab.EndpointIndependent)
 	c := newLabNode(t, elsewhere, Config{Listen: listenOn("quic"), Bootstrap: bootstrap})
 	c.place(t, relay.id)
 	if problem := c.connect(t, a.place(t, relay.id)); problem != "" {
@@ -94,8 +94,8 @@ func TestMended(t *testing.T) {
 		t.Run(transport, func(t *testing.T) {
 			w := newInternet(t, transport)
 			relay := w.relay(t, "relay", "45.45.45.200")
-			host, port := w.home(t, "host", 1, netlab.EndpointIndependent)
-			other, _ := w.home(t, "other", 2, netlab.EndpointIndependent)
+			host, port := w.Home(t, "host", 1, netlab.EndpointIndependent)
+			other, _ := w.Home(t, "other", 2, netlab.EndpointIndependent)
 			config := Config{Listen: listenOn(transport), Bootstrap: []string{at("45.45.45.200", transport, relay.id)}}
 			host.RemoveAddress(t, "eth0", "192.168.1.2/24")
 			a, b := newLabNode(t, host, config), newLabNode(t, other, config)

@@ -39,7 +39,9 @@ func (n *Node) Nearby(ctx context.Context) error {
 		}
 		var addresses []multiaddr.Multiaddr
 		for _, at := range p.Addresses {
-			addresses = append(addresses, both(at)...)
+			if !at.Addr().IsLinkLocalUnicast() || at.Addr().Is4() { // IPv6 ones the library does not dial
+				addresses = append(addresses, both(at)...)
+			}
 		}
 		n.event("discovered", "peer", id, "interface", p.Interface, "addresses", p.Addresses)
 		n.host.Peerstore().AddAddrs(id, addresses, nearTime)
@@ -75,5 +77,6 @@ func (n *Node) meet(ctx context.Context, to peer.AddrInfo) {
 	}
 	if err := n.Connect(ctx, to); err != nil && ctx.Err() == nil {
 		n.event("unreachable", "peer", to.ID, "reason", err.Error())
+		n.keeper.later(to)
 	}
 }
