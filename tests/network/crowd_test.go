@@ -70,9 +70,9 @@ func crowdRole(ctx context.Context, args []byte, say func(any)) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, 40*time.Second)
+	attack, cancel := context.WithTimeout(ctx, 40*time.Second)
 	defer cancel()
-	eight(c.args.Sybils, func(int) { c.join(ctx) })
+	eight(c.args.Sybils, func(int) { c.join(attack) })
 	made := make([]record.Record, c.args.Fleets)
 	for i := range made {
 		s := storetest.NewSigner(storetest.Example{})
@@ -83,13 +83,17 @@ func crowdRole(ctx context.Context, args []byte, say func(any)) error {
 	}
 	eight(len(c.ids), func(i int) {
 		n := c.ids[i]
-		c.silent(ctx, n)
-		c.offers(ctx, n)
+		c.silent(attack, n)
+		c.offers(attack, n)
 		for at := i; at < len(made); at += len(c.ids) {
-			c.put(ctx, n, made[at], at%4 == 0)
+			c.put(attack, n, made[at], at%4 == 0)
 		}
 	})
-	say(c.says)
+	c.mu.Lock()
+	says := c.says
+	c.mu.Unlock()
+	say(says)
+	<-ctx.Done() // its ids stay
 	return nil
 }
 
