@@ -26,4 +26,6 @@ END {
 	line("input to a job and its output back, both hashed", "Cat", "MB/s", "MB/s")
 	line("the receipt of a finished run, looked up, p50", "Receipt", "p50-ms", "ms")
 	line("what a node can do, asked, p50", "Capabilities", "p50-ms", "ms")
+	line("a record in the DHT, first value, p50", "Record", "p50-ms", "ms")
+	line("who provides something, first answer, p50", "Provider", "p50-ms", "ms")
 }

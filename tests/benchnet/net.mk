@@ -20,4 +20,6 @@ bench-net: ## Measure: What a job on another node costs, beside bare libp2p stre
 	$(call measure-net,Cat,5)
 	$(call measure-net,Receipt,1000)
 	$(call measure-net,Capabilities,1000)
+	$(call measure-net,Record,500)
+	$(call measure-net,Provider,500)
 	@echo; awk -f tests/benchnet/bench.awk $(NET)

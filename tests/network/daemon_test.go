@@ -37,7 +37,11 @@ type daemon struct {
 	*netlab.Process
 	peer    string
 	address string // for the bootstrap lists of others
+	socket  string
 	client  *api.Client
+	machine *netlab.Machine
+	ip      string
+	args    []string
 }
 
 // daemonArgs say what a daemon is.
@@ -77,23 +81,35 @@ func at(ip string, bootstrap []string) (args []string) {
 	return args
 }
 
-// startDaemon starts a daemon, and does not wait for it.
-func startDaemon(t testing.TB, w *internet, plasmd, name string, a daemonArgs, bootstrap ...string) *daemon {
+// newDaemon makes what a daemon is started with, in a machine of its own.
+func newDaemon(t testing.TB, w *internet, name string, a daemonArgs) *daemon {
 	t.Helper()
-	m, ip := w.machine(t, name)
 	dir := shortDir(t)
 	id, err := identity.Load(dir) // which the daemon finds there
 	if err != nil {
 		t.Fatal(err)
 	}
+	d := &daemon{peer: id.PeerID(), socket: filepath.Join(dir, "s")}
+	d.machine, d.ip = w.machine(t, name)
+	d.address, d.client = "/ip4/"+d.ip+"/udp/7420/quic-v1/p2p/"+d.peer, api.NewClient(d.socket)
 	config := write(t, filepath.Join(dir, "conf"), fmt.Appendf(nil, "[jobs]\ncores = 1\nmemory_mb = %d\n", a.memoryMB))
-	args := append([]string{"start", "--config", config, "--socket", filepath.Join(dir, "s"), "--data", dir,
+	d.args = append([]string{"start", "--config", config, "--socket", d.socket, "--data", dir,
 		"--state", filepath.Join(dir, "none"), "--root", a.root, "--network", "internet"}, a.flags...)
-	return &daemon{
-		Process: m.Start(t, netlab.Program{Path: plasmd, Quiet: true, Args: append(args, at(ip, bootstrap)...)}),
-		peer:    id.PeerID(), address: "/ip4/" + ip + "/udp/7420/quic-v1/p2p/" + id.PeerID(),
-		client: api.NewClient(filepath.Join(dir, "s")),
-	}
+	return d
+}
+
+// start starts the daemon, and does not wait for it.
+func (d *daemon) start(t testing.TB, plasmd string, bootstrap ...string) {
+	t.Helper()
+	d.Process = d.machine.Start(t, netlab.Program{Path: plasmd, Quiet: true, Args: append(d.args, at(d.ip, bootstrap)...)})
+}
+
+// startDaemon is both.
+func startDaemon(t testing.TB, w *internet, plasmd, name string, a daemonArgs, bootstrap ...string) *daemon {
+	t.Helper()
+	d := newDaemon(t, w, name, a)
+	d.start(t, plasmd, bootstrap...)
+	return d
 }
 
 // startProvider starts a provider of a signed release and returns it with its

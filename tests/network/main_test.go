@@ -13,7 +13,7 @@ import (
 )
 
 // roles are what the test's binary does in the machines.
-var roles = map[string]netlab.Role{"table": tableRole}
+var roles = map[string]netlab.Role{"table": tableRole, "crowd": crowdRole}
 
 func TestMain(m *testing.M) { netlab.Main(m, roles) }
 

@@ -48,23 +48,11 @@ func (s *Server) Record() ([]byte, capability.Record, error) {
 func (s *Server) Node(ctx context.Context, peerID string, stream frame.Stream) {
 	stop := context.AfterFunc(ctx, func() { _ = stream.Reset() }) // the end either way
 	defer stop()
-	s.mu.Lock()
-	full := s.asking >= maxAsking
-	if full {
-		s.stats.Dropped++
-	} else {
-		s.asking++
-	}
-	s.mu.Unlock()
-	if full {
+	if !s.ask(peerID) {
 		_ = stream.Reset()
 		return
 	}
-	defer func() {
-		s.mu.Lock()
-		s.asking--
-		s.mu.Unlock()
-	}()
+	defer s.answered(peerID)
 	c := newConn(stream, s.times.First)
 	if err := s.tell(c); err != nil {
 		slog.Debug("a peer that asked for the capabilities got none", "peer", peerID, "error", err)

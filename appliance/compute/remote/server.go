@@ -45,7 +45,8 @@ type Server struct {
 	by     map[string]int // open streams, of each peer
 	open   int            // …of all
 	turned int            // streams that are being turned away
-	asking int            // streams that ask for the capabilities
+	asking map[string]int // streams that ask for the capabilities, by peer
+	asked  int            // all of them
 	live   map[string]*session
 	stats  Stats
 	record capability.Record // the newest that was signed
@@ -71,7 +72,7 @@ func NewServer(c Config) (*Server, error) {
 	}
 	c.PeerStreams, c.Streams = cmp.Or(c.PeerStreams, 16), cmp.Or(c.Streams, 128)
 	return &Server{
-		Config: c, times: c.Times.orDefault(), pin: pin, by: map[string]int{}, live: map[string]*session{},
+		Config: c, times: c.Times.orDefault(), pin: pin, by: map[string]int{}, asking: map[string]int{}, live: map[string]*session{},
 		stats: Stats{Rejected: map[scheduler.Reason]uint64{}},
 	}, nil
 }
@@ -117,11 +118,42 @@ func reject(reason scheduler.Reason, format string, args ...any) error {
 }
 
 // How many streams are answered at once that are turned away, and that ask for
-// the capabilities; more are reset.
+// the capabilities; more are reset. One peer may ask on a few, and half of them are
+// for those whose jobs are accepted, so that a crowd that only begins to ask does
+// not hide the node from them.
 const (
-	maxTurned = 32
-	maxAsking = 64
+	maxTurned    = 32
+	maxAsking    = 64
+	askingOfPeer = 4
 )
+
+// ask counts a stream in that asks for the capabilities; false when there is no
+// room for it.
+func (s *Server) ask(peerID string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	most := maxAsking / 2
+	if s.Accept.Allows(peerID) {
+		most = maxAsking
+	}
+	if s.asked >= most || s.asking[peerID] >= askingOfPeer {
+		s.stats.Dropped++
+		return false
+	}
+	s.asked++
+	s.asking[peerID]++
+	return true
+}
+
+// answered counts it out.
+func (s *Server) answered(peerID string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.asked--
+	if s.asking[peerID]--; s.asking[peerID] == 0 {
+		delete(s.asking, peerID)
+	}
+}
 
 // enter counts a stream in. The error is a *scheduler.Rejection.
 func (s *Server) enter(peerID string) error {

@@ -111,9 +111,10 @@ func (d *DHT) Run(ctx context.Context) {
 	last := 0
 	var full refresh
 	for {
-		if full.due(d.Size(), time.Now()) {
+		if full.due(d.Size(), len(d.config.Host.Network().Peers()), time.Now()) {
 			d.fill(ctx)
 		}
+		d.thin()
 		if size := d.Size(); size != last && (size == 0 || last == 0) {
 			slog.Info("dht", "event", "routing table", "peers", size)
 			last = size

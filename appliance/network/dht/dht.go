@@ -10,7 +10,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net/netip"
 	"sync"
 	"time"
 
@@ -20,10 +19,7 @@ import (
 	"github.com/libp2p/go-libp2p-kad-dht/records"
 	libp2precord "github.com/libp2p/go-libp2p-record"
 	"github.com/libp2p/go-libp2p/core/host"
-	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
-	"github.com/multiformats/go-multiaddr"
-	manet "github.com/multiformats/go-multiaddr/net"
 
 	"phase/appliance/base/names"
 	"phase/appliance/base/refusal"
@@ -145,51 +141,6 @@ func (d *DHT) good(r record.Record) {
 	d.locked.providers.Lock()
 	defer d.locked.providers.Unlock()
 	d.providers.Prefer(own...)
-}
-
-// hasPlace says whether a peer may be in the routing table: any, private
-// addresses included, as long as not too many share one address.
-func hasPlace(table *kad.IpfsDHT, p peer.ID) bool {
-	conns := table.Host().Network().ConnsToPeer
-	place, ok := placeOf(conns(p))
-	if !ok {
-		return true
-	}
-	n := 0
-	for _, other := range table.RoutingTable().ListPeers() {
-		if at, ok := placeOf(conns(other)); ok && other != p && at == place {
-			n++
-		}
-	}
-	return n < samePlace
-}
-
-// placeOf is where a peer is connected from; none for a peer that is reached
-// through a relay or from this machine itself.
-func placeOf(conns []network.Conn) (netip.Prefix, bool) {
-	for _, c := range conns {
-		if ip, ok := remoteIP(c.RemoteMultiaddr()); ok && !ip.IsLoopback() {
-			bits := 32
-			if ip.Is6() {
-				bits = 64
-			}
-			place, err := ip.WithZone("").Prefix(bits)
-			return place, err == nil
-		}
-	}
-	return netip.Prefix{}, false
-}
-
-func remoteIP(a multiaddr.Multiaddr) (netip.Addr, bool) {
-	if _, err := a.ValueForProtocol(multiaddr.P_CIRCUIT); err == nil {
-		return netip.Addr{}, false
-	}
-	ip, err := manet.ToIP(a)
-	if err != nil {
-		return netip.Addr{}, false
-	}
-	addr, ok := netip.AddrFromSlice(ip)
-	return addr.Unmap(), ok
 }
 
 // Size is how many peers are in the routing table.

@@ -2,7 +2,6 @@ package dht
 
 import (
 	"context"
-	"log/slog"
 	"time"
 )
 
@@ -22,16 +21,20 @@ type refresh struct {
 	size  int // of the table, last time
 }
 
-// due says whether it is time: soon after the table has changed, and then less
-// and less often as long as it has room.
-func (r *refresh) due(size int, now time.Time) bool {
-	if size != r.size {
+// due says whether it is time for a table of that size: soon after it has changed
+// or the first peer is there, and then less and less often as long as it has room.
+func (r *refresh) due(size, connected int, now time.Time) bool {
+	if connected == 0 {
+		*r = refresh{}
+		return false
+	}
+	if size != r.size || r.next.IsZero() {
 		r.size, r.pause = size, firstRefresh
 		if soon := now.Add(firstRefresh); r.next.IsZero() || soon.Before(r.next) {
 			r.next = soon
 		}
 	}
-	if size == 0 || size >= closest || now.Before(r.next) {
+	if size >= closest || now.Before(r.next) {
 		return false
 	}
 	r.pause = min(2*r.pause, longestRefresh)
@@ -39,16 +42,7 @@ func (r *refresh) due(size int, now time.Time) bool {
 	return true
 }
 
-// fill searches for the peers closest to this node, which come into the table by
-// that.
-func (d *DHT) fill(ctx context.Context) {
-	d.work.Go(func() {
-		began, before := time.Now(), d.Size()
-		select {
-		case err := <-d.table.RefreshRoutingTable():
-			slog.Debug("dht", "event", "filled the routing table", "before", before, "after", d.Size(), "took", time.Since(began), "error", err)
-		case <-ctx.Done():
-		case <-d.behind.Done():
-		}
-	})
-}
+// fill has the library look again at the peers that are connected, as one that
+// did not answer the first question has no place in the table, and search for the
+// peers closest to this node, which come into it by that.
+func (d *DHT) fill(ctx context.Context) { _ = d.table.Bootstrap(ctx) } // it never fails

@@ -262,6 +262,9 @@ func (k *keeper) try(ctx context.Context, info peer.AddrInfo) {
 		s.retry, s.next = 0, time.Time{}
 		return
 	}
+	// It is 0 when all were to be dialled anew, or the peer came by itself, while
+	// this dial was under way.
+	s.retry = max(s.retry, firstRetry)
 	s.next = time.Now().Add(s.retry/2 + rand.N(s.retry/2))
 	slog.Info("network", "event", "unreachable", "peer", info.ID, "again", s.retry.String(), "reason", err.Error())
 	k.nudge()
