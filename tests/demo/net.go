@@ -208,7 +208,17 @@ func (d *two) job(ctx context.Context, on string, may ...string) (worker, detail
 }
 
 func (d *two) jobAuto(ctx context.Context) (string, error) {
+	again := time.NewTicker(time.Second)
+	defer again.Stop()
 	worker, detail, err := d.job(ctx, "auto", d.idB.Peer, d.idC.Peer)
+	// What C can do may not have come round yet: it has joined a moment ago.
+	for err != nil && strings.Contains(err.Error(), "NoNode: ") && ctx.Err() == nil {
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+		}
+		worker, detail, err = d.job(ctx, "auto", d.idB.Peer, d.idC.Peer)
+	}
 	if err != nil {
 		return "", err
 	}
