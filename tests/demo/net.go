@@ -131,7 +131,7 @@ func (d *two) findB(ctx context.Context) (string, error) {
 		return "", err
 	}
 	if at := found[0]; !strings.Contains(at, atA.Addr().String()) && !strings.Contains(at, d.idA.Peer) {
-		return "", fmt.Errorf("B found it at %s, which is not A", at)
+		return "", fmt.Errorf("node B found it at %s, which is not A", at)
 	}
 	fetched, _, err := d.b.Line(ctx, lab.Begin, lab.LineFetched)
 	if err != nil {

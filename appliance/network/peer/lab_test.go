@@ -18,7 +18,6 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
-	"github.com/multiformats/go-multiaddr"
 
 	"phase/appliance/base/identity"
 	"phase/tests/await"
@@ -234,14 +233,4 @@ func newInternet(t *testing.T, transport string) *internet {
 func (w *internet) relay(t *testing.T, name, ip string, bootstrap ...string) *labNode {
 	t.Helper()
 	return newLabNode(t, w.Machine(t, name, ip), Config{Listen: listenOn(w.transport), Relay: true, Bootstrap: bootstrap})
-}
-
-// public tells whether an address is one of the public part of the lab.
-func public(address string) bool {
-	ip, err := multiaddr.NewMultiaddr(address)
-	if err != nil {
-		return false
-	}
-	text, _ := ip.ValueForProtocol(multiaddr.P_IP4)
-	return strings.HasPrefix(text, "45.") || strings.HasPrefix(text, "46.")
 }
