@@ -37,7 +37,8 @@ func (s *Server) offer(ctx context.Context, peerID string, c *conn, h header) er
 	if err != nil {
 		return s.rejected(c, peerID, err)
 	}
-	defer s.end(x)
+	x.forget = sync.OnceFunc(func() { s.end(x) })
+	defer x.forget()
 	s.count(func(t *Stats) { t.Accepted++ })
 	return x.run()
 }

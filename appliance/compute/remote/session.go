@@ -23,6 +23,7 @@ type session struct {
 	offer  header
 	place  *scheduler.Place
 	leave  func() // gives the place back, once
+	forget func() // ends the session, once: the run is in the history
 	spec   job.Spec
 	module *modulecache.Module
 	stdin  []byte
@@ -79,7 +80,8 @@ func (x *session) run() error {
 			return err
 		}
 	}
-	x.leave() // who has the receipt may send the next job
+	x.leave()  // who has the receipt may send the next job
+	x.forget() // …and finds that this one is over
 	x.say(result(done), done.Receipt)
 	return x.gone()
 }
