@@ -75,6 +75,8 @@ func Run(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writ
 	if err := c.reach.check(); err != nil {
 		return err
 	}
+	// What happens in the network of nodes is for a daemon's log.
+	defer program.Quiet(slog.LevelWarn)()
 	root, err := c.LoadRoot()
 	if err != nil {
 		return err

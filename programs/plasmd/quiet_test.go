@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"phase/appliance/base/program"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -60,7 +62,9 @@ func TestQuiet(t *testing.T) {
 	if code, _, errs := call(t, "", "run", "-q", "/none.wasm"); code != 1 || !strings.Contains(errs, "no such file") {
 		t.Errorf("an error: %d %q", code, errs)
 	}
-	quiet := errorsOnly{slog.Default().Handler()}
+	loud := program.Quiet(slog.LevelError)
+	quiet := slog.Default().Handler()
+	loud()
 	if quiet.Enabled(context.Background(), slog.LevelWarn) || !quiet.Enabled(context.Background(), slog.LevelError) {
 		t.Error("warnings are logged, or errors are not")
 	}

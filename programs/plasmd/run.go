@@ -58,9 +58,7 @@ func (l *limit) UnmarshalText(text []byte) error {
 
 func (c *runCmd) run(ctx context.Context, stdin io.Reader, stdout, stderr io.Writer) error {
 	if c.Quiet {
-		before := slog.Default()
-		slog.SetDefault(slog.New(errorsOnly{before.Handler()}))
-		defer slog.SetDefault(before)
+		defer program.Quiet(slog.LevelError)()
 	}
 	task, err := c.task()
 	if err != nil {
@@ -86,11 +84,6 @@ func (c *runCmd) run(ctx context.Context, stdin io.Reader, stdout, stderr io.Wri
 	}
 	return program.Exit{Code: int(uint8(result.ExitCode))} // as the kernel cuts it
 }
-
-// errorsOnly logs errors and nothing less.
-type errorsOnly struct{ slog.Handler }
-
-func (errorsOnly) Enabled(_ context.Context, l slog.Level) bool { return l >= slog.LevelError }
 
 // task turns the command line into a task, reading the module.
 func (c *runCmd) task() (scheduler.Task, error) {

@@ -18,6 +18,21 @@ func NewHandler(w io.Writer) slog.Handler {
 	return &handler{w: w, mu: new(sync.Mutex)}
 }
 
+// Quiet has the program log what is at least of a level, until the returned
+// function is called: a command for people says what they asked for.
+func Quiet(least slog.Level) (loud func()) {
+	before := slog.Default()
+	slog.SetDefault(slog.New(atLeast{before.Handler(), least}))
+	return func() { slog.SetDefault(before) }
+}
+
+type atLeast struct {
+	slog.Handler
+	level slog.Level
+}
+
+func (a atLeast) Enabled(_ context.Context, l slog.Level) bool { return l >= a.level }
+
 type handler struct {
 	w      io.Writer
 	mu     *sync.Mutex
