@@ -128,9 +128,10 @@ func TestLocalMode(t *testing.T) {
 		t.Errorf("a job for the peer beyond: %v, %s", err, stderr)
 	}
 	// From outside it cannot be reached either.
-	_, stderr, err := public.send(t, "--on", a.id)
-	if err == nil || !strings.Contains(stderr, a.id) {
-		t.Errorf("a job from beyond: %v, %s", err, stderr)
+	stranger := w.node(t, w.Machine(t, "stranger", "45.45.45.201"), "--peer", a.address("46.1.1.2"), "--peer", "/ip4/46.1.1.2/tcp/7420/p2p/"+a.id)
+	stranger.until(t, "an attempt to reach it from beyond", func() bool { return stranger.says("unreachable", a.id) })
+	if stranger.says("connected", a.id) {
+		t.Error("it has told a stranger beyond the LAN who it is")
 	}
 	capture.Stop()
 	for _, n := range []*node{a, b} {

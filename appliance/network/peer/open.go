@@ -159,7 +159,7 @@ func (n *Node) newSwarm(priv crypto.PrivKey, bus event.Bus, limits network.Resou
 	if err := errors.Join(known.AddPrivKey(id, priv), known.AddPubKey(id, priv.GetPublic())); err != nil {
 		return nil, nil, err
 	}
-	reuse, err := newQUIC(priv, limits)
+	reuse, err := n.newQUIC(priv, limits)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -186,11 +186,14 @@ func (n *Node) newSwarm(priv crypto.PrivKey, bus event.Bus, limits network.Resou
 	if err != nil {
 		return nil, nil, err
 	}
+	if n.config.OnLink {
+		return s, up, errors.Join(s.AddTransport(q), s.AddTransport(onLinkTCP{t, up}))
+	}
 	return s, up, errors.Join(s.AddTransport(q), s.AddTransport(t))
 }
 
 // newQUIC makes the sockets of QUIC, whose keys follow from the node's.
-func newQUIC(priv crypto.PrivKey, limits network.ResourceManager) (*quicreuse.ConnManager, error) {
+func (n *Node) newQUIC(priv crypto.PrivKey, limits network.ResourceManager) (*quicreuse.ConnManager, error) {
 	raw, err := priv.Raw()
 	if err != nil {
 		return nil, err
@@ -204,11 +207,15 @@ func newQUIC(priv crypto.PrivKey, limits network.ResourceManager) (*quicreuse.Co
 		}
 		copy(into, derived)
 	}
-	return quicreuse.NewConnManager(reset, token,
+	options := []quicreuse.Option{
 		quicreuse.ConnContext(func(ctx context.Context, info *quic.ClientInfo) (context.Context, error) {
 			from, err := quicreuse.ToQuicMultiaddr(info.RemoteAddr, quic.Version1)
 			if err != nil {
 				from = nil // the limits judge it all the same
+			}
+			// The library asks the gater when the other side has been told who this is.
+			if n.config.OnLink && (from == nil || !n.gater.near(from)) {
+				return ctx, errors.New("it comes from beyond the links of this machine")
 			}
 			scope, err := limits.OpenConnection(network.DirInbound, false, from)
 			if err != nil {
@@ -217,7 +224,12 @@ func newQUIC(priv crypto.PrivKey, limits network.ResourceManager) (*quicreuse.Co
 			context.AfterFunc(ctx, scope.Done)
 			return network.WithConnManagementScope(ctx, scope), nil
 		}),
-		quicreuse.VerifySourceAddress(func(from net.Addr) bool { return limits.VerifySourceAddress(from) }))
+		quicreuse.VerifySourceAddress(func(from net.Addr) bool { return limits.VerifySourceAddress(from) }),
+	}
+	if n.config.OnLink {
+		options = append(options, quicreuse.OverrideListenUDP(listenUDPOnLink))
+	}
+	return quicreuse.NewConnManager(reset, token, options...)
 }
 
 // openRelay lets others be reached through this node, and this node through
