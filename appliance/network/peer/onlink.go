@@ -11,7 +11,6 @@ import (
 	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
 	"github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
-	"golang.org/x/sys/unix"
 )
 
 // stayOnLink has a socket send to the machine's own links alone, even where there
@@ -21,7 +20,7 @@ import (
 var stayOnLink = net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
 	var failed error
 	err := c.Control(func(fd uintptr) {
-		failed = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_DONTROUTE, 1)
+		failed = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_DONTROUTE, 1)
 	})
 	if err = errors.Join(err, failed); err != nil {
 		return fmt.Errorf("keeping a socket on the links of this machine: %w", err)
