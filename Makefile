@@ -33,6 +33,8 @@ DEPS := \
 	avahi-daemon avahi-utils dbus \
 	nftables miniupnpd-nftables dnsmasq-base
 DEPS_FRESH := debootstrap
+# For the peer in JavaScript, which test-all alone runs; node may come from elsewhere.
+DEPS_ALL   := nodejs npm
 DEPS_BENCH := nginx-light
 
 deps: ## Build: Install the Debian packages that building and testing need
@@ -88,6 +90,7 @@ machines: deps images-both ## Test: Real images in QEMU, one case of a class
 	$(call gotest,-count=1 -timeout=40m -v,./tests/machines)
 
 test-all: deps images-both ## Test: Everything there is, in under 85 minutes
+	@command -v npm >/dev/null || ./tests/deps.sh $(DEPS_ALL)
 	PHASE_TIER=all go test -count=1 -timeout 30m $(UNITS)
 	@$(MAKE) --no-print-directory test-php
 	PHASE_TIER=all go test -count=1 -timeout 80m -v ./tests/machines

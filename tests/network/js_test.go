@@ -33,7 +33,7 @@ func javaScript(t testing.TB) string {
 	}
 	for _, tool := range []string{"node", "npm"} {
 		if _, err := exec.LookPath(tool); err != nil {
-			cannot("%v; make deps installs it", err)
+			cannot("%v; Debian has it in the packages nodejs and npm", err)
 		}
 	}
 	dir, err := filepath.Abs(filepath.Join(binFolder, "js"))
@@ -74,6 +74,9 @@ func javaScript(t testing.TB) string {
 // Another implementation of libp2p dials a node, identifies and pings it, and gets
 // the record of a release from the DHT, which verifies.
 func TestJavaScript(t *testing.T) {
+	if !all() {
+		t.Skip("it needs node and packages of npm: PHASE_TIER=all runs it")
+	}
 	t.Parallel()
 	netlab.NeedRoot(t)
 	js := javaScript(t)
