@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -20,17 +19,6 @@ import (
 	"phase/tests/netlab"
 	"phase/tests/storetest"
 )
-
-// buildPlasmd builds plasmd as `make build` does and returns its path.
-func buildPlasmd(t testing.TB) string {
-	t.Helper()
-	netlab.NeedRoot(t)
-	path := filepath.Join(t.TempDir(), "plasmd") // the one binary is what it is called
-	if out, err := exec.Command("go", "build", "-ldflags=-s -w", "-o", path, "phase/programs/phase").CombinedOutput(); err != nil {
-		t.Fatalf("building plasmd: %v: %s", err, out)
-	}
-	return path
-}
 
 // daemon is a plasmd in a machine of its own.
 type daemon struct {

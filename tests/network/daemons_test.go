@@ -32,7 +32,7 @@ func TestDaemons(t *testing.T) {
 	if all() {
 		size = 24
 	}
-	plasmd, w, signer := buildPlasmd(t), newInternet(t), storetest.NewSigner(t)
+	plasmd, w, signer := plasmd(t), newInternet(t), storetest.NewSigner(t)
 	root := write(t, filepath.Join(t.TempDir(), "root.json"), signer.Root.Raw())
 	small := daemonArgs{root: root, memoryMB: 512, flags: []string{"--accept", "all"}}
 	large := small
@@ -78,7 +78,7 @@ func TestTwoFleets(t *testing.T) {
 	if all() {
 		few, many = 3, 17
 	}
-	plasmd, w := buildPlasmd(t), newInternet(t)
+	plasmd, w := plasmd(t), newInternet(t)
 	type fleet struct {
 		provider string
 		version  uint64

@@ -73,7 +73,7 @@ func TestHostilePeers(t *testing.T) {
 	if all() {
 		fleets = 1000
 	}
-	plasmd, w, signer := buildPlasmd(t), newInternet(t), storetest.NewSigner(t)
+	plasmd, w, signer := plasmd(t), newInternet(t), storetest.NewSigner(t)
 	root := write(t, filepath.Join(t.TempDir(), "root.json"), signer.Root.Raw())
 	honest := newDaemon(t, w, "honest", daemonArgs{root: root, memoryMB: 64})
 	victim := newDaemon(t, w, "victim", daemonArgs{root: root, memoryMB: 3000, flags: []string{"--accept", honest.peer}})

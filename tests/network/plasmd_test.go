@@ -24,16 +24,16 @@ const (
 	binName   = "plasmd"
 )
 
-// programs builds the one binary, as it is built for a node, and returns the
-// path of it under the name of plasmd.
-var programs = sync.OnceValues(func() (string, error) {
+// build builds the one binary as `make build` does, and returns the path of it
+// under the name of plasmd.
+var build = sync.OnceValues(func() (string, error) {
 	dir, err := filepath.Abs(binFolder)
 	if err != nil {
 		return "", err
 	}
-	build := exec.Command("go", "build", "-ldflags=-s -w", "-o", filepath.Join(dir, "phase"), "phase/programs/phase")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
+	command := exec.Command("go", "build", "-ldflags=-s -w", "-o", filepath.Join(dir, "phase"), "phase/programs/phase")
+	command.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := command.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("building it: %w: %s", err, out)
 	}
 	path := filepath.Join(dir, binName)
@@ -46,7 +46,8 @@ var programs = sync.OnceValues(func() (string, error) {
 // plasmd is the path of the program.
 func plasmd(t testing.TB) string {
 	t.Helper()
-	path, err := programs()
+	netlab.NeedRoot(t)
+	path, err := build()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -148,25 +148,33 @@ func TestAvahiFindsANode(t *testing.T) {
 		return
 	}
 	s := netlab.NewSegment(t, "sw")
-	a := netlab.Start(t, "a", "announce", announceArgs{Config: someConfig("d")})
-	b := netlab.Start(t, "b", "avahi", avahiArgs{t.TempDir(), []string{"avahi-browse", "--parsable", "--resolve", "_phase-image._tcp"}})
+	c := someConfig("d")
+	c.PeerPort, c.Fleet = 7420, "0123456789abcdef0123456789abcdef"
+	a := netlab.Start(t, "a", "announce", announceArgs{Config: c})
+	b := netlab.Start(t, "b", "avahi", avahiArgs{t.TempDir(), []string{"avahi-browse", "--all", "--parsable", "--resolve"}})
 	for n, addr := range map[*netlab.Node]string{a: "192.0.2.1/24", b: "192.0.2.2/24"} {
 		s.Plug(t, n, "eth0")
 		n.AddAddress(t, "eth0", addr)
 		n.Raise(t, "eth0")
 	}
-	// =;interface;protocol;name;type;domain;host;address;port;txt
-	line := netlab.Wait(t, b, "the resolved instance over IPv4", func(line string) bool {
-		return strings.HasPrefix(line, "=;eth0;") && strings.Contains(line, ";192.0.2.1;")
+	said := map[string]string{}
+	netlab.Wait(t, b, "both services, resolved over IPv4", func(line string) bool {
+		// =;interface;protocol;name;type;domain;host;address;port;txt
+		fields := strings.SplitN(line, ";", 10)
+		if len(fields) == 10 && fields[0] == "=" && fields[1] == "eth0" && fields[7] == "192.0.2.1" {
+			said[fields[4]] = strings.Join([]string{fields[3], fields[5], fields[6], fields[8], fields[9]}, " ")
+		}
+		return said["_phase-image._tcp"] != "" && said["_phase-peer._udp"] != ""
 	})
-	fields := strings.SplitN(line, ";", 10)
-	if len(fields) != 10 || fields[3] != "phase-1a2b3c4d" || fields[4] != "_phase-image._tcp" || fields[5] != "local" ||
-		fields[6] != "phase-1a2b3c4d.local" || fields[8] != "8080" {
-		t.Errorf("avahi resolved %q", line)
-	}
-	for _, want := range []string{`"channel=stable"`, `"arch=x86_64"`, `"version=42"`, `"http_port=8080"`, `"peer=12D3KooWpeerd"`} {
-		if !strings.Contains(fields[9], want) {
-			t.Errorf("avahi's TXT %q lacks %s", fields[9], want)
+	for service, want := range map[string][]string{
+		"_phase-image._tcp": {"phase-1a2b3c4d local phase-1a2b3c4d.local 8080 ",
+			`"channel=stable"`, `"arch=x86_64"`, `"version=42"`, `"http_port=8080"`, `"peer=12D3KooWpeerd"`},
+		"_phase-peer._udp": {"phase-1a2b3c4d local phase-1a2b3c4d.local 7420 ", `"peer=12D3KooWpeerd"`, `"fleet=0123456789abcdef0123456789abcdef"`},
+	} {
+		for _, part := range want {
+			if !strings.Contains(said[service], part) {
+				t.Errorf("%s: avahi says %q, which lacks %s", service, said[service], part)
+			}
 		}
 	}
 }

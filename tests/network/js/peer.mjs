@@ -21,10 +21,10 @@ const here = await createLibp2p({
   transports: [tcp()],
   connectionEncrypters: [noise()],
   streamMuxers: [yamux()],
-  connectionMonitor: { enabled: false }, // it pings too, and there is one stream for that
+  connectionMonitor: { enabled: false },
   services: {
     identify: identify(),
-    ping: ping(),
+    ping: ping({ maxOutboundStreams: 2 }), // the DHT pings whom it takes into its table
     dht: kadDHT({
       protocol: '/phase/kad/1.0.0',
       clientMode: true,
@@ -36,22 +36,29 @@ const here = await createLibp2p({
 })
 
 const identified = new Promise(resolve => here.addEventListener('peer:identify', e => resolve(e.detail), { once: true }))
+console.error('dialling')
 const connection = await here.dial(multiaddr(address), { signal })
+console.error('waiting for its identity')
 const { protocols, agentVersion } = await identified
+console.error('pinging')
 const milliseconds = await here.services.ping.ping(connection.remotePeer, { signal })
 
-// It may be asked before anybody has put it there.
+console.error('searching')
+
+// It may be asked before anybody has put it there, and before the library has
+// taken the node into its routing table, for which it would wait without end.
 let value
 while (value === undefined) {
+  const once = AbortSignal.any([signal, AbortSignal.timeout(2_000)])
   try {
-    for await (const event of here.services.dht.get(new TextEncoder().encode(key), { signal })) {
+    for await (const event of here.services.dht.get(new TextEncoder().encode(key), { signal: once })) {
       if (event.name === 'VALUE') {
         value = Buffer.from(event.value).toString('base64')
         break
       }
     }
   } catch (err) {
-    if (signal.aborted) { throw err }
+    if (signal.aborted) { throw new Error(`no record in ${patience} ms`, { cause: err }) }
   }
   if (value === undefined) { await new Promise(resolve => setTimeout(resolve, 200)) }
 }
