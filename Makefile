@@ -31,8 +31,7 @@ DEPS := \
 	php-cli phpunit \
 	gcc libc6-dev \
 	avahi-daemon avahi-utils dbus \
-	nftables miniupnpd-nftables dnsmasq-base \
-	nodejs npm
+	nftables miniupnpd-nftables dnsmasq-base
 DEPS_FRESH := debootstrap
 # For the peer in JavaScript, which test-all alone runs; node may come from elsewhere.
 DEPS_ALL   := nodejs npm

@@ -1,14 +1,13 @@
 #!/bin/sh
 # Installs the Debian packages given that are missing: by itself as root,
-# else it prints the line to run. Some are part of another here, which says so.
+# else it prints the line to run.
 set -eu
-provided=$(dpkg-query -W -f='${db:Status-Abbrev} ${Provides}\n' | sed -n 's/^ii *//p' | tr -d ' ' | tr ',' '\n' | sed 's/(.*//')
 missing=
 for package; do
 	case $(dpkg-query -W -f='${Status}' "$package" 2>/dev/null) in
-	"install ok installed") continue ;;
+	"install ok installed") ;;
+	*) missing="$missing $package" ;;
 	esac
-	echo "$provided" | grep -qxF -- "$package" || missing="$missing $package"
 done
 [ -n "$missing" ] || exit 0
 if [ "$(id -u)" -ne 0 ]; then
