@@ -214,7 +214,8 @@ func holdUp(t *testing.T, announcements int, source func(i int) netip.Addr) {
 	})
 	began := time.Now()
 	nodes, err := gather(t.Context(), root, []survey.Finder{found}, nil, time.Hour)
-	if err != nil || len(nodes) != 1 || nodes[0].Version != 42 || time.Since(began) > askTime {
+	// One after the other, five thousand would take ten times the time for one.
+	if err != nil || len(nodes) != 1 || nodes[0].Version != 42 || time.Since(began) > 4*askTime {
 		t.Errorf("found %+v after %v", nodes, time.Since(began))
 	}
 }
