@@ -127,6 +127,8 @@ _%[1]s() {
   _files
 }
 compdef _%[1]s %[1]s
+# Installed, the file is the function at its first call; sourced, it is not.
+if [ "$funcstack[1]" = "_%[1]s" ]; then _%[1]s; fi
 `, name, commands(list), strings.ReplaceAll(table(list), ") words=", ") words_of="))
 }
 

@@ -10,7 +10,6 @@ import (
 	"bytes"
 	"crypto/ed25519"
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -148,27 +147,16 @@ func Sign(payloadType string, payload []byte, keys ...ed25519.PrivateKey) ([]byt
 	if len(keys) == 0 {
 		return nil, errors.New("signing an envelope: no key was given")
 	}
-	payloadText := base64.StdEncoding.EncodeToString(payload)
-	w := wire{PayloadType: payloadType, Payload: &payloadText}
-	message := PAE(payloadType, payload)
+	e := Envelope{PayloadType: payloadType, Payload: payload}
+	signatures := make([]Signature, 0, len(keys))
 	for _, key := range keys {
-		if len(key) != ed25519.PrivateKeySize {
-			return nil, fmt.Errorf("signing an envelope: a private key has %d bytes, not %d", len(key), ed25519.PrivateKeySize)
+		signature, err := e.Signature(key)
+		if err != nil {
+			return nil, err
 		}
-		w.Signatures = append(w.Signatures, wireSignature{
-			KeyID: KeyID(key.Public().(ed25519.PublicKey)),
-			Sig:   base64.StdEncoding.EncodeToString(ed25519.Sign(key, message)),
-		})
+		signatures = append(signatures, signature)
 	}
-	data, err := strictjson.Marshal(w)
-	if err != nil {
-		return nil, fmt.Errorf("encoding the envelope: %w", err)
-	}
-	data = append(data, '\n')
-	if _, err := Parse(data); err != nil {
-		return nil, fmt.Errorf("signing an envelope that cannot be read: %w", err)
-	}
-	return data, nil
+	return write(payloadType, payload, signatures)
 }
 
 // KeyID names a public key: lower-case hex SHA-256 of its 32 raw bytes.

@@ -2,14 +2,9 @@ package envelope
 
 import (
 	"bytes"
-	"crypto/ecdsa"
 	"crypto/ed25519"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
-	"encoding/pem"
 	"errors"
 	"slices"
 	"strings"
@@ -116,65 +111,6 @@ func TestSignRefuses(t *testing.T) {
 	}
 }
 
-func TestKeyFiles(t *testing.T) {
-	key := testKey(7)
-	private, err := EncodeKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	public, err := EncodePublicKey(key.Public().(ed25519.PublicKey))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got, err := DecodeKey(private); err != nil || !got.Equal(key) {
-		t.Errorf("private key: %v", err)
-	}
-	if got, err := DecodePublicKey(public); err != nil || !got.Equal(key.Public()) {
-		t.Errorf("public key: %v", err)
-	}
-	p256, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p256Private, err := x509.MarshalPKCS8PrivateKey(p256)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p256Public, err := x509.MarshalPKIXPublicKey(p256.Public())
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, data := range map[string][]byte{
-		"empty":     nil,
-		"cut":       private[:len(private)-20],
-		"twice":     slices.Concat(private, private),
-		"text":      append(slices.Clone(private), "hello"...),
-		"before":    append([]byte("hello\n"), private...),
-		"public":    public,
-		"P-256":     pem.EncodeToMemory(&pem.Block{Type: privateBlock, Bytes: p256Private}),
-		"damaged":   bytes.Replace(private, []byte("MC4C"), []byte("MC4D"), 1),
-		"oversized": append(slices.Clone(private), bytes.Repeat([]byte("\n"), maxKeyFile)...),
-		"label":     bytes.ReplaceAll(private, []byte("PRIVATE KEY"), []byte("CERTIFICATE")),
-		"headers":   bytes.Replace(private, []byte("KEY-----\n"), []byte("KEY-----\nA: b\n\n"), 1),
-	} {
-		if _, err := DecodeKey(data); err == nil {
-			t.Errorf("a private key was read from: %s", name)
-		}
-	}
-	if _, err := DecodePublicKey(private); err == nil {
-		t.Error("a public key was read from a private one")
-	}
-	if _, err := DecodePublicKey(pem.EncodeToMemory(&pem.Block{Type: publicBlock, Bytes: p256Public})); err == nil {
-		t.Error("a public key was read from one of P-256")
-	}
-	if _, err := EncodeKey(key[:10]); err == nil {
-		t.Error("a short private key was written")
-	}
-	if _, err := EncodePublicKey(ed25519.PublicKey(key[:10])); err == nil {
-		t.Error("a short public key was written")
-	}
-}
-
 // FuzzParse states two laws. What nobody signed is refused: whatever comes
 // in, a key that never signed it is never among its signers. And what is
 // parsed is what any JSON reader sees.
@@ -205,29 +141,6 @@ func FuzzParse(f *testing.F) {
 		normal := strings.NewReplacer("-", "+", "_", "/").Replace(other.Payload)
 		if base64.StdEncoding.EncodeToString(e.Payload) != normal {
 			t.Fatal("the payload is not the one in the file")
-		}
-	})
-}
-
-func FuzzDecodeKey(f *testing.F) {
-	private, _ := EncodeKey(testKey(1))
-	public, _ := EncodePublicKey(testKey(1).Public().(ed25519.PublicKey))
-	f.Add(private)
-	f.Add(public)
-	f.Fuzz(func(t *testing.T, data []byte) {
-		if key, err := DecodeKey(data); err == nil {
-			if text, err := EncodeKey(key); err != nil {
-				t.Fatalf("a key was read that cannot be written: %v", err)
-			} else if again, err := DecodeKey(text); err != nil || !again.Equal(key) {
-				t.Fatalf("a key does not survive writing: %v", err)
-			}
-		}
-		if key, err := DecodePublicKey(data); err == nil {
-			if text, err := EncodePublicKey(key); err != nil {
-				t.Fatalf("a key was read that cannot be written: %v", err)
-			} else if again, err := DecodePublicKey(text); err != nil || !again.Equal(key) {
-				t.Fatalf("a key does not survive writing: %v", err)
-			}
 		}
 	})
 }

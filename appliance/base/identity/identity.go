@@ -9,14 +9,14 @@ import (
 	"crypto/rand"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 
 	"phase/appliance/base/envelope"
 	"phase/appliance/base/keyfile"
+	"phase/appliance/base/keypem"
+	"phase/appliance/base/statefile"
 )
-
-// File is the name of the key file within the folder: PKCS#8 PEM, 0600.
-const File = "identity.pem"
 
 // Identity is a key pair. The zero value is none; it cannot sign.
 type Identity struct{ key ed25519.PrivateKey }
@@ -24,7 +24,7 @@ type Identity struct{ key ed25519.PrivateKey }
 // Load reads the identity kept in dir, and makes it first where there is none,
 // as keyfile.Make does.
 func Load(dir string) (Identity, error) {
-	key, err := keyfile.Make(filepath.Join(dir, File), rand.Reader)
+	key, err := keyfile.Make(filepath.Join(dir, statefile.IdentityFile), rand.Reader)
 	if err != nil {
 		return Identity{}, fmt.Errorf("reading the identity: %w", err)
 	}
@@ -59,4 +59,23 @@ func (id Identity) PrivateKey() ed25519.PrivateKey { return bytes.Clone(id.key) 
 // Sign wraps payload in an envelope signed by this identity.
 func (id Identity) Sign(payloadType string, payload []byte) ([]byte, error) {
 	return envelope.Sign(payloadType, payload, id.key)
+}
+
+// Kept reads the identity that another program keeps in dir, and never makes one.
+// The folder is that program's: no link in it is followed out of it.
+func Kept(dir string) (Identity, error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return Identity{}, fmt.Errorf("reading the identity: %w", err)
+	}
+	defer root.Close()
+	data, err := statefile.ReadCappedIn(root, statefile.IdentityFile, keyfile.MaxBytes)
+	if err != nil {
+		return Identity{}, fmt.Errorf("reading the identity: %w", err)
+	}
+	key, err := keypem.Decode(data)
+	if err != nil {
+		return Identity{}, fmt.Errorf("reading the identity: %w", err)
+	}
+	return Identity{key: key}, nil
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,6 +16,7 @@ import (
 	"github.com/mr-tron/base58"
 
 	"phase/appliance/base/envelope"
+	"phase/appliance/base/statefile"
 )
 
 // The public key of the Ed25519 test vector in libp2p's peer id
@@ -65,7 +67,7 @@ func TestLoadMakesOnceAndKeeps(t *testing.T) {
 	if err != nil || second.PeerID() != first.PeerID() {
 		t.Errorf("a second identity: %v", err)
 	}
-	info, err := os.Stat(filepath.Join(dir, File))
+	info, err := os.Stat(filepath.Join(dir, statefile.IdentityFile))
 	if err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("mode %v, %v", info.Mode(), err)
 	}
@@ -119,7 +121,7 @@ func TestLoadRefuses(t *testing.T) {
 		if _, err := Load(dir); err != nil {
 			t.Fatal(err)
 		}
-		data, err := os.ReadFile(filepath.Join(dir, File))
+		data, err := os.ReadFile(filepath.Join(dir, statefile.IdentityFile))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -138,7 +140,7 @@ func TestLoadRefuses(t *testing.T) {
 		"huge":     {append(bytes.Clone(good), bytes.Repeat([]byte{'\n'}, 1<<20)...), 0o600, "damaged"},
 	} {
 		dir := t.TempDir()
-		path := filepath.Join(dir, File)
+		path := filepath.Join(dir, statefile.IdentityFile)
 		if err := os.WriteFile(path, c.data, 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -154,7 +156,7 @@ func TestLoadRefuses(t *testing.T) {
 		}
 	}
 	dir := t.TempDir()
-	if err := os.Mkdir(filepath.Join(dir, File), 0o700); err != nil {
+	if err := os.Mkdir(filepath.Join(dir, statefile.IdentityFile), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := Load(dir); err == nil || !strings.Contains(err.Error(), "not a regular file") {
@@ -193,4 +195,25 @@ func FuzzParsePeerID(f *testing.F) {
 			t.Fatalf("%q and %q are one peer", text, PeerID(key))
 		}
 	})
+}
+
+// TestKept: an identity is read as it is kept, and never made or reached by a link.
+func TestKept(t *testing.T) {
+	dir, other := t.TempDir(), t.TempDir()
+	if _, err := Kept(dir); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("none is kept: %v", err)
+	}
+	made, err := Load(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if id, err := Kept(dir); err != nil || id.PeerID() != made.PeerID() {
+		t.Errorf("kept: %v, %v", id.Valid(), err)
+	}
+	if err := os.Symlink(filepath.Join(dir, statefile.IdentityFile), filepath.Join(other, statefile.IdentityFile)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Kept(other); err == nil {
+		t.Error("a link out of the folder is followed")
+	}
 }

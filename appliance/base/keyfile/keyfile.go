@@ -12,12 +12,12 @@ import (
 	"io/fs"
 	"os"
 
-	"phase/appliance/base/envelope"
+	"phase/appliance/base/keypem"
 	"phase/appliance/base/statefile"
 )
 
-// maxFile is more than a key takes, in bytes.
-const maxFile = 16 << 10
+// MaxBytes is more than a key takes, in bytes.
+const MaxBytes = 16 << 10
 
 // Read reads the key in a file. None is fs.ErrNotExist.
 func Read(path string) (ed25519.PrivateKey, error) {
@@ -31,11 +31,11 @@ func Read(path string) (ed25519.PrivateKey, error) {
 	if mode := info.Mode().Perm(); mode&0o077 != 0 {
 		return nil, fmt.Errorf("others may open %s (mode %04o); chmod 600 it if nobody else has read it, else move it away for a new key", path, mode)
 	}
-	data, err := statefile.ReadCapped(path, maxFile)
+	data, err := statefile.ReadCapped(path, MaxBytes)
 	if err != nil {
 		return nil, err
 	}
-	key, err := envelope.DecodeKey(data)
+	key, err := keypem.Decode(data)
 	if err != nil {
 		return nil, fmt.Errorf("%s is damaged; restore it, or move it away for a new key: %w", path, err)
 	}
@@ -53,7 +53,7 @@ func Make(path string, random io.Reader) (ed25519.PrivateKey, error) {
 	if _, key, err = ed25519.GenerateKey(random); err != nil {
 		return nil, err
 	}
-	data, err := envelope.EncodeKey(key)
+	data, err := keypem.Encode(key)
 	if err != nil {
 		return nil, err
 	}

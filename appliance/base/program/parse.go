@@ -43,6 +43,12 @@ func Parse(name, about string, cli any, args []string, stdout, stderr io.Writer)
 	if err != nil {
 		return "", fmt.Errorf("building the command line of %s: %w", name, err)
 	}
+	if len(args) == 2 && args[0] == manualWord {
+		if err := manual(stdout, args[1], about, parser.Model); err != nil {
+			return "", err
+		}
+		return "", ErrDone
+	}
 	parsed, err := parser.Parse(args)
 	if ended {
 		return "", ErrDone

@@ -2,6 +2,7 @@ package statefile
 
 import (
 	"fmt"
+	"path/filepath"
 	"time"
 
 	"phase/appliance/base/strictjson"
@@ -11,8 +12,15 @@ import (
 const (
 	BootFile   = "boot.json"   // init
 	NetFile    = "net.json"    // net
-	UpdateFile = "update.json" // update
+	UpdateFile = "update.json" // update, in UpdateFolder
 )
+
+// UpdateFolder is where update says what it does and listens, in the folder of the
+// others: it may write nothing else there.
+func UpdateFolder(state string) string { return filepath.Join(state, "update") }
+
+// IdentityFile is the node's key, in plasmd's own folder: PKCS#8 PEM, 0600.
+const IdentityFile = "identity.pem" // plasmd
 
 // Where a boot came from, as Boot.BootedFrom says it.
 const (
@@ -64,14 +72,43 @@ type Held struct {
 // Net is net.json: the interfaces as they stand.
 type Net struct {
 	Interfaces []Interface `json:"interfaces"`
-	Problems   []string    `json:"problems"`
+	// Unused are the network cards that have no interface.
+	Unused   []Card   `json:"unused,omitempty"`
+	Problems []string `json:"problems"`
+}
+
+// Card is a network card that this kernel has no driver for.
+type Card struct {
+	// Bus is pci, usb or vmbus, Address where on it.
+	Bus     string `json:"bus"`
+	Address string `json:"address"`
+	// ID is who made it and what it is, four hex digits each ("15ad:07b0").
+	ID string `json:"id"`
+	// Name is what it is called, if it is known, and Instead what to choose in its
+	// place.
+	Name    string `json:"name,omitempty"`
+	Instead string `json:"instead"`
 }
 
 // Interface is one wired interface.
 type Interface struct {
 	Name string `json:"name"`
 	MAC  string `json:"mac"`
-	Up   bool   `json:"up"`
+	// Driver is that of the kernel, "" for none (the end of a virtual cable).
+	Driver string `json:"driver"`
+	// State is refused (it is left down, a problem says why), no-carrier, starting
+	// (it has no IPv4 address yet) or up, Waiting what is waited for, in words, or
+	// "", and Since when both began.
+	State   string    `json:"state"`
+	Waiting string    `json:"waiting"`
+	Since   time.Time `json:"since"`
+	// Up: raised and with a carrier.
+	Up bool `json:"up"`
+	// MTU is of the link, by MTUFrom: card or dhcp. MTU6 is what IPv6 sends at
+	// most, which a router may have said, 0 without IPv6.
+	MTU     int    `json:"mtu"`
+	MTUFrom string `json:"mtu_from"`
+	MTU6    int    `json:"mtu6"`
 	// Addresses in CIDR notation.
 	Addresses []string `json:"addresses"`
 	// Method is dhcp, link-local, static or none: where the IPv4 address
@@ -81,13 +118,50 @@ type Interface struct {
 
 // Update is update.json: what the update program is doing and last did.
 type Update struct {
-	// State is idle, looking, fetching, loading, jumping or off.
+	// Walls are those around the program.
+	Walls []string `json:"walls,omitempty"`
+	// State is idle, looking, fetching, loading, draining, jumping or off.
 	State string `json:"state"`
+	// Waiting is a release that is known and not taken by itself now.
+	Waiting *Waiting `json:"waiting,omitzero"`
+	// Applying is the release that somebody has asked for; once it has failed it
+	// says why.
+	Applying *Waiting `json:"applying,omitzero"`
 	// Last is nil before the first look.
 	Last *Attempt `json:"last,omitzero"`
+	// Failed are the releases that did not come up on this node and are not tried
+	// now, for others to see.
+	Failed []Failed `json:"failed,omitempty"`
+	// Damaged are the releases of the store that lack bytes: they are not started
+	// until those came again.
+	Damaged []Damaged `json:"damaged,omitempty"`
 	// History holds the last few attempts, newest first; what one provider
 	// did again is there once.
 	History []Attempt `json:"history"`
+}
+
+// Waiting is a release, and why it is not taken now.
+type Waiting struct {
+	Version uint64 `json:"version"`
+	Digest  string `json:"digest"` // sha256:…
+	Why     string `json:"why"`
+	// Until is when that is over; absent when nobody knows.
+	Until time.Time `json:"until,omitzero"`
+}
+
+// Failed is a release that was started on this node and did not come up.
+type Failed struct {
+	Version uint64 `json:"version"` // 0 when it is not known
+	Digest  string `json:"digest"`
+	Tries   int    `json:"tries"`
+	Reason  string `json:"reason"`
+}
+
+// Damaged is a release of the store that is not whole.
+type Damaged struct {
+	Version uint64   `json:"version"`
+	Digest  string   `json:"digest"`
+	Missing []string `json:"missing"` // artifacts
 }
 
 // Attempt is one release that was offered, and what became of it.
@@ -102,4 +176,10 @@ type Attempt struct {
 	// Code is a refusal.Code, empty when accepted.
 	Code   string `json:"code"`
 	Reason string `json:"reason"`
+	// What is known of a release that was accepted: how long it took to fetch, the
+	// version of the root that it was verified by, and who asked for it: "itself"
+	// (the node), "here" (the holder of the token) or the peer id of an admin.
+	Seconds float64 `json:"seconds,omitzero"`
+	Root    uint64  `json:"root,omitzero"`
+	By      string  `json:"by,omitempty"`
 }

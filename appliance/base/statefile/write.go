@@ -36,24 +36,24 @@ func Create(path string, perm fs.FileMode) (*Pending, error) {
 // Commit puts the file in its place and returns once both, the bytes and the
 // name, are on the disk.
 func (p *Pending) Commit() error {
-	if err := p.pending.CloseAtomicallyReplace(); err != nil { // which syncs the file
+	if err := p.replace(); err != nil {
 		return fmt.Errorf("writing %s: %w", p.path, err)
 	}
-	return syncFolder(p.path)
+	return SyncFolder(filepath.Dir(p.path))
 }
 
 // CommitNew is Commit for a file that must not be there yet: the error is
 // fs.ErrExist when it is, and then that file stays as it was.
 func (p *Pending) CommitNew() error {
 	defer p.Discard()
-	err := errors.Join(p.Sync(), p.Close())
+	err := errors.Join(Sync(p.File), p.Close())
 	if err == nil {
 		err = os.Link(p.Name(), p.path)
 	}
 	if err != nil {
 		return fmt.Errorf("writing %s: %w", p.path, err)
 	}
-	return syncFolder(p.path)
+	return SyncFolder(filepath.Dir(p.path))
 }
 
 // Discard removes the temporary file.
@@ -82,15 +82,16 @@ func write(path string, data []byte, perm fs.FileMode, commit func(*Pending) err
 	return commit(p)
 }
 
-// syncFolder makes a new name survive a power cut: the file's own sync does not.
-func syncFolder(path string) error {
-	dir, err := os.Open(filepath.Dir(path))
+// SyncFolder makes what was named, renamed or deleted in a folder survive a power
+// cut: a file's own sync does not.
+func SyncFolder(path string) error {
+	dir, err := os.Open(path)
 	if err != nil {
 		return err
 	}
 	defer dir.Close()
-	if err := dir.Sync(); err != nil {
-		return fmt.Errorf("writing %s: its folder: %w", path, err)
+	if err := Sync(dir); err != nil {
+		return fmt.Errorf("writing the folder %s: %w", path, err)
 	}
 	return nil
 }

@@ -19,6 +19,7 @@ import (
 var debianPackage = map[string]string{
 	"AAVMF_CODE.fd":       "qemu-efi-aarch64",
 	"OVMF_CODE_4M.fd":     "ovmf",
+	"dumpe2fs":            "e2fsprogs",
 	"e2fsck":              "e2fsprogs",
 	"fsck.fat":            "dosfstools",
 	"git":                 "git",

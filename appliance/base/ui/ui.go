@@ -1,8 +1,10 @@
 // Package ui writes for a person at a terminal: sizes and times in human units,
-// tables, progress bars, and text from outside made harmless.
+// tables, and text from outside made harmless.
 package ui
 
 import (
+	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -13,7 +15,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/dustin/go-humanize"
-	"github.com/schollz/progressbar/v3"
 	"golang.org/x/term"
 )
 
@@ -83,31 +84,26 @@ func IsTerminal(w io.Writer) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
-// Bar is a progress bar in bytes.
-type Bar struct{ bar *progressbar.ProgressBar }
+// ErrNo is the error when a person does not confirm.
+var ErrNo = errors.New("nothing was written")
 
-// Progress starts a bar for what is being done, total bytes long (-1: length
-// not known). Unless w is a terminal it shows nothing.
-func Progress(w io.Writer, what string, total int64) *Bar {
-	return &Bar{progressbar.NewOptions64(total,
-		progressbar.OptionSetWriter(w),
-		progressbar.OptionSetDescription(what),
-		progressbar.OptionShowBytes(true),
-		progressbar.OptionUseIECUnits(true),
-		progressbar.OptionThrottle(100*time.Millisecond),
-		progressbar.OptionClearOnFinish(),
-		progressbar.OptionSetVisibility(IsTerminal(w)),
-	)}
+// Ask asks a person, and takes only these answers for a yes; anything else is ErrNo.
+// At most 256 bytes of an answer are read.
+func Ask(in io.Reader, out io.Writer, question string, yes ...string) error {
+	if _, err := fmt.Fprint(out, question); err != nil {
+		return err
+	}
+	answer, err := bufio.NewReader(io.LimitReader(in, 256)).ReadString('\n')
+	if err != nil && err != io.EOF {
+		return err
+	}
+	for _, y := range yes {
+		if strings.EqualFold(strings.TrimSpace(answer), y) {
+			return nil
+		}
+	}
+	return ErrNo
 }
-
-// Add moves the bar n bytes on.
-func (b *Bar) Add(n int64) { _ = b.bar.Add64(n) } // a bar that cannot be drawn is no reason to stop
-
-// Set moves the bar to n bytes from the start.
-func (b *Bar) Set(n int64) { _ = b.bar.Set64(n) }
-
-// Close takes the bar off the screen.
-func (b *Bar) Close() { _ = b.bar.Finish() }
 
 // Count writes n things: "1 provider", "3 providers".
 func Count(n int, thing string) string {

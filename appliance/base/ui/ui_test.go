@@ -32,17 +32,6 @@ func TestTable(t *testing.T) {
 	}
 }
 
-func TestProgressIsSilentOffATerminal(t *testing.T) {
-	var b bytes.Buffer
-	bar := Progress(&b, "fetch", 10)
-	bar.Add(5)
-	bar.Set(10)
-	bar.Close()
-	if b.Len() != 0 {
-		t.Errorf("a bar wrote %q to a buffer", b.String())
-	}
-}
-
 // FuzzClean states the law: whatever comes in, one short printable line of
 // valid UTF-8 comes out, and what was such a line is not changed.
 func FuzzClean(f *testing.F) {

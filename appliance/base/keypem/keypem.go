@@ -1,4 +1,6 @@
-package envelope
+// Package keypem writes and reads Ed25519 keys as text: PKCS#8 and SPKI in PEM.
+// What verifies signatures alone does not link it, nor the X.509 that it takes.
+package keypem
 
 import (
 	"bytes"
@@ -16,32 +18,32 @@ const (
 	maxKeyFile   = 16 << 10
 )
 
-// EncodeKey writes a private key as PKCS#8 PEM (RFC 5958). The file it goes to
+// Encode writes a private key as PKCS#8 PEM (RFC 5958). The file it goes to
 // must be 0600 from its first byte.
-func EncodeKey(key ed25519.PrivateKey) ([]byte, error) {
+func Encode(key ed25519.PrivateKey) ([]byte, error) {
 	if len(key) != ed25519.PrivateKeySize {
 		return nil, fmt.Errorf("encoding a private key: %d bytes, not %d", len(key), ed25519.PrivateKeySize)
 	}
 	return encode(privateBlock, key, x509.MarshalPKCS8PrivateKey)
 }
 
-// DecodeKey reads an Ed25519 private key from PKCS#8 PEM, one block and
+// Decode reads an Ed25519 private key from PKCS#8 PEM, one block and
 // nothing beside it.
-func DecodeKey(data []byte) (ed25519.PrivateKey, error) {
+func Decode(data []byte) (ed25519.PrivateKey, error) {
 	return decode[ed25519.PrivateKey](privateBlock, data, x509.ParsePKCS8PrivateKey)
 }
 
-// EncodePublicKey writes a public key as SPKI PEM (RFC 8410).
-func EncodePublicKey(key ed25519.PublicKey) ([]byte, error) {
+// EncodePublic writes a public key as SPKI PEM (RFC 8410).
+func EncodePublic(key ed25519.PublicKey) ([]byte, error) {
 	if len(key) != ed25519.PublicKeySize {
 		return nil, fmt.Errorf("encoding a public key: %d bytes, not %d", len(key), ed25519.PublicKeySize)
 	}
 	return encode(publicBlock, key, x509.MarshalPKIXPublicKey)
 }
 
-// DecodePublicKey reads an Ed25519 public key from SPKI PEM, one block and
+// DecodePublic reads an Ed25519 public key from SPKI PEM, one block and
 // nothing beside it.
-func DecodePublicKey(data []byte) (ed25519.PublicKey, error) {
+func DecodePublic(data []byte) (ed25519.PublicKey, error) {
 	return decode[ed25519.PublicKey](publicBlock, data, x509.ParsePKIXPublicKey)
 }
 

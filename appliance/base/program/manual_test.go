@@ -1,0 +1,36 @@
+package program
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+)
+
+// The page has all that the help texts say, and nothing that the formatter would
+// take for a request of its own.
+func TestManual(t *testing.T) {
+	var cli struct {
+		testLine
+		Kept   string `help:"A \\ back-slash." placeholder:"TEXT"`
+		Secret bool   `hidden:"" help:"Not told."`
+	}
+	var out bytes.Buffer
+	if _, err := Parse("test", ".A test. It tests.", &cli, []string{"--man", "phase test"}, &out, io.Discard); !errors.Is(err, ErrDone) {
+		t.Fatal(err)
+	}
+	page := out.String()
+	for _, want := range []string{
+		".TH PHASE\\-TEST 1 ", "phase\\-test \\- ", ".B phase test\nCOMMAND [OPTIONS]\n", "\n\\&.A test. It tests.\n",
+		".SS list [OPTIONS]\nList.\n", "\n.B \\-w, \\-\\-wide\nMore columns.\n", ".SS run [OPTIONS] <words> ...\n", "\n.B \\-\\-kept=TEXT\nA \\e back\\-slash.\n",
+		"\n.B \\-\\-version\nPrint the version and exit.\n",
+	} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page has no %q:\n%s", want, page)
+		}
+	}
+	if strings.Contains(page, "ecret") {
+		t.Error("the page names a hidden flag")
+	}
+}
