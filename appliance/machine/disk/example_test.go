@@ -11,9 +11,9 @@ import (
 // stick.
 func ExampleNewTable() {
 	image := disk.NewTable(gpt.NewID([]byte("an image")), map[int]int64{disk.Boot: 20 << 20, disk.Root: 15 << 20})
-	stick := disk.FillDisk(image, 8<<30)
+	stick := disk.FillDisk(image, gpt.Geometry{Sector: gpt.Sector512, Size: 8 << 30})
 	for _, p := range stick.Partitions {
-		fmt.Printf("%d %s: %d MiB\n", p.Number, p.Name, p.Size()>>20)
+		fmt.Printf("%d %s: %d MiB\n", p.Number, p.Name, p.Size>>20)
 	}
 	// Output:
 	// 1 phase-boot: 20 MiB

@@ -9,10 +9,14 @@ import (
 // Numbers of the partitions. There is no third: gokrazy keeps a second root
 // there, and here another release is tried from the store instead.
 const (
-	Boot = 1 // FAT16: boot loaders, kernel, initramfs, settings, manifest
+	Boot = 1 // FAT: boot loaders, kernel, initramfs, settings, manifest
 	Root = 2 // squashfs: the rootfs of the stub
 	Perm = 4 // ext4: all that a node keeps
 )
+
+// PermName is the name of the persistent partition in the partition table. What
+// has another name is never formatted.
+const PermName = "phase-perm"
 
 // layout is the whole disk: its partitions, in the order in which they lie on
 // it. Flashing gives the last one the rest of the stick.
@@ -24,7 +28,7 @@ var layout = []struct {
 }{
 	{Boot, "phase-boot", gpt.TypeEFI, 0},
 	{Root, "phase-root", gpt.TypeLinux, 0},
-	{Perm, "phase-perm", gpt.TypeLinux, PermBytes},
+	{Perm, PermName, gpt.TypeLinux, PermBytes},
 }
 
 // PermBytes is the size of the persistent partition in an image, in bytes.
@@ -37,35 +41,43 @@ const align = 1 << 20
 // Files of the boot partition that hold what differs from stick to stick. They
 // keep their size, so that flashing changes them where they lie.
 const (
-	CmdlineFile = "cmdline.txt"               // one sector, for the BIOS loader
-	EntryFile   = "loader/entries/phase.conf" // for the UEFI loader
-	ConfFile    = "phase.conf"                // the settings
-	ConfBytes   = 4096                        // of ConfFile, always
+	CmdlineFile = "cmdline.txt"              // 512 bytes, for the BIOS loader
+	EntryFolder = "loader/entries/"          // for the UEFI loader: each file is an entry of its menu
+	EntryFile   = EntryFolder + "phase.conf" // the entry that is started by itself
+	ConfFile    = "phase.conf"               // the settings
+	ConfBytes   = 4096                       // of ConfFile, always
 )
 
-// NewTable lays the partitions out one behind the other. sizes has the bytes on
-// those whose size is not fixed, by their number.
+// NewTable lays the partitions of an image out one behind the other. sizes has
+// the bytes on those whose size is not fixed, by their number.
 func NewTable(id gpt.ID, sizes map[int]int64) gpt.Table {
 	t := gpt.Table{ID: id}
 	at := int64(align)
 	for _, row := range layout {
 		size := roundUp(max(row.size, sizes[row.number], 1))
 		t.Partitions = append(t.Partitions, gpt.Partition{Number: row.number, Name: row.name, Type: row.kind,
-			First: at / gpt.SectorSize, Last: (at+size)/gpt.SectorSize - 1})
+			Start: at, Size: size})
 		at += size
 	}
-	t.Sectors = (at + align) / gpt.SectorSize // the copy of the table, and a round number
+	t.Geometry = gpt.Geometry{Sector: gpt.Sector512, Size: at + align} // the copy of the table, and a round number
 	return t
 }
 
-// FillDisk makes the table one for a disk of that many bytes: the last
-// partition gets the rest of it.
-func FillDisk(t gpt.Table, size int64) gpt.Table {
-	t.Sectors = size / gpt.SectorSize
+// FillDisk makes the table one for another disk: each partition stays where it
+// is, and the last one gets the rest of the disk.
+func FillDisk(t gpt.Table, g gpt.Geometry) gpt.Table {
+	t.Geometry = g
 	t.Partitions = slices.Clone(t.Partitions)
 	last := &t.Partitions[len(t.Partitions)-1]
-	end := (t.Sectors - gpt.TailSectors) * gpt.SectorSize / align * align
-	last.Last = max(last.Last, end/gpt.SectorSize-1)
+	end := (g.Size - g.Tail()) / align * align
+	last.Size = max(last.Size, end-last.Start)
+	return t
+}
+
+// Shrink makes the table one for the smallest disk that holds its partitions, as
+// NewTable lays it out.
+func Shrink(t gpt.Table) gpt.Table {
+	t.Size = t.Partitions[len(t.Partitions)-1].End() + align
 	return t
 }
 

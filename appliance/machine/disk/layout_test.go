@@ -16,11 +16,11 @@ func TestNewTable(t *testing.T) {
 		Boot: {1 << 20, 21 << 20}, Root: {22 << 20, 12 << 20}, Perm: {34 << 20, PermBytes},
 	} {
 		p, err := table.Partition(number)
-		if err != nil || p.Offset() != want.offset || p.Size() != want.size {
-			t.Errorf("partition %d has %d bytes from %d on, %v; want %+v", number, p.Size(), p.Offset(), err, want)
+		if err != nil || p.Start != want.offset || p.Size != want.size {
+			t.Errorf("partition %d has %d bytes from %d on, %v; want %+v", number, p.Size, p.Start, err, want)
 		}
 	}
-	if bytes := table.Sectors * gpt.SectorSize; bytes != 34<<20+PermBytes+1<<20 {
+	if bytes := table.Geometry.Size; bytes != 34<<20+PermBytes+1<<20 {
 		t.Errorf("the disk has %d bytes", bytes)
 	}
 }
@@ -42,18 +42,20 @@ func TestLayout(t *testing.T) {
 
 func TestFillDisk(t *testing.T) {
 	image := NewTable(gpt.NewID(nil), nil)
-	least := image.Sectors * gpt.SectorSize
-	for _, size := range []int64{least, least + 512, least + 1<<20, 64 << 30} {
-		table := FillDisk(image, size)
-		if _, _, err := table.Encode(nil); err != nil {
-			t.Errorf("%d bytes: %v", size, err)
-		}
-		perm, err := table.Partition(Perm)
-		if err != nil || size-perm.Offset()-perm.Size() >= 2<<20 || perm.Size() < PermBytes {
-			t.Errorf("%d bytes: the last partition has %d from %d on, %v", size, perm.Size(), perm.Offset(), err)
+	least := image.Geometry.Size
+	for _, sector := range []int64{gpt.Sector512, gpt.Sector4096} {
+		for _, size := range []int64{least, least + sector, least + 1<<20, 64 << 30} {
+			table := FillDisk(image, gpt.Geometry{Sector: sector, Size: size})
+			if _, _, err := table.Encode(nil); err != nil {
+				t.Errorf("%d bytes: %v", size, err)
+			}
+			perm, err := table.Partition(Perm)
+			if err != nil || size-perm.End() >= 2<<20 || perm.Size < PermBytes {
+				t.Errorf("%d bytes: the last partition has %d from %d on, %v", size, perm.Size, perm.Start, err)
+			}
 		}
 	}
-	if perm, _ := image.Partition(Perm); perm.Size() != PermBytes {
+	if perm, _ := image.Partition(Perm); perm.Size != PermBytes {
 		t.Error("the table of the image was changed")
 	}
 }

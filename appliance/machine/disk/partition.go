@@ -1,6 +1,6 @@
 // Package disk knows the disk that a node starts from: which partitions it has,
-// where the running kernel sees them, and how the file system on the last of
-// them grows. The formats have packages of their own below it.
+// and where the running kernel sees them. The formats have packages of their own
+// below it.
 package disk
 
 import (
@@ -21,10 +21,32 @@ type Partition struct {
 	Disk   string // "sda"
 	Number int
 	UUID   string // the PARTUUID, where the kernel knows it
+	Label  string // its name in the partition table, where the kernel knows it
+	Place  string // where its disk is connected: the same at each start, and no two disks have the same
 }
 
 // Device is the partition's block device.
 func (p Partition) Device() string { return "/dev/" + p.Name }
+
+// Extent is where a partition lies on its disk, in bytes.
+type Extent struct{ Start, Size int64 }
+
+// Extent is where the running kernel takes the partition to lie.
+func (p Partition) Extent() (e Extent, err error) {
+	for file, to := range map[string]*int64{"start": &e.Start, "size": &e.Size} {
+		path := filepath.Join(class, p.Name, file)
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return Extent{}, fmt.Errorf("measuring the partition %s: %w", p.Name, err)
+		}
+		sectors, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
+		if err != nil || sectors < 0 || sectors >= 1<<40 {
+			return Extent{}, fmt.Errorf("%s says %.32q", path, text)
+		}
+		*to = sectors << 9 // sysfs counts 512 bytes, whatever a disk's sectors are
+	}
+	return e, nil
+}
 
 // Sibling is another partition of the same disk.
 func (p Partition) Sibling(number int) (Partition, error) {
@@ -52,10 +74,10 @@ func RootPartition() (Partition, error) {
 	return find(func(p Partition) bool { return p.Name == filepath.Base(sys) })
 }
 
-// FindPartition finds a partition by the words of the kernel's root=:
-// "PARTUUID=…" or "/dev/NAME".
-func FindPartition(root string) (Partition, error) {
-	return find(func(p Partition) bool {
+// FindPartitions finds partitions by the words of the kernel's root=:
+// "PARTUUID=…" or "/dev/NAME". Of a disk and its copies there are several.
+func FindPartitions(root string) ([]Partition, error) {
+	return findAll(func(p Partition) bool {
 		if uuid, ok := strings.CutPrefix(root, "PARTUUID="); ok {
 			return p.UUID != "" && strings.EqualFold(p.UUID, uuid)
 		}
@@ -63,19 +85,35 @@ func FindPartition(root string) (Partition, error) {
 	})
 }
 
+// Copies are the partitions of other disks that have the same identifier: those
+// disks were copied from this one, or this one from them.
+func (p Partition) Copies() ([]Partition, error) {
+	if p.UUID == "" {
+		return nil, nil
+	}
+	return findAll(func(c Partition) bool { return c.UUID == p.UUID && c.Disk != p.Disk })
+}
+
 func find(is func(Partition) bool) (Partition, error) {
-	all, err := partitions()
+	found, err := findAll(is)
 	if err != nil {
 		return Partition{}, err
 	}
-	if i := slices.IndexFunc(all, is); i >= 0 {
-		return all[i], nil
+	if len(found) == 0 {
+		return Partition{}, ErrNoDisk
 	}
-	return Partition{}, ErrNoDisk
+	return found[0], nil
 }
 
+// findAll finds partitions, in the order of their names.
+func findAll(is func(Partition) bool) ([]Partition, error) {
+	all, err := partitions()
+	return slices.DeleteFunc(all, func(p Partition) bool { return !is(p) }), err
+}
+
+const class = "/sys/class/block"
+
 func partitions() ([]Partition, error) {
-	const class = "/sys/class/block"
 	entries, err := os.ReadDir(class)
 	if err != nil {
 		return nil, fmt.Errorf("looking at disks: %w", err)
@@ -109,7 +147,12 @@ func parsePartition(name, link, uevent string) (p Partition, ok bool) {
 			p.Number, ok = n, err == nil && n > 0
 		case "PARTUUID":
 			p.UUID = value
+		case "PARTNAME":
+			p.Label = value
 		}
+	}
+	if ok {
+		p.Place = place(filepath.Dir(link))
 	}
 	return p, ok
 }

@@ -22,7 +22,7 @@ func Example() {
 		log.Fatal(err)
 	}
 	text := "phase.mode=local\n"
-	_, err = fat.Write(disk, fat.Volume{Size: size, Label: "PHASE"}, []fat.File{{
+	_, err = fat.Write(disk, fat.Volume{Sector: 512, Size: size, Label: "PHASE"}, []fat.File{{
 		Path: "settings/phase.conf", Size: int64(len(text)),
 		Open: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(text)), nil },
 	}})

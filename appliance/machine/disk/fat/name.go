@@ -30,12 +30,14 @@ func names(name string, i int) (short [11]byte, long []byte) {
 	return short, long
 }
 
-// shortName is the 8.3 name; the entry's number i keeps one that is not exact
-// unique.
+// shortName is the 8.3 name. One that differs in case alone is not exact, but found
+// by readers that know no long names, as the boot ROM of a Raspberry Pi 3; the entry's
+// number i keeps any other unique.
 func shortName(name string, i int) (short [11]byte, exact bool) {
-	base, ext, _ := strings.Cut(name, ".")
-	if name == strings.ToUpper(name) && len(base) <= 8 && len(ext) <= 3 && !strings.Contains(ext, ".") {
-		return [11]byte([]byte(pad(base, 8) + pad(ext, 3))), true
+	upper := strings.ToUpper(name)
+	base, ext, _ := strings.Cut(upper, ".")
+	if base != "" && len(base) <= 8 && len(ext) <= 3 && !strings.Contains(ext, ".") {
+		return [11]byte([]byte(pad(base, 8) + pad(ext, 3))), name == upper
 	}
 	clean := func(s string, n int) string {
 		s = strings.Map(func(r rune) rune {

@@ -17,7 +17,7 @@ const (
 )
 
 // ErrFormat is wrapped by every refusal of what is not such a file system.
-var ErrFormat = errors.New("not a FAT16 file system as Phase writes it")
+var ErrFormat = errors.New("not a FAT file system as Phase writes it")
 
 func bad(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrFormat, fmt.Sprintf(format, args...))
@@ -27,7 +27,7 @@ func bad(format string, args ...any) error {
 // r's offset 0. A file that does not lie in one piece is refused, since nothing
 // here writes one.
 func Read(r io.ReaderAt, size int64) (map[string]Extent, error) {
-	b := make([]byte, sectorSize)
+	b := make([]byte, bootSize)
 	if _, err := r.ReadAt(b, 0); err != nil {
 		return nil, fmt.Errorf("reading the boot sector: %w", err)
 	}
@@ -35,17 +35,18 @@ func Read(r io.ReaderAt, size int64) (map[string]Extent, error) {
 	if err != nil {
 		return nil, err
 	}
-	table := make([]byte, g.perTable*sectorSize)
-	if _, err := r.ReadAt(table, reserved*sectorSize); err != nil {
+	table := make([]byte, g.perTable*g.sector)
+	if _, err := r.ReadAt(table, reserved*g.sector); err != nil {
 		return nil, fmt.Errorf("reading the allocation table: %w", err)
 	}
 	rd := &reader{r: r, g: g, table: table, found: map[string]Extent{}}
-	return rd.found, rd.folder(Extent{g.root * sectorSize, rootEntries * entrySize}, "", 0)
+	return rd.found, rd.folder(Extent{g.root * g.sector, rootEntries * entrySize}, "", 0)
 }
 
 func parseBootSector(b []byte, size int64) (geometry, error) {
 	le := binary.LittleEndian
-	if le.Uint16(b[510:]) != 0xAA55 || le.Uint16(b[11:]) != sectorSize ||
+	sector := int64(le.Uint16(b[11:]))
+	if le.Uint16(b[510:]) != 0xAA55 ||
 		le.Uint16(b[14:]) != reserved || b[16] != tables || le.Uint16(b[17:]) != rootEntries {
 		return geometry{}, bad("boot sector")
 	}
@@ -53,10 +54,10 @@ func parseBootSector(b []byte, size int64) (geometry, error) {
 	if sectors == 0 {
 		sectors = int64(le.Uint32(b[32:]))
 	}
-	if sectors*sectorSize > size {
-		return geometry{}, bad("it says it has %d bytes, and there are %d", sectors*sectorSize, size)
+	if sectors*sector > size {
+		return geometry{}, bad("it says it has %d bytes, and there are %d", sectors*sector, size)
 	}
-	g, err := layout(sectors * sectorSize)
+	g, err := layout(sectors*sector, sector)
 	if err != nil || g.perCluster != int64(b[13]) || g.perTable != int64(le.Uint16(b[22:])) {
 		return geometry{}, bad("geometry")
 	}
@@ -82,8 +83,8 @@ func (r *reader) piece(cluster, size int64) (Extent, error) {
 		if c < firstCluster || c >= r.g.clusters+firstCluster {
 			return Extent{}, bad("cluster %d", c)
 		}
-		next := binary.LittleEndian.Uint16(r.table[2*c:])
-		if next == endOfChain {
+		next := r.g.get(r.table, c)
+		if next == r.g.endOfChain() {
 			break
 		}
 		if int64(next) != c+1 {

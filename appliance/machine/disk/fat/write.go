@@ -13,15 +13,16 @@ import (
 // returns where each file lies. Bytes that hold nothing are not written, so w
 // must read as zeros there. Files lie in the order given.
 func Write(w io.WriterAt, v Volume, files []File) (map[string]Extent, error) {
-	g, err := layout(v.Size)
+	g, err := layout(v.Size, v.Sector)
 	if err != nil {
 		return nil, err
 	}
 	if len(v.Label) > 11 || v.Label != strings.ToUpper(v.Label) {
 		return nil, fmt.Errorf("volume label %q: at most 11 upper-case characters", v.Label)
 	}
-	wr := &writer{w: w, g: g, v: v, next: firstCluster, table: make([]uint16, g.clusters+firstCluster)}
-	wr.table[0], wr.table[1] = 0xFF00|media, endOfChain
+	wr := &writer{w: w, g: g, v: v, next: firstCluster, table: make([]byte, g.perTable*g.sector)}
+	g.put(wr.table, 0, g.endOfChain()&^0xFF|media)
+	g.put(wr.table, 1, g.endOfChain())
 	root, placed := &node{}, map[string]Extent{}
 	for _, f := range files {
 		n, err := root.add(f.Path, strings.Split(f.Path, "/"))
@@ -41,7 +42,7 @@ func Write(w io.WriterAt, v Volume, files []File) (map[string]Extent, error) {
 	if len(entries) > rootEntries*entrySize {
 		return nil, fmt.Errorf("the root folder holds more than %d entries", rootEntries)
 	}
-	if err := wr.at(entries, g.root*sectorSize); err != nil {
+	if err := wr.at(entries, g.root*g.sector); err != nil {
 		return nil, err
 	}
 	if err := wr.tables(); err != nil {
@@ -67,8 +68,8 @@ func (n *node) add(path string, parts []string) (*node, error) {
 	if err := checkName(name); err != nil {
 		return nil, fmt.Errorf("path %q: %w", path, err)
 	}
-	i := slices.IndexFunc(n.children, func(c *node) bool { return c.name == name })
-	if i >= 0 && (isFile || n.children[i].file) {
+	i := slices.IndexFunc(n.children, func(c *node) bool { return strings.EqualFold(c.name, name) })
+	if i >= 0 && (isFile || n.children[i].file || n.children[i].name != name) { // case is not looked at
 		return nil, fmt.Errorf("path %q is there twice", path)
 	}
 	if i < 0 {
@@ -86,7 +87,7 @@ type writer struct {
 	g     geometry
 	v     Volume
 	next  int64 // first free cluster
-	table []uint16
+	table []byte
 }
 
 func (w *writer) at(data []byte, offset int64) error {
@@ -108,9 +109,9 @@ func (w *writer) allocate(bytes int64) (first int64, err error) {
 		return 0, fmt.Errorf("the boot file system of %d bytes is full", w.v.Size)
 	}
 	for c := first; c < first+n-1; c++ {
-		w.table[c] = uint16(c + 1)
+		w.g.put(w.table, c, uint16(c+1))
 	}
-	w.table[first+n-1] = endOfChain
+	w.g.put(w.table, first+n-1, w.g.endOfChain())
 	w.next += n
 	return first, nil
 }
@@ -180,12 +181,8 @@ func (w *writer) entries(n *node) (data []byte, err error) {
 }
 
 func (w *writer) tables() error {
-	data := make([]byte, w.g.perTable*sectorSize)
-	for i, v := range w.table {
-		binary.LittleEndian.PutUint16(data[2*i:], v)
-	}
 	for i := range int64(tables) {
-		if err := w.at(data, (reserved+i*w.g.perTable)*sectorSize); err != nil {
+		if err := w.at(w.table, (reserved+i*w.g.perTable)*w.g.sector); err != nil {
 			return err
 		}
 	}
@@ -193,10 +190,10 @@ func (w *writer) tables() error {
 }
 
 func bootSector(g geometry, v Volume) []byte {
-	b := make([]byte, sectorSize)
+	b := make([]byte, bootSize)
 	copy(b, "\xEB\x3C\x90PHASE   ")
 	le := binary.LittleEndian
-	le.PutUint16(b[11:], sectorSize)
+	le.PutUint16(b[11:], uint16(g.sector))
 	b[13] = byte(g.perCluster)
 	le.PutUint16(b[14:], reserved)
 	b[16] = tables
@@ -210,11 +207,11 @@ func bootSector(g geometry, v Volume) []byte {
 	le.PutUint16(b[22:], uint16(g.perTable))
 	le.PutUint16(b[24:], 63)  // sectors per track and heads: for INT 13h without
 	le.PutUint16(b[26:], 255) // LBA, which nothing here uses
-	le.PutUint32(b[28:], uint32(v.Start/sectorSize))
+	le.PutUint32(b[28:], uint32(v.Start/g.sector))
 	b[36], b[38] = 0x80, 0x29
 	copy(b[SerialOffset:], v.Serial[:])
 	copy(b[43:], pad(v.Label, 11))
-	copy(b[54:], "FAT16   ")
+	copy(b[54:], fmt.Sprintf("FAT%d   ", g.bits))
 	le.PutUint16(b[510:], 0xAA55)
 	return b
 }

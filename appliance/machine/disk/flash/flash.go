@@ -31,61 +31,72 @@ type patch struct {
 	data   []byte
 }
 
-// Prepare works out what goes onto a disk of size bytes, under the disk id. The
-// persistent partition gets the rest of it. conf, of disk.ConfBytes bytes,
-// replaces the settings unless it is nil.
-func Prepare(from io.ReaderAt, size int64, id gpt.ID, conf []byte) (*Plan, error) {
-	p, perm, err := prepare(from, size)
+// over puts the patch over what was read from an offset on.
+func (p patch) over(b []byte, at int64) {
+	from, to := max(p.offset, at), min(p.offset+int64(len(p.data)), at+int64(len(b)))
+	if from < to {
+		copy(b[from-at:to-at], p.data[from-p.offset:])
+	}
+}
+
+// Prepare works out what goes onto a disk under the disk id, in sectors of the
+// size that the disk has. The persistent partition gets the rest of it. conf, of
+// disk.ConfBytes bytes, replaces the settings unless it is nil.
+func Prepare(from io.ReaderAt, to gpt.Geometry, id gpt.ID, conf []byte) (*Plan, error) {
+	p, perm, err := prepare(from, to)
 	if err != nil {
 		return nil, err
 	}
 	p.table.ID = id
-	p.Length, p.blank = (perm.Last+1)*gpt.SectorSize, gpt.HeadSectors*gpt.SectorSize
+	p.Length, p.blank = perm.End(), to.Head()
 	return p, p.change(conf)
 }
 
 // PrepareKeeping is Prepare for a disk that holds an earlier image: its
 // persistent partition stays as it is, and so do its identifiers.
-func PrepareKeeping(from, target io.ReaderAt, size int64, conf []byte) (*Plan, error) {
-	p, perm, err := prepare(from, size)
+func PrepareKeeping(from, target io.ReaderAt, to gpt.Geometry, conf []byte) (*Plan, error) {
+	p, perm, err := prepare(from, to)
 	if err != nil {
 		return nil, err
 	}
-	head := make([]byte, gpt.HeadSectors*gpt.SectorSize)
-	if _, err := target.ReadAt(head, 0); err != nil {
-		return nil, fmt.Errorf("reading its partition table: %w", err)
+	front, back, err := to.ReadEnds(target)
+	if err != nil {
+		return nil, err
 	}
-	before, err := gpt.DecodeTable(head)
+	before, err := gpt.Find(front, back, to)
 	if err != nil {
 		return nil, fmt.Errorf("there is nothing to keep, leave out --keep: %w", err)
 	}
 	old, err := before.Partition(disk.Perm)
-	if err != nil || old.First != perm.First || old.Last < perm.Last {
+	if err != nil || old.Start != perm.Start || old.Size < perm.Size {
 		return nil, errors.New("its persistent partition lies elsewhere than this image's and cannot be kept; save what is on it and leave out --keep")
 	}
 	p.table.ID = before.ID
 	last := &p.table.Partitions[len(p.table.Partitions)-1]
-	last.Last = max(last.Last, old.Last)
+	last.Size = max(last.Size, old.Size)
 	// The tables stay until the new ones take their place, so that it can be
 	// done again after half a write. Without its first sector nothing boots.
-	p.Length, p.blank = perm.Offset(), gpt.SectorSize
+	p.Length, p.blank = perm.Start, to.Sector
 	return p, p.change(conf)
 }
 
-// prepare opens the image for a disk of size bytes, and returns the image's
-// persistent partition.
-func prepare(from io.ReaderAt, size int64) (p *Plan, perm gpt.Partition, err error) {
+// prepare opens the image for a disk, and returns the image's persistent
+// partition.
+func prepare(from io.ReaderAt, to gpt.Geometry) (p *Plan, perm gpt.Partition, err error) {
 	image, err := OpenImage(from)
 	if err != nil {
 		return nil, perm, err
 	}
-	if needed := image.Table.Sectors * gpt.SectorSize; size < needed {
-		return nil, perm, fmt.Errorf("the image needs %s, and there are %s", ui.Bytes(needed), ui.Bytes(size))
+	if needed := image.Table.Size; to.Size < needed {
+		return nil, perm, fmt.Errorf("the image needs %s, and there are %s: take a larger disk", ui.Bytes(needed), ui.Bytes(to.Size))
+	}
+	if image, err = image.withSectors(to.Sector); err != nil {
+		return nil, perm, err
 	}
 	if perm = image.Table.Partitions[len(image.Table.Partitions)-1]; perm.Number != disk.Perm {
 		return nil, perm, errors.New("the last partition of the image is not the persistent one")
 	}
-	return &Plan{image: image, table: disk.FillDisk(image.Table, size)}, perm, nil
+	return &Plan{image: image, table: disk.FillDisk(image.Table, to)}, perm, nil
 }
 
 // ID is the identifier of the disk as it will be.
@@ -95,7 +106,7 @@ func (p *Plan) ID() gpt.ID { return p.table.ID }
 // another, so everything stays where it is.
 func (p *Plan) change(conf []byte) error {
 	was, is := p.image.Table.PartitionID(disk.Root).String(), p.table.PartitionID(disk.Root).String()
-	for _, name := range []string{disk.CmdlineFile, disk.EntryFile} {
+	for _, name := range p.image.rootNames() {
 		data, err := p.image.ReadFile(name)
 		if err != nil {
 			return err
@@ -118,8 +129,8 @@ func (p *Plan) change(conf []byte) error {
 	}
 	serial := disk.Serial(p.table.ID)
 	head, tail, err := p.table.Encode(p.image.loader)
-	p.patches = append(p.patches, patch{boot.Offset() + fat.SerialOffset, serial[:]},
-		patch{0, head}, patch{(p.table.Sectors - gpt.TailSectors) * gpt.SectorSize, tail})
+	p.patches = append(p.patches, patch{boot.Start + fat.SerialOffset, serial[:]},
+		patch{0, head}, patch{p.table.Size - p.table.Tail(), tail})
 	return err
 }
 
@@ -127,10 +138,7 @@ func (p *Plan) change(conf []byte) error {
 func (p *Plan) ReadAt(b []byte, at int64) (int, error) {
 	n, err := p.image.from.ReadAt(b, at)
 	for _, patch := range p.patches {
-		from, to := max(patch.offset, at), min(patch.offset+int64(len(patch.data)), at+int64(len(b)))
-		if from < to {
-			copy(b[from-at:to-at], patch.data[from-patch.offset:])
-		}
+		patch.over(b, at)
 	}
 	return n, err
 }

@@ -3,24 +3,26 @@ package flash
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
-	"path/filepath"
-	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"phase/appliance/machine/disk"
+	"phase/appliance/machine/disk/gpt"
 )
 
 // Target is a disk to write to, or a file that plays one.
 type Target struct {
 	*os.File
-	Size int64 // bytes
+	gpt.Geometry
+	About Candidate // of a block device
 
 	device bool
 }
 
 // OpenTarget opens a disk for writing. Nothing may use it; without force it must
-// be a whole, removable block device.
+// be a whole, removable block device. What there is to doubt about one that
+// is opened by force, Doubt says.
 func OpenTarget(path string, force bool) (*Target, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -34,15 +36,16 @@ func OpenTarget(path string, force bool) (*Target, error) {
 	case !t.device && !force:
 		return nil, fmt.Errorf("%s is not a block device; --force writes to it all the same", path)
 	case t.device:
+		if t.About, err = Look(path); err != nil {
+			return nil, err
+		}
 		// Not even by force: a mounted file system writes its own blocks later
 		// and would damage what is written now.
-		if used, err := mountedFrom(path); err != nil {
-			return nil, err
-		} else if used != "" {
-			return nil, fmt.Errorf("%s is mounted: unmount %s first", path, used)
+		if t.About.Refused != "" {
+			return nil, errors.New(t.About.Refused)
 		}
-		if err := checkTarget(path); err != nil && !force {
-			return nil, fmt.Errorf("%w; --force writes to it all the same", err)
+		if doubt := t.Doubt(); doubt != "" && !force {
+			return nil, fmt.Errorf("%s is %s; --force writes to it all the same", path, doubt)
 		}
 		flags |= os.O_EXCL // the kernel refuses while anything uses the device
 	}
@@ -51,64 +54,22 @@ func OpenTarget(path string, force bool) (*Target, error) {
 	} else if err != nil {
 		return nil, err
 	}
-	// Seeking to the end tells the size of files and of block devices alike.
-	if t.Size, err = t.Seek(0, io.SeekEnd); err != nil {
-		t.Close()
-		return nil, err
+	if t.Geometry, err = disk.Measure(t.File); err != nil {
+		return nil, errors.Join(fmt.Errorf("measuring %s: %w", path, err), t.Close())
 	}
 	return t, nil
 }
 
-// checkTarget asks the kernel what a block device is.
-func checkTarget(path string) error {
-	real, err := filepath.EvalSymlinks(path)
-	if err != nil {
-		return err
+// Doubt is why somebody may not mean this device; empty: it is a stick, or a file
+// that plays one.
+func (t *Target) Doubt() string {
+	switch {
+	case t.About.Partition:
+		return "a partition, not a whole disk"
+	case t.device && !t.About.Removable:
+		return "not removable"
 	}
-	sys := filepath.Join("/sys/class/block", filepath.Base(real))
-	if _, err := os.Stat(filepath.Join(sys, "partition")); err == nil {
-		return fmt.Errorf("%s is a partition, not a whole disk", path)
-	}
-	removable, err := os.ReadFile(filepath.Join(sys, "removable"))
-	if err != nil {
-		return fmt.Errorf("asking whether %s is removable: %w", path, err)
-	}
-	// A USB hard disk says it is not removable; its bus says that it is.
-	place, err := filepath.EvalSymlinks(sys)
-	if err != nil {
-		return err
-	}
-	if strings.TrimSpace(string(removable)) != "1" && !strings.Contains(place, "/usb") {
-		return fmt.Errorf("%s is not removable", path)
-	}
-	return nil
-}
-
-// mountedFrom is the first mount point of a disk or one of its partitions.
-func mountedFrom(path string) (string, error) {
-	device, err := filepath.EvalSymlinks(path)
-	if err != nil {
-		return "", err
-	}
-	mounts, err := os.ReadFile("/proc/self/mounts")
-	if err != nil {
-		return "", err
-	}
-	for line := range strings.Lines(string(mounts)) {
-		fields := strings.Fields(line)
-		if len(fields) > 1 && (fields[0] == device || isPartition(device, fields[0])) {
-			return fields[1], nil
-		}
-	}
-	return "", nil
-}
-
-// isPartition says whether a device is a partition of a disk: sda1 of sda,
-// nvme0n1p1 of nvme0n1.
-func isPartition(disk, device string) bool {
-	number, ok := strings.CutPrefix(device, disk)
-	number = strings.TrimPrefix(number, "p")
-	return ok && number != "" && strings.Trim(number, "0123456789") == ""
+	return ""
 }
 
 // Settle waits until everything is on the disk and forgets what is in memory,

@@ -3,7 +3,9 @@
 // old-style signature and, beside the protective partition, the boot partition,
 // which some BIOSes want to see marked active before they boot a stick. Every
 // identifier comes from one disk id, so that two sticks flashed from one image
-// differ once they were given ids of their own.
+// differ once they were given ids of their own. All of it is counted in sectors,
+// of 512 or of 4096 bytes; outside this package positions are in bytes, so that
+// what lies on a disk does not depend on its sectors.
 package gpt
 
 import (
@@ -14,26 +16,46 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"slices"
 	"strings"
 	"unicode/utf16"
 )
 
-// SectorSize is in bytes; disks with 4096-byte sectors are not written.
-const SectorSize = 512
-
 const (
-	entries      = 128
-	entrySize    = 128
-	tableSectors = entries * entrySize / SectorSize
-	headerSize   = 92
-	// HeadSectors at the front of the disk hold MBR, header and table;
-	// TailSectors at its end hold table and header again.
-	HeadSectors = 2 + tableSectors
-	TailSectors = 1 + tableSectors
+	entries    = 128
+	entrySize  = 128
+	tableBytes = entries * entrySize
+	headerSize = 92
+	mbrSize    = 512
 	// LoaderSize is how many bytes of the MBR are the boot loader's.
 	LoaderSize = 440
 )
+
+// Sizes of a sector, in bytes: those that disks have.
+const (
+	Sector512  = 512
+	Sector4096 = 4096
+)
+
+// Geometry is what a disk says of itself.
+type Geometry struct {
+	Sector int64 // bytes of a sector, Sector512 or Sector4096
+	Size   int64 // bytes of the whole disk
+}
+
+// NewGeometry is that of a disk of at most size bytes, in whole sectors.
+func NewGeometry(sector, size int64) (Geometry, error) {
+	if sector != Sector512 && sector != Sector4096 {
+		return Geometry{}, fmt.Errorf("its sectors have %d bytes, and only disks with %d or %d can be used; take another disk", sector, Sector512, Sector4096)
+	}
+	return Geometry{sector, size / sector * sector}, nil
+}
+
+// Head is how many bytes MBR, header and table take at the front of the disk,
+// Tail how many table and header take at its end.
+func (g Geometry) Head() int64 { return 2*g.Sector + tableBytes }
+func (g Geometry) Tail() int64 { return tableBytes + g.Sector }
 
 // ID is a GUID in the order in which its text shows it.
 type ID [16]byte
@@ -90,22 +112,22 @@ func (id ID) Signature() uint32 {
 	return binary.LittleEndian.Uint32(d[:])
 }
 
-// Partition is one entry. First and Last are sectors, both part of it.
+// Partition is one entry. Start and Size are in bytes, in whole sectors.
 type Partition struct {
 	Number      int // 1 to 128
 	Name        string
 	Type        ID
-	First, Last int64
+	Start, Size int64
 }
 
-// Offset and Size of a partition, in bytes.
-func (p Partition) Offset() int64 { return p.First * SectorSize }
-func (p Partition) Size() int64   { return (p.Last - p.First + 1) * SectorSize }
+// End is where what follows a partition begins, in bytes.
+func (p Partition) End() int64 { return p.Start + p.Size }
 
-// Table is a disk's partitions. ID names the disk and, derived, each partition.
+// Table is the partitions of a disk. ID names the disk and, derived, each
+// partition.
 type Table struct {
-	ID         ID
-	Sectors    int64 // of the whole disk
+	ID ID
+	Geometry
 	Partitions []Partition
 }
 
@@ -130,19 +152,22 @@ type entry struct {
 }
 
 func (t Table) check() error {
-	last := int64(HeadSectors - 1)
+	if g, err := NewGeometry(t.Sector, t.Size); err != nil || g != t.Geometry {
+		return errors.Join(err, fmt.Errorf("a disk cannot have %d bytes in sectors of %d", t.Size, t.Sector))
+	}
+	end := t.Head()
 	for _, p := range t.Partitions {
-		if p.Number < 1 || p.Number > entries || p.First <= last || p.Last < p.First || p.Last >= t.Sectors-TailSectors {
-			return fmt.Errorf("partition %d (sectors %d to %d) does not fit a disk of %d sectors", p.Number, p.First, p.Last, t.Sectors)
+		if p.Number < 1 || p.Number > entries || p.Start < end || p.Size <= 0 || p.Size > t.Size || p.End() > t.Size-t.Tail() || p.Start%t.Sector != 0 || p.Size%t.Sector != 0 {
+			return fmt.Errorf("partition %d (%d bytes from %d on) does not fit a disk of %d bytes in sectors of %d", p.Number, p.Size, p.Start, t.Size, t.Sector)
 		}
-		last = p.Last
+		end = p.End()
 	}
 	return nil
 }
 
-// Encode renders the front (HeadSectors, MBR first) and the end (TailSectors)
-// of the disk. loader is the boot code, at most LoaderSize bytes. Partitions
-// are in the order of their sectors.
+// Encode renders the front (Head, MBR first) and the end (Tail) of the disk.
+// loader is the boot code, at most LoaderSize bytes. Partitions are in the order
+// in which they lie on the disk.
 func (t Table) Encode(loader []byte) (head, tail []byte, err error) {
 	if err := t.check(); err != nil {
 		return nil, nil, err
@@ -150,32 +175,47 @@ func (t Table) Encode(loader []byte) (head, tail []byte, err error) {
 	if len(loader) > LoaderSize {
 		return nil, nil, errors.New("the boot loader is too long for an MBR")
 	}
-	table := make([]byte, entries*entrySize)
-	for _, p := range t.Partitions {
-		e := entry{Type: [16]byte(p.Type.disk()), ID: [16]byte(t.PartitionID(p.Number).disk()), First: uint64(p.First), Last: uint64(p.Last)}
-		copy(e.Name[:], utf16.Encode([]rune(p.Name)))
-		if _, err := binary.Encode(table[(p.Number-1)*entrySize:], binary.LittleEndian, e); err != nil {
-			return nil, nil, err
-		}
+	table, err := t.entries()
+	if err != nil {
+		return nil, nil, err
 	}
-	head = append(t.mbr(loader), t.header(1, t.Sectors-1, 2, table)...)
+	first, end := t.Sector, t.Size-t.Sector
+	head = append(t.mbr(loader), t.header(first, end, 2*t.Sector, t.Head(), table)...)
 	head = append(head, table...)
-	tail = append(bytes.Clone(table), t.header(t.Sectors-1, 1, t.Sectors-TailSectors, table)...)
+	tail = append(bytes.Clone(table), t.header(end, first, t.Size-t.Tail(), t.Head(), table)...)
 	return head, tail, nil
 }
 
-func (t Table) header(at, other, tableAt int64, table []byte) []byte {
-	b := make([]byte, SectorSize)
+// entries renders the table that both headers point at.
+func (t Table) entries() ([]byte, error) {
+	table := make([]byte, tableBytes)
+	for _, p := range t.Partitions {
+		e := entry{Type: [16]byte(p.Type.disk()), ID: [16]byte(t.PartitionID(p.Number).disk()), First: t.sector(p.Start), Last: t.sector(p.End()) - 1}
+		copy(e.Name[:], utf16.Encode([]rune(p.Name)))
+		if _, err := binary.Encode(table[(p.Number-1)*entrySize:], binary.LittleEndian, e); err != nil {
+			return nil, err
+		}
+	}
+	return table, nil
+}
+
+// sector is the number of the sector that begins at an offset.
+func (g Geometry) sector(offset int64) uint64 { return uint64(offset / g.Sector) }
+
+// header renders the header that lies at an offset. Partitions begin at first or
+// behind it.
+func (t Table) header(at, other, tableAt, first int64, table []byte) []byte {
+	b := make([]byte, t.Sector)
 	le := binary.LittleEndian
 	copy(b, signature)
 	le.PutUint32(b[8:], 0x00010000)
 	le.PutUint32(b[12:], headerSize)
-	le.PutUint64(b[24:], uint64(at))
-	le.PutUint64(b[32:], uint64(other))
-	le.PutUint64(b[40:], HeadSectors)
-	le.PutUint64(b[48:], uint64(t.Sectors-TailSectors-1))
+	le.PutUint64(b[24:], t.sector(at))
+	le.PutUint64(b[atOther:], t.sector(other))
+	le.PutUint64(b[40:], t.sector(first))
+	le.PutUint64(b[48:], t.sector(t.Size-t.Tail())-1)
 	copy(b[56:], t.ID.disk())
-	le.PutUint64(b[72:], uint64(tableAt))
+	le.PutUint64(b[atTable:], t.sector(tableAt))
 	le.PutUint32(b[80:], entries)
 	le.PutUint32(b[84:], entrySize)
 	le.PutUint32(b[88:], crc32.ChecksumIEEE(table))
@@ -189,26 +229,25 @@ const signature = "EFI PART"
 // boot partition. Linux takes such a disk for a GPT one as long as the
 // protective partition begins at sector 1.
 func (t Table) mbr(loader []byte) []byte {
-	b := make([]byte, SectorSize)
+	b := make([]byte, t.Sector)
 	copy(b, loader)
-	le := binary.LittleEndian
-	le.PutUint32(b[LoaderSize:], t.ID.Signature())
-	protects := t.Sectors - 1
+	binary.LittleEndian.PutUint32(b[LoaderSize:], t.ID.Signature())
+	protects := t.sector(t.Size) - 1
 	slot := b[446:]
 	for _, p := range t.Partitions {
 		if p.Type == TypeEFI {
-			putSlot(slot, 0x80, 0x0E, p.First, p.Last-p.First+1) // FAT16, LBA
-			protects = p.First - 1
+			putSlot(slot, 0x80, 0x0E, t.sector(p.Start), t.sector(p.Size)) // FAT16, LBA
+			protects = t.sector(p.Start) - 1
 			slot = slot[16:]
 			break
 		}
 	}
 	putSlot(slot, 0, 0xEE, 1, protects)
-	b[510], b[511] = 0x55, 0xAA
+	b[mbrSize-2], b[mbrSize-1] = 0x55, 0xAA
 	return b
 }
 
-func putSlot(b []byte, active, kind byte, first, count int64) {
+func putSlot(b []byte, active, kind byte, first, count uint64) {
 	// Cylinders are long unused; these values say that the sector numbers count.
 	copy(b, []byte{active, 0xFE, 0xFF, 0xFF, kind, 0xFE, 0xFF, 0xFF})
 	binary.LittleEndian.PutUint32(b[8:], uint32(first))
@@ -218,42 +257,32 @@ func putSlot(b []byte, active, kind byte, first, count int64) {
 // ErrFormat is wrapped by every refusal of what Encode did not write.
 var ErrFormat = errors.New("not a partition table as Phase writes it")
 
-// Decode reads a front of HeadSectors that Encode wrote and returns the boot
-// loader with it.
-func Decode(head []byte) (t Table, loader []byte, err error) { return decode(head, 0) }
-
-// DecodeTable is Decode without the first sector, which flashing clears first so
-// that nothing boots a disk that is half written.
-func DecodeTable(head []byte) (Table, error) {
-	t, _, err := decode(head, SectorSize)
-	return t, err
+// Read reads the front that Encode wrote from r, whose offset 0 is that of the
+// disk, and returns the boot loader with it. What it finds says how large the
+// sectors are by which it is counted; a disk whose sectors have another size is
+// none that a machine starts from.
+func Read(r io.ReaderAt) (t Table, loader []byte, err error) {
+	sector := int64(Sector512)
+	head := make([]byte, Sector512) // some disks are read by the sector only
+	if _, err := r.ReadAt(head, Sector4096); err == nil && string(head[:len(signature)]) == signature {
+		sector = Sector4096
+	}
+	head = make([]byte, Geometry{Sector: sector}.Head())
+	if n, err := r.ReadAt(head, 0); n < len(head) {
+		if err == io.EOF {
+			err = fmt.Errorf("%w: too short", ErrFormat)
+		}
+		return Table{}, nil, fmt.Errorf("reading the partition table: %w", err)
+	}
+	return decode(head, sector, 0)
 }
 
-// decode compares what it reads from an offset on.
-func decode(head []byte, from int) (t Table, loader []byte, err error) {
-	if len(head) < HeadSectors*SectorSize {
-		return Table{}, nil, fmt.Errorf("%w: too short", ErrFormat)
-	}
-	head = head[:HeadSectors*SectorSize]
-	h, table := head[SectorSize:2*SectorSize], head[2*SectorSize:]
-	le := binary.LittleEndian
-	if string(h[:8]) != signature {
-		return Table{}, nil, fmt.Errorf("%w: no GPT header", ErrFormat)
-	}
-	last := le.Uint64(h[32:])
-	if last >= 1<<40 {
-		return Table{}, nil, fmt.Errorf("%w: a disk of %d sectors", ErrFormat, last)
-	}
-	t.ID, t.Sectors = fromDisk(h[56:72]), int64(last)+1
-	for n := range entries {
-		var e entry
-		if _, err := binary.Decode(table[n*entrySize:], le, &e); err != nil {
-			return Table{}, nil, err
-		}
-		if e.First != 0 && e.First < 1<<40 && e.Last < 1<<40 {
-			name, _, _ := strings.Cut(string(utf16.Decode(e.Name[:])), "\x00")
-			t.Partitions = append(t.Partitions, Partition{Number: n + 1, Name: name, Type: fromDisk(e.Type[:]), First: int64(e.First), Last: int64(e.Last)})
-		}
+// decode reads a front in sectors of a size and compares what it reads from an
+// offset on.
+func decode(head []byte, sector, from int64) (t Table, loader []byte, err error) {
+	h := head[sector : 2*sector]
+	if t, err = parse(h, head[2*sector:], sector, binary.LittleEndian.Uint64(h[atOther:])); err != nil {
+		return Table{}, nil, err
 	}
 	loader = bytes.Clone(head[:LoaderSize])
 	// What we write is a function of the table, so anything else, checksums
@@ -266,4 +295,36 @@ func decode(head []byte, from int) (t Table, loader []byte, err error) {
 		return Table{}, nil, fmt.Errorf("%w: damaged, or changed by another tool", ErrFormat)
 	}
 	return t, loader, nil
+}
+
+// atOther is where a header names the sector of the other one, and atTable
+// where it names the first of its table.
+const (
+	atOther = 32
+	atTable = 72
+)
+
+// parse reads a header and its table, of a disk whose last sector is last. What
+// it returns is only what they say: the caller encodes it again and compares.
+func parse(header, table []byte, sector int64, last uint64) (t Table, err error) {
+	le := binary.LittleEndian
+	if string(header[:8]) != signature {
+		return Table{}, fmt.Errorf("%w: no GPT header", ErrFormat)
+	}
+	if last >= 1<<40 {
+		return Table{}, fmt.Errorf("%w: a disk of %d sectors", ErrFormat, last)
+	}
+	t.ID, t.Geometry = fromDisk(header[56:72]), Geometry{sector, (int64(last) + 1) * sector}
+	for n := range entries {
+		var e entry
+		if _, err := binary.Decode(table[n*entrySize:], le, &e); err != nil {
+			return Table{}, err
+		}
+		if e.First != 0 && e.First < 1<<40 && e.Last < 1<<40 {
+			name, _, _ := strings.Cut(string(utf16.Decode(e.Name[:])), "\x00")
+			t.Partitions = append(t.Partitions, Partition{Number: n + 1, Name: name, Type: fromDisk(e.Type[:]),
+				Start: int64(e.First) * sector, Size: (int64(e.Last) - int64(e.First) + 1) * sector})
+		}
+	}
+	return t, nil
 }

@@ -1,4 +1,6 @@
-package disk
+// Package ext4 knows the file system on the persistent partition: how large it is,
+// how it grows while it is in use, and how an empty one is laid.
+package ext4
 
 import (
 	"encoding/binary"
@@ -6,6 +8,8 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"strconv"
+	"strings"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -27,11 +31,31 @@ const (
 	minGrowth  = 1 << 20    // less is not worth it
 )
 
-// GrowExt4 lets the ext4 that is mounted at dir from device take all of that,
+// NeedsReplay says whether the journal of the ext4 on a device is replayed by the
+// next mount: the power was cut, or the last mount was not ended.
+func NeedsReplay(device string) (bool, error) {
+	disk, err := os.Open(device)
+	if err != nil {
+		return false, err
+	}
+	defer disk.Close()
+	super := make([]byte, superblockSize)
+	if _, err := disk.ReadAt(super, superblockAt); err != nil {
+		return false, fmt.Errorf("reading the superblock of %s: %w", device, err)
+	}
+	if _, _, err := parseSuperblock(super); err != nil {
+		return false, fmt.Errorf("%s: %w", device, err)
+	}
+	const recover = 0x4 // EXT4_FEATURE_INCOMPAT_RECOVER of fs/ext4/ext4.h
+	return super[atIncompat]&recover != 0, nil
+}
+
+// Grow lets the ext4 that is mounted at dir from device take all of that,
 // while it is in use, and returns how many bytes it has grown by: 0 where it
 // fills the device already. A power cut meanwhile leaves it with the old size
-// or the new one.
-func GrowExt4(dir, device string) (grown int64, err error) {
+// or the new one; where NeedsReplay then says so it must be mounted twice, since
+// the kernel counts block groups before it replays the journal.
+func Grow(dir, device string) (grown int64, err error) {
 	disk, err := os.Open(device)
 	if err != nil {
 		return 0, err
@@ -64,6 +88,31 @@ func GrowExt4(dir, device string) (grown int64, err error) {
 		return 0, fmt.Errorf("growing %s to all of %s: %w", dir, device, errno)
 	}
 	return int64(blocks)*block - have, nil
+}
+
+// Errors is how many errors the kernel has found in the file system that is
+// mounted from a partition, now and earlier: the count is kept in the superblock.
+func Errors(partition string) (int, error) { return attribute(partition, "errors_count") }
+
+// Damaged says whether the last of those errors was one of the file system itself
+// and not of the device (fs/ext4/ext4.h, EXT4_ERR_EFSBADCRC, EXT4_ERR_EFSCORRUPTED).
+func Damaged(partition string) bool {
+	code, err := attribute(partition, "last_error_errcode")
+	return err == nil && (code == 4 || code == 5)
+}
+
+// attribute reads a number that the kernel shows of a mounted file system.
+func attribute(partition, name string) (int, error) {
+	path := "/sys/fs/ext4/" + partition + "/" + name
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return 0, err
+	}
+	number, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", path, err)
+	}
+	return number, nil
 }
 
 // parseSuperblock returns how large a file system is and how large its blocks

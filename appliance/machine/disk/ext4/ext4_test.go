@@ -1,4 +1,4 @@
-package disk
+package ext4
 
 import (
 	"os"
@@ -39,6 +39,22 @@ func TestParseSuperblock(t *testing.T) {
 	}
 }
 
+func TestNeedsReplay(t *testing.T) {
+	for incompat, want := range map[byte]bool{0: false, incompat64: false, 4: true, incompat64 | 4: true} {
+		device := filepath.Join(t.TempDir(), "device")
+		data := append(make([]byte, superblockAt), superblock(func(s []byte) { s[atIncompat] = incompat })...)
+		if err := os.WriteFile(device, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := NeedsReplay(device); got != want || err != nil {
+			t.Errorf("features %#x: %v, %v", incompat, got, err)
+		}
+	}
+	if _, err := NeedsReplay("/dev/null"); err == nil {
+		t.Error("nothing is a file system")
+	}
+}
+
 // FuzzParseSuperblock states: what is accepted is a size.
 func FuzzParseSuperblock(f *testing.F) {
 	f.Add(superblock(nil))
@@ -50,7 +66,7 @@ func FuzzParseSuperblock(f *testing.F) {
 }
 
 // A file system of 64 MiB on a device of 512 takes all of it while it is in use.
-func TestGrowExt4(t *testing.T) {
+func TestGrow(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root to mount")
 	}
@@ -95,7 +111,7 @@ func TestGrowExt4(t *testing.T) {
 	if err := os.WriteFile(kept, []byte("kept"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if grown, err := GrowExt4(at, device); err != nil || grown != 448<<20 {
+	if grown, err := Grow(at, device); err != nil || grown != 448<<20 {
 		t.Fatalf("grown by %d bytes, %v", grown, err)
 	}
 	var fs unix.Statfs_t
@@ -105,7 +121,7 @@ func TestGrowExt4(t *testing.T) {
 	if data, err := os.ReadFile(kept); err != nil || string(data) != "kept" {
 		t.Errorf("%q, %v", data, err)
 	}
-	if grown, err := GrowExt4(at, device); err != nil || grown != 0 {
+	if grown, err := Grow(at, device); err != nil || grown != 0 {
 		t.Errorf("grown again by %d bytes, %v", grown, err)
 	}
 	if err := unix.Unmount(at, 0); err != nil {
