@@ -22,6 +22,8 @@ import (
 type File struct {
 	Name string // path without a leading slash
 	Size int64  // bytes, less than 4 GiB
+	// Program says that it may be run.
+	Program bool
 }
 
 // Layout says where in the archive each file's bytes lie. Everything that is
@@ -47,6 +49,7 @@ const (
 	magic       = "070701"
 	headerBytes = len(magic) + 13*8
 	fileMode    = 0o100644
+	programMode = 0o100755
 	folderMode  = 0o040755
 	maxSize     = 1<<32 - 1 // what 8 hexadecimal digits can say
 	maxName     = 4096      // bytes of a path, with the zero behind it
@@ -86,7 +89,11 @@ func NewLayout(prefix int64, files []File) (*Layout, error) {
 			}
 		}
 		inode++
-		head(Node{Name: f.Name, Mode: fileMode, Inode: inode, Size: f.Size})
+		mode := uint32(fileMode)
+		if f.Program {
+			mode = programMode
+		}
+		head(Node{Name: f.Name, Mode: mode, Inode: inode, Size: f.Size})
 		l.places[f.Name] = place{at, f.Size}
 		at = align(at + f.Size)
 	}

@@ -16,7 +16,7 @@ func build(t testing.TB, prefix []byte, names []string, contents map[string][]by
 	t.Helper()
 	var files []File
 	for _, name := range names {
-		files = append(files, File{name, int64(len(contents[name]))})
+		files = append(files, File{Name: name, Size: int64(len(contents[name])), Program: strings.HasSuffix(name, "init")})
 	}
 	l, err := NewLayout(int64(len(prefix)), files)
 	if err != nil {
@@ -114,8 +114,8 @@ func TestLayoutReadByUroot(t *testing.T) {
 
 func TestLayoutRefuses(t *testing.T) {
 	for _, files := range [][]File{
-		{{"", 1}}, {{"/a", 1}}, {{"../a", 1}}, {{"a/../b", 1}}, {{"a/", 1}}, {{".", 1}}, {{Trailer, 1}}, {{"a", -1}}, {{"a", 1 << 32}},
-		{{"a", 1}, {"a", 1}}, {{"a/b", 1}, {"a", 1}}, {{"a", 1}, {"a/b", 1}}, {{"a\x00b", 1}}, {{strings.Repeat("a", maxName), 1}},
+		{{Name: "", Size: 1}}, {{Name: "/a", Size: 1}}, {{Name: "../a", Size: 1}}, {{Name: "a/../b", Size: 1}}, {{Name: "a/", Size: 1}}, {{Name: ".", Size: 1}}, {{Name: Trailer, Size: 1}}, {{Name: "a", Size: -1}}, {{Name: "a", Size: 1 << 32}},
+		{{Name: "a", Size: 1}, {Name: "a", Size: 1}}, {{Name: "a/b", Size: 1}, {Name: "a", Size: 1}}, {{Name: "a", Size: 1}, {Name: "a/b", Size: 1}}, {{Name: "a\x00b", Size: 1}}, {{Name: strings.Repeat("a", maxName), Size: 1}},
 	} {
 		if _, err := NewLayout(0, files); err == nil {
 			t.Errorf("%.60v is accepted", files)
@@ -131,7 +131,7 @@ func FuzzLayout(f *testing.F) {
 	f.Add(int64(5), "a/b", int64(3), "a/c", int64(0))
 	f.Add(int64(0), "release/deep/er/rootfs", int64(1), "x", int64(4096))
 	f.Fuzz(func(t *testing.T, prefix int64, a string, sizeA int64, b string, sizeB int64) {
-		l, err := NewLayout(prefix, []File{{a, sizeA}, {b, sizeB}})
+		l, err := NewLayout(prefix, []File{{Name: a, Size: sizeA}, {Name: b, Size: sizeB}})
 		if err != nil || l.Size() > 1<<20 {
 			return
 		}

@@ -23,7 +23,9 @@ import (
 type dhcpClient struct {
 	index    int
 	own      hardwareAddr
-	name     string // host name and client identifier; empty sends neither
+	name     string // host name; empty sends none
+	id       []byte // client identifier; empty sends none
+	firstGap time.Duration
 	minLease time.Duration
 	log      *slog.Logger
 	// granted is called with each lease won or renewed, and with nil when one is
@@ -33,10 +35,13 @@ type dhcpClient struct {
 	last netip.Addr
 }
 
-// maxDiscoverGap is the longest wait between two questions for a server. RFC
-// 2131 §4.1 doubles up to 64 s; a quarter of that finds a server that comes
-// late soon, at the price of one small broadcast.
-const maxDiscoverGap = 16 * time.Second
+// firstGap is the wait after the first question for a server, and maxGaps how
+// many of it are the longest. RFC 2131 §4.1 doubles up to 64 s; a quarter of
+// that finds a server that comes late soon, at the price of one small broadcast.
+const (
+	firstGap = time.Second
+	maxGaps  = 16
+)
 
 var broadcastAddr = netip.AddrFrom4([4]byte{255, 255, 255, 255})
 
@@ -75,7 +80,7 @@ func (c *dhcpClient) acquire(ctx context.Context) (lease, error) {
 	}
 	defer socket.Close()
 	began := time.Now()
-	gap := time.Second
+	gap := c.firstGap
 	for {
 		discover, err := c.message(dhcpv4.MessageTypeDiscover)
 		if err != nil {
@@ -104,7 +109,7 @@ func (c *dhcpClient) acquire(ctx context.Context) (lease, error) {
 		if !errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, errNak) {
 			return lease{}, err
 		}
-		gap = min(2*gap, maxDiscoverGap)
+		gap = min(2*gap, maxGaps*c.firstGap)
 	}
 }
 
@@ -162,18 +167,33 @@ func (c *dhcpClient) renew(ctx context.Context, l lease) (lease, error) {
 	}
 }
 
+// clientID is by what a server knows an interface again: the node's name, so
+// that a card put in for another has its address, and, but for the first
+// interface, its own name: two on one segment are not to be given one address.
+// The type 0 says that it is no hardware address, RFC 2132 §9.14.
+func clientID(name, iface string) []byte {
+	switch {
+	case name == "":
+		return nil
+	case iface != "eth0":
+		name += "-" + iface
+	}
+	return append([]byte{0}, name...)
+}
+
 func (c *dhcpClient) message(kind dhcpv4.MessageType) (*dhcpv4.DHCPv4, error) {
 	modifiers := []dhcpv4.Modifier{
 		dhcpv4.WithHwAddr(c.own[:]),
 		dhcpv4.WithMessageType(kind),
-		dhcpv4.WithRequestedOptions(dhcpv4.OptionSubnetMask, dhcpv4.OptionRouter, dhcpv4.OptionDomainNameServer,
+		dhcpv4.WithRequestedOptions(dhcpv4.OptionSubnetMask, dhcpv4.OptionRouter, dhcpv4.OptionDomainNameServer, dhcpv4.OptionInterfaceMTU,
 			dhcpv4.OptionClasslessStaticRoute, dhcpv4.OptionIPAddressLeaseTime, dhcpv4.OptionRenewTimeValue, dhcpv4.OptionRebindingTimeValue),
 		dhcpv4.WithOption(dhcpv4.OptMaxMessageSize(1500)),
 	}
 	if c.name != "" {
-		// A client identifier of type 0 is no hardware address, RFC 2132 §9.14.
-		modifiers = append(modifiers, dhcpv4.WithOption(dhcpv4.OptHostName(c.name)),
-			dhcpv4.WithOption(dhcpv4.OptClientIdentifier(append([]byte{0}, c.name...))))
+		modifiers = append(modifiers, dhcpv4.WithOption(dhcpv4.OptHostName(c.name)))
+	}
+	if len(c.id) > 0 {
+		modifiers = append(modifiers, dhcpv4.WithOption(dhcpv4.OptClientIdentifier(c.id)))
 	}
 	m, err := dhcpv4.New(modifiers...)
 	if err != nil {

@@ -32,6 +32,7 @@ type lab struct {
 	Settings         settings.Options
 	HostName, Resolv string
 	MinLease, Grace  time.Duration
+	FirstGap         time.Duration
 }
 
 // state is what a manager reports.
@@ -44,6 +45,10 @@ type shown struct {
 	Name, MAC, Method string
 	Up                bool
 	Addresses         []netip.Prefix
+	State, Waiting    string
+	Since             time.Time
+	MTU, MTU6         int
+	MTUFrom           string `json:"mtu_from"`
 }
 
 func managerRole(ctx context.Context, args []byte, say func(any)) error {
@@ -57,6 +62,9 @@ func managerRole(ctx context.Context, args []byte, say func(any)) error {
 	})
 	if l.MinLease > 0 {
 		m.minLease = l.MinLease
+	}
+	if l.FirstGap > 0 {
+		m.firstGap = l.FirstGap
 	}
 	if l.Grace > 0 {
 		m.grace = l.Grace
@@ -95,6 +103,7 @@ func await(t *testing.T, n *netlab.Node, name, what string, ok func(shown) bool)
 type dhcpServer struct {
 	mu       sync.Mutex
 	silent   bool
+	deaf     int // questions that are still lost
 	requests []*dhcpv4.DHCPv4
 	heard    chan *dhcpv4.DHCPv4
 	config   []dhcpv4.Modifier
@@ -120,6 +129,10 @@ func startDHCP(t *testing.T, s *netlab.Segment, config ...dhcpv4.Modifier) *dhcp
 func (d *dhcpServer) serve(conn net.PacketConn, _ net.Addr, m *dhcpv4.DHCPv4) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.deaf > 0 {
+		d.deaf--
+		return
+	}
 	if d.silent {
 		return
 	}
@@ -148,6 +161,13 @@ func (d *dhcpServer) serve(conn net.PacketConn, _ net.Addr, m *dhcpv4.DHCPv4) {
 	}
 }
 
+// set changes what the server grants from now on.
+func (d *dhcpServer) set(config ...dhcpv4.Modifier) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.config = config
+}
+
 func (d *dhcpServer) setSilent(v bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -172,8 +192,8 @@ func defaultRoutes(t *testing.T, n *netlab.Node) (count int) {
 }
 
 // advertise sends a router advertisement for fd07::/64 with the name server
-// fd07::53, RFC 4861 §4.2 and RFC 8106 §5.1.
-func advertise(t *testing.T, s *netlab.Segment) {
+// fd07::53, RFC 4861 §4.2 and RFC 8106 §5.1, and more options.
+func advertise(t *testing.T, s *netlab.Segment, options ...byte) {
 	t.Helper()
 	fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_ICMPV6)
 	if err != nil {
@@ -192,6 +212,7 @@ func advertise(t *testing.T, s *netlab.Segment) {
 	ra = append(ra, prefix[:]...)
 	ra = append(ra, 25, 3, 0, 0, 0, 0, 0x0e, 0x10)
 	ra = append(ra, dns[:]...)
+	ra = append(ra, options...)
 	all := netip.MustParseAddr("ff02::1").As16()
 	if err := unix.Sendto(fd, ra, 0, &unix.SockaddrInet6{Addr: all, ZoneId: uint32(index)}); err != nil {
 		t.Fatal(err)

@@ -1,6 +1,7 @@
 package link
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
@@ -16,6 +17,7 @@ type lease struct {
 	server  netip.Addr
 	routes  []route
 	dns     []netip.Addr
+	mtu     int // of the link; 0 when nothing is said, unreadable when nobody can read it
 	granted time.Time
 	renew   time.Duration // T1, from granted
 	rebind  time.Duration // T2
@@ -36,6 +38,21 @@ const (
 	maxRoutes = 32
 	maxDNS    = 4
 )
+
+// unreadable stands for an MTU of more or fewer bytes than it has.
+const unreadable = -1
+
+// mtuOf reads the MTU of the link, RFC 2132 §5.1.
+func mtuOf(ack *dhcpv4.DHCPv4) int {
+	switch b := ack.Options.Get(dhcpv4.OptionInterfaceMTU); len(b) {
+	case 0:
+		return 0
+	case 2:
+		return int(binary.BigEndian.Uint16(b))
+	default:
+		return unreadable
+	}
+}
 
 // leaseOf reads a server's offer or acknowledgement. A lease shorter than
 // least is taken for least.
@@ -64,6 +81,7 @@ func leaseOf(ack *dhcpv4.DHCPv4, now time.Time, least time.Duration) (lease, err
 		l.renew, l.rebind = l.expire/2, l.expire*7/8
 	}
 	l.routes = routesOf(ack, l.address)
+	l.mtu = mtuOf(ack)
 	for _, ip := range ack.DNS() {
 		if a, ok := v4(ip); ok && usable(a) && len(l.dns) < maxDNS {
 			l.dns = append(l.dns, a)

@@ -29,6 +29,9 @@ type Options struct {
 	// Resolv is the path at which the name servers are written in the form of
 	// resolv.conf(5); empty writes nothing.
 	Resolv string
+	// Rescan, if there is one, is called now and then while no interface has a
+	// carrier: it has the kernel look for new cards.
+	Rescan func() error
 	// Report is called with the new state after each change, never by two
 	// goroutines at once.
 	Report func(statefile.Net)
@@ -41,7 +44,8 @@ func (o Options) anonymous() bool { return o.Settings.Mode == settings.Private }
 type Interface struct {
 	Name      string
 	Index     int
-	MAC       string         // as 02:00:00:00:00:01
-	Up        bool           // raised and with a carrier
+	MAC       string // as 02:00:00:00:00:01
+	Up        bool   // raised and with a carrier
+	MTU       int
 	Addresses []netip.Prefix // those in use: tentative and failed ones are left out
 }

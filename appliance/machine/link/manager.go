@@ -15,6 +15,7 @@ import (
 	"github.com/vishvananda/netlink"
 
 	"phase/appliance/base/statefile"
+	"phase/appliance/machine/link/nic"
 )
 
 // Manager holds the wired interfaces of a network namespace. Make it with
@@ -27,6 +28,7 @@ import (
 type Manager struct {
 	o        Options
 	minLease time.Duration
+	firstGap time.Duration
 	grace    time.Duration
 
 	ports    map[int]*port // by interface
@@ -34,7 +36,9 @@ type Manager struct {
 	routers  chan announcedServers
 	resolved string // what stands in Resolv
 	reported statefile.Net
-	trouble  string // about the whole machine
+	trouble  string   // about the whole machine
+	carrier  bool     // an interface has one
+	settings []string // what the kernel could not be told
 }
 
 // NewManager returns a manager that has done nothing yet.
@@ -43,7 +47,7 @@ func NewManager(o Options) *Manager {
 		o.HostName = ""
 	}
 	return &Manager{
-		o: o, minLease: minLease, grace: linkLocalGrace,
+		o: o, minLease: minLease, firstGap: firstGap, grace: linkLocalGrace,
 		ports: make(map[int]*port), poked: make(chan struct{}, 1), routers: make(chan announcedServers, 16),
 	}
 }
@@ -54,6 +58,7 @@ func NewManager(o Options) *Manager {
 func (m *Manager) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	m.settings = nic.PrepareAll(m.o.Settings)
 	changed, err := watch(ctx, func(b []byte) {
 		if a, ok := parseUserOption(b); ok {
 			select {
@@ -64,6 +69,11 @@ func (m *Manager) Run(ctx context.Context) error {
 	})
 	if err != nil {
 		return err
+	}
+	news, err := plugged(ctx)
+	if err != nil {
+		// A card without a driver that is plugged in later is named with the next change.
+		m.settings = append(m.settings, err.Error())
 	}
 	defer func() {
 		cancel()
@@ -82,7 +92,8 @@ func (m *Manager) Run(ctx context.Context) error {
 		m.publish()
 		// What went wrong without an event is tried again without one.
 		var again <-chan time.Time
-		unsettled := m.trouble != ""
+		rescan := m.o.Rescan != nil && !m.carrier
+		unsettled := m.trouble != "" || rescan
 		for _, p := range m.ports {
 			unsettled = unsettled || p.refused != "" || len(p.servers) > 0
 		}
@@ -97,11 +108,17 @@ func (m *Manager) Run(ctx context.Context) error {
 				return errors.New("the kernel reports no more changes of the network")
 			}
 		case <-m.poked:
+		case <-news:
 		case a := <-m.routers:
 			if p := m.ports[a.index]; p != nil {
 				p.servers, p.serversUntil = a.servers, time.Now().Add(a.life)
 			}
 		case <-again:
+			if rescan {
+				if err := m.o.Rescan(); err != nil {
+					slog.Debug("no new cards are found", "err", err) // a machine without PCI
+				}
+			}
 		}
 	}
 }
@@ -147,6 +164,7 @@ func (m *Manager) reconcile(ctx context.Context) error {
 			p.servers = nil
 		}
 	}
+	m.carrier = slices.Contains(slices.Collect(maps.Values(carrier)), true)
 	m.placeStatic(carrier)
 	for _, p := range m.ports {
 		if carrier[p.index] && p.stop == nil {

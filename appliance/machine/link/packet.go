@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"net"
+	"slices"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
 	"github.com/insomniacslk/dhcp/dhcpv4/nclient4"
@@ -27,8 +28,13 @@ func openPacket(index int, protocol int, filter []bpf.RawInstruction) (*packet.C
 	return conn, nil
 }
 
+// leastPayload is what Ethernet pads shorter payloads to (IEEE 802.3 §3.2.7). A
+// virtual card sends them as they are, and a switch behind it may drop them.
+const leastPayload = 46
+
 // broadcast sends a payload to every station of the segment.
 func broadcast(conn *packet.Conn, payload []byte) error {
+	payload = append(slices.Clip(payload), make([]byte, max(leastPayload-len(payload), 0))...)
 	if _, err := conn.WriteTo(payload, &packet.Addr{HardwareAddr: nclient4.BroadcastMac}); err != nil {
 		return fmt.Errorf("sending a frame: %w", err)
 	}

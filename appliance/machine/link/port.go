@@ -39,6 +39,8 @@ type port struct {
 
 	refused      string       // why it could not be raised
 	notes        []string     // lesser problems
+	shown        string       // how it stood when that was told last,
+	since        time.Time    // and from when on
 	servers      []netip.Addr // name servers that a router announced
 	serversUntil time.Time
 
@@ -50,6 +52,8 @@ type port struct {
 	linkLocal netip.Addr // held now
 	fixed     bool       // the static address is held now
 	trouble   string     // why it has no address
+	mtuFrom   string     // where its MTU is from
+	mtuNote   string     // what is wrong with the one that a server says
 }
 
 // start begins to look for addresses on a carrier that has come.
@@ -88,6 +92,7 @@ func (p *port) shutdown(keep bool) {
 	if err := clear(p.index); err != nil {
 		p.log.Debug("an interface is not cleared", "err", err)
 	}
+	p.useMTU(0)
 }
 
 // set changes what the manager reports and lets it know.
@@ -102,6 +107,7 @@ func (p *port) work(ctx context.Context) error {
 	if err := clear(p.index); err != nil {
 		return err
 	}
+	p.useMTU(0)
 	if p.static {
 		ip := p.m.o.Settings.IP
 		if err := p.holdStatic(ip); err != nil {
@@ -147,7 +153,7 @@ func (p *port) automatic(ctx context.Context) error {
 	defer fail(nil)
 	leases := make(chan *lease)
 	client := &dhcpClient{
-		index: p.index, own: p.own, name: p.m.o.HostName, minLease: p.m.minLease, log: p.log, last: p.lastLease,
+		index: p.index, own: p.own, name: p.m.o.HostName, id: clientID(p.m.o.HostName, p.name), firstGap: p.m.firstGap, minLease: p.m.minLease, log: p.log, last: p.lastLease,
 		granted: func(l *lease) {
 			select {
 			case leases <- l:
@@ -207,12 +213,14 @@ func (s *search) take(l *lease) error {
 	}
 	if l == nil {
 		s.held, s.grace = nil, nil
+		s.useMTU(0)
 		s.set(func() { s.lease = nil })
 		if s.stopLinkLocal == nil {
 			s.startLinkLocal()
 		}
 		return nil
 	}
+	s.useMTU(l.mtu)
 	h := holding{address: l.address, valid: l.expire}
 	if !s.m.o.onLink() {
 		h.routes = l.routes

@@ -1,6 +1,7 @@
 package link
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"phase/appliance/base/statefile"
+	"phase/appliance/machine/link/nic"
 )
 
 // publish writes the name servers and reports the status where they changed.
@@ -31,7 +33,10 @@ func (m *Manager) publish() {
 }
 
 func (m *Manager) status() (s statefile.Net, servers []netip.Addr) {
-	s = statefile.Net{Interfaces: []statefile.Interface{}, Problems: []string{}}
+	s = statefile.Net{Interfaces: []statefile.Interface{}, Unused: nic.Unused(), Problems: append([]string{}, m.settings...)}
+	for _, c := range s.Unused {
+		s.Problems = append(s.Problems, nic.Problem(c))
+	}
 	if m.trouble != "" {
 		s.Problems = append(s.Problems, m.trouble)
 	}
@@ -51,21 +56,16 @@ func (m *Manager) status() (s statefile.Net, servers []netip.Addr) {
 			refused = append(refused, p.refused)
 		}
 		refused = append(refused, p.notes...)
-		if !p.ready {
-			continue
-		}
 		i, up := byIndex[index]
 		if !up {
 			i = Interface{Name: p.name, Index: index, MAC: p.own.String()}
 		}
-		shown := statefile.Interface{Name: i.Name, MAC: i.MAC, Up: i.Up, Addresses: []string{}}
-		for _, a := range i.Addresses {
-			shown.Addresses = append(shown.Addresses, a.String())
-		}
 		p.mu.Lock()
-		shown.Method = p.method()
-		if p.trouble != "" {
-			s.Problems = append(s.Problems, p.trouble)
+		s.Interfaces = append(s.Interfaces, p.show(i))
+		for _, problem := range []string{p.trouble, p.mtuNote} {
+			if problem != "" {
+				s.Problems = append(s.Problems, problem)
+			}
 		}
 		for _, a := range m.serversOf(p, i) {
 			if !slices.Contains(servers, a) {
@@ -73,18 +73,51 @@ func (m *Manager) status() (s statefile.Net, servers []netip.Addr) {
 			}
 		}
 		p.mu.Unlock()
-		names = append(names, p.name)
-		anyCarrier = anyCarrier || i.Up
-		s.Interfaces = append(s.Interfaces, shown)
+		if p.ready {
+			names = append(names, p.name)
+			anyCarrier = anyCarrier || i.Up
+		}
 	}
 	s.Problems = append(s.Problems, refused...)
 	switch {
-	case len(m.ports) == 0:
+	case len(m.ports) == 0 && len(s.Unused) == 0:
 		s.Problems = append(s.Problems, "there is no wired network interface: plug one in that this kernel has a driver for")
 	case len(names) > 0 && !anyCarrier:
 		s.Problems = append(s.Problems, fmt.Sprintf("no cable is plugged in, or nothing is at its other end (%s)", strings.Join(names, ", ")))
 	}
 	return s, servers
+}
+
+// show is how the port stands; p.mu is held.
+func (p *port) show(i Interface) statefile.Interface {
+	shown := statefile.Interface{
+		Name: i.Name, MAC: i.MAC, Driver: nic.Driver(i.Name), Up: i.Up, Addresses: []string{},
+		MTU: i.MTU, MTUFrom: cmp.Or(p.mtuFrom, "card"), MTU6: nic.MTU6(i.Name), Method: p.method(),
+	}
+	for _, a := range i.Addresses {
+		shown.Addresses = append(shown.Addresses, a.String())
+	}
+	shown.State, shown.Waiting = p.stands(i.Up)
+	if now := shown.State + " " + shown.Waiting; now != p.shown {
+		p.shown, p.since = now, time.Now().UTC().Truncate(time.Second)
+	}
+	shown.Since = p.since
+	return shown
+}
+
+// stands says how the port stands and what is waited for, as in net.json.
+func (p *port) stands(up bool) (state, waiting string) {
+	switch {
+	case !p.ready:
+		return "refused", "for what a problem says"
+	case !up:
+		return "no-carrier", "for a cable, and something at its other end"
+	case p.fixed && p.static && p.m.o.Settings.IP.Address.Addr().Is4(), p.lease != nil:
+		return "up", ""
+	case p.linkLocal.IsValid():
+		return "up", "for a DHCP server"
+	}
+	return "starting", "for a DHCP server"
 }
 
 // method is how the port came by its IPv4 address (or, for a static IPv6

@@ -32,7 +32,7 @@ func Interfaces() ([]Interface, error) {
 		if attrs.Flags&net.FlagUp == 0 {
 			continue
 		}
-		i := Interface{Name: attrs.Name, Index: attrs.Index, MAC: attrs.HardwareAddr.String(), Up: hasCarrier(attrs)}
+		i := Interface{Name: attrs.Name, Index: attrs.Index, MAC: attrs.HardwareAddr.String(), Up: hasCarrier(attrs), MTU: attrs.MTU}
 		for _, a := range addrs {
 			// A tentative address may still turn out to be another's: the kernel
 			// neither sends from it nor answers for it.

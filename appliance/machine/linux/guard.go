@@ -23,9 +23,26 @@ const (
 
 // StartGuard starts the running program once more, as a guard, and sets the
 // environment variable by which EndGuard finds it. Nothing of it can be reached
-// from outside: it has no files and no environment.
+// from outside: it has no files but /dev/null and the kernel's log, and no
+// environment. It needs those from its start: a Go program without standard files
+// opens /dev/null or dies, and /dev may be gone by then. Where there is a guard
+// already it is the one.
 func StartGuard() error {
-	p, err := os.StartProcess("/proc/self/exe", []string{guardName}, &os.ProcAttr{Env: []string{}})
+	if os.Getenv(guardVariable) != "" {
+		return nil
+	}
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return fmt.Errorf("starting the guard: %w", err)
+	}
+	defer null.Close()
+	log, err := os.OpenFile("/dev/kmsg", os.O_WRONLY, 0)
+	if err != nil {
+		log = null
+	} else {
+		defer log.Close()
+	}
+	p, err := os.StartProcess("/proc/self/exe", []string{guardName}, &os.ProcAttr{Env: []string{}, Files: []*os.File{null, null, log}})
 	if err != nil {
 		return fmt.Errorf("starting the guard: %w", err)
 	}

@@ -1,8 +1,7 @@
 // Package linux makes the calls to the Linux kernel: mounts, loop devices,
-// memory figures, the console, the watchdog, loading another kernel,
-// and those that do not return (jump, restart, power off). The irreversible calls
-// are methods of Running and are made nowhere else, so that a test can put
-// another Kernel in its place.
+// memory figures, the console, the watchdog, and those that do not return (jump,
+// restart, power off). The irreversible calls are methods of Running and are made
+// nowhere else, so that a test can put another Kernel in its place.
 package linux
 
 import (
@@ -24,12 +23,6 @@ type Kernel interface {
 	Restart() error
 	// PowerOff returns only on an error.
 	PowerOff() error
-}
-
-// Part is a stretch of a file, Size bytes from At on.
-type Part struct {
-	File     *os.File
-	At, Size int64
 }
 
 // Running is the kernel this program runs on.

@@ -66,3 +66,10 @@ func (w Watchdog) Pet() error {
 	}
 	return nil
 }
+
+// HardwareWatchdog says whether a watchdog of this name works without the kernel
+// that it watches: "none" is none, and softdog (drivers/watchdog/softdog.c) is part
+// of the kernel.
+func HardwareWatchdog(name string) bool {
+	return name != "" && name != "none" && name != "Software Watchdog"
+}

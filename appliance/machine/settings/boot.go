@@ -17,7 +17,7 @@ const (
 	MaxConf     = 64 << 10 // bytes of phase.conf that are read
 	maxProblems = 32       // problems that are reported; the rest are counted
 	maxWord     = 100      // bytes of a word that are repeated in a problem
-	maxList     = 32       // providers, bootstrap peers
+	maxList     = 32       // providers, bootstrap peers, admins
 )
 
 // Mode is how a node meets the world.
@@ -41,18 +41,32 @@ type Options struct {
 	Bootstrap []string `json:"bootstrap,omitempty"` // multiaddrs
 	Accept    string   `json:"accept,omitempty"`    // whose jobs run here: none or "", all, or peer ids with a comma between them
 	Update    bool     `json:"update"`
-	IP        IP       `json:"ip"`
-	Menu      int      `json:"menu,omitempty"` // seconds
+	Mirror    []string `json:"mirror,omitempty"` // arches whose newest release is kept and served, beside the own
+	// Admin is who may give this node orders about its updates: peer ids with a
+	// comma between them, or "none". Empty: the holder of the owner's token may.
+	Admin string `json:"admin,omitempty"`
+	// Canary is whose failures hold a release back here, beside the admins': peer
+	// ids with a comma between them.
+	Canary string `json:"canary,omitempty"`
+	// Window is when a release is taken by itself, as ParseWindow reads it.
+	Window          string `json:"window,omitempty"`
+	RequireWatchdog bool   `json:"require_watchdog,omitempty"` // no trial without a hardware watchdog
+	IP              IP     `json:"ip"`
+	Menu            int    `json:"menu,omitempty"` // how long the consoles are asked for a mode, in seconds; 0: not at all
 
 	// Trial is the digest of the manifest this boot tries, "sha256:<hex>", or
-	// empty. It and Disk are set by the jump, never by phase.conf.
+	// empty. It, Disk and Place are set by the jump, never by phase.conf.
 	Trial string `json:"trial,omitempty"`
 	// Disk names the boot disk of the stub that jumped here, in the words of
 	// the kernel's root= ("PARTUUID=…" or "/dev/…"), or is empty.
 	Disk string `json:"disk,omitempty"`
+	// Place says where that disk is connected, which tells it from a copy of it,
+	// or is empty. It is set by the jump too.
+	Place string `json:"place,omitempty"`
 
-	// Conf holds the words of phase.conf that took effect. The next kernel is
-	// given them on its command line, since it may come up without the disk.
+	// Conf holds the words of phase.conf that took effect, and those of this boot:
+	// phase.place=, and phase.mode= as it was chosen at a console. The next kernel is given them on its command line, since it may
+	// come up without the disk.
 	Conf []string `json:"conf,omitempty"`
 }
 
@@ -80,8 +94,19 @@ func Default() Options {
 // lines of that key count for nothing. Parse always returns usable options;
 // what it could not use it reports. A value that is not understood never opens
 // more than was asked for: see the table in keys.go.
-func Parse(cmdline, conf string) (Options, []Problem) {
+func Parse(cmdline, conf string) (Options, []Problem) { return parse(cmdline, conf, "") }
+
+// ParseIn is Parse for a boot whose mode was chosen at a console: it holds here,
+// and by Options.Conf after a jump, whatever the command line and phase.conf say.
+func ParseIn(mode Mode, cmdline, conf string) (Options, []Problem) {
+	return parse(cmdline, conf, "phase.mode="+string(mode))
+}
+
+func parse(cmdline, conf, chosen string) (Options, []Problem) {
 	p := parser{options: Default(), last: map[string]word{}}
+	if chosen != "" {
+		p.apply(newWord(chosen)) // what is not understood later on undoes it no more
+	}
 	line := p.words(cmdline)
 	file := p.lines(conf)
 
@@ -109,6 +134,9 @@ func Parse(cmdline, conf string) (Options, []Problem) {
 	}
 	for _, w := range line {
 		p.apply(w)
+	}
+	if chosen != "" && p.apply(newWord(chosen)) {
+		p.options.Conf = append(p.options.Conf, chosen)
 	}
 	p.mode()
 	return p.options, p.all()

@@ -62,11 +62,25 @@ func TestParse(t *testing.T) {
 		{"trial and disk in the file", "", "phase.trial=" + digest + "\nphase.disk=/dev/sda2\n", Default(), []string{"no place", "no place"}},
 		{"disk", "phase.disk=PARTUUID=2e18c40c-02", "", with(func(o *Options) { o.Disk = "PARTUUID=2e18c40c-02" }), nil},
 		{"disk that climbs", "phase.disk=/dev/../etc", "", Default(), []string{"no disk"}},
+		{"place", "phase.place=0123456789abcdef", "", with(func(o *Options) { o.Place = "0123456789abcdef" }), nil},
+		{"place that is none", "phase.place=0123456789abcdeX", "phase.place=0123456789abcdef", Default(), []string{"no place in phase.conf", "16 lower-case"}},
 		{"unknown option", "phase.color=blue", "", Default(), []string{"phase.color=blue: is no option"}},
 		{"no value", "phase.mode", "", with(func(o *Options) { o.Mode = Local }), []string{"phase.mode: the modes"}},
-		{"later", "phase.menu=5 phase.bootstrap=/ip4/192.0.2.1/tcp/4001", "",
-			with(func(o *Options) { o.Menu, o.Bootstrap = 5, []string{"/ip4/192.0.2.1/tcp/4001"} }), []string{"nothing that uses it"}},
+		{"menu", "phase.menu=5 phase.bootstrap=/ip4/192.0.2.1/tcp/4001", "",
+			with(func(o *Options) { o.Menu, o.Bootstrap = 5, []string{"/ip4/192.0.2.1/tcp/4001"} }), nil},
+		{"menu for too long", "phase.menu=3601", "phase.menu=-1", Default(), []string{"nothing is asked", "nothing is asked"}},
 		{"accept", "phase.accept=all phase.accept=" + peerID, "", with(func(o *Options) { o.Accept = peerID }), nil},
+		{"admin", "phase.admin=" + peerID, "phase.admin=none", with(func(o *Options) { o.Admin = peerID }), nil},
+		{"admin misread strictly", "phase.admin=everyone", "", with(func(o *Options) { o.Admin = Nobody }), []string{"nobody may give orders"}},
+		{"admin misread in part", "phase.admin=" + peerID + ",all", "", with(func(o *Options) { o.Admin = Nobody }), []string{"nobody may give orders"}},
+		{"canary", "phase.canary=" + peerID + "," + peerID, "", with(func(o *Options) { o.Canary = peerID + "," + peerID }), nil},
+		{"canary misread", "phase.canary=all", "", Default(), []string{"nobody's failures"}},
+		{"mirror", "phase.mirror=arm64,x86_64,arm64", "", with(func(o *Options) { o.Mirror = []string{"arm64", "x86_64"} }), nil},
+		{"mirror of what there is not", "phase.mirror=arm64,mips", "", Default(), []string{"nothing is mirrored"}},
+		{"window", "phase.window=22:00-04:30", "", with(func(o *Options) { o.Window = "22:00-04:30" }), nil},
+		{"window misread strictly", "phase.window=at-night", "", with(func(o *Options) { o.Window = Never }), []string{"no release is taken by itself"}},
+		{"watchdog", "phase.require_watchdog=on", "", with(func(o *Options) { o.RequireWatchdog = true }), nil},
+		{"watchdog misread strictly", "phase.require_watchdog=yes", "", with(func(o *Options) { o.RequireWatchdog = true }), []string{"on holds"}},
 		{"accept misread strictly", "phase.accept=everyone", "", Default(), []string{"none holds"}},
 		{"accept part of a peer id", "phase.accept=12D3KooW", "", Default(), []string{"none holds"}},
 		{"file", "", "# settings\r\nphase.mode=local # why\n\n  phase.update=off\n\x00\x00\x00",
@@ -95,6 +109,41 @@ func TestParse(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestParseIn: a mode chosen at a console holds whatever else was said, what else
+// was asked for stays, and so it is after a jump, with the disk and without.
+func TestParseIn(t *testing.T) {
+	for _, c := range []struct {
+		mode          Mode
+		cmdline, conf string
+		nowrite       bool
+	}{
+		{Local, "", "", false},
+		{Internet, "phase.mode=private", "", false},
+		{Internet, "phase.nowrite=on", "phase.mode=local", true},
+		{Private, "phase.mode=internet phase.cache=on", "phase.mode=local", true},
+		{Internet, "phase.mode=privat", "phase.mode=locl", false},
+		{Local, `phase.mode=internet phase.x="`, "", false}, // what came behind the quote would be no word
+		{Local, strings.Repeat("x ", MaxCmdline), "", false},
+	} {
+		o, _ := ParseIn(c.mode, c.cmdline, c.conf)
+		if o.Mode != c.mode || o.NoWrite != c.nowrite {
+			t.Errorf("%s, chosen over %q and %q: %+v", c.mode, c.cmdline, c.conf, o)
+		}
+		next, err := NextCmdline("", c.cmdline, o.Conf, names.Digest{}, "")
+		if strings.Contains(c.cmdline, `"`) || len(c.cmdline) > MaxNext {
+			continue // no kernel is jumped to with such words, whatever was chosen
+		}
+		for _, conf := range []string{c.conf, ""} {
+			if after, _ := Parse(next, conf); err != nil || after.Mode != c.mode || after.NoWrite != c.nowrite {
+				t.Errorf("%s, chosen over %q and %q, is after the jump with %q: %+v, %v", c.mode, c.cmdline, c.conf, conf, after, err)
+			}
+		}
+	}
+	if _, problems := ParseIn(Internet, "phase.mode=privat", ""); len(problems) != 1 || !strings.Contains(problems[0].String(), "phase.mode=internet holds") {
+		t.Errorf("problems %q", problems)
 	}
 }
 
@@ -174,10 +223,22 @@ func TestNextCmdline(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		got, err := NextCmdline(c.manifest, c.running, c.conf, trial)
+		got, err := NextCmdline(c.manifest, c.running, c.conf, trial, "")
 		if got != c.want || (err == nil) != (c.err == "") || (err != nil && !strings.Contains(err.Error(), c.err)) {
 			t.Errorf("%s: got %q, %v; want %q, %q", c.name, got, err, c.want, c.err)
 		}
+	}
+}
+
+// TestNextCmdlineFirst: the program of the jump that runs first is the last word, and
+// does not travel on to the jump after.
+func TestNextCmdlineFirst(t *testing.T) {
+	line, err := NextCmdline("quiet", "console=ttyS0", nil, names.Digest{}, "/first")
+	if err != nil || line != "quiet console=ttyS0 rdinit=/first" {
+		t.Errorf("%q, %v", line, err)
+	}
+	if line, err = NextCmdline("quiet", line, nil, names.Digest{}, ""); err != nil || line != "quiet console=ttyS0" {
+		t.Errorf("then %q, %v", line, err)
 	}
 }
 
@@ -209,7 +270,7 @@ func FuzzNextCmdline(f *testing.F) {
 	f.Add(`"a b" c="d e"`, `phase.x="`)
 	f.Fuzz(func(t *testing.T, wanted, running string) {
 		before, _ := Parse(running, "")
-		next, err := NextCmdline(wanted, running, nil, names.Digest{})
+		next, err := NextCmdline(wanted, running, nil, names.Digest{}, "")
 		if err != nil || len(running) > MaxCmdline {
 			return
 		}

@@ -21,9 +21,9 @@ func ExampleParse() {
 }
 
 func ExampleNextCmdline() {
-	line, err := settings.NextCmdline("panic=10 quiet", "root=/dev/vda2 console=ttyS0 phase.mode=local", []string{"phase.update=off"}, names.Digest{})
+	line, err := settings.NextCmdline("panic=10 quiet", "root=/dev/vda2 console=ttyS0 phase.mode=local", []string{"phase.update=off"}, names.Digest{}, "")
 	fmt.Println(line, err)
-	_, err = settings.NextCmdline("init=/bin/sh", "", nil, names.Digest{})
+	_, err = settings.NextCmdline("init=/bin/sh", "", nil, names.Digest{}, "")
 	fmt.Println(err)
 	// Output:
 	// panic=10 quiet console=ttyS0 phase.mode=local phase.update=off phase.disk=/dev/vda2 <nil>

@@ -11,11 +11,7 @@ import (
 )
 
 // internal keys carry facts over a jump; only a command line may hold them.
-var internal = map[string]bool{"phase.trial": true, "phase.disk": true}
-
-// later keys are read and checked, but nothing in this release acts on them.
-// They are reported: no option is ignored silently.
-var later = map[string]bool{"phase.menu": true}
+var internal = map[string]bool{"phase.trial": true, "phase.disk": true, "phase.place": true}
 
 // key reads one value into the options. It returns what is wrong with a value
 // it cannot use, after making the options as strict as any meaning that value
@@ -70,6 +66,20 @@ var keys = map[string]key{
 		o.Update, err = parseSwitch(v, true)
 		return err
 	},
+	"phase.mirror": func(o *Options, v string) error {
+		o.Mirror = nil
+		for _, a := range strings.Split(v, ",") {
+			arch, err := names.ParseArch(a)
+			if err != nil {
+				o.Mirror = nil
+				return fmt.Errorf("want arches with a comma between them (%s); nothing is mirrored", strings.Join(names.Arches, ", "))
+			}
+			if !slices.Contains(o.Mirror, arch) {
+				o.Mirror = append(o.Mirror, arch)
+			}
+		}
+		return nil
+	},
 	"phase.bootstrap": func(o *Options, v string) error {
 		for _, a := range strings.Split(v, ",") {
 			if !strings.HasPrefix(a, "/") || len(o.Bootstrap) == maxList {
@@ -80,18 +90,37 @@ var keys = map[string]key{
 		return nil
 	},
 	"phase.accept": func(o *Options, v string) error {
-		o.Accept = ""
-		if v == "none" || v == "all" {
-			o.Accept = v
-			return nil
-		}
-		for _, id := range strings.Split(v, ",") {
-			if !isPeer(id) {
-				return fmt.Errorf("want none, all, or peer ids with a comma between them; none holds")
-			}
+		if o.Accept = ""; v != "none" && v != "all" && !arePeers(v) {
+			return fmt.Errorf("want none, all, or peer ids with a comma between them; none holds")
 		}
 		o.Accept = v
 		return nil
+	},
+	"phase.admin": func(o *Options, v string) error {
+		if o.Admin = Nobody; v != Nobody && !arePeers(v) {
+			return fmt.Errorf("want none, or peer ids with a comma between them; nobody may give orders")
+		}
+		o.Admin = v
+		return nil
+	},
+	"phase.canary": func(o *Options, v string) error {
+		if o.Canary = ""; !arePeers(v) {
+			return fmt.Errorf("want peer ids with a comma between them; nobody's failures hold a release back but those of the admins")
+		}
+		o.Canary = v
+		return nil
+	},
+	"phase.window": func(o *Options, v string) error {
+		o.Window = Never
+		if _, err := ParseWindow(v); err != nil {
+			return fmt.Errorf("%w; no release is taken by itself", err)
+		}
+		o.Window = v
+		return nil
+	},
+	"phase.require_watchdog": func(o *Options, v string) (err error) {
+		o.RequireWatchdog, err = parseSwitch(v, true)
+		return err
 	},
 	"phase.ip": func(o *Options, v string) error {
 		ip, err := ParseIP(v)
@@ -104,7 +133,7 @@ var keys = map[string]key{
 	"phase.menu": func(o *Options, v string) error {
 		n, err := strconv.Atoi(v)
 		if err != nil || n < 0 || n > 3600 {
-			return fmt.Errorf("want a number of seconds from 0 to 3600")
+			return fmt.Errorf("want a number of seconds from 0 to 3600; nothing is asked")
 		}
 		o.Menu = n
 		return nil
@@ -121,6 +150,13 @@ var keys = map[string]key{
 			return fmt.Errorf("want PARTUUID=… or /dev/…; no disk is used")
 		}
 		o.Disk = v
+		return nil
+	},
+	"phase.place": func(o *Options, v string) error {
+		if len(v) != 16 || strings.Trim(v, "0123456789abcdef") != "" {
+			return fmt.Errorf("want 16 lower-case hexadecimal digits; any disk with the right identifier is used")
+		}
+		o.Place = v
 		return nil
 	},
 }
@@ -155,6 +191,16 @@ func parseSwitch(v string, safe bool) (bool, error) {
 		word = "on"
 	}
 	return safe, fmt.Errorf("want on or off; %s holds", word)
+}
+
+// Nobody is the value of phase.admin that admits no one.
+const Nobody = "none"
+
+// arePeers says whether a value is peer ids with a comma between them, at most
+// maxList.
+func arePeers(v string) bool {
+	list := strings.Split(v, ",")
+	return len(list) <= maxList && !slices.ContainsFunc(list, func(id string) bool { return !isPeer(id) })
 }
 
 // isPeer says whether a word has the form of a node's peer id; plasmd, which

@@ -14,11 +14,13 @@ import (
 // line, and the digest of the manifest on trial, unless it is zero. Words of
 // phase.conf that hold are passed as conf (Options.Conf); the next kernel may
 // come up without the disk they are on. The stub's root= travels as
-// phase.disk=, so that the next init finds the same disk again and no other.
+// phase.disk=, so that the next init finds the same disk again and no other. first,
+// unless it is empty, is the program in the initrd that the next kernel runs
+// before the release's own init.
 //
 // A manifest that sets what is the owner's or the node's own (phase.*, init=,
 // rdinit=, root=) is refused, and so is a line over 2047 bytes.
-func NextCmdline(wanted, running string, conf []string, trial names.Digest) (string, error) {
+func NextCmdline(wanted, running string, conf []string, trial names.Digest, first string) (string, error) {
 	if err := CheckCmdline(wanted); err != nil {
 		return "", fmt.Errorf("the manifest's command line: %w", err)
 	}
@@ -46,6 +48,9 @@ func NextCmdline(wanted, running string, conf []string, trial names.Digest) (str
 	}
 	if !trial.IsZero() {
 		next = append(next, "phase.trial="+trial.String())
+	}
+	if first != "" {
+		next = append(next, "rdinit="+first)
 	}
 	for _, w := range next {
 		if strings.ContainsAny(w, "\"\n\x00") {

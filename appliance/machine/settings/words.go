@@ -150,9 +150,6 @@ func (p *parser) apply(w word) bool {
 		p.report(w, err.Error())
 		return false
 	}
-	if later[w.key] {
-		p.report(w, "is understood, but this release has nothing that uses it")
-	}
 	p.last[w.key] = w
 	return true
 }

@@ -22,6 +22,7 @@ const ethernet = "1"
 // speaks Ethernet, no radio, and on its own. Those that could not be raised are
 // in the error; the others are up.
 func Raise(o settings.Options) error {
+	_ = PrepareAll(o) // net does it again, and reports what went wrong
 	names, err := wired(classRoot)
 	errs := []error{err}
 	for _, name := range names {

@@ -1,23 +1,29 @@
-package linux
+// Package kexecload hands a kernel and its initrd to the running kernel, laid out
+// in the memory of this machine (kexec_load(2)). Entering it is the work of
+// package linux.
+package kexecload
 
 import (
 	"crypto/rand"
 	"fmt"
-	"os"
 	"runtime"
 	"syscall"
 	"unsafe"
 
 	"phase/appliance/machine/firmware"
 	"phase/appliance/machine/kexecplan"
+	"phase/appliance/machine/linux"
 
 	"golang.org/x/sys/unix"
 )
 
-// Load hands a kernel, not compressed, and its initrd to kexec_load(2). Nothing
-// happens until Jump.
-func (Running) Load(kernel, initrd Part, cmdline string) error {
-	if err := LoadAllowed(); err != nil {
+// Running is the kernel this program runs on.
+type Running struct{}
+
+// Load loads a kernel, not compressed, and its initrd. Nothing happens until
+// linux.Running.Jump.
+func (Running) Load(kernel, initrd linux.Part, cmdline string) error {
+	if err := linux.LoadAllowed(); err != nil {
 		return err
 	}
 	// Mapped, not read: the kernel copies from where the files lie, and that is
@@ -36,12 +42,12 @@ func (Running) Load(kernel, initrd Part, cmdline string) error {
 	if err != nil {
 		return err
 	}
-	return kexecLoad(plan)
+	return load(plan)
 }
 
 // Unload forgets a kernel that was loaded and gives its memory back.
 func (Running) Unload() error {
-	if err := kexecLoad(kexecplan.Plan{}); err != nil {
+	if err := load(kexecplan.Plan{}); err != nil {
 		return fmt.Errorf("unloading the kernel: %w", err)
 	}
 	return nil
@@ -67,19 +73,8 @@ func planFor(kernel, initrd []byte, cmdline string) (kexecplan.Plan, error) {
 	return m.Plan(kernel, initrd, cmdline)
 }
 
-// Map makes the bytes readable where they lie; not after unmap.
-func (p Part) Map() (data []byte, unmap func(), err error) {
-	// A mapping begins where a page does.
-	skip := p.At % int64(os.Getpagesize())
-	pages, err := unix.Mmap(int(p.File.Fd()), p.At-skip, int(skip+p.Size), unix.PROT_READ, unix.MAP_SHARED)
-	if err != nil {
-		return nil, nil, err
-	}
-	return pages[skip:], func() { _ = unix.Munmap(pages) }, nil // it fails for what is no mapping only
-}
-
-// kexecSegment is struct kexec_segment of kexec_load(2).
-type kexecSegment struct {
+// segment is struct kexec_segment of kexec_load(2).
+type segment struct {
 	data *byte
 	have uint64 // bytes of data
 	at   uint64
@@ -95,11 +90,11 @@ var loadHints = map[syscall.Errno]string{
 	unix.ENOSYS:        "; this kernel has no kexec_load",
 }
 
-// kexecLoad loads a plan; an empty one unloads what was loaded before.
-func kexecLoad(p kexecplan.Plan) error {
-	list := make([]kexecSegment, len(p.Segments), len(p.Segments)+1)
+// load loads a plan; an empty one unloads what was loaded before.
+func load(p kexecplan.Plan) error {
+	list := make([]segment, len(p.Segments), len(p.Segments)+1)
 	for i, s := range p.Segments {
-		list[i] = kexecSegment{unsafe.SliceData(s.Data), uint64(len(s.Data)), s.At, s.Size}
+		list[i] = segment{unsafe.SliceData(s.Data), uint64(len(s.Data)), s.At, s.Size}
 	}
 	_, _, errno := unix.Syscall6(unix.SYS_KEXEC_LOAD, uintptr(p.Entry), uintptr(len(list)), uintptr(unsafe.Pointer(unsafe.SliceData(list))), 0, 0, 0)
 	runtime.KeepAlive(list)
