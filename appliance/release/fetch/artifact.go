@@ -21,6 +21,7 @@ type segment struct {
 	writing         int64 // bytes after pos that are being written right now
 	woken           int64 // pos when the hasher was last woken
 
+	by     *source // who brought [start,pos); nil for what an earlier fetch left
 	owner  *source
 	from   int64     // pos when the owner began
 	since  time.Time // when that was
@@ -80,6 +81,26 @@ func (a *artifact) split(s *segment) *segment {
 	return next
 }
 
+// own makes src the owner of what is left of s; what is there already becomes a
+// segment of its own, so that each has one source.
+func (a *artifact) own(s *segment, src *source) {
+	if s.pos > s.start {
+		there := &segment{artifact: a, start: s.start, pos: s.pos, end: s.pos, by: s.by}
+		a.segments = slices.Insert(a.segments, slices.Index(a.segments, s), there)
+		s.start = s.pos
+	}
+	s.owner, s.by, s.from, s.since = src, src, s.pos, time.Now()
+}
+
+// shorten leaves s with at most so much to fetch; the rest is free.
+func (a *artifact) shorten(s *segment, most int64) {
+	if end := s.pos + most; end < s.end {
+		rest := &segment{artifact: a, start: end, pos: end, end: s.end, woken: end}
+		s.end = end
+		a.segments = slices.Insert(a.segments, slices.Index(a.segments, s)+1, rest)
+	}
+}
+
 // hashChunk is read back at once; small beside any machine's memory.
 const hashChunk = 256 << 10
 
@@ -129,8 +150,12 @@ func (d *download) decide(a *artifact, begun int, got names.Digest) bool {
 	}
 	if got == a.want.SHA256 {
 		a.verified = true
+		for src := range a.from {
+			src.proved = src.proved || len(a.from) == 1 && a.kept == 0
+		}
 		return true
 	}
+	d.lied = d.lied || a.kept == 0
 	switch from := a.from; {
 	case len(from) > 1:
 		// One of them lied; which one is not known.
@@ -138,6 +163,7 @@ func (d *download) decide(a *artifact, begun int, got names.Digest) bool {
 	case len(from) == 1 && a.kept == 0:
 		for src := range from {
 			src.drop(refusal.New(refusal.Digest, "its %s is %s, the manifest says %s", a.name, got, a.want.SHA256))
+			defer d.forget(src)
 		}
 	default:
 		// What was kept is at least as likely wrong; the next one to give

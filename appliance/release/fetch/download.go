@@ -36,6 +36,8 @@ type download struct {
 	artifacts []*artifact
 	sources   []*source
 	fail      context.CancelCauseFunc // ends the fetch with an error of ours
+	lied      bool                    // bytes of somebody were wrong
+	token     *artifact               // see proof; nil for none
 
 	progress       func(done, total int64)
 	present, total int64
@@ -62,20 +64,29 @@ func (d *download) wake() {
 }
 
 // take waits until there is something for a provider to fetch and makes it the
-// owner; nil when there never will be. cancel takes it away again.
-func (d *download) take(ctx context.Context, src *source, cancel context.CancelCauseFunc) *segment {
+// owner; nil when there never will be, or with errProve not yet. cancel takes it
+// away again.
+func (d *download) take(ctx context.Context, src *source, cancel context.CancelCauseFunc) (*segment, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for ctx.Err() == nil && src.dropped == nil && !d.complete() {
+		if d.mustProve(src) {
+			return nil, errProve
+		}
 		if !src.lastResort || !d.othersLeft(src) {
 			if s := d.choose(src); s != nil {
-				s.owner, s.from, s.since, s.cancel = src, s.pos, time.Now(), cancel
-				return s
+				s.artifact.own(s, src)
+				s.cancel = cancel
+				if most := d.share(src); most > 0 && !s.artifact.solo {
+					s.artifact.shorten(s, most)
+					d.cond.Broadcast()
+				}
+				return s, nil
 			}
 		}
 		d.cond.Wait()
 	}
-	return nil
+	return nil, nil
 }
 
 // choose finds a segment for an idle provider: one without an owner, or half of
@@ -160,6 +171,9 @@ func (d *download) give(ctx context.Context, s *segment, err error) (pause time.
 	src, got := s.owner, s.pos-s.from
 	src.busy += time.Since(s.since)
 	s.owner, s.cancel = nil, nil
+	if src.dropped != nil && src.dropped.Code == refusal.Digest {
+		d.forget(src)
+	}
 	var local destinationError
 	var last final
 	var refused *refusal.Refusal

@@ -131,6 +131,7 @@ func Release(ctx context.Context, v trust.Verified, providers []string, dst Dest
 		}
 		d.add(newArtifact(name, want, region))
 	}
+	d.proof(m)
 	for _, base := range providers {
 		d.sources = append(d.sources, newSource(base, m, opts))
 	}
@@ -175,12 +176,16 @@ func (d *download) run(ctx context.Context) error {
 func (d *download) work(ctx context.Context, src *source) {
 	for {
 		request, cancel := context.WithCancelCause(ctx)
-		s := d.take(ctx, src, cancel)
+		s, err := d.take(ctx, src, cancel)
 		if s == nil {
 			cancel(nil)
-			return
+			if err == nil {
+				return
+			}
+			d.prove(ctx, src)
+			continue
 		}
-		err := d.stream(request, cancel, src, s)
+		err = d.stream(request, cancel, src, s)
 		cancel(nil)
 		if pause := d.give(ctx, s, err); pause > 0 {
 			select {

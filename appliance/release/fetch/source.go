@@ -29,6 +29,7 @@ type source struct {
 	busy       time.Duration
 	failures   int
 	whole      bool // it does not know ranges
+	proved     bool // it brought an artifact, whole and right, by itself
 	lastResort bool // too slow to be asked while others are left
 	dropped    *refusal.Refusal
 }

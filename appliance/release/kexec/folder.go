@@ -16,9 +16,16 @@ import (
 	"phase/appliance/release/trust"
 )
 
+// Files is a release whose artifacts are in files.
+type Files struct {
+	trust.Verified
+	// Open opens an artifact by its name in the manifest.
+	Open func(artifact string) (*os.File, error)
+}
+
 // InFolder is a release whose artifacts are in a folder.
 type InFolder struct {
-	trust.Verified
+	Files
 	dir *os.Root
 }
 
@@ -52,7 +59,8 @@ func Choose(releases *os.Root, root trust.Root, version uint64) (InFolder, error
 	}
 	if best.Valid() {
 		dir, err := releases.OpenRoot(layout.Release(best.Manifest().Channel, arch))
-		return InFolder{best, dir}, err
+		open := func(artifact string) (*os.File, error) { return dir.Open(layout.FileName(artifact)) }
+		return InFolder{Files{best, open}, dir}, err
 	}
 	if err := errors.Join(problems...); err != nil {
 		return InFolder{}, err
@@ -66,7 +74,7 @@ func Choose(releases *os.Root, root trust.Root, version uint64) (InFolder, error
 // Stage makes the place for the release and copies its artifacts there, which
 // progress is told in bytes. They are verified there, not here: what counts
 // are the bytes that are loaded.
-func (c InFolder) Stage(ctx context.Context, o Options, progress func(n int64)) (*Staging, error) {
+func (c Files) Stage(ctx context.Context, o Options, progress func(n int64)) (*Staging, error) {
 	s, err := Stage(ctx, c.Verified, o)
 	if err != nil {
 		return nil, err
@@ -79,8 +87,8 @@ func (c InFolder) Stage(ctx context.Context, o Options, progress func(n int64)) 
 	return s, nil
 }
 
-func (c InFolder) copyInto(ctx context.Context, s *Staging, name string, progress func(n int64)) error {
-	f, err := c.dir.Open(layout.FileName(name))
+func (c Files) copyInto(ctx context.Context, s *Staging, name string, progress func(n int64)) error {
+	f, err := c.Open(name)
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	"phase/appliance/base/refusal"
 	"phase/appliance/base/statefile"
 	"phase/appliance/machine/control"
+	"phase/appliance/machine/kexecload"
 	"phase/appliance/machine/linux"
 	"phase/appliance/machine/settings"
 	"phase/appliance/release/trust"
@@ -30,11 +31,12 @@ func OnNode(stateDir, self string) (Options, error) {
 		return Options{}, err
 	}
 	var options settings.Options
-	if _, err := statefile.ReadBoot(stateDir, &options); err != nil {
+	boot, err := statefile.ReadBoot(stateDir, &options)
+	if err != nil {
 		return Options{}, fmt.Errorf("reading how this node was started: %w", err)
 	}
 	o := Options{
-		Kernel:   linux.Running{},
+		Kernel:   kexecload.Running{},
 		Running:  cmdline,
 		Conf:     options.Conf,
 		Memory:   linux.ReadMemory,
@@ -47,6 +49,9 @@ func OnNode(stateDir, self string) (Options, error) {
 			_, err := control.Do(ctx, control.Socket, control.Request{Do: control.Resume})
 			return err
 		},
+	}
+	if boot.Held != nil && boot.Held.Artifacts["initramfs"] != "" {
+		o.First = func() ([]byte, error) { return firstOf(boot.Held.Artifacts["initramfs"]) }
 	}
 	if info, err := os.Stat(perm); err == nil && info.IsDir() && options.Cache && !options.NoWrite {
 		o.Dir = filepath.Join(perm, "staging")
@@ -90,11 +95,11 @@ func Jump(ctx context.Context, v trust.Verified) error {
 	// Init stops this program as soon as it has said yes. That signal ends ctx,
 	// and must not be taken for a no: the kernel would be unloaded under init.
 	ctx = context.WithoutCancel(ctx)
-	_, err := control.Do(ctx, control.Socket, control.Request{Do: control.Kexec, Trial: v.Digest().String()})
+	_, err := control.Do(ctx, control.Socket, control.Request{Do: control.Kexec, Trial: v.Digest().String(), Version: v.Manifest().Version})
 	if err == nil {
 		return nil
 	}
-	err = errors.Join(err, linux.Running{}.Unload())
+	err = errors.Join(err, kexecload.Running{}.Unload())
 	// That nothing was paused is the usual answer, and no news.
 	_, _ = control.Do(ctx, control.Socket, control.Request{Do: control.Resume})
 	if refused, ok := errors.AsType[*control.Refused](err); ok && refused.Code != "" {

@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"maps"
 	"os"
 	"slices"
@@ -21,6 +22,7 @@ import (
 	"phase/appliance/base/names"
 	"phase/appliance/base/refusal"
 	"phase/appliance/machine/initrd"
+	"phase/appliance/machine/kexecload"
 	"phase/appliance/machine/linux"
 	"phase/appliance/machine/settings"
 	"phase/appliance/release/fetch"
@@ -30,7 +32,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Loader takes a kernel and its initrd, as linux.Running does.
+// Loader takes a kernel and its initrd, as kexecload.Running does.
 type Loader interface {
 	Load(kernel, initrd linux.Part, cmdline string) error
 }
@@ -41,6 +43,10 @@ type Options struct {
 	Running string   // the running kernel's command line
 	Conf    []string // words of phase.conf that hold, see boot.Options
 	Dir     string   // folder on disk that may be used when memory is short; empty: none
+
+	// First is the small init of the running release, which arms the watchdog of a
+	// trial before anything of the next release runs; nil: there is none.
+	First func() ([]byte, error)
 
 	// Memory asks for the figures of this moment.
 	Memory func() (linux.Memory, error)
@@ -69,6 +75,7 @@ type Staging struct {
 	mu      sync.Mutex
 	file    *os.File // the initrd in the making
 	onDisk  bool
+	first   []byte           // see Options.First; empty: none
 	have    map[string]int64 // bytes kept from an earlier fetch, by artifact
 	paused  bool
 	sealed  bool
@@ -87,7 +94,7 @@ func plan(ctx context.Context, v trust.Verified, o Options) (s *Staging, onDisk 
 	if !v.Valid() {
 		return nil, false, errors.New("only a verified release can be loaded")
 	}
-	if _, real := o.Kernel.(linux.Running); real {
+	if _, real := o.Kernel.(kexecload.Running); real {
 		if err := linux.LoadAllowed(); err != nil {
 			return nil, false, err
 		}
@@ -97,10 +104,20 @@ func plan(ctx context.Context, v trust.Verified, o Options) (s *Staging, onDisk 
 		return nil, false, refusal.New(refusal.Arch, "version %d is for %s, this machine is %s", m.Version, m.Arch, arch)
 	}
 	s = &Staging{release: v, options: o, have: map[string]int64{}}
-	if s.cmdline, err = settings.NextCmdline(m.Cmdline, o.Running, o.Conf, v.Digest()); err != nil {
+	var first string
+	if o.First != nil {
+		// Without it the next release's own init arms the watchdog: better than no
+		// update ever again.
+		if s.first, err = o.First(); err != nil {
+			slog.Warn(fmt.Sprintf("the next release guards its trial by itself alone: %v", err))
+		} else {
+			first = layout.First
+		}
+	}
+	if s.cmdline, err = settings.NextCmdline(m.Cmdline, o.Running, o.Conf, v.Digest(), first); err != nil {
 		return nil, false, refusal.New(refusal.Format, "version %d: %v", m.Version, err)
 	}
-	if s.layout, err = planInitrd(v); err != nil {
+	if s.layout, err = planInitrd(v, len(s.first)); err != nil {
 		return nil, false, refusal.New(refusal.Size, "version %d: %v", m.Version, err)
 	}
 	s.sizes = guess(m.Arch, m.Artifacts["kernel"].Size, s.layout.Size())
@@ -141,11 +158,14 @@ func Stage(ctx context.Context, v trust.Verified, o Options) (*Staging, error) {
 
 // planInitrd plans the initrd of a release: the signed initramfs, then the manifest
 // and every artifact under the name that a folder of releases has it by.
-func planInitrd(v trust.Verified) (*initrd.Layout, error) {
+func planInitrd(v trust.Verified, first int) (*initrd.Layout, error) {
 	m := v.Manifest()
 	files := []initrd.File{
 		{Name: seedFile, Size: seedBytes},
 		{Name: layout.InInitrd(layout.ManifestFile), Size: int64(len(v.Envelope()))},
+	}
+	if first > 0 {
+		files = append(files, initrd.File{Name: layout.First[1:], Size: int64(first), Program: true})
 	}
 	for _, name := range slices.Sorted(maps.Keys(m.Artifacts)) {
 		files = append(files, initrd.File{Name: layout.InInitrd(layout.FileName(name)), Size: m.Artifacts[name].Size})
@@ -160,6 +180,12 @@ func (s *Staging) writeKnown() error {
 	seedAt, _, _ := s.layout.Offset(seedFile)
 	if _, err := s.file.WriteAt(seed, seedAt); err != nil {
 		return fmt.Errorf("writing the seed that is carried over: %w", err)
+	}
+	if len(s.first) > 0 {
+		at, _, _ := s.layout.Offset(layout.First[1:])
+		if _, err := s.file.WriteAt(s.first, at); err != nil {
+			return fmt.Errorf("writing the program that runs first: %w", err)
+		}
 	}
 	at, _, _ := s.layout.Offset(layout.InInitrd(layout.ManifestFile))
 	if _, err := s.file.WriteAt(s.release.Envelope(), at); err != nil {

@@ -3,6 +3,7 @@
 // fetch and the images command fill and plasmd serves, is
 //
 //	<channel>/<arch>/{manifest.json,vmlinuz,initramfs.img,rootfs.squashfs}
+//	<channel>/<arch>/{sbom.cdx.json,provenance.json}, if there are any
 //	root/<version>.json
 //
 // and a provider has the same paths, and blobs/sha256/<hex> for every artifact.
@@ -23,8 +24,27 @@ const (
 	// Carried is where a node finds the release that was carried over a jump.
 	Carried = "/release"
 
+	// First is the program in the initrd of a jump that runs before the release's
+	// own init: the small init of the release that jumped, see init/initramfs.
+	First = "/phase-first"
+
+	// Store is where a node keeps releases on its disk (package store/disk).
+	Store = "/perm/phase/store"
+	// ReleaseFolder of it has the manifests, and PinFile the release that the owner
+	// keeps the node on.
+	ReleaseFolder = "releases"
+	PinFile       = "pin.json"
+	// MirrorFolder, beside Store, is a folder of releases as above: those of other
+	// arches that a node keeps for others (package mirror).
+	MirrorFolder = "mirror"
+
 	// ManifestFile is the file name of a release's envelope.
 	ManifestFile = "manifest.json"
+	// SBOMFile and ProvenanceFile lie beside a manifest and speak of the same
+	// release: a bill of materials, and who built it from what. They are no
+	// artifacts: no node fetches them.
+	SBOMFile       = "sbom.cdx.json"
+	ProvenanceFile = "provenance.json"
 	// RootFolder has the root documents, one file a version.
 	RootFolder = "root"
 	// PartSuffix ends the name of a file that is not whole yet.
@@ -57,6 +77,13 @@ func ArtifactName(file string) (string, bool) {
 	}
 	return file, CheckArtifactName(file) == nil
 }
+
+// Documents are the files beside a manifest that speak of the release, of at
+// most MaxDocument bytes each: 1 MiB.
+var Documents = []string{SBOMFile, ProvenanceFile}
+
+// MaxDocument is in bytes.
+const MaxDocument = 1 << 20
 
 // CheckArtifactName keeps names such that each can be a file beside the others
 // and a path element of a URL.

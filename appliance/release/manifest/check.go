@@ -35,6 +35,14 @@ func (m Manifest) check() error {
 	if err := settings.CheckCmdline(m.Cmdline); err != nil {
 		return err
 	}
+	if r := m.Rollout; r != nil {
+		if r.Percent < 0 || r.Percent > 100 {
+			return fmt.Errorf("rollout: percent must be 0 to 100")
+		}
+		if len(r.Seed) > maxSeed || !printable(r.Seed) {
+			return fmt.Errorf("rollout: seed must be at most %d printable ASCII characters", maxSeed)
+		}
+	}
 	if len(m.Artifacts) > MaxArtifacts {
 		return fmt.Errorf("%d artifacts, at most %d", len(m.Artifacts), MaxArtifacts)
 	}

@@ -26,6 +26,8 @@ const (
 	// MaxArtifactSize is the largest artifact, in bytes: 1 GiB.
 	MaxArtifactSize = 1 << 30
 	maxName         = 128
+	// maxSeed is the longest seed of a rollout, in bytes.
+	maxSeed = 128
 )
 
 // Required are the artifacts without which there is no release.
@@ -37,6 +39,16 @@ type Artifact struct {
 	Size int64
 	// SHA256 of those bytes.
 	SHA256 names.Digest
+}
+
+// Rollout offers a release to a part of a fleet first; package rollout says to
+// which.
+type Rollout struct {
+	// Percent of the nodes that take the release, 0 to 100.
+	Percent int `json:"percent"`
+	// Seed draws the nodes; "" stands for the digest of the rootfs. Two
+	// releases with the same seed are taken by the same nodes first.
+	Seed string `json:"seed,omitempty"`
 }
 
 // Manifest describes one release.
@@ -57,6 +69,8 @@ type Manifest struct {
 	Cmdline string
 	// Artifacts by name; kernel, initramfs and rootfs are always there.
 	Artifacts map[string]Artifact
+	// Rollout is nil when all nodes take the release.
+	Rollout *Rollout
 }
 
 // Fields are pointers where absence must be told from a zero value.
@@ -69,6 +83,12 @@ type wire struct {
 	Expires   *time.Time              `json:"expires"`
 	Cmdline   *string                 `json:"cmdline"`
 	Artifacts map[string]wireArtifact `json:"artifacts"`
+	Rollout   *wireRollout            `json:"rollout,omitempty"`
+}
+
+type wireRollout struct {
+	Percent *int   `json:"percent"`
+	Seed    string `json:"seed,omitempty"`
 }
 
 type wireArtifact struct {
@@ -110,6 +130,12 @@ func parse(payload []byte) (Manifest, error) {
 		}
 		m.Artifacts[name] = Artifact{Size: *a.Size, SHA256: digest}
 	}
+	if w.Rollout != nil {
+		if w.Rollout.Percent == nil {
+			return Manifest{}, errors.New("rollout: percent must be there")
+		}
+		m.Rollout = &Rollout{Percent: *w.Rollout.Percent, Seed: w.Rollout.Seed}
+	}
 	return m, m.check()
 }
 
@@ -127,6 +153,9 @@ func (m Manifest) Payload() ([]byte, error) {
 	}
 	for name, a := range m.Artifacts {
 		w.Artifacts[name] = wireArtifact{Size: &a.Size, SHA256: a.SHA256.Hex()}
+	}
+	if m.Rollout != nil {
+		w.Rollout = &wireRollout{Percent: &m.Rollout.Percent, Seed: m.Rollout.Seed}
 	}
 	payload, err := strictjson.Marshal(w)
 	if err != nil {

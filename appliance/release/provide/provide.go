@@ -185,6 +185,9 @@ func (h *handler) file(dir, file string) http.Handler {
 		return nil
 	}
 	b, ok := r.Artifact(name)
+	if d, described := r.Beside(file); described && !ok {
+		return document(d)
+	}
 	if !ok || !b.Intact() {
 		return nil
 	}

@@ -82,6 +82,7 @@ func (f fixture) ask(t testing.TB, method, path string, header ...string) answer
 func TestRoutes(t *testing.T) {
 	f := start(t, storetest.Sizes)
 	kernel, rootfs := f.r.Bytes["kernel"], f.r.Bytes["rootfs"]
+	f.store.Describe(f.r.Digest(), map[string][]byte{"provenance.json": []byte("{}")})
 	for _, c := range []struct {
 		path  string
 		body  []byte
@@ -98,6 +99,7 @@ func TestRoutes(t *testing.T) {
 		{"/%73table/x86_64/kernel", kernel, "no-cache"},
 		{"/stable/x86_64/kernel?x=1", kernel, "no-cache"},
 		{"/blobs/sha256/" + names.Sum(kernel).Hex(), kernel, "public, max-age=31536000, immutable"},
+		{"/stable/x86_64/provenance.json", []byte("{}"), "no-cache"},
 		{"/root/1.json", f.signer.Root.Raw(), "no-cache"},
 	} {
 		get := f.ask(t, "GET", c.path)

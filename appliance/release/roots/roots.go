@@ -1,18 +1,17 @@
-// Package roots loads the root document that a program trusts, and the chain
-// of roots that leads to it. The root given is the root used; how later
-// versions follow from it, link by link, is package chain.
+// Package roots loads the roots that a program trusts from its start on: the
+// one in a file, which is trusted because of where it lies, and the later ones
+// in folders, each of which must follow from the one before it. How one follows
+// from another is package chain.
 package roots
 
 import (
 	"errors"
 	"fmt"
-	"path/filepath"
+	"log/slog"
 
 	"phase/appliance/base/envelope"
 	"phase/appliance/base/refusal"
 	"phase/appliance/base/statefile"
-	"phase/appliance/release/layout"
-	"phase/appliance/release/roots/chain"
 	"phase/appliance/release/trust"
 )
 
@@ -22,25 +21,32 @@ const Default = "/etc/phase/root.json"
 
 // Flag is the option --root of a command line.
 type Flag struct {
-	Root string `short:"r" default:"/etc/phase/root.json" placeholder:"FILE" help:"The root to trust (${default})."`
+	Root string `short:"r" default:"/etc/phase/root.json" placeholder:"FILE" help:"The root to trust, with those beside it in root/ that follow it (${default})."`
 }
 
-// LoadRoot loads the root that the option names.
-func (f Flag) LoadRoot() (trust.Root, error) { return LoadNamed(f.Root) }
+// LoadRoots loads the root that the option names and those that follow it, and
+// logs what is wrong with files beside it.
+func (f Flag) LoadRoots() (Loaded, error) {
+	l, err := LoadNamed(f.Root)
+	for _, problem := range l.Problems {
+		slog.Warn(problem.Error())
+	}
+	return l, err
+}
 
-// LoadNamed is Load for a program that a person tells the path, with --root;
-// the error says what was being done, and how to name another file when there
-// is none.
-func LoadNamed(path string) (trust.Root, error) {
-	root, err := Load(path)
+// LoadNamed is LoadChain for a program that a person tells the path, with
+// --root; the error says what was being done, and how to name another file when
+// there is none.
+func LoadNamed(path string, folders ...string) (Loaded, error) {
+	l, err := LoadChain(path, folders...)
 	var refused *refusal.Refusal
 	switch {
 	case errors.As(err, &refused):
-		return root, fmt.Errorf("reading the root %w", err)
+		return l, fmt.Errorf("reading the root %w", err)
 	case err != nil:
-		return root, fmt.Errorf("reading the root (name another with --root): %w", err)
+		return l, fmt.Errorf("reading the root (name another with --root): %w", err)
 	}
-	return root, nil
+	return l, nil
 }
 
 // Load reads a root document of at most envelope.MaxBytes. It shows that the
@@ -57,33 +63,4 @@ func Load(path string) (trust.Root, error) {
 		return trust.Root{}, fmt.Errorf("%s: %w", path, err)
 	}
 	return root, nil
-}
-
-// LoadChain loads the chain that leads to a root which is trusted, from the
-// file it was loaded from: it begins with root version 1, whose digest names
-// the fleet. A later root tells nothing of the first, so the versions before
-// it must lie beside it as root/<version>.json; each must lead to the next, and
-// the last to the trusted root itself.
-func LoadChain(path string, trusted trust.Root) (chain.Chain, error) {
-	if trusted.Version() == 1 {
-		return chain.Of(trusted)
-	}
-	folder := filepath.Dir(path)
-	if filepath.Base(folder) == layout.RootFolder {
-		folder = filepath.Dir(folder)
-	}
-	var links [][]byte
-	for version := uint64(1); version < trusted.Version() && len(links) <= chain.MaxLinks; version++ {
-		file := filepath.Join(folder, filepath.FromSlash(layout.Root(version)))
-		data, err := statefile.ReadCapped(file, envelope.MaxBytes)
-		if err != nil {
-			return chain.Chain{}, fmt.Errorf("the root is version %d, and the name of its fleet follows from version 1, so put the versions before it beside it: %w", trusted.Version(), err)
-		}
-		links = append(links, data)
-	}
-	c, err := chain.Parse(append(links, trusted.Raw())...)
-	if err != nil {
-		return chain.Chain{}, fmt.Errorf("walking the roots in %s: %w", filepath.Join(folder, layout.RootFolder), err)
-	}
-	return c, nil
 }

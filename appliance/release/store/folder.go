@@ -34,13 +34,13 @@ type Problem struct {
 func (p Problem) String() string { return p.Path + ": " + p.Err.Error() }
 
 // Folder fills a store from a folder of releases,
-// <dir>/<channel>/<arch>/{manifest.json,vmlinuz,initramfs.img,rootfs.squashfs}
-// and <dir>/root/<n>.json, which is what the images command writes and fetch
+// <dir>/<channel>/<arch>/{manifest.json,vmlinuz,initramfs.img,rootfs.squashfs},
+// layout.Documents beside them, and <dir>/root/<n>.json, which is what the images command writes and fetch
 // downloads into. A Folder is used by one goroutine.
 type Folder struct {
 	dir   *os.Root
-	root  trust.Root
-	last  trust.Root // that follows root in the folder: the one that judges
+	given []trust.Root // trusted, and served
+	last  trust.Root   // that follows those in the folder: the one that judges
 	store *Store
 	slots map[string]*slot
 }
@@ -53,11 +53,21 @@ type slot struct {
 	gone    bool // its manifest was not there at the last look
 }
 
-// NewFolder prepares to fill s from dir with what verifies under root, or under
-// the last that follows it link by link in the folder. Nothing is read before
-// Scan.
-func NewFolder(s *Store, dir *os.Root, root trust.Root) *Folder {
-	return &Folder{dir: dir, root: root, last: root, store: s, slots: map[string]*slot{}}
+// NewFolder prepares to fill s from dir with what verifies under the last of
+// the roots given, or under the last that follows it link by link in the
+// folder. Nothing is read before Scan.
+func NewFolder(s *Store, dir *os.Root, given ...trust.Root) *Folder {
+	f := &Folder{dir: dir, given: given, store: s, slots: map[string]*slot{}}
+	f.last = f.newest()
+	return f
+}
+
+// newest is the last of the roots given; the zero Root for none.
+func (f *Folder) newest() trust.Root {
+	if len(f.given) == 0 {
+		return trust.Root{}
+	}
+	return f.given[len(f.given)-1]
 }
 
 // Scan brings the store up to date with the folder and returns what is wrong
@@ -123,6 +133,7 @@ func (f *Folder) scanSlot(ctx context.Context, where, channel, arch string) erro
 	}
 	if err == nil {
 		s.held = held
+		err = f.describe(where, held)
 	}
 	// What changed while it was being read is looked at again next time.
 	if f.stamp(where) == stamp {
@@ -165,6 +176,26 @@ func (f *Folder) load(ctx context.Context, where, channel, arch string, old name
 	return v.Digest(), f.store.Replace(ctx, old, v, sources)
 }
 
+// describe takes what lies beside the manifest of a release that is held. What
+// cannot be read is a problem, and keeps nothing else from being served.
+func (f *Folder) describe(where string, release names.Digest) error {
+	files, problems := map[string][]byte{}, []error{}
+	for _, name := range layout.Documents {
+		data, err := statefile.ReadCappedIn(f.dir, path.Join(where, name), layout.MaxDocument)
+		if err == nil && len(data) > layout.MaxDocument {
+			err = fmt.Errorf("%s has more than %d bytes", name, layout.MaxDocument)
+		}
+		switch {
+		case err == nil:
+			files[name] = data
+		case !errors.Is(err, fs.ErrNotExist):
+			problems = append(problems, err)
+		}
+	}
+	f.store.Describe(release, files)
+	return errors.Join(problems...)
+}
+
 // stamp sums up the files of a slot such that a change of any of them shows;
 // "" when there is no manifest.
 func (f *Folder) stamp(where string) string {
@@ -195,11 +226,11 @@ func (f *Folder) stamp(where string) string {
 }
 
 // scanRoots offers every root document in the folder that is self-consistent,
-// and walks from the root given to the last that follows it.
+// and walks from the last root given to the last that follows it.
 func (f *Folder) scanRoots() []Problem {
 	problems := f.addRoots()
 	before := f.last
-	for f.last = f.root; ; {
+	for f.last = f.newest(); ; {
 		doc, ok := f.store.Root(f.last.Version() + 1)
 		if !ok {
 			break
@@ -220,7 +251,9 @@ func (f *Folder) scanRoots() []Problem {
 }
 
 func (f *Folder) addRoots() []Problem {
-	f.store.AddRoot(f.root)
+	for _, root := range f.given {
+		f.store.AddRoot(root)
+	}
 	d, err := f.dir.Open(layout.RootFolder)
 	if err != nil {
 		return nil // a folder need not carry roots
@@ -231,7 +264,8 @@ func (f *Folder) addRoots() []Problem {
 	var problems []Problem
 	for _, name := range names {
 		version, ok := layout.RootVersion(name)
-		if !ok || version == f.root.Version() {
+		known := func(root trust.Root) bool { return root.Version() == version }
+		if !ok || slices.ContainsFunc(f.given, known) {
 			continue
 		}
 		if r, err := f.readRoot(version); err != nil {

@@ -24,9 +24,10 @@ type Release struct {
 	verified  trust.Verified
 	document  Document
 	artifacts map[string]*Blob
+	beside    map[string]Document
 }
 
-// Document is a signed document byte for byte, hashed when it was taken in.
+// Document is a document byte for byte, hashed when it was taken in.
 type Document struct {
 	Data   string
 	Digest names.Digest
@@ -51,6 +52,12 @@ func (r Release) Verified() trust.Verified { return r.verified }
 func (r Release) Artifact(name string) (*Blob, bool) {
 	b, ok := r.artifacts[name]
 	return b, ok
+}
+
+// Beside returns a file that speaks of the release, one of layout.Documents.
+func (r Release) Beside(file string) (Document, bool) {
+	d, ok := r.beside[file]
+	return d, ok
 }
 
 // Intact names the first artifact whose bytes were changed where they lie
@@ -147,6 +154,22 @@ func (s *Store) Replace(ctx context.Context, old names.Digest, v trust.Verified,
 	slices.SortStableFunc(s.releases, newestFirst)
 	s.index()
 	return nil
+}
+
+// Describe says what lies beside the manifest of a release that is held, by file,
+// in the place of what was said before. Who wants to believe it verifies it.
+func (s *Store) Describe(release names.Digest, files map[string][]byte) {
+	beside := map[string]Document{}
+	for name, data := range files {
+		beside[name] = newDocument(data)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range s.releases {
+		if s.releases[i].Digest() == release {
+			s.releases[i].beside = beside
+		}
+	}
 }
 
 // newestFirst orders by version; equal ones (two channels, two arches, or an
@@ -255,6 +278,23 @@ func (s *Store) Root(version uint64) (Document, bool) {
 	defer s.mu.RUnlock()
 	root, ok := s.roots[version]
 	return root, ok
+}
+
+// LastRoot is the last root that follows from the one given, link by link, among
+// those kept: the one that judges. Errors end the chain.
+func (s *Store) LastRoot(given trust.Root) trust.Root {
+	for given.Version() > 0 {
+		doc, ok := s.Root(given.Version() + 1)
+		if !ok {
+			break
+		}
+		next, err := given.Next([]byte(doc.Data))
+		if err != nil {
+			break
+		}
+		given = next
+	}
+	return given
 }
 
 // Changed returns a channel that is closed when the set of releases changes.

@@ -15,6 +15,7 @@ const (
 	recheck      = 5 * time.Minute  // an answer holds this long
 	firstRetry   = 5 * time.Second  // after the first time it could not be asked
 	longestRetry = 2 * time.Minute  // however often it could not
+	busyRetry    = time.Second      // of one that was named, with Once; the Retry-After of plasmd
 	shortTurn    = time.Second      // to answer while others wait, and twice as long after each failure
 	maxProviders = 2048             // more than any segment has; see makeRoom
 	roomAtOnce   = 32               // forgotten when there are so many
@@ -258,6 +259,25 @@ func (b *providers) answered(p *provider, offer Offer, err error, now time.Time)
 	return news
 }
 
+// askAll makes every provider due.
+func (b *providers) askAll(now time.Time) {
+	for _, p := range b.list {
+		if p.again = p.asking; !p.asking {
+			p.next, p.retry = now, 0
+		}
+	}
+}
+
+// waiting counts those that were not asked, or have not answered, since a time.
+func (b *providers) waiting(since time.Time) (n int) {
+	for _, p := range b.list {
+		if p.asking || p.asked.Before(since) {
+			n++
+		}
+	}
+	return n
+}
+
 // blame counts a failure of a sender. Senders of no provider known are forgotten
 // when there are too many.
 func (b *providers) blame(sender string) {
@@ -282,6 +302,22 @@ func (b *providers) dropped(url string, now time.Time) {
 			p.until = now.Add(p.pause)
 		}
 	}
+}
+
+// urls are those of all providers: where each answered last, and else where it said
+// that it is. Those with an offer come first.
+func (b *providers) urls() (good []string) {
+	var others []string
+	for _, key := range slices.Sorted(maps.Keys(b.list)) {
+		switch p := b.list[key]; {
+		case p.offer != nil:
+			good = append(good, p.offer.Provider)
+		case len(p.URLs) > 0:
+			others = append(others, p.URLs[0])
+		}
+	}
+	b.chance.Shuffle(len(others), func(i, j int) { others[i], others[j] = others[j], others[i] })
+	return append(good, others...)
 }
 
 // offers lists what providers have answered that may be downloaded from now, in

@@ -80,6 +80,7 @@ func (s *Survey) Run(ctx context.Context, each func(Answer)) error {
 			r.good = r.good || a.Err == nil
 			a.News = s.note(a)
 			each(a.Answer)
+		case <-s.again:
 		case <-settle:
 			r.enough(refusal.New(refusal.Slow, "others of %d providers had answered %v before", len(s.known.list), s.Settle))
 		case <-timer.C:
@@ -127,6 +128,7 @@ func merge(ctx context.Context, finders []Finder) (<-chan Announcement, error) {
 func (s *Survey) begin() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.again = make(chan struct{}, 1)
 	if s.AtOnce == 0 {
 		s.AtOnce = 64
 	}
@@ -196,18 +198,35 @@ func (r *round) start(ctx context.Context, p *provider, now time.Time) {
 	p.hurry = func() {
 		hurry(refusal.New(refusal.Slow, "no answer within %v, and others wait to be asked", p.turnTime()))
 	}
-	go func(a Announcement) { // which may change while it is asked
+	go func(a Announcement, named bool) { // which may change while it is asked
 		defer hurry(nil)
-		answer := r.ask(asks, a)
+		answer := r.ask(asks, a, named)
 		select {
 		case r.results <- result{answer, p}:
 		case <-ctx.Done():
 		}
-	}(p.Announcement)
+	}(p.Announcement, p.named)
+}
+
+// get gets the manifest of one provider. With Once there is no later question, so
+// one that was named and is busy, as plasmd is while it hashes what it holds, is
+// asked again until ctx ends.
+func (r *round) get(ctx context.Context, named bool, url, channel, arch string) ([]byte, error) {
+	for {
+		data, err := r.Get(ctx, url, channel, arch)
+		if !r.Once || !named || refusal.CodeOf(err) != refusal.Busy {
+			return data, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(busyRetry):
+		}
+	}
 }
 
 // ask gets and verifies one provider's manifest, trying its URLs in turn.
-func (r *round) ask(asks context.Context, a Announcement) Answer {
+func (r *round) ask(asks context.Context, a Announcement, named bool) Answer {
 	answer := Answer{Announcement: a}
 	channel, arch, err := r.line(a)
 	if err != nil {
@@ -221,7 +240,7 @@ func (r *round) ask(asks context.Context, a Announcement) Answer {
 	for _, answer.URL = range a.URLs {
 		var data []byte
 		began := time.Now()
-		if data, answer.Err = r.Get(asking, answer.URL, channel, arch); answer.Err == nil {
+		if data, answer.Err = r.get(asking, named, answer.URL, channel, arch); answer.Err == nil {
 			answer.Took = time.Since(began)
 			answer.Release, answer.Err = r.Check(r.asks, answer.URL, channel, arch, data)
 			break // it answered: another address of the same node would say the same

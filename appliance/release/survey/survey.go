@@ -79,6 +79,45 @@ type Survey struct {
 
 	mu    sync.Mutex
 	known *providers
+	again chan struct{} // has room for one call of Again
+}
+
+// Again has every provider that is known asked anew now, and not only once what
+// it answered last has become old.
+func (s *Survey) Again() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.known == nil {
+		return
+	}
+	s.known.askAll(time.Now())
+	select {
+	case s.again <- struct{}{}:
+	default:
+	}
+}
+
+// Waiting is how many of the providers known were not asked, or have not answered,
+// since a time.
+func (s *Survey) Waiting(since time.Time) (waiting, all int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.known == nil {
+		return 0, 0
+	}
+	return s.known.waiting(since), len(s.known.list)
+}
+
+// Providers are the base URLs of all that are known: first those whose last answer
+// passed every check, and then, in any order, the others, which may have an older
+// release all the same.
+func (s *Survey) Providers() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.known == nil {
+		return nil
+	}
+	return s.known.urls()
 }
 
 // Offers lists what providers have answered last that may be downloaded from

@@ -22,7 +22,7 @@ func Example() {
 	for _, boot := range []string{"first", "second", "third"} {
 		journal := trial.InFolder(dir, trial.Boot{ID: boot, Up: func() time.Duration { return time.Minute }})
 		fmt.Println("failed:", journal.Failed(release))
-		if err := journal.Begin(release); err != nil {
+		if err := journal.Begin(release, 1, trial.Expect{}); err != nil {
 			fmt.Println("no jump")
 		}
 	}

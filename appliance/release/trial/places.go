@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"phase/appliance/base/statefile"
+	"phase/appliance/machine/linux"
 )
 
 // File is the journal's name in its folder.
@@ -32,13 +33,7 @@ func InEFI(dir string, boot Boot) Journal {
 }
 
 // Up is how long this machine has been up; 0 when that is not known.
-func Up() time.Duration {
-	var now unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &now); err != nil {
-		return 0
-	}
-	return time.Duration(now.Nano())
-}
+func Up() time.Duration { return linux.Up() }
 
 // Here returns the journal of the node this program runs on: init opens it to
 // write, update to read. /perm/phase is there only while the persistent

@@ -14,6 +14,7 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"phase/appliance/base/names"
@@ -28,18 +29,18 @@ import (
 // cost its owner a walk to the machine, so they are few.
 var waits = [...]time.Duration{0, 0, time.Hour, 24 * time.Hour}
 
-// goodTries are tries more, without a wait, for a release that came up on this
-// machine before: it is jumped into at every power-on, and a machine whose plug
-// is pulled day after day must not lose it. The loop of one that comes up and dies
-// takes minutes each time, and still comes to an end.
-const goodTries = 48
+// goodTries are tries without a wait for a release that is good: it is jumped
+// into at every power-on, and cuts come in rows.
+const goodTries = 4
 
 // Wait says how long a machine must have been up to jump into a release that was
-// tried so often and did not come up since; good says that it did once. Without
-// again there are no more tries.
+// tried so often and did not come up since; good says that it is a good one. Such
+// a release is never given up, since it has shown that it works here; one that
+// dies nevertheless is tried again only after an hour, and then once a day.
+// Without again there are no more tries.
 func Wait(tries int, good bool) (up time.Duration, again bool) {
 	if good {
-		tries = max(0, tries-goodTries)
+		tries = min(max(0, tries-goodTries+2), len(waits)-1)
 	}
 	if tries >= len(waits) {
 		return 0, false
@@ -55,15 +56,54 @@ const (
 	maxRecords = 8
 	maxBytes   = 4096
 	maxBoot    = 64
+	maxReason  = 200
 )
 
 // Record is what is known of one release.
 type Record struct {
 	Digest names.Digest `json:"digest"` // of its manifest
-	Tries  int          `json:"tries"`  // jumps since it last lasted
-	Good   bool         `json:"good"`   // it came up once
-	Up     bool         `json:"up"`     // it came up after the last jump
-	Boot   string       `json:"boot"`   // the boot that jumped last
+	// Version is for people; 0 when it is not known.
+	Version uint64 `json:"version,omitzero"`
+	Tries   int    `json:"tries"`  // jumps since it last lasted
+	Good    bool   `json:"good"`   // it was healthy for long enough once, and stays
+	Lasted  bool   `json:"lasted"` // it was up for a while once, or was ended on purpose
+	Up      bool   `json:"up"`     // it came up after the last jump
+	Boot    string `json:"boot"`   // the boot that jumped last
+	// Expect is what the machine had before the jump, and must have again for
+	// the release to be good.
+	Expect Expect `json:"expect,omitzero"`
+	// Reason is why the last try ended, in words; empty while that is not known.
+	Reason string `json:"reason,omitempty"`
+}
+
+// Expect is what a machine has that a release on trial must not take from it.
+type Expect struct {
+	Network bool `json:"network,omitempty"` // an address, by DHCP or fixed
+	Peers   bool `json:"peers,omitempty"`   // a peer that is connected
+}
+
+// State is how a release stands on a machine.
+type State string
+
+// The states of a release.
+const (
+	Held  State = "held"  // it was never jumped into
+	OnTry State = "trial" // it was jumped into, and has not shown yet that it works
+	Good  State = "good"
+	Bad   State = "failed" // it was tried as often as it may be at once
+)
+
+// State says how the release stands.
+func (r Record) State() State {
+	switch up, again := Wait(r.Tries, r.Good); {
+	case r.Good:
+		return Good
+	case r.Tries == 0:
+		return Held
+	case !again || up > 0 && !r.Up:
+		return Bad
+	}
+	return OnTry
 }
 
 // Next says in words when the release may be tried again.
@@ -79,7 +119,10 @@ func (r Record) Next() string {
 
 // Fate says in words what became of the release.
 func (r Record) Fate() string {
-	if r.Up {
+	switch {
+	case r.Reason != "":
+		return "was started and did not come up: " + r.Reason
+	case r.Up:
 		return fmt.Sprintf("was started %d times, came up, and did not last", r.Tries)
 	}
 	return "was started and did not come up"
@@ -105,15 +148,19 @@ type Journal struct {
 	boot  Boot
 }
 
+// Up is how long the machine has been up in the boot that the journal is used in.
+func (j Journal) Up() time.Duration { return j.boot.Up() }
+
 // Where says where the journal is: "disk", "efi", or "memory" when a restart
 // forgets it.
 func (j Journal) Where() string { return j.place.name() }
 
-// Begin counts a try of the release before the jump. When it has been tried
+// Begin counts a try of the release before the jump, and notes what it must
+// bring back. When it has been tried
 // too often, or the try cannot be written down, the error says so and there
 // must be no jump. One boot jumps once, so it counts once however often a jump
 // is attempted.
-func (j Journal) Begin(d names.Digest) error {
+func (j Journal) Begin(d names.Digest, version uint64, expect Expect) error {
 	r, others, err := j.find(d)
 	if err != nil {
 		return err
@@ -124,21 +171,59 @@ func (j Journal) Begin(d names.Digest) error {
 	if !j.may(r) {
 		return fmt.Errorf("release %s %s (%d tries); %s", d, r.Fate(), r.Tries, r.Next())
 	}
-	r.Tries++
-	r.Boot, r.Up = j.boot.ID, false
+	r.Tries = min(r.Tries+1, maxTries)
+	r.Version, r.Boot, r.Up, r.Expect, r.Reason = version, j.boot.ID, false, expect, ""
 	return j.save(append(others, r))
 }
 
-// Good notes that a release came up. Its tries are crossed out by Lasted: one
-// that dies soon after would otherwise be jumped into for ever.
-func (j Journal) Good(d names.Digest) error {
-	return j.change(d, func(r *Record) { r.Good, r.Up = true, true })
+// Ended notes why the running try of a release ends: it did not become healthy.
+func (j Journal) Ended(d names.Digest, reason string) error {
+	return j.change(d, func(r *Record) {
+		if !r.Good {
+			r.Reason = plain(reason)
+		}
+	})
 }
 
-// Lasted crosses out the tries of a release that came up, and has run for a
+// plain cuts a reason to what has a place in a journal: printable ASCII, so that
+// its JSON is not longer than it is.
+func plain(text string) string {
+	text = strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' || strings.ContainsRune(`"\\<>&`, r) {
+			return ' '
+		}
+		return r
+	}, text)
+	return text[:min(len(text), maxReason)]
+}
+
+// Came notes that a release came up, before it is known whether it stays up.
+func (j Journal) Came(d names.Digest) error {
+	return j.change(d, func(r *Record) { r.Up = true })
+}
+
+// Find returns what is known of a release; its Tries are 0 when that is nothing.
+func (j Journal) Find(d names.Digest) (Record, error) {
+	r, _, err := j.find(d)
+	return r, err
+}
+
+// Good notes that a release was healthy for long enough. Its tries are crossed
+// out once it has lasted: one that dies soon after, again and again, would
+// otherwise be jumped into for ever.
+func (j Journal) Good(d names.Digest) error {
+	return j.change(d, func(r *Record) {
+		r.Good, r.Up, r.Reason = true, true, ""
+		if r.Lasted {
+			r.Tries, r.Boot = 0, ""
+		}
+	})
+}
+
+// Lasted crosses out the tries of a release that is good, and has run for a
 // while or is ended on purpose.
 func (j Journal) Lasted(d names.Digest) error {
-	return j.change(d, func(r *Record) { r.Good, r.Up, r.Tries, r.Boot = true, true, 0, "" })
+	return j.change(d, func(r *Record) { r.Good, r.Up, r.Lasted, r.Tries, r.Boot, r.Reason = true, true, true, 0, "", "" })
 }
 
 // change changes the record of a release, and writes only what is new.
@@ -253,7 +338,7 @@ func parse(data []byte) ([]Record, error) {
 		return nil, fmt.Errorf("%d records, at most %d", len(d.Trials), maxRecords)
 	}
 	for i, r := range d.Trials {
-		if r.Tries < 0 || r.Tries > maxTries || len(r.Boot) > maxBoot {
+		if r.Tries < 0 || r.Tries > maxTries || len(r.Boot) > maxBoot || len(r.Reason) > maxReason {
 			return nil, fmt.Errorf("release %s: %d tries, boot %.40q", r.Digest, r.Tries, r.Boot)
 		}
 		if slices.ContainsFunc(d.Trials[:i], func(before Record) bool { return before.Digest == r.Digest }) {

@@ -44,8 +44,8 @@ func TestTwoTries(t *testing.T) {
 			if j.Where() != name || j.Failed(bad) {
 				t.Fatalf("a new journal at %s says failed %v", j.Where(), j.Failed(bad))
 			}
-			must(t, j.Begin(bad))
-			must(t, j.Begin(bad)) // the same boot: a jump that was attempted twice
+			must(t, j.Begin(bad, 1, Expect{}))
+			must(t, j.Begin(bad, 1, Expect{})) // the same boot: a jump that was attempted twice
 			if j.Failed(bad) {
 				t.Error("one boot counted as two tries")
 			}
@@ -53,19 +53,19 @@ func TestTwoTries(t *testing.T) {
 			if records, err := j.Open(); err != nil || len(records) != 1 || records[0].Digest != bad || records[0].Tries != 1 {
 				t.Errorf("open after the first try: %+v, %v", records, err)
 			}
-			must(t, j.Begin(bad))
+			must(t, j.Begin(bad, 1, Expect{}))
 			j = open("third")
 			if !j.Failed(bad) {
 				t.Error("two tries without coming up are no failure")
 			}
-			if err := j.Begin(bad); err == nil || !strings.Contains(err.Error(), "2 tries") {
+			if err := j.Begin(bad, 1, Expect{}); err == nil || !strings.Contains(err.Error(), "2 tries") {
 				t.Errorf("a third try: %v", err)
 			}
 			// The next release is not held responsible, and comes up.
-			must(t, j.Begin(good))
+			must(t, j.Begin(good, 1, Expect{}))
 			j = open("fourth")
 			must(t, j.Good(good))
-			must(t, open("fifth").Begin(good))
+			must(t, open("fifth").Begin(good, 1, Expect{}))
 			must(t, open("sixth").Good(good))
 			if j = open("seventh"); j.Failed(good) || !j.Failed(bad) {
 				t.Errorf("good failed %v, bad failed %v", j.Failed(good), j.Failed(bad))
@@ -86,7 +86,7 @@ func TestPowerCuts(t *testing.T) {
 		boots++
 		j := InFolder(dir, booted(fmt.Sprint(boots), up))
 		failed := j.Failed(d)
-		if err := j.Begin(d); failed != (err != nil) {
+		if err := j.Begin(d, 1, Expect{}); failed != (err != nil) {
 			t.Fatalf("boot %d: failed %v, but a try: %v", boots, failed, err)
 		}
 		return !failed
@@ -114,16 +114,19 @@ func TestPowerCuts(t *testing.T) {
 	expect(true, time.Hour)
 	must(t, InFolder(dir, booted("up", 0)).Good(d))
 	must(t, InFolder(dir, booted("up", 0)).Lasted(d))
-	// It came up here, and has some tries more from then on; an end too.
-	for range 2 + goodTries {
+	// It is good, and is never given up; a machine that it does not bring up goes
+	// on with another one for an hour, and then for a day.
+	for range goodTries {
 		expect(true, 0)
 	}
 	expect(false, 0)
 	expect(true, time.Hour)
-	expect(true, 24*time.Hour)
 	for range 100 {
-		expect(false, 1000*time.Hour)
+		expect(false, time.Hour)
+		expect(true, 24*time.Hour)
 	}
+	must(t, InFolder(dir, booted("up", 0)).Good(d))
+	expect(true, 0)
 }
 
 // TestDiesLater: a release that comes up and dies soon after is not jumped into
@@ -133,29 +136,71 @@ func TestDiesLater(t *testing.T) {
 	jumps := 0
 	for boot := range 100 {
 		j := InFolder(dir, booted(fmt.Sprint(boot), time.Minute))
-		if j.Begin(d) == nil {
+		if j.Begin(d, 1, Expect{}) == nil {
 			jumps++
 			must(t, InFolder(dir, booted(fmt.Sprint(boot, " jumped"), time.Minute)).Good(d))
 		}
 		open, err := j.Open()
 		must(t, err)
 		// What may be tried again at once is no problem.
-		if held := jumps == 2+goodTries; held != (len(open) == 1) || held != j.Failed(d) && boot >= jumps {
+		if held := jumps == goodTries; held != (len(open) == 1) || held != j.Failed(d) && boot >= jumps {
 			t.Errorf("after %d jumps in %d boots open are %+v, failed %v", jumps, boot+1, open, j.Failed(d))
 		}
 	}
-	if jumps != 2+goodTries {
+	if jumps != goodTries {
 		t.Errorf("%d jumps", jumps)
 	}
-	if r, err := InFolder(dir, booted("x", 0)).Open(); err != nil || r[0].Fate() != fmt.Sprintf("was started %d times, came up, and did not last", 2+goodTries) {
+	if r, err := InFolder(dir, booted("x", 0)).Open(); err != nil || r[0].Fate() != fmt.Sprintf("was started %d times, came up, and did not last", goodTries) {
 		t.Errorf("%v, %v", r, err)
 	}
 	must(t, InFolder(dir, booted("x", 0)).Lasted(d))
 	for boot := range 100 {
-		must(t, InFolder(dir, booted(fmt.Sprint("later ", boot), time.Minute)).Begin(d))
+		must(t, InFolder(dir, booted(fmt.Sprint("later ", boot), time.Minute)).Begin(d, 1, Expect{}))
 		j := InFolder(dir, booted(fmt.Sprint("later ", boot, " jumped"), time.Minute))
 		must(t, j.Good(d))
 		must(t, j.Lasted(d))
+	}
+}
+
+// TestState: the state of a release follows from what is known of it.
+func TestState(t *testing.T) {
+	for want, records := range map[State][]Record{
+		Held:  {{}},
+		OnTry: {{Tries: 1}, {Tries: 1, Up: true}, {Tries: 2, Up: true}},
+		Bad:   {{Tries: 2}, {Tries: 3}, {Tries: 4}, {Tries: 4, Up: true}},
+		Good:  {{Good: true}, {Good: true, Tries: 10}},
+	} {
+		for _, r := range records {
+			if got := r.State(); got != want {
+				t.Errorf("%+v is %s, want %s", r, got, want)
+			}
+		}
+	}
+}
+
+// TestReason: why a trial ended is kept until the next one begins, and is nothing
+// that a journal has no room for.
+func TestReason(t *testing.T) {
+	dir, d := t.TempDir(), digest(1)
+	expect := Expect{Network: true, Peers: true}
+	must(t, InFolder(dir, booted("a", 0)).Begin(d, 1, expect))
+	j := InFolder(dir, booted("b", 0))
+	must(t, j.Ended(d, "no \"peer\"\n"+strings.Repeat("\x00é", maxBytes)))
+	r, err := j.Find(d)
+	if err != nil || r.Expect != expect || !strings.HasPrefix(r.Reason, "no  peer   ") || len(r.Reason) != maxReason {
+		t.Errorf("%+v, %v", r, err)
+	}
+	if !strings.Contains(r.Fate(), ": no  peer") {
+		t.Error(r.Fate())
+	}
+	must(t, j.Begin(d, 1, Expect{}))
+	if r, err := j.Find(d); err != nil || r.Reason != "" || r.Expect != (Expect{}) || r.State() != Bad {
+		t.Errorf("at the next try %+v, %v", r, err)
+	}
+	must(t, j.Good(d))
+	must(t, j.Ended(d, "too late"))
+	if r, err := j.Find(d); err != nil || r.Reason != "" {
+		t.Errorf("a good release: %+v, %v", r, err)
 	}
 }
 
@@ -171,17 +216,17 @@ func TestNext(t *testing.T) {
 			if got := (Record{Tries: n}).Next(); got != want {
 				t.Errorf("after %d tries: %q", n, got)
 			}
-			if got := (Record{Tries: n + goodTries, Good: true}).Next(); got != want {
-				t.Errorf("after %d tries of a release that came up before: %q", n+goodTries, got)
-			}
 		}
+	}
+	if got := (Record{Tries: maxTries, Good: true}).Next(); got != "it is tried again only once this machine has been up for 24 h" {
+		t.Errorf("a good release: %q", got)
 	}
 }
 
 func TestOldestIsForgotten(t *testing.T) {
 	j := InFolder(t.TempDir(), booted("boot", 0))
 	for i := range byte(20) {
-		must(t, j.Begin(digest(i)))
+		must(t, j.Begin(digest(i), 1, Expect{}))
 	}
 	records, err := j.Records()
 	if err != nil || len(records) != maxRecords || records[maxRecords-1].Digest != digest(19) {
@@ -194,24 +239,24 @@ func TestTorn(t *testing.T) {
 	dir := t.TempDir()
 	must(t, os.WriteFile(filepath.Join(dir, File), []byte(`{"trials":[{"dig`), 0o644))
 	j := InFolder(dir, booted("boot", 0))
-	if err := j.Begin(digest(1)); err == nil {
+	if err := j.Begin(digest(1), 1, Expect{}); err == nil {
 		t.Error("a try was counted in a torn journal")
 	}
 	must(t, j.Reset())
-	must(t, j.Begin(digest(1)))
+	must(t, j.Begin(digest(1), 1, Expect{}))
 }
 
 // When the count cannot be kept there is no jump.
 func TestNoPlace(t *testing.T) {
 	j := InFolder(filepath.Join(t.TempDir(), "gone"), booted("boot", 0))
-	if err := j.Begin(digest(1)); !errors.Is(err, os.ErrNotExist) {
+	if err := j.Begin(digest(1), 1, Expect{}); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("Begin without a folder: %v", err)
 	}
 }
 
 func TestMemory(t *testing.T) {
 	j := Journal{memory{}, booted("boot", 0)}
-	must(t, j.Begin(digest(1)))
+	must(t, j.Begin(digest(1), 1, Expect{}))
 	if j.Where() != "memory" || j.Failed(digest(1)) {
 		t.Error("one try is a failure")
 	}
@@ -219,7 +264,7 @@ func TestMemory(t *testing.T) {
 
 func TestEFIVariableLayout(t *testing.T) {
 	dir := t.TempDir()
-	must(t, InEFI(dir, booted("b", 0)).Begin(digest(1)))
+	must(t, InEFI(dir, booted("b", 0)).Begin(digest(1), 1, Expect{}))
 	data, err := os.ReadFile(filepath.Join(dir, Variable))
 	must(t, err)
 	if !bytes.HasPrefix(data, []byte{7, 0, 0, 0, '{'}) || (len(data)-4)%padTo != 0 {
@@ -229,7 +274,10 @@ func TestEFIVariableLayout(t *testing.T) {
 
 // FuzzParse states: a journal that reads writes back as the same records.
 func FuzzParse(f *testing.F) {
-	data, err := format([]Record{{digest(1), 2, false, false, "b"}, {digest(2), 0, true, true, ""}})
+	data, err := format([]Record{
+		{Digest: digest(1), Tries: 2, Boot: "b", Expect: Expect{Peers: true}, Reason: "no peer"},
+		{Digest: digest(2), Good: true, Lasted: true, Up: true},
+	})
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -110,6 +110,30 @@ func FuzzParseRoot(f *testing.F) {
 	})
 }
 
+// FuzzParseDraft: what nobody signed can be read as a draft and is never
+// finished; one that is finished is the root that ParseRoot reads.
+func FuzzParseDraft(f *testing.F) {
+	var cases []rootCase
+	loadCases(f, "root", &cases)
+	for _, c := range cases {
+		f.Add(load(f, "root", c.File))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		draft, err := trust.ParseDraft(data)
+		if err != nil {
+			if refusal.CodeOf(err) == "" {
+				t.Fatalf("a refusal without a code: %v", err)
+			}
+			return
+		}
+		needs := draft.Needs(trust.Root{})
+		_, err = trust.ParseRoot(data)
+		if len(needs) != 1 || (err == nil) != (needs[0].Missing() == 0) {
+			t.Fatalf("%+v is missing, and ParseRoot says %v", needs, err)
+		}
+	})
+}
+
 func BenchmarkVerify(b *testing.B) {
 	root := mustRoot(b, "root.json")
 	data := load(b, "manifest", "good.json")

@@ -85,7 +85,7 @@ func fresh(what string, expires, now time.Time) *refusal.Refusal {
 	case now.IsZero():
 		return refusal.New(refusal.Expired, "%s expires %s and there is no time to judge it by", what, rfc3339(expires))
 	case !now.Before(expires):
-		return refusal.New(refusal.Expired, "%s expired %s, now is %s", what, rfc3339(expires), rfc3339(now))
+		return refusal.New(refusal.Expired, "%s expired %s, and by the clock it is %s; if that is wrong, set the clock of this machine (by NTP, or in its firmware)", what, rfc3339(expires), rfc3339(now))
 	}
 	return nil
 }

@@ -17,7 +17,7 @@ func payloadCases() []vectorCase {
 	}
 	quoted := func(s string) string { return fmt.Sprintf("%q", s) }
 
-	add("payload-unknown-fields", "", "unknown fields are ignored", fields{"+": `,"rollout":{"percent":10},"notes":[true]`})
+	add("payload-unknown-fields", "", "unknown fields are ignored", fields{"+": `,"chunks":{"size":10},"notes":[true]`})
 	raw("payload-array", "[]", "an array")
 	raw("payload-empty", "", "an empty payload")
 	raw("payload-trailing", payload(nil)+"x", "bytes after the manifest")
@@ -85,6 +85,17 @@ func payloadCases() []vectorCase {
 		{"artifacts-no-initramfs", "artifacts", `{"kernel":` + artifact("1") + `,"rootfs":` + artifact("1") + `}`, "format", "no initramfs"},
 		{"artifacts-no-rootfs", "artifacts", `{"kernel":` + artifact("1") + `,"initramfs":` + artifact("1") + `}`, "format", "no rootfs"},
 		{"artifacts-empty-kernel", "artifacts", `{"kernel":` + artifact("0") + `,"initramfs":` + artifact("1") + `,"rootfs":` + artifact("1") + `}`, "format", "a kernel of no bytes"},
+		{"rollout", "rollout", `{"percent":10}`, "", "a tenth of the fleet"},
+		{"rollout-none", "rollout", `{"percent":0}`, "", "no node at all"},
+		{"rollout-all", "rollout", `{"percent":100,"seed":"spring","ring":"a"}`, "", "all nodes, a seed, an unknown field"},
+		{"rollout-over", "rollout", `{"percent":101}`, "format", "101 percent"},
+		{"rollout-negative", "rollout", `{"percent":-1}`, "format", "-1 percent"},
+		{"rollout-fraction", "rollout", `{"percent":0.5}`, "format", "half a percent"},
+		{"rollout-no-percent", "rollout", `{"seed":"spring"}`, "format", "no percentage"},
+		{"rollout-null-percent", "rollout", `{"percent":null}`, "format", "the percentage is null"},
+		{"rollout-number", "rollout", "10", "format", "a rollout that is a number"},
+		{"rollout-seed-long", "rollout", `{"percent":10,"seed":"` + strings.Repeat("s", 129) + `"}`, "format", "a seed of 129 bytes"},
+		{"rollout-seed-control", "rollout", `{"percent":10,"seed":"a\nb"}`, "format", "a line feed in the seed"},
 		{"artifacts-64", "artifacts", artifacts(extra(61)...), "", "64 artifacts"},
 		{"artifacts-65", "artifacts", artifacts(extra(62)...), "format", "65 artifacts"},
 	} {

@@ -3,12 +3,10 @@ package trust
 import (
 	"bytes"
 	"crypto/ed25519"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"phase/appliance/base/envelope"
@@ -67,12 +65,21 @@ func ParseRoot(data []byte) (Root, error) {
 	if refused != nil {
 		return Root{}, refused
 	}
-	root, err := parseRoot(env.Payload)
+	root, err := readRoot(env)
 	if err != nil {
-		return Root{}, refusal.New(refusal.Format, "reading the root: %v", err)
+		return Root{}, err
 	}
 	if refused := root.satisfied(RoleRoot, env.SignedBy(root.keys)); refused != nil {
 		return Root{}, refused
+	}
+	return root, nil
+}
+
+// readRoot reads what an envelope holds, whoever has signed it.
+func readRoot(env envelope.Envelope) (Root, error) {
+	root, err := parseRoot(env.Payload)
+	if err != nil {
+		return Root{}, refusal.New(refusal.Format, "reading the root: %v", err)
 	}
 	root.digest, root.raw = names.Sum(env.Payload), env.Raw()
 	return root, nil
@@ -217,58 +224,4 @@ func (r Root) Raw() []byte { return bytes.Clone(r.raw) }
 // when the root has no such role.
 func (r Root) Role(name string) (keyIDs []string, threshold int) {
 	return slices.Clone(r.roles[name].KeyIDs), r.roles[name].Threshold
-}
-
-// RootSpec is a root to be made.
-type RootSpec struct {
-	Version uint64
-	Expires time.Time
-	// Roles by name: RoleRoot, RoleRelease, and "release/" with a channel.
-	Roles map[string]RoleSpec
-}
-
-// RoleSpec is a role of a root to be made.
-type RoleSpec struct {
-	Keys      []ed25519.PublicKey
-	Threshold int
-}
-
-// SignRoot makes the envelope of a root, signed by the given keys, and refuses
-// one that ParseRoot would refuse, or in which a key of role root may sign
-// releases too: a stolen release key must never be able to change the root.
-func SignRoot(spec RootSpec, keys ...ed25519.PrivateKey) ([]byte, error) {
-	expires := spec.Expires.UTC()
-	w := wireRoot{Version: spec.Version, Expires: &expires, Roles: map[string]role{}}
-	ids := map[string]ed25519.PublicKey{}
-	offline := map[string]bool{}
-	for _, key := range spec.Roles[RoleRoot].Keys {
-		offline[envelope.KeyID(key)] = true
-	}
-	for _, name := range slices.Sorted(maps.Keys(spec.Roles)) {
-		r := role{Threshold: spec.Roles[name].Threshold}
-		for _, key := range spec.Roles[name].Keys {
-			id := envelope.KeyID(key)
-			if offline[id] && strings.HasPrefix(name, RoleRelease) {
-				return nil, fmt.Errorf("making a root: key %.16s is in role %q and in role %q; give each its own", id, RoleRoot, name)
-			}
-			ids[id] = key
-			r.KeyIDs = append(r.KeyIDs, id)
-		}
-		w.Roles[name] = r
-	}
-	for _, id := range slices.Sorted(maps.Keys(ids)) {
-		w.Keys = append(w.Keys, wireKey{KeyID: id, PublicKey: base64.StdEncoding.EncodeToString(ids[id])})
-	}
-	payload, err := strictjson.Marshal(w)
-	if err != nil {
-		return nil, fmt.Errorf("making a root: %w", err)
-	}
-	data, err := envelope.Sign(RootType, payload, keys...)
-	if err != nil {
-		return nil, fmt.Errorf("making a root: %w", err)
-	}
-	if _, err := ParseRoot(data); err != nil {
-		return nil, fmt.Errorf("making a root: %w", err)
-	}
-	return data, nil
 }

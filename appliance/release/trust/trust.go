@@ -54,6 +54,10 @@ func (v Verified) Valid() bool { return v.ok }
 func (v Verified) Manifest() manifest.Manifest {
 	m := v.manifest
 	m.Artifacts = maps.Clone(m.Artifacts)
+	if m.Rollout != nil {
+		copied := *m.Rollout
+		m.Rollout = &copied
+	}
 	return m
 }
 
@@ -109,6 +113,20 @@ func verdict(v Verified, checks []Check) (Verified, error) {
 func (r Root) Check(data []byte, p Policy) []Check {
 	_, checks := r.inspect(data, p, true)
 	return checks
+}
+
+// Floor is the highest version, with its digest, among envelopes of releases
+// that this machine has verified before for a channel and an arch; 0 for none.
+// One that this root does not vouch for is not counted: a new root that takes
+// a stolen key back undoes the floor which a release signed by it has raised.
+func (r Root) Floor(channel, arch string, envelopes ...[]byte) (version uint64, digest names.Digest) {
+	for _, data := range envelopes {
+		v, err := r.VerifyHeld(data, channel, arch)
+		if m := v.Manifest(); err == nil && m.Version > version {
+			version, digest = m.Version, v.Digest()
+		}
+	}
+	return version, digest
 }
 
 // SignRelease makes the envelope of a manifest.

@@ -1,15 +1,16 @@
 // Package update keeps a node on the newest release its network has: it surveys
 // the providers there are, chooses the newest release that passes every check,
 // fetches it from all who have it and asks init to count the trial and jump.
-// This file is the loop; take.go is one attempt. A provider that lies, stalls or
+// This file is the loop; choose.go is its choice, take.go one attempt, and
+// operate.go what its owner asks of it. A provider that lies, stalls or
 // dies costs a line on the console, never the release the node runs.
 package update
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"sync"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 	"phase/appliance/base/refusal"
 	"phase/appliance/base/statefile"
 	"phase/appliance/release/fetch"
+	"phase/appliance/release/operator"
 	"phase/appliance/release/survey"
 	"phase/appliance/release/trust"
 )
@@ -29,14 +31,35 @@ type Payload interface {
 	Close() error
 }
 
-// Updater is what the loop works with. All fields but Finders, Providers and
-// Tried are needed.
+// Updater is what the loop works with. All fields are needed but those that say
+// otherwise, Finders and Providers.
 type Updater struct {
 	// Root is the newest root known of those that are trusted, as it is now.
 	Root    func() trust.Root
 	Running trust.Verified // the release this node runs: the floor
 	Channel string
 	Arch    string
+
+	// Floor is the version below which nothing is taken from the network, and the
+	// one release that may have it; nil: the running release is.
+	Floor func() (uint64, names.Digest)
+	// Verified is told of every release that passed all checks; it may be nil.
+	Verified func(trust.Verified)
+	// Startable are the releases that this node holds already and may jump into
+	// now, newest first; with pinned, those that the owner keeps it on. It may be
+	// nil.
+	Startable func(pinned bool) []trust.Verified
+	// Pinned says that the owner keeps this node on a release: none is taken but
+	// what Startable names. It may be nil.
+	Pinned func() bool
+	// Out says why a release is not offered to this node yet, "" when it is: such
+	// a release is not taken by itself and is no floor. It may be nil.
+	Out func(trust.Verified) string
+	// May says why no release, or not this one, is taken by itself now, and until
+	// when where that is known; "" when it may be. It may be nil.
+	May func(trust.Verified) (why string, until time.Time)
+	// Operator asks the loop for what its owner wants. It may be nil.
+	Operator *Operator
 
 	Finders   []survey.Finder // of providers
 	Providers []string        // base URLs the owner named
@@ -47,7 +70,10 @@ type Updater struct {
 	// often it was; its refusal keeps the release from being taken from there.
 	// It may be nil.
 	Tried func(ctx context.Context, url string, v trust.Verified) error
-	Now   func() time.Time // the clock, floored by signed material
+	// Twin is given the manifest of a release that was refused because another one
+	// of its version was verified before, and for that alone. It may be nil.
+	Twin func(envelope []byte)
+	Now  func() time.Time // the clock, floored by signed material
 
 	// Ask gets the manifest of a provider: the envelope, at most 1 MiB.
 	Ask func(ctx context.Context, url, channel, arch string) ([]byte, error)
@@ -57,6 +83,11 @@ type Updater struct {
 	// Fetch downloads a release from its providers, resuming what an earlier
 	// call for the same release left behind.
 	Fetch func(ctx context.Context, v trust.Verified, providers []string) (Payload, fetch.Report, error)
+	// Taken is told where a release came from, before the jump. It may be nil.
+	Taken func(operator.Taken)
+	// Drain gives what runs on this node time to end, and refuses what is new; undo
+	// takes that back. It may be nil.
+	Drain func(context.Context) (undo func())
 	// Jump asks init to count the trial, stop the services and enter the
 	// loaded kernel. It returns nil only when init has taken over.
 	Jump func(ctx context.Context, v trust.Verified) error
@@ -85,8 +116,9 @@ type loop struct {
 	survey *survey.Survey
 	done   chan outcome // of the download under way
 
-	mu    sync.Mutex // guards shown: the download reports beside the loop
-	shown statefile.Update
+	mu      sync.Mutex // guards what follows: the download works beside the loop
+	shown   statefile.Update
+	jumping bool // nothing can be taken back any more
 
 	judgedBy uint64                // version of the root that judged
 	judged   map[names.Digest]bool // releases offered, whether it vouches for them
@@ -96,6 +128,10 @@ type loop struct {
 	settled time.Time // when a choice may be acted on
 	pause   time.Duration
 	resume  time.Time // no download before: this machine could not take what it got
+
+	applying *applying               // nil unless a release was asked for
+	stop     context.CancelCauseFunc // ends the download under way
+	checks   []check
 }
 
 // Run looks for newer releases until ctx ends, or until init has taken over for
@@ -107,8 +143,9 @@ func (u Updater) Run(ctx context.Context) error {
 	l.survey = &survey.Survey{
 		Finders: u.Finders, Named: u.Providers, Channel: u.Channel, Arch: u.Arch, Get: u.Ask, Check: l.check,
 	}
+	defer l.Operator.end()
 	l.show("looking")
-	floor, _ := u.floor()
+	floor, _ := u.runs()
 	slog.Info(fmt.Sprintf("looking for a release newer than version %d (%s/%s)", floor, u.Channel, u.Arch))
 	answers, ended := make(chan survey.Answer), make(chan error, 1)
 	go func() {
@@ -119,7 +156,7 @@ func (u Updater) Run(ctx context.Context) error {
 			}
 		})
 	}()
-	timer := time.NewTimer(lookAgain)
+	timer := time.NewTimer(0) // what is held already may be due
 	defer timer.Stop()
 	for {
 		select {
@@ -136,36 +173,49 @@ func (u Updater) Run(ctx context.Context) error {
 				return ctx.Err()
 			}
 			l.failed(o)
+		case do := <-l.Operator.questions():
+			do(l)
 		case <-timer.C:
 		}
-		timer.Reset(l.step(ctx))
+		timer.Reset(min(l.step(ctx), l.answerChecks()))
 	}
 }
 
-// floor is the version below which nothing is taken, and the one release that
-// may have it. Versions count within a channel: a node that is moved to
+// runs is the version that a release must be newer than to be jumped into, and the
+// release that has it. Versions count within a channel: a node that is moved to
 // another one takes that channel's newest, whatever the running release is called.
-func (u Updater) floor() (uint64, names.Digest) {
+func (u Updater) runs() (uint64, names.Digest) {
 	if m := u.Running.Manifest(); m.Channel == u.Channel {
 		return m.Version, u.Running.Digest()
 	}
 	return 0, names.Digest{}
 }
 
+// floor is the version below which nothing is taken from the network, and the one
+// release that may have it.
+func (u Updater) floor() (uint64, names.Digest) {
+	if u.Floor != nil {
+		return u.Floor()
+	}
+	return u.runs()
+}
+
 // step starts a download that is due and returns how long nothing more will be.
 func (l *loop) step(ctx context.Context) time.Duration {
 	now := time.Now() // paces the loop: never set back, unlike the clock that judges expiry
 	wait := lookAgain
-	offers, more := l.survey.Offers()
+	offers, more := l.offers()
 	if !more.IsZero() {
 		wait = min(wait, more.Sub(now))
 	}
-	offers = slices.DeleteFunc(offers, func(o survey.Offer) bool { return !l.vouched(o.Release) })
-	floor, _ := l.floor()
-	choice, ok := survey.Choose(offers, floor, l.Failed)
+	choice, waiting := l.choose(offers)
+	if l.wait(waiting); waiting != nil && !waiting.Until.IsZero() {
+		wait = min(wait, max(waiting.Until.Sub(l.Now()), time.Second))
+	}
 	switch {
-	case !ok:
+	case !choice.Release.Valid():
 		l.settled = time.Time{}
+		l.applied(nil) // nobody is left who has it
 		return wait
 	case l.busy:
 		return wait
@@ -176,13 +226,20 @@ func (l *loop) step(ctx context.Context) time.Duration {
 	if l.resume.After(start) {
 		start = l.resume
 	}
-	if start.After(now) {
+	if start.After(now) && l.applying == nil {
 		return min(wait, start.Sub(now))
 	}
 	l.busy, l.chosen = true, choice
+	taking, stop := context.WithCancelCause(ctx)
+	l.stop = stop
+	by := l.by()
 	go func() {
+		defer stop(nil)
 		var o outcome
-		o.dropped, o.err = l.take(ctx, choice)
+		o.dropped, o.err = l.take(taking, choice, by)
+		if cause := context.Cause(taking); o.err != nil && errors.Is(cause, errTakenBack) {
+			o.err = cause
+		}
 		l.done <- o
 	}()
 	return wait
@@ -206,28 +263,49 @@ func (l *loop) vouched(v trust.Verified) bool {
 
 // check is the gate between what a stranger sent and an offer.
 func (l *loop) check(ctx context.Context, url, channel, arch string, envelope []byte) (trust.Verified, error) {
-	floor, same := l.floor()
-	v, err := l.Root().Verify(envelope, trust.Policy{
-		Channel: channel, Arch: arch, Now: l.Now(),
-		Floor: floor, FloorDigest: same,
-	})
+	against := func(floor uint64, same names.Digest) (trust.Verified, error) {
+		return l.Root().Verify(envelope, trust.Policy{
+			Channel: channel, Arch: arch, Now: l.Now(),
+			Floor: floor, FloorDigest: same,
+		})
+	}
+	v, err := against(l.floor())
+	if refusal.CodeOf(err) == refusal.Rollback {
+		// However high the floor has risen meanwhile: the running release is no
+		// offence, and a second one of its version is more than an old one.
+		again, twin := against(l.runs())
+		switch {
+		case twin == nil && again.Digest() == l.Running.Digest():
+			return again, nil
+		case refusal.CodeOf(twin) == refusal.Equivocation:
+			err = twin
+		}
+	}
 	if err != nil {
+		if l.Twin != nil && refusal.CodeOf(err) == refusal.Equivocation {
+			l.Twin(envelope)
+		}
 		return v, err
 	}
 	if l.Failed(v.Digest()) {
 		return trust.Verified{}, refusal.New(refusal.FailedBefore, "version %d was tried on this machine and did not come up", v.Manifest().Version)
 	}
-	if l.Tried != nil && v.Manifest().Version > floor {
+	if runs, _ := l.runs(); l.Tried != nil && v.Manifest().Version > runs {
 		if err := l.Tried(ctx, url, v); err != nil {
 			return trust.Verified{}, err
 		}
+	}
+	// What is offered to others first must not keep this node from what is offered
+	// to all.
+	if l.Verified != nil && (l.Out == nil || l.Out(v) == "") {
+		l.Verified(v)
 	}
 	return v, nil
 }
 
 // judge says what is news in an answer.
 func (l *loop) judge(a survey.Answer) {
-	floor, _ := l.floor()
+	floor, _ := l.runs()
 	switch {
 	case !a.News:
 	case a.Err != nil:
@@ -251,7 +329,10 @@ func (l *loop) failed(o outcome) {
 	v := l.chosen.Release
 	l.attempt(l.chosen.Providers[0], &v, "failed", o.err)
 	slog.Warn(fmt.Sprintf("version %d was not taken: %v", v.Manifest().Version, o.err))
-	if len(o.dropped) == 0 {
+	if len(o.dropped) == 0 { // this machine could not
+		l.applied(o.err)
+	}
+	if len(o.dropped) == 0 && !errors.Is(o.err, errTakenBack) {
 		l.pause = min(max(2*l.pause, firstPause), longestPause)
 		l.resume = time.Now().Add(l.pause)
 	}

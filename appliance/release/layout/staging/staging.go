@@ -120,7 +120,7 @@ func (f *Folder) Region(name string, size int64) (fetch.Region, error) {
 	}
 	p := &part{File: file, name: target}
 	f.parts = append(f.parts, p)
-	p.have, err = prefix(file, size)
+	p.have, err = Prefix(file, size)
 	return p, err
 }
 
@@ -138,10 +138,10 @@ const seekHole = 4
 // last write before it half done, and a file system counts in blocks.
 const holeMargin = 256 << 10
 
-// prefix is how many bytes from the start a run that was killed may have
+// Prefix is how many bytes from the start a run that was killed may have
 // written without a gap. Several providers leave several gaps; where the file
 // system does not tell them, the digest will.
-func prefix(file *os.File, size int64) (int64, error) {
+func Prefix(file *os.File, size int64) (int64, error) {
 	info, err := file.Stat()
 	if err != nil {
 		return 0, err

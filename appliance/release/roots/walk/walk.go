@@ -23,8 +23,16 @@ type Roots struct {
 	links []trust.Root
 }
 
-// New trusts one root, and what will follow it.
-func New(given trust.Root) *Roots { return &Roots{links: []trust.Root{given}} }
+// New trusts a root, those of later that follow it, and what will follow them.
+func New(given trust.Root, later ...trust.Root) *Roots {
+	r := &Roots{links: []trust.Root{given}}
+	for _, root := range later {
+		if r.Add(root.Raw()) != nil {
+			break
+		}
+	}
+	return r
+}
 
 // Last is the newest root known: the one that counts.
 func (r *Roots) Last() trust.Root {

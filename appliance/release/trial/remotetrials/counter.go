@@ -1,9 +1,11 @@
 package remotetrials
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
-	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -39,9 +41,23 @@ type Counter struct {
 	order []count // oldest first
 }
 
+// count is whose tries of what are counted. A machine says a name for itself that
+// is another one for each release, see Name.
 type count struct {
 	machine string
 	release names.Digest
+}
+
+// nameBytes is how long such a name is, as text.
+const nameBytes = 32
+
+// Name is what a machine is called when it speaks of a release: 16 bytes, hex, of
+// what it knows of itself and nobody else, hashed with the release. Two machines
+// behind one address have two names, and what a machine is called for one release
+// does not tell what it is called for another.
+func Name(machine []byte, release names.Digest) string {
+	sum := sha256.Sum256(slices.Concat([]byte("phase trial of a release "), release[:], machine))
+	return hex.EncodeToString(sum[:nameBytes/2])
 }
 
 // Answer reads what a request says of a trial, if anything, and puts the number
@@ -52,9 +68,8 @@ func (c *Counter) Answer(w http.ResponseWriter, r *http.Request, holds func(name
 	if said == "" {
 		return
 	}
-	d, s, err := parse(said)
-	machine, _, split := net.SplitHostPort(r.RemoteAddr)
-	if err != nil || split != nil || !holds(d) {
+	d, s, machine, err := parse(said)
+	if err != nil || !holds(d) {
 		return
 	}
 	w.Header().Set(triesHeader, strconv.Itoa(c.note(count{machine, d}, s)))
@@ -85,16 +100,22 @@ func (c *Counter) note(of count, s state) int {
 	return n
 }
 
-// parse reads "sha256:<hex>; state".
-func parse(text string) (names.Digest, state, error) {
-	name, word, _ := strings.Cut(text, "; ")
-	d, err := names.ParseDigest(name)
-	if err != nil {
-		return d, "", err
+// parse reads "sha256:<hex>; state; name".
+func parse(text string) (d names.Digest, s state, machine string, err error) {
+	words := strings.SplitN(text, "; ", 3)
+	if len(words) != 3 {
+		return d, "", "", fmt.Errorf("%.20q names no release, state and machine", text)
 	}
-	switch s := state(word); s {
+	if d, err = names.ParseDigest(words[0]); err != nil {
+		return d, "", "", err
+	}
+	machine = words[2]
+	if len(machine) != nameBytes || strings.Trim(machine, "0123456789abcdef") != "" {
+		return d, "", "", fmt.Errorf("%.40q is no name of a machine", machine)
+	}
+	switch s = state(words[1]); s {
 	case asked, begun, good:
-		return d, s, nil
+		return d, s, machine, nil
 	}
-	return d, "", fmt.Errorf("%.20q is no state of a trial", word)
+	return d, "", "", fmt.Errorf("%.20q is no state of a trial", words[1])
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -35,6 +36,33 @@ func TestSay(t *testing.T) {
 	defer plain.Close()
 	if n, err := client(plain).say(t.Context(), plain.URL, held, asked); err == nil {
 		t.Errorf("a server that does not count counts %d", n)
+	}
+}
+
+// TestNames: two machines behind one address are two, one machine is the same each
+// time, and its names for two releases have nothing in common.
+func TestNames(t *testing.T) {
+	release, other := names.Sum([]byte("release")), names.Sum([]byte("other"))
+	a, b := Name([]byte("a"), release), Name([]byte("b"), release)
+	if a == b || a == Name([]byte("a"), other) || a != Name([]byte("a"), release) || len(a) != nameBytes {
+		t.Errorf("%s, %s", a, b)
+	}
+	var counter Counter
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		counter.Answer(w, r, func(names.Digest) bool { return true })
+	}))
+	defer server.Close()
+	for machine, want := range map[string]int{"a": 3, "b": 1} {
+		c := client(server)
+		c.Machine = []byte(machine)
+		for range want {
+			if _, err := c.say(t.Context(), server.URL, release, begun); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n, err := c.say(t.Context(), server.URL, release, asked); err != nil || n != want {
+			t.Errorf("machine %s: %d, %v", machine, n, err)
+		}
 	}
 }
 
@@ -81,7 +109,7 @@ func TestClient(t *testing.T) {
 	c.Good(t.Context(), server.URL)
 	c.Good(t.Context(), server.URL)
 	for said := range counted {
-		if said == v.Digest().String()+"; good" {
+		if strings.HasPrefix(said, v.Digest().String()+"; good; ") {
 			break
 		}
 	}
@@ -120,11 +148,11 @@ func TestCounterIsBounded(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
-	f.Add(names.Sum(nil).String() + "; begun")
-	f.Add("sha256:; good")
+	f.Add(names.Sum(nil).String() + "; begun; " + Name(nil, names.Sum(nil)))
+	f.Add("sha256:; good; 00")
 	f.Fuzz(func(t *testing.T, text string) {
-		d, state, err := parse(text)
-		if err == nil && text != d.String()+"; "+string(state) {
+		d, state, name, err := parse(text)
+		if err == nil && text != d.String()+"; "+string(state)+"; "+name {
 			t.Errorf("%q was read as %s; %s", text, d, state)
 		}
 	})

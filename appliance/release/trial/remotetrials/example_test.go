@@ -15,7 +15,7 @@ func ExampleCounter() {
 	var counter remotetrials.Counter
 	for _, state := range []string{"asked", "begun", "asked", "good", "asked"} {
 		request := httptest.NewRequest("GET", "/stable/x86_64/manifest.json", nil)
-		request.Header.Set("Phase-Trial", release.String()+"; "+state)
+		request.Header.Set("Phase-Trial", release.String()+"; "+state+"; "+remotetrials.Name([]byte("serial number"), release))
 		answer := httptest.NewRecorder()
 		counter.Answer(answer, request, holds)
 		fmt.Println(state, answer.Header().Get("Phase-Tries"))

@@ -4,15 +4,15 @@
 // came up; after a restart it asks them how often it has tried, and leaves alone
 // what has died under it. A provider's answer can keep a machine from that
 // provider's own release and from nothing else, so a liar gains no more than by
-// not serving. A provider knows a machine by the address it asks from, counts
-// only tries of releases it holds, and forgets the oldest when there are too
-// many.
+// not serving. A provider knows a machine by a name that it gives itself for this
+// release alone, counts only tries of releases it holds, and forgets the oldest
+// when there are too many.
 //
 // It travels in the header of a request for the manifest:
 //
-//	Phase-Trial: sha256:<hex>; asked     → Phase-Tries: <n>
-//	Phase-Trial: sha256:<hex>; begun     → Phase-Tries: <n + 1>
-//	Phase-Trial: sha256:<hex>; good      → Phase-Tries: 0
+//	Phase-Trial: sha256:<hex>; asked; <name>     → Phase-Tries: <n>
+//	Phase-Trial: sha256:<hex>; begun; <name>     → Phase-Tries: <n + 1>
+//	Phase-Trial: sha256:<hex>; good; <name>      → Phase-Tries: 0
 //
 // It is apart from package trial because init, which that one serves, has no
 // room for net/http.
@@ -44,6 +44,9 @@ type Client struct {
 	Health string
 	// Needed says whether this machine forgets its trials and may say so.
 	Needed func() bool
+	// Machine is what this machine knows of itself and no other does, such as the
+	// serial numbers of its parts; it is hashed, see Name.
+	Machine []byte
 	// Up is how long this machine has been up.
 	Up func() time.Duration
 	// Trial is the digest of the release on trial, which this node runs, or empty.
@@ -144,7 +147,7 @@ func (c *Client) healthy(ctx context.Context) bool {
 func (c *Client) say(ctx context.Context, url string, d names.Digest, s state) (tries int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	resp, err := c.head(ctx, strings.TrimSuffix(url, "/")+c.Manifest, http.Header{trialHeader: {d.String() + "; " + string(s)}})
+	resp, err := c.head(ctx, strings.TrimSuffix(url, "/")+c.Manifest, http.Header{trialHeader: {d.String() + "; " + string(s) + "; " + Name(c.Machine, d)}})
 	if err != nil {
 		return 0, fmt.Errorf("saying how a trial goes: %w", err)
 	}
