@@ -24,9 +24,11 @@ import (
 // a history; the second is its path. Its whole life is CheckMain then.
 const CheckCommand = "check-history"
 
-// What checking may take: a history of 64 MiB takes a second.
+// What checking may take: a history of 64 MiB takes a second. It is time of the
+// processor: on a machine with much else to do a history is not damaged.
 const (
 	checkTime   = 30 * time.Second
+	checkWait   = 10        // times as long in all, for a disk that is slow
 	checkSpeed  = 8 << 20   // bytes a second, beyond that
 	checkMemory = 512 << 20 // bytes, without the race detector
 	checkStack  = 64 << 20  // bytes; pages that name one another fill it
@@ -51,13 +53,13 @@ func check(path string) error {
 	if err != nil {
 		return fmt.Errorf("checking it: %w", &fs.PathError{Op: "start", Path: cmd.Path, Err: err})
 	}
-	limit := checkTime + time.Duration(info.Size()/checkSpeed)*time.Second
+	limit := checkLimit(info.Size())
 	select {
 	case err = <-ended:
-	case <-time.After(limit):
+	case <-time.After(checkWait * limit):
 		_ = cmd.Process.Kill() // fails only when it has ended
 		<-ended
-		return fmt.Errorf("%w: reading it takes more than %v", ErrDamaged, limit)
+		return fmt.Errorf("%w: reading it takes more than %v", ErrDamaged, checkWait*limit)
 	}
 	if err == nil {
 		return nil
@@ -65,15 +67,27 @@ func check(path string) error {
 	if cmd.ProcessState.ExitCode() == exitInUse {
 		return ErrInUse
 	}
+	// The kernel counts ticks, so it may be killed somewhat before.
+	if cmd.ProcessState.UserTime()+cmd.ProcessState.SystemTime() >= limit/2 {
+		return fmt.Errorf("%w: reading it takes more than %v of the processor", ErrDamaged, limit)
+	}
 	why, _, _ := strings.Cut(said.String(), "\n")
 	return fmt.Errorf("%w: %s (%w)", ErrDamaged, ui.Clean(why), err)
+}
+
+// checkLimit is the processor's time that a file of size bytes may take.
+func checkLimit(size int64) time.Duration {
+	return checkTime + time.Duration(size/checkSpeed)*time.Second
 }
 
 // CheckMain checks the history in a file, and returns the exit code of the
 // process: 0 where it may be opened. What is wrong is written to stderr.
 func CheckMain(path string, stderr io.Writer) int {
 	debug.SetMaxStack(checkStack)
-	err := sandbox.LimitData(sandbox.WithDetector(checkMemory))
+	info, err := os.Stat(path)
+	if err == nil {
+		err = errors.Join(sandbox.LimitData(sandbox.WithDetector(checkMemory)), sandbox.LimitTime(checkLimit(info.Size())))
+	}
 	if err == nil {
 		err = checkFile(path)
 	}

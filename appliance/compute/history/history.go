@@ -10,11 +10,13 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"phase/appliance/base/statefile"
 	"phase/appliance/compute/job"
 	"phase/appliance/compute/sandbox"
 
@@ -130,6 +132,12 @@ func Open(path string, limits Limits) (*History, error) {
 	}
 	if err == nil {
 		err = h.guard(func() error { return h.open(path, options) })
+	}
+	if err == nil && options.OpenFile == nil {
+		// The library syncs the file it makes, not its name.
+		if err = statefile.SyncFolder(filepath.Dir(path)); err != nil {
+			err = errors.Join(err, h.db.Close())
+		}
 	}
 	var noAccess *fs.PathError
 	switch {

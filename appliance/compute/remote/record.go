@@ -35,6 +35,9 @@ func (s *Server) Record() ([]byte, capability.Record, error) {
 	if load.Stopping {
 		r.Accept = "none"
 	}
+	if s.Failed != nil {
+		r.Failed = s.Failed()
+	}
 	signed, err := capability.Sign(r, s.pin.Key, now, s.Sign)
 	if err != nil {
 		return nil, capability.Record{}, err
@@ -113,5 +116,5 @@ func (c *Client) Record(ctx context.Context, peerID string) (capability.Candidat
 	if err != nil {
 		return fail(Lied, err)
 	}
-	return capability.Candidate{Record: r, Latency: latency}, nil
+	return capability.Candidate{Record: r, Latency: latency, Signed: data}, nil
 }

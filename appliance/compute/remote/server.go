@@ -26,6 +26,8 @@ type Config struct {
 	PeerID  string             // of this node
 	Arch    string             // of this node: x86_64 or arm64
 	Release capability.Release // that this node has booted; the zero value is none
+	// Failed are the releases that did not come up on this node; may be nil.
+	Failed func() []capability.Failed
 	// Sign wraps a payload in an envelope that this node signs (identity.Identity).
 	Sign func(payloadType string, payload []byte) ([]byte, error)
 	// The most streams open at once, of one peer and of all whose jobs are

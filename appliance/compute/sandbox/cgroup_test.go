@@ -12,8 +12,6 @@ import (
 	"syscall"
 	"testing"
 
-	"golang.org/x/sys/unix"
-
 	"phase/appliance/machine/linux"
 )
 
@@ -139,16 +137,4 @@ func fillMemory(bytes string) error {
 		}
 	}
 	return nil
-}
-
-// onlyProgram is what this binary does where it is the first program of a
-// machine (tests/machines/kernel_test.go): the tests, and then nothing more.
-func onlyProgram(m *testing.M) {
-	errs := linux.MountAll(linux.System)
-	fmt.Println("tests on this kernel:", errors.Join(errs...))
-	code := m.Run()
-	fmt.Println("tests on this kernel have ended with code", code)
-	unix.Sync()
-	fmt.Println(unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF))
-	select {}
 }

@@ -1,14 +1,15 @@
 package sandbox
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"slices"
 	"sync"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -16,10 +17,11 @@ import (
 // Channel is one end of the connection between a node and its worker. It
 // carries messages of bytes and open files (SCM_RIGHTS), in order. On the wire
 // a message is its length as a big-endian uint32, which the files accompany,
-// and its bytes.
+// and its bytes. It is made without package net, which every worker would link.
 type Channel struct {
-	conn *net.UnixConn
-	send sync.Mutex // one message at a time
+	socket *os.File
+	raw    syscall.RawConn // of the socket
+	send   sync.Mutex      // one message at a time
 }
 
 // NewChannel returns this process's end of a new channel, and the file to give
@@ -41,16 +43,28 @@ func NewChannel() (*Channel, *os.File, error) {
 // OpenChannel makes a channel of a file, which it closes.
 func OpenChannel(file *os.File) (*Channel, error) {
 	defer file.Close()
-	conn, err := net.FileConn(file)
+	fail := func(err error) (*Channel, error) { return nil, fmt.Errorf("opening the channel: %w", err) }
+	kind, err := unix.GetsockoptInt(int(file.Fd()), unix.SOL_SOCKET, unix.SO_DOMAIN)
 	if err != nil {
-		return nil, fmt.Errorf("opening the channel: %w", err)
+		return fail(err)
 	}
-	unixConn, ok := conn.(*net.UnixConn)
-	if !ok {
-		conn.Close()
-		return nil, errors.New("opening the channel: it is no Unix socket")
+	if kind != unix.AF_UNIX {
+		return fail(errors.New("it is no Unix socket"))
 	}
-	return &Channel{conn: unixConn}, nil
+	fd, err := unix.FcntlInt(file.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return fail(err)
+	}
+	// So that closing it ends what waits for it.
+	if err := unix.SetNonblock(fd, true); err != nil {
+		return fail(errors.Join(err, unix.Close(fd)))
+	}
+	socket := os.NewFile(uintptr(fd), "channel")
+	raw, err := socket.SyscallConn()
+	if err != nil {
+		return fail(errors.Join(err, socket.Close()))
+	}
+	return &Channel{socket: socket, raw: raw}, nil
 }
 
 // MaxFiles is how many files one message may carry (SCM_MAX_FD is 253).
@@ -73,14 +87,35 @@ func (c *Channel) Send(body []byte, files ...*os.File) error {
 	}
 	message := append(binary.BigEndian.AppendUint32(nil, uint32(len(body))), body...)
 	// The files leave with the first byte; a long message takes more calls.
-	n, _, err := c.conn.WriteMsgUnix(message, rights, nil)
+	n, err := c.begin(message, rights)
 	if err == nil {
-		_, err = c.conn.Write(message[n:])
+		_, err = c.socket.Write(message[n:])
 	}
 	if err != nil {
 		return fmt.Errorf("sending over the channel: %w", err)
 	}
 	return nil
+}
+
+// begin sends the files and the first n bytes of a message, at least one.
+func (c *Channel) begin(message, rights []byte) (n int, err error) {
+	waited := c.raw.Write(func(fd uintptr) bool {
+		err = again(func() (err error) {
+			n, err = unix.SendmsgN(int(fd), message, rights, nil, unix.MSG_NOSIGNAL)
+			return err
+		})
+		return !errors.Is(err, unix.EAGAIN)
+	})
+	return n, cmp.Or(waited, err)
+}
+
+// again makes a system call until no signal interrupts it.
+func again(call func() error) error {
+	for {
+		if err := call(); !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
 }
 
 // Receive returns the next message, of at most limit bytes and at most files
@@ -97,8 +132,15 @@ func (c *Channel) Receive(limit uint32, files int) (body []byte, got []*os.File,
 	}()
 	var header [4]byte
 	rights := make([]byte, unix.CmsgSpace(4*MaxFiles))
-	n, rn, flags, _, err := c.conn.ReadMsgUnix(header[:], rights)
-	if n == 0 && (err == nil || errors.Is(err, io.EOF)) {
+	var n, rn, flags int
+	waited := c.raw.Read(func(fd uintptr) bool {
+		err = again(func() (err error) {
+			n, rn, flags, _, err = unix.Recvmsg(int(fd), header[:], rights, unix.MSG_CMSG_CLOEXEC)
+			return err
+		})
+		return !errors.Is(err, unix.EAGAIN)
+	})
+	if err = cmp.Or(waited, err); err == nil && n == 0 {
 		return nil, nil, io.EOF
 	}
 	if err != nil {
@@ -110,7 +152,7 @@ func (c *Channel) Receive(limit uint32, files int) (body []byte, got []*os.File,
 	if flags&unix.MSG_CTRUNC != 0 || len(got) > files {
 		return nil, got, fmt.Errorf("receiving over the channel: a message with more than %d files", files)
 	}
-	if _, err := io.ReadFull(c.conn, header[n:]); err != nil {
+	if _, err := io.ReadFull(c.socket, header[n:]); err != nil {
 		return nil, got, fmt.Errorf("receiving over the channel: %w", err)
 	}
 	size := binary.BigEndian.Uint32(header[:])
@@ -118,14 +160,13 @@ func (c *Channel) Receive(limit uint32, files int) (body []byte, got []*os.File,
 		return nil, got, fmt.Errorf("receiving over the channel: a message of %d bytes, at most %d are allowed", size, limit)
 	}
 	body = make([]byte, size)
-	if _, err := io.ReadFull(c.conn, body); err != nil {
+	if _, err := io.ReadFull(c.socket, body); err != nil {
 		return nil, got, fmt.Errorf("receiving over the channel: %w", err)
 	}
 	return body, got, nil
 }
 
-// received takes the files out of a message's control data. They are
-// close-on-exec: ReadMsgUnix asks for that.
+// received takes the files out of a message's control data.
 func received(rights []byte) ([]*os.File, error) {
 	if len(rights) == 0 {
 		return nil, nil
@@ -148,4 +189,4 @@ func received(rights []byte) ([]*os.File, error) {
 }
 
 // Close closes this end; the other receives io.EOF.
-func (c *Channel) Close() error { return c.conn.Close() }
+func (c *Channel) Close() error { return c.socket.Close() }

@@ -8,14 +8,17 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
+
+	"phase/tests/onkernel"
 )
 
 // This binary is its own worker: it says what it was given.
 func TestMain(m *testing.M) {
-	if os.Getpid() == 1 {
-		onlyProgram(m)
+	if onkernel.Here() {
+		onkernel.Run(m)
 	}
 	word := ""
 	if len(os.Args) > 1 {
@@ -26,6 +29,9 @@ func TestMain(m *testing.M) {
 	case "worker":
 	case wordDaemon:
 		err = startWorkers()
+	case wordSpin:
+		for err = LimitTime(time.Second); err == nil; { // until it is killed
+		}
 	case wordFill:
 		err = fillMemory(os.Args[2])
 	default:
@@ -95,6 +101,23 @@ func TestWorkerInheritsNothing(t *testing.T) {
 		if fd, ok := strings.CutPrefix(line, "fd "); ok && fd[0] > '2' {
 			t.Errorf("the worker inherited descriptor %s", fd)
 		}
+	}
+}
+
+// wordSpin makes this binary a process that never ends by itself.
+const wordSpin = "spin"
+
+// TestLimitTime: the time that counts is the processor's, not the wall's.
+func TestLimitTime(t *testing.T) {
+	cmd := &exec.Cmd{Path: "/proc/self/exe", Args: []string{"sandbox", wordSpin}}
+	ended, err := Start(cmd, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-ended
+	took := cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+	if status, _ := cmd.ProcessState.Sys().(syscall.WaitStatus); status.Signal() != syscall.SIGKILL || took < time.Second/2 { // the kernel counts ticks
+		t.Errorf("%v after %v of the processor", cmd.ProcessState, took)
 	}
 }
 

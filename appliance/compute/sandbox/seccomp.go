@@ -1,17 +1,16 @@
 package sandbox
 
 import (
-	"fmt"
 	"os"
 	"slices"
 
 	seccomp "github.com/elastic/go-seccomp-bpf"
-	"github.com/elastic/go-seccomp-bpf/arch"
 	"golang.org/x/sys/unix"
+
+	"phase/appliance/machine/walls"
 )
 
-// running are the system calls of a Go program that runs a module. Those that an
-// architecture does not have are left out there.
+// running are the system calls of a Go program that runs a module.
 var running = []string{
 	// Files that are open already, and the module's streams.
 	"read", "write", "readv", "writev", "pread64", "pwrite64", "close", "fcntl", "fstat", "lseek",
@@ -40,46 +39,31 @@ var reaching = []string{
 const cloneThread = unix.CLONE_THREAD
 
 // filter has the kernel refuse, with EPERM, every system call that is not
-// listed; false where the kernel has no seccomp.
-func filter(folders bool) (bool, error) {
-	if !seccomp.Supported() {
-		return false, nil
-	}
-	here, err := arch.GetInfo("")
-	if err != nil {
-		return false, fmt.Errorf("building the seccomp wall: %w", err)
-	}
+// listed; "" where the kernel has no seccomp.
+func filter(folders bool) (wall string, err error) {
 	names := slices.Clone(running)
 	if folders {
 		names = append(names, reaching...)
 	}
-	names = slices.DeleteFunc(names, func(name string) bool { _, known := here.SyscallNames[name]; return !known })
 	when := func(name string, argument uint32, is seccomp.Operation, value uint64) seccomp.NameWithConditions {
 		return seccomp.NameWithConditions{Name: name, Conditions: seccomp.ArgumentConditions{{Argument: argument, Operation: is, Value: value}}}
 	}
-	err = seccomp.LoadFilter(seccomp.Filter{
-		Flag: seccomp.FilterFlagTSync,
-		Policy: seccomp.Policy{
-			DefaultAction: seccomp.ActionErrno,
-			Syscalls: []seccomp.SyscallGroup{{
-				// Its flags are in memory, where no filter can look. A C library,
-				// in a build with cgo, then takes clone.
-				Action: seccomp.ActionErrno | seccomp.Action(unix.ENOSYS),
-				Names:  []string{"clone3"},
-			}, {
-				Action: seccomp.ActionAllow,
-				Names:  names,
-				NamesWithCondtions: []seccomp.NameWithConditions{
-					when("clone", 0, seccomp.BitsSet, cloneThread),
-					when("tgkill", 0, seccomp.Equal, uint64(os.Getpid())),
-					when("prlimit64", 0, seccomp.Equal, 0), // its own limits, which it can only lower
-					when("prctl", 0, seccomp.Equal, unix.PR_SET_VMA),
-				},
-			}},
-		},
+	return walls.Filter(seccomp.Policy{
+		DefaultAction: seccomp.ActionErrno,
+		Syscalls: []seccomp.SyscallGroup{{
+			// Its flags are in memory, where no filter can look. A C library,
+			// in a build with cgo, then takes clone.
+			Action: seccomp.ActionErrno | seccomp.Action(unix.ENOSYS),
+			Names:  []string{"clone3"},
+		}, {
+			Action: seccomp.ActionAllow,
+			Names:  names,
+			NamesWithCondtions: []seccomp.NameWithConditions{
+				when("clone", 0, seccomp.BitsSet, cloneThread),
+				when("tgkill", 0, seccomp.Equal, uint64(os.Getpid())),
+				when("prlimit64", 0, seccomp.Equal, 0), // its own limits, which it can only lower
+				when("prctl", 0, seccomp.Equal, unix.PR_SET_VMA),
+			},
+		}},
 	})
-	if err != nil {
-		return false, fmt.Errorf("building the seccomp wall: %w", err)
-	}
-	return true, nil
 }

@@ -8,10 +8,10 @@ import (
 	"syscall"
 	"unsafe"
 
-	"github.com/landlock-lsm/go-landlock/landlock"
-	landlocksys "github.com/landlock-lsm/go-landlock/landlock/syscall"
 	"golang.org/x/sys/unix"
 	"kernel.org/pub/linux/libs/security/libcap/psx"
+
+	"phase/appliance/machine/walls"
 )
 
 // Opening is a folder that stays open behind the walls.
@@ -42,42 +42,33 @@ const nobody = 65534
 //
 // The process that started it adds "cgroup memory" if there is one (see Cgroup).
 func Enter(openings []Opening) ([]string, error) {
-	walls := []string{"process", "rlimit", "no-new-privileges"}
+	built := []string{"process", "rlimit"}
 	if err := limits(); err != nil {
 		return nil, err
 	}
-	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
-		return nil, fmt.Errorf("giving up new privileges: %w", err)
-	}
-	dropped, err := dropPrivileges(len(openings) > 0)
-	if err != nil {
-		return nil, err
-	}
-	if dropped != "" {
-		walls = append(walls, dropped)
-	}
-	if abi, err := landlocksys.LandlockGetABIVersion(); err == nil && abi > 0 {
-		var rules []landlock.Rule
-		for _, o := range openings {
-			if path := pathOf(o.Dir); o.ReadOnly {
-				rules = append(rules, landlock.RODirs(path))
-			} else {
-				rules = append(rules, landlock.RWDirs(path).WithRefer())
-			}
+	reach := walls.Reach{}
+	for _, o := range openings {
+		if o.ReadOnly {
+			reach.Read = append(reach.Read, pathOf(o.Dir))
+		} else {
+			reach.Write = append(reach.Write, pathOf(o.Dir))
 		}
-		if err := landlock.V9.BestEffort().Restrict(rules...); err != nil {
-			return nil, fmt.Errorf("building the Landlock wall: %w", err)
+	}
+	for _, build := range []func() (string, error){
+		walls.NoNewPrivileges,
+		func() (string, error) { return dropPrivileges(len(openings) > 0) },
+		reach.Restrict,
+		func() (string, error) { return filter(len(openings) > 0) },
+	} {
+		wall, err := build()
+		if err != nil {
+			return nil, err
 		}
-		walls = append(walls, fmt.Sprintf("landlock %d", abi))
+		if wall != "" {
+			built = append(built, wall)
+		}
 	}
-	filtered, err := filter(len(openings) > 0)
-	if err != nil {
-		return nil, err
-	}
-	if filtered {
-		walls = append(walls, "seccomp")
-	}
-	return walls, nil
+	return built, nil
 }
 
 // pathOf is a path that opens the same file again, even if the file was moved

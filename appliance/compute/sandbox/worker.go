@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -58,6 +59,19 @@ func Start(cmd *exec.Cmd, group *Cgroup) (<-chan error, error) {
 	return ended, nil
 }
 
+// Pin returns a path by which Start starts a program from this very file, whatever
+// lies at its own path by then. It stays open until this process ends.
+func Pin(program *os.File) (string, error) {
+	// Higher than the descriptors that are put in their places before a program
+	// is started.
+	const beyond = 64
+	fd, err := unix.FcntlInt(program.Fd(), unix.F_DUPFD_CLOEXEC, beyond)
+	if err != nil {
+		return "", fmt.Errorf("keeping %s open: %w", program.Name(), err)
+	}
+	return "/proc/self/fd/" + strconv.Itoa(fd), nil
+}
+
 // maxOpen is how many files a worker may have open.
 const maxOpen = 4096
 
@@ -79,6 +93,12 @@ func limits() error {
 // are not counted) may grow to so many bytes and no further.
 func LimitData(bytes uint64) error {
 	return limit("RLIMIT_DATA", unix.RLIMIT_DATA, bytes)
+}
+
+// LimitTime has the kernel kill this process once it has taken so much of the
+// processor's time, in whole seconds.
+func LimitTime(most time.Duration) error {
+	return limit("RLIMIT_CPU", unix.RLIMIT_CPU, uint64(most/time.Second))
 }
 
 func limit(name string, resource int, value uint64) error {

@@ -18,18 +18,30 @@ import (
 	"phase/appliance/compute/job"
 	"phase/appliance/compute/modulecache"
 	"phase/appliance/compute/worker"
+	"phase/appliance/compute/worker/inside"
 )
 
 func TestMain(m *testing.M) {
-	// Run starts this binary as its worker, as it starts plasmd.
+	// What starts this binary as its worker, as plasmd may be.
 	if len(os.Args) > 1 && os.Args[1] == worker.Command {
-		os.Exit(worker.Main(context.Background()))
+		os.Exit(inside.Main(context.Background()))
 	}
 	if len(os.Args) > 1 && os.Args[1] == wordBusy {
 		busy()
 	}
+	if len(os.Args) > 1 && os.Args[1] == wordWalls {
+		printWalls()
+		return
+	}
 	syscall.Umask(0o022) // another user runs what is built here, and reads it
-	os.Exit(m.Run())
+	remove, err := useWorker()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	code := m.Run()
+	remove()
+	os.Exit(code)
 }
 
 // probe builds tests/guests/probe for WASI, once.

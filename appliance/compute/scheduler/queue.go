@@ -15,8 +15,11 @@ func (s *Scheduler) queue(runID string, a *active) {
 	defer s.mu.Unlock()
 	s.active[runID] = a
 	s.waiting = append(s.waiting, a)
-	if s.stopping {
+	switch {
+	case s.stopping:
 		a.cancel(errStopping)
+	case s.now().Before(s.drained): // it had its place before
+		a.cancel(errRestarting)
 	}
 	s.advance()
 }
@@ -33,6 +36,10 @@ func (s *Scheduler) leave(runID string, a *active) {
 		s.usual += (time.Since(a.since) - s.usual) / 4
 	}
 	s.waiting = slices.DeleteFunc(s.waiting, func(w *active) bool { return w == a })
+	for _, changed := range s.changed {
+		close(changed)
+	}
+	s.changed = nil
 	if len(s.active) == 0 && s.idle != nil {
 		close(s.idle)
 		s.idle = nil
@@ -43,7 +50,7 @@ func (s *Scheduler) leave(runID string, a *active) {
 // advance begins what has room, first come first served: a large job is not
 // starved by small ones that would fit beside what runs.
 func (s *Scheduler) advance() {
-	for len(s.waiting) > 0 && !s.stopping {
+	for len(s.waiting) > 0 && !s.stopping && !s.now().Before(s.drained) {
 		a := s.waiting[0]
 		if s.cores+a.cores > s.limits.Cores || s.memory+a.memory > s.limits.MemoryMB {
 			return

@@ -42,6 +42,7 @@ type Scheduler struct {
 
 	mu       sync.Mutex
 	stopping bool
+	drained  time.Time      // no job is let in before this, unless Undrain is called
 	usual    time.Duration  // how long jobs take: the newest count most
 	places   int            // taken, by jobs that run, wait or are being sent
 	by       map[string]int // the same for each requester
@@ -51,7 +52,8 @@ type Scheduler struct {
 	cores    int       // in use
 	memory   int       // in use, MiB
 	running  int
-	idle     chan struct{} // closed when nothing waits or runs any more; nil unless stopping
+	idle     chan struct{}   // closed when nothing waits or runs any more; nil unless stopping
+	changed  []chan struct{} // closed when a job leaves
 }
 
 // active is an offer that waits or runs.
@@ -73,6 +75,9 @@ var ErrCancelled = errors.New("it was cancelled")
 
 // ErrOver is the error of cancelling what has ended.
 var ErrOver = errors.New("the run is over")
+
+// errRestarting is why no job is let in while the node drains.
+var errRestarting = errors.New("this node is about to restart")
 
 // errStopping is why runs end when the node does.
 var errStopping = errors.New("the node is stopping")
@@ -97,6 +102,8 @@ func (s *Scheduler) Enter(requester string) (*Place, error) {
 	switch most := s.limits.Cores + s.limits.Queue; {
 	case s.stopping:
 		return nil, reject(QueueFull, "%v; ask another one, or this one again when it is back", errStopping)
+	case s.now().Before(s.drained):
+		return nil, reject(QueueFull, "%v; ask another one, or this one again in a minute", errRestarting)
 	case s.places >= most:
 		return nil, reject(QueueFull, "%d jobs run or wait already, which is all there is room for; try again later", s.places)
 	case s.by[requester] >= s.limits.PerRequester:
@@ -236,8 +243,8 @@ func (p *Place) find(o *Offer) error {
 // reason is the error of a run that ended because its context did.
 func reason(ctx context.Context, when string) error {
 	switch cause := context.Cause(ctx); {
-	case errors.Is(cause, errStopping):
-		return reject(QueueFull, "%v; the job had not begun", errStopping)
+	case errors.Is(cause, errStopping), errors.Is(cause, errRestarting):
+		return reject(QueueFull, "%v; the job had not begun", cause)
 	case errors.Is(cause, ErrCancelled):
 		return fmt.Errorf("%w while %s", ErrCancelled, when)
 	default:

@@ -11,7 +11,7 @@ import (
 )
 
 // One process compiles a module, another runs it; the program is started again
-// as its worker, with worker.Main as the whole life of that process.
+// as its worker, with inside.Main as the whole life of that process.
 func Example() {
 	ctx := context.Background()
 	module, err := sandbox.Seal("module", strings.NewReader("\x00asm\x01\x00\x00\x00"))

@@ -1,6 +1,6 @@
-// Package worker is the process that runs a module, seen from both ends: how the
-// node starts it, gives it orders over a socket, limits it and kills it, and
-// what runs inside. A job comes here from the scheduler and goes on to package
+// Package worker is the process that runs a module, seen from the node: how it is
+// started, given orders over a socket, limited and killed. What runs in it is
+// package inside. A job comes here from the scheduler and goes on to package
 // wasm, within the walls of package sandbox; nothing that the process answers is
 // believed beyond its own run.
 package worker
@@ -19,10 +19,11 @@ import (
 
 	"phase/appliance/base/ui"
 	"phase/appliance/compute/sandbox"
+	"phase/appliance/compute/worker/protocol"
 )
 
 // Command is the first argument that makes plasmd a worker: its whole life is
-// Main then.
+// inside.Main then.
 const Command = "worker"
 
 // Folder gives the module the directory Host under the name Guest.
@@ -52,7 +53,7 @@ const maxDiagnosis = 64 << 10
 // Groups, where they are not nil, limit its memory. Ending ctx kills it while
 // it builds them.
 func Start(ctx context.Context, groups *sandbox.Cgroups, folders []Folder) (_ *Process, err error) {
-	o := order{Do: doEnter}
+	o := protocol.Order{Do: protocol.Enter}
 	var files []*os.File
 	defer func() {
 		for _, f := range files {
@@ -65,7 +66,7 @@ func Start(ctx context.Context, groups *sandbox.Cgroups, folders []Folder) (_ *P
 			return nil, fmt.Errorf("opening a folder for the module: %w", err)
 		}
 		files = append(files, dir)
-		o.Folders = append(o.Folders, orderFolder{[]byte(f.Guest), f.ReadOnly})
+		o.Folders = append(o.Folders, protocol.Folder{Guest: []byte(f.Guest), ReadOnly: f.ReadOnly})
 	}
 	p, err := launch(groups)
 	if err != nil {
@@ -114,8 +115,9 @@ func launch(groups *sandbox.Cgroups) (_ *Process, err error) {
 		return nil, fmt.Errorf("opening a worker's pipe: %w", err)
 	}
 	defer diagnosis.Close()
+	program := chosen()
 	p := &Process{
-		cmd:     &exec.Cmd{Path: "/proc/self/exe", Args: []string{"plasmd", Command}, Stderr: diagnosis, ExtraFiles: []*os.File{theirs}},
+		cmd:     &exec.Cmd{Path: program.path, Args: program.args, Stderr: diagnosis, ExtraFiles: []*os.File{theirs}},
 		channel: channel, group: group, ended: make(chan struct{}),
 	}
 	exit, err := sandbox.Start(p.cmd, group)
@@ -146,15 +148,44 @@ func drain(f *os.File, limit int64) []byte {
 
 // ask gives an order and waits for its report, with the code where it compiles.
 // It returns when the worker is killed.
-func (p *Process) ask(o order, files []*os.File, code bool) (report, *sandbox.Sealed, error) {
-	text, err := o.encode()
+func (p *Process) ask(o protocol.Order, files []*os.File, code bool) (protocol.Report, *sandbox.Sealed, error) {
+	text, err := o.Encode()
 	if err != nil {
-		return report{}, nil, err
+		return protocol.Report{}, nil, err
 	}
 	if err := p.channel.Send(text, files...); err != nil {
-		return report{}, nil, err
+		return protocol.Report{}, nil, err
 	}
 	return receive(p.channel, code)
+}
+
+// receive reads a worker's report, and the code that comes with it if wanted;
+// io.EOF when the worker has ended.
+func receive(c *sandbox.Channel, code bool) (protocol.Report, *sandbox.Sealed, error) {
+	want := 0
+	if code {
+		want = 1
+	}
+	text, files, err := c.Receive(protocol.MaxReport, want)
+	if err != nil {
+		return protocol.Report{}, nil, err
+	}
+	r, err := protocol.DecodeReport(text)
+	if err != nil || len(files) == 0 {
+		for _, f := range files {
+			f.Close()
+		}
+		return r, nil, err
+	}
+	s, err := sandbox.SealFile(files[0])
+	if err == nil && s.Size() > maxCode {
+		s.Close()
+		err = io.ErrShortBuffer
+	}
+	if err != nil {
+		return protocol.Report{}, nil, fmt.Errorf("reading the worker's code: %w", err)
+	}
+	return r, s, nil
 }
 
 // Walls returns the names of the walls around it (see sandbox.Enter).
@@ -201,7 +232,7 @@ func (p *Process) complaint() string {
 
 // outOfMemory reports whether a process that has ended died for want of memory:
 // by what the Go runtime prints then, or by a fault in its garbage collector,
-// which runs in a job only when memory is short (see inside.enter) and does not
+// which runs in a job only when memory is short (see package inside) and does not
 // check the memory it gets for its own queues (newSpanSPMC of Go 1.26).
 func (p *Process) outOfMemory() bool {
 	for _, words := range []string{"out of memory", "cannot allocate memory", "errno=12", "runtime.(*spanQueue)", "pthread_create failed"} {

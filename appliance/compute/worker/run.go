@@ -10,6 +10,7 @@ import (
 	"phase/appliance/base/ui"
 	"phase/appliance/compute/job"
 	"phase/appliance/compute/sandbox"
+	"phase/appliance/compute/worker/protocol"
 )
 
 // Errors of Run and Compile.
@@ -49,7 +50,7 @@ const compilers = 4
 
 // answer is a report, or why there is none.
 type answer struct {
-	report
+	protocol.Report
 	err error
 }
 
@@ -106,7 +107,7 @@ func (p *Process) order(r Run) (a answer) {
 	if r.Module != nil {
 		files = append(files[:3:3], r.Module.File(), r.Code.File())
 	}
-	a.report, _, a.err = p.ask(order{Do: doRun, MemoryMB: r.MemoryMB, Cores: r.Cores, Args: convert[[]byte](r.Args), Env: convert[[]byte](r.Env)}, files, false)
+	a.Report, _, a.err = p.ask(protocol.Order{Do: protocol.Run, MemoryMB: r.MemoryMB, Cores: r.Cores, Args: protocol.Convert[[]byte](r.Args), Env: protocol.Convert[[]byte](r.Env)}, files, false)
 	if a.err != nil || !a.Stale {
 		r.Streams.Close() // else the next worker is given the same
 	}
@@ -128,7 +129,7 @@ func (p *Process) Compile(ctx context.Context, module *sandbox.Sealed) (*sandbox
 	}
 	var got answer
 	var code *sandbox.Sealed
-	got.report, code, got.err = p.ask(order{Do: doCompile, Cores: compilers}, []*os.File{module.File()}, true)
+	got.Report, code, got.err = p.ask(protocol.Order{Do: protocol.Compile, Cores: compilers}, []*os.File{module.File()}, true)
 	compiled := got.err == nil && got.Outcome == job.Exited
 	switch {
 	case compiled && code != nil:

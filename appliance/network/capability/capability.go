@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"phase/appliance/base/envelope"
@@ -32,7 +33,9 @@ const (
 	MaxSkew = 5 * time.Minute
 
 	maxRuntimes = 16
-	maxText     = 128
+	// MaxFailed is how many failed releases a record may name.
+	MaxFailed = 8
+	maxText   = 128
 )
 
 // Record is what a node can do. Memory is in MiB. Which key signs it is in the
@@ -50,6 +53,7 @@ type Record struct {
 	Load           Load      `json:"load"`
 	Accept         string    `json:"accept"` // whose jobs: none, some (named peers) or all
 	Release        Release   `json:"release"`
+	Failed         []Failed  `json:"failed,omitempty"` // releases that did not come up on the node
 	Issued         time.Time `json:"issued"`
 	Expires        time.Time `json:"expires"`
 }
@@ -74,6 +78,24 @@ type Release struct {
 	Version int64  `json:"version"`
 	Digest  string `json:"digest"` // sha256:…, "" without a release
 	Channel string `json:"channel"`
+}
+
+// Failed is a release that a node started and that did not come up.
+type Failed struct {
+	Version int64  `json:"version"` // 0 when it is not known
+	Digest  string `json:"digest"`  // sha256:…
+	Reason  string `json:"reason"`
+}
+
+// Plain cuts a reason to what a record may say.
+func Plain(reason string) string {
+	reason = strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' {
+			return ' '
+		}
+		return r
+	}, reason)
+	return reason[:min(len(reason), maxText)]
 }
 
 // Sign writes a record and has it signed by sign, the node's identity. It
@@ -155,6 +177,8 @@ func (r Record) check() error {
 		return fmt.Errorf("accept %.20q is none of none, some and all", r.Accept)
 	case r.Issued.IsZero() || !r.Expires.After(r.Issued) || r.Expires.Sub(r.Issued) > MaxLifetime:
 		return fmt.Errorf("it must expire after it is issued, and within %v", MaxLifetime)
+	case len(r.Failed) > MaxFailed:
+		return fmt.Errorf("failed must be at most %d releases", MaxFailed)
 	case len(r.Runtimes) == 0 || len(r.Runtimes) > maxRuntimes:
 		return fmt.Errorf("runtimes must be 1 to %d", maxRuntimes)
 	}
@@ -164,6 +188,12 @@ func (r Record) check() error {
 			return fmt.Errorf("profiles must be at most %d", maxRuntimes)
 		}
 		texts = append(append(texts, t.Name, t.Version), t.Profiles...)
+	}
+	for _, f := range r.Failed {
+		if _, err := names.ParseDigest(f.Digest); err != nil || f.Version < 0 {
+			return errors.New("failed must name releases by version and digest")
+		}
+		texts = append(texts, f.Reason)
 	}
 	for _, t := range texts {
 		if len(t) > maxText || bytes.ContainsFunc([]byte(t), func(c rune) bool { return c < ' ' || c > '~' }) {

@@ -22,6 +22,7 @@ type Requirement struct {
 // Candidate is a verified record, and how long its node takes to answer.
 type Candidate struct {
 	Record
+	Signed  []byte        // the record as its node has signed it
 	Latency time.Duration // 0 where it was not measured
 }
 

@@ -1,4 +1,6 @@
-package worker
+// Package inside is what runs in a worker process: it builds the walls around
+// itself, then follows the orders of the node that started it.
+package inside
 
 import (
 	"bytes"
@@ -16,6 +18,7 @@ import (
 	"phase/appliance/compute/job"
 	"phase/appliance/compute/sandbox"
 	"phase/appliance/compute/wasm"
+	"phase/appliance/compute/worker/protocol"
 )
 
 // Main is the whole life of a worker process. It returns the exit code: 0 when
@@ -23,19 +26,19 @@ import (
 func Main(ctx context.Context) int {
 	// The module sees EPIPE when its output has no reader, and decides itself.
 	signal.Ignore(syscall.SIGPIPE)
-	channel, err := sandbox.OpenChannel(os.NewFile(fdChannel, "channel"))
+	channel, err := sandbox.OpenChannel(os.NewFile(protocol.Channel, "channel"))
 	if err == nil {
-		err = (&inside{channel: channel}).serve(ctx)
+		err = (&state{channel: channel}).serve(ctx)
 	}
 	if err != nil {
-		fmt.Fprintf(os.NewFile(fdDiagnosis, "diagnosis"), "a worker is started by plasmd, not by hand: %v\n", err)
+		fmt.Fprintf(os.NewFile(protocol.Diagnosis, "diagnosis"), "a worker is started by plasmd, not by hand: %v\n", err)
 		return 1
 	}
 	return 0
 }
 
-// inside is the state of the worker process, seen from within.
-type inside struct {
+// state is that of the worker process.
+type state struct {
 	channel *sandbox.Channel
 	walls   bool
 	folders []wasm.Folder
@@ -44,20 +47,20 @@ type inside struct {
 }
 
 // serve follows orders until the channel is closed.
-func (w *inside) serve(ctx context.Context) error {
+func (w *state) serve(ctx context.Context) error {
 	for {
-		text, files, err := w.channel.Receive(maxOrder, sandbox.MaxFiles)
+		text, files, err := w.channel.Receive(protocol.MaxOrder, sandbox.MaxFiles)
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {
 			return err
 		}
-		var o order
-		if err := o.decode(text, len(files)); err != nil {
+		var o protocol.Order
+		if err := o.Decode(text, len(files)); err != nil {
 			return err
 		}
-		if w.walls == (o.Do == doEnter) {
+		if w.walls == (o.Do == protocol.Enter) {
 			return errors.New("the walls are built first, and once")
 		}
 		r, code := w.do(ctx, o, files)
@@ -73,11 +76,11 @@ func (w *inside) serve(ctx context.Context) error {
 }
 
 // do follows one order. The code of a module comes with the report.
-func (w *inside) do(ctx context.Context, o order, files []*os.File) (report, []*os.File) {
+func (w *state) do(ctx context.Context, o protocol.Order, files []*os.File) (protocol.Report, []*os.File) {
 	switch o.Do {
-	case doEnter:
+	case protocol.Enter:
 		return w.enter(o, files), nil
-	case doCompile:
+	case protocol.Compile:
 		return compile(ctx, o, files[0])
 	default:
 		return w.run(ctx, o, files), nil
@@ -85,7 +88,7 @@ func (w *inside) do(ctx context.Context, o order, files []*os.File) (report, []*
 }
 
 // enter builds the walls.
-func (w *inside) enter(o order, dirs []*os.File) report {
+func (w *state) enter(o protocol.Order, dirs []*os.File) protocol.Report {
 	// Stopping the world waits for a module's loops without a preemption point,
 	// and signals them all the while: the heap is cleaned between runs, and in
 	// them only when memory is short.
@@ -97,20 +100,20 @@ func (w *inside) enter(o order, dirs []*os.File) report {
 	}
 	walls, err := sandbox.Enter(openings)
 	if err != nil {
-		return report{Failed: err.Error()}
+		return protocol.Report{Failed: err.Error()}
 	}
 	w.walls = true
-	return report{Walls: walls}
+	return protocol.Report{Walls: walls}
 }
 
 // limit limits the memory and the cores of this process, before the first byte
 // of a module is read.
 func limit(linear uint64, moduleSize int64, cores int) error {
-	if err := sandbox.LimitData(data(linear, moduleSize)); err != nil {
+	if err := sandbox.LimitData(protocol.Data(linear, moduleSize)); err != nil {
 		return err
 	}
 	runtime.GOMAXPROCS(min(cores, runtime.NumCPU()))
-	debug.SetMemoryLimit(int64(overhead(moduleSize) / 2))
+	debug.SetMemoryLimit(int64(protocol.Overhead(moduleSize) / 2))
 	return nil
 }
 
@@ -128,27 +131,27 @@ func module(file *os.File, linear uint64, cores int) ([]byte, error) {
 }
 
 // compile makes the code of a module. The process that does so never runs any.
-func compile(ctx context.Context, o order, file *os.File) (report, []*os.File) {
+func compile(ctx context.Context, o protocol.Order, file *os.File) (protocol.Report, []*os.File) {
 	module, err := module(file, 0, o.Cores)
 	if err != nil {
-		return report{Failed: err.Error()}, nil
+		return protocol.Report{Failed: err.Error()}, nil
 	}
 	code, err := wasm.Compile(ctx, module)
 	if errors.Is(err, wasm.ErrMemory) {
-		return report{Outcome: job.Memory, Detail: err.Error()}, nil
+		return protocol.Report{Outcome: job.Memory, Detail: err.Error()}, nil
 	}
 	if err != nil {
-		return report{Refused: err.Error()}, nil
+		return protocol.Report{Refused: err.Error()}, nil
 	}
 	made, err := sandbox.Seal("compiled", bytes.NewReader(code))
 	if err != nil {
-		return report{Failed: err.Error()}, nil
+		return protocol.Report{Failed: err.Error()}, nil
 	}
-	return report{Outcome: job.Exited}, []*os.File{made.File()}
+	return protocol.Report{Outcome: job.Exited}, []*os.File{made.File()}
 }
 
 // load prepares the module that came with the first order to run.
-func (w *inside) load(ctx context.Context, o order, files []*os.File) error {
+func (w *state) load(ctx context.Context, o protocol.Order, files []*os.File) error {
 	module, err := module(files[0], uint64(o.MemoryMB)<<20, o.Cores)
 	if err != nil {
 		return err
@@ -165,29 +168,29 @@ func (w *inside) load(ctx context.Context, o order, files []*os.File) error {
 }
 
 // run runs the module once.
-func (w *inside) run(ctx context.Context, o order, files []*os.File) report {
+func (w *state) run(ctx context.Context, o protocol.Order, files []*os.File) protocol.Report {
 	for _, f := range files[:3] {
 		defer f.Close() // tells the node that there is no more
 	}
 	if (w.machine == nil) != (len(files) == 5) {
-		return report{Failed: "one module a worker"}
+		return protocol.Report{Failed: "one module a worker"}
 	}
 	if w.machine == nil {
 		switch err := w.load(ctx, o, files[3:]); {
 		case errors.Is(err, wasm.ErrMemory):
-			return report{Outcome: job.Memory, Detail: err.Error()}
+			return protocol.Report{Outcome: job.Memory, Detail: err.Error()}
 		case err != nil:
-			return report{Refused: err.Error(), Stale: errors.Is(err, wasm.ErrStale)}
+			return protocol.Report{Refused: err.Error(), Stale: errors.Is(err, wasm.ErrStale)}
 		}
 	}
 	end, err := w.machine.Run(ctx, wasm.Config{
-		Args: convert[string](o.Args), Env: convert[string](o.Env), Folders: w.folders,
+		Args: protocol.Convert[string](o.Args), Env: protocol.Convert[string](o.Env), Folders: w.folders,
 		Stdin: files[0], Stdout: files[1], Stderr: files[2],
 	})
 	if err != nil {
-		return report{Refused: err.Error()}
+		return protocol.Report{Refused: err.Error()}
 	}
-	return report{Outcome: end.Outcome, Code: end.Code, Detail: end.Detail}
+	return protocol.Report{Outcome: end.Outcome, Code: end.Code, Detail: end.Detail}
 }
 
 // maxGarbage is how many bytes runs may leave on the heap before it is cleaned.
@@ -195,7 +198,7 @@ const maxGarbage = 16 << 20
 
 // clean frees what runs have left on the heap, when that has become much. The
 // node has its report already.
-func (w *inside) clean() {
+func (w *state) clean() {
 	var now runtime.MemStats
 	runtime.ReadMemStats(&now)
 	if now.HeapAlloc < w.after+maxGarbage {
