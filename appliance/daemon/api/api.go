@@ -34,6 +34,8 @@ type Config struct {
 	// Peers is what GET /v1/peers answers; nil where the node has no part in the
 	// network of nodes.
 	Peers func(context.Context) Peers
+	// Update is what /v1/update asks; nil where nothing is updated.
+	Update Updater
 	// Releases are those of other nodes, for the socket alone; nil as Peers. It
 	// returns nil before the node is in the network.
 	Releases func() *releases.Releases
@@ -115,6 +117,8 @@ func (c Config) routes() map[string]methods {
 		"/v1/logs":                 {http.MethodGet: c.logs},
 		"/v1/node":                 {http.MethodGet: c.node},
 		"/v1/peers":                {http.MethodGet: c.peers},
+		"/v1/update":               {http.MethodGet: c.updateStatus},
+		"/v1/update/{do}":          {http.MethodPost: c.updateDo},
 	}
 }
 

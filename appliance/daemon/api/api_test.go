@@ -23,12 +23,12 @@ import (
 	"phase/appliance/compute/job"
 	"phase/appliance/compute/receipt"
 	"phase/appliance/compute/scheduler"
-	"phase/appliance/compute/worker"
+	"phase/appliance/compute/worker/inside"
 )
 
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == "worker" {
-		os.Exit(worker.Main(context.Background()))
+		os.Exit(inside.Main(context.Background()))
 	}
 	os.Exit(m.Run())
 }

@@ -13,6 +13,7 @@ import (
 
 	"phase/appliance/compute/job"
 	"phase/appliance/compute/scheduler"
+	"phase/appliance/release/operator"
 )
 
 // Every route and method of the server is described, and nothing else is.
@@ -51,6 +52,7 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 	f := newFleet(t, 4)
 	c.Remote = f
 	c.Peers = somePeers
+	c.Update = fakeUpdater{}
 	h, err := Handler(c, token)
 	if err != nil {
 		t.Fatal(err)
@@ -122,6 +124,19 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 		{"peers, of whom", "GET", "/v1/peers?x=1", "", nil, token, 400},
 		{"peers, no token", "GET", "/v1/peers", "", nil, "", 401},
 	}
+	for _, of := range []struct{ method, path string }{{"GET", "/v1/update"}, {"POST", "/v1/update/apply"}, {"POST", "/v1/update/disks"}} {
+		calls = append(calls,
+			call{of.path, of.method, of.path, "", nil, token, 200},
+			call{of.path + ", of what", of.method, of.path + "?x=1", "", nil, token, 400},
+			call{of.path + ", no token", of.method, of.path, "", nil, "", 401})
+		for code, status := range updateStatuses {
+			calls = append(calls, call{of.path + ", " + code, of.method, of.path + "?on=" + code, "", nil, token, status})
+		}
+		calls = append(calls, call{of.path + ", failed", of.method, of.path + "?on=" + operator.Failed, "", nil, token, 500})
+	}
+	calls = append(calls, call{"no such action", "POST", "/v1/update/format", "", nil, token, 404},
+		call{"status is no action", "POST", "/v1/update/status", "", nil, token, 404},
+		call{"a release to hold", "POST", "/v1/update/hold?release=x", "", nil, token, 400})
 	_, _ = c.Log.Write([]byte("a line\nanother \x1b[31mline\n"))
 	seen := map[string]map[string]bool{}
 	check := func(k call) {
@@ -148,6 +163,9 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 			t.Errorf("%s: %d %s", k.name, resp.StatusCode, text)
 		}
 		path, _, _ := strings.Cut(k.path, "?")
+		if strings.HasPrefix(path, "/v1/update/") {
+			path = "/v1/update/{do}"
+		}
 		for _, id := range []string{first.RunID, unknown, "0"} {
 			path = strings.Replace(path, "/jobs/"+id, "/jobs/{run_id}", 1)
 		}

@@ -23,6 +23,7 @@ type Peers struct {
 type Connected struct {
 	peer.Info
 	Capability *capability.Record `json:"capability"`
+	Signed     []byte             `json:"signed,omitempty"` // the same, as the peer has signed it
 }
 
 // peers answers GET /v1/peers.

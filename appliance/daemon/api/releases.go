@@ -32,6 +32,7 @@ type network struct {
 func (n *network) routes() map[string]methods {
 	return map[string]methods{
 		"/v1/releases": {http.MethodGet: n.releases},
+		"/v1/drain":    {http.MethodPost: n.drain, http.MethodDelete: n.undrain},
 		"/v1/peers/{peer}/http/{channel}/{arch}/{file}": {http.MethodGet: n.pass},
 		"/v1/peers/{peer}/http/blobs/sha256/{digest}":   {http.MethodGet: n.pass},
 		"/v1/peers/{peer}/http/root/{file}":             {http.MethodGet: n.pass},

@@ -47,6 +47,7 @@ func newMetrics(s *Status) *metrics {
 			return 0
 		}),
 		held{s},
+		expiries{s},
 		table{s},
 	)
 	return m

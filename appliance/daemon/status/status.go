@@ -20,6 +20,7 @@ import (
 	"phase/appliance/network/dht"
 	"phase/appliance/network/peer"
 	"phase/appliance/release/store"
+	"phase/appliance/release/trust"
 )
 
 // Config is what a Status cannot read from elsewhere.
@@ -34,6 +35,9 @@ type Config struct {
 	// Channel and Arch of the node: those of the release it runs, or serves
 	// at /manifest.json.
 	Channel, Arch string
+	// Root is the last root that was trusted at the start; the zero Root for none.
+	// Later ones that follow are found in Store.
+	Root trust.Root
 	// Store is what the node holds.
 	Store *store.Store
 	// Held says whether the store holds what it should: nil when it does.
@@ -126,6 +130,7 @@ type Report struct {
 	Health         Health           `json:"health"`
 	Release        *ReleaseInfo     `json:"release"`
 	Releases       []ReleaseInfo    `json:"releases"`
+	Root           *RootInfo        `json:"root"`
 	Mode           string           `json:"mode"`
 	BootedFrom     string           `json:"booted_from"`
 	Trial          string           `json:"trial"`
@@ -227,8 +232,10 @@ func (s *Status) Report() Report {
 	if s.Problems != nil {
 		r.Problems = append(r.Problems, s.Problems()...)
 	}
+	r.Root = s.root()
+	r.Problems = append(r.Problems, s.Endings()...)
 	var boot statefile.Boot
-	if s.read(&r, statefile.BootFile, &boot) {
+	if s.read(&r, s.Dir, statefile.BootFile, &boot) {
 		r.Mode, r.BootedFrom, r.Trial = boot.Mode, boot.BootedFrom, boot.Trial
 		r.OptionsUnknown = append(r.OptionsUnknown, boot.OptionsUnknown...)
 		r.Problems = append(r.Problems, boot.Problems...)
@@ -237,12 +244,12 @@ func (s *Status) Report() Report {
 		}
 	}
 	var net statefile.Net
-	if s.read(&r, statefile.NetFile, &net) {
+	if s.read(&r, s.Dir, statefile.NetFile, &net) {
 		r.Network.Interfaces = append(r.Network.Interfaces, net.Interfaces...)
 		r.Problems = append(r.Problems, net.Problems...)
 	}
 	var update statefile.Update
-	if s.read(&r, statefile.UpdateFile, &update) {
+	if s.read(&r, statefile.UpdateFolder(s.Dir), statefile.UpdateFile, &update) {
 		r.Update = update
 	}
 	if r.Update.History == nil {
@@ -252,11 +259,11 @@ func (s *Status) Report() Report {
 }
 
 // read reads a state file, if its producer runs here and has written it.
-func (s *Status) read(r *Report, name string, v any) bool {
+func (s *Status) read(r *Report, dir, name string, v any) bool {
 	if s.Dir == "" {
 		return false
 	}
-	err := statefile.Read(s.Dir, name, v)
+	err := statefile.Read(dir, name, v)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		r.Problems = append(r.Problems, err.Error())
 	}

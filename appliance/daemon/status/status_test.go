@@ -3,6 +3,7 @@ package status
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -20,6 +21,7 @@ import (
 
 type node struct {
 	*Status
+	signer  *storetest.Signer
 	release storetest.Release
 	dir     string
 	held    error
@@ -29,7 +31,7 @@ type node struct {
 func start(t *testing.T) *node {
 	t.Helper()
 	signer := storetest.NewSigner(t)
-	n := &node{dir: t.TempDir(), clock: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)}
+	n := &node{signer: signer, dir: t.TempDir(), clock: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)}
 	n.release = signer.Release(t, "stable", "arm64", 7, storetest.Sizes)
 	s := store.New()
 	if err := s.Add(t.Context(), n.release.Verified, n.release.Sources()); err != nil {
@@ -37,7 +39,7 @@ func start(t *testing.T) *node {
 	}
 	n.Status = New(Config{
 		Name: "phase-1a2b3c4d", PeerID: "12D3KooWtest", Program: "devel", Version: 7, Channel: "stable", Arch: "arm64",
-		Store: s, Held: func() error { return n.held }, Problems: func() []string { return []string{"<b>own</b>"} },
+		Root: signer.Root, Store: s, Held: func() error { return n.held }, Problems: func() []string { return []string{"<b>own</b>"} },
 		Sandbox: func() []string { return []string{"rlimit"} }, Dir: n.dir, Now: func() time.Time { return n.clock },
 	})
 	return n
@@ -56,6 +58,9 @@ func (n *node) get(t *testing.T, path string, accept ...string) *httptest.Respon
 
 func write(t *testing.T, dir, name string, v any) {
 	t.Helper()
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
 	if err := statefile.Write(dir, name, v); err != nil {
 		t.Fatal(err)
 	}
@@ -102,7 +107,7 @@ func TestPage(t *testing.T) {
 	write(t, n.dir, statefile.NetFile, statefile.Net{Interfaces: []statefile.Interface{{Name: "eth0", Up: true, Addresses: []string{"fe80::1/64"}, Method: "link-local"}}})
 	w := n.get(t, "/", "text/html")
 	body := w.Body.String()
-	for _, want := range []string{"phase-1a2b3c4d", "12D3KooWtest", "booted from kexec", "/stable/arm64/rootfs", "fe80::1/64", "&lt;b&gt;own", "&lt;script&gt;", "phase.x=&lt;i&gt;"} {
+	for _, want := range []string{"phase-1a2b3c4d", "12D3KooWtest", "booted from kexec", "/stable/arm64/rootfs", "images flash -r root.json releases/stable/arm64 /dev/sdX", "fe80::1/64", "&lt;b&gt;own", "&lt;script&gt;", "phase.x=&lt;i&gt;"} {
 		if !strings.Contains(body, want) {
 			t.Errorf("the page does not say %q", want)
 		}
@@ -142,7 +147,7 @@ func TestStatus(t *testing.T) {
 	at := n.clock
 	write(t, n.dir, statefile.BootFile, statefile.Boot{Mode: "internet", BootedFrom: statefile.FromStub, OptionsUnknown: []string{"phase.x"}, Problems: []string{"no disk"}, Watchdog: "i6300esb", Trial: "sha256:00"})
 	write(t, n.dir, statefile.NetFile, statefile.Net{Problems: []string{"no carrier"}})
-	write(t, n.dir, statefile.UpdateFile, statefile.Update{State: "idle", Last: &statefile.Attempt{At: at, Provider: "http://192.0.2.1:8080", Version: 9, Result: "refused", Code: "signature", Reason: "a stranger's"}})
+	write(t, statefile.UpdateFolder(n.dir), statefile.UpdateFile, statefile.Update{State: "idle", Last: &statefile.Attempt{At: at, Provider: "http://192.0.2.1:8080", Version: 9, Result: "refused", Code: "signature", Reason: "a stranger's"}})
 	n.get(t, "/health")
 	w := n.get(t, "/status")
 	var r Report
@@ -171,9 +176,57 @@ func TestStatus(t *testing.T) {
 	empty := New(Config{Store: store.New(), Held: func() error { return nil }, Now: time.Now})
 	w = httptest.NewRecorder()
 	empty.Pages(true)["/status"].ServeHTTP(w, httptest.NewRequest("GET", "/status", nil))
-	for _, want := range []string{`"releases": []`, `"release": null`, `"options_unknown": []`, `"problems": []`, `"sandbox": []`, `"watchdog": "none"`, `"state": "off"`} {
+	for _, want := range []string{`"releases": []`, `"release": null`, `"root": null`, `"options_unknown": []`, `"problems": []`, `"sandbox": []`, `"watchdog": "none"`, `"state": "off"`} {
 		if !strings.Contains(w.Body.String(), want) {
 			t.Errorf("an empty node's status does not say %s:\n%s", want, w.Body)
+		}
+	}
+}
+
+// What expires within thirty days is said, of the newest root that the node has
+// come to know and of what it holds.
+func TestExpiry(t *testing.T) {
+	n := start(t)
+	get := func() (r Report, metrics string) {
+		t.Helper()
+		if err := strictjson.Unmarshal(n.get(t, "/status").Body.Bytes(), &r, strictjson.RejectUnknown); err != nil {
+			t.Fatal(err)
+		}
+		return r, n.get(t, "/metrics").Body.String()
+	}
+	root, m := n.signer.Root, n.release.Manifest()
+	r, metrics := get()
+	if r.Root == nil || r.Root.Version != 1 || !r.Root.Expires.Equal(root.Expires()) || r.Root.Digest != root.Digest().String() || len(r.Problems) != 1 {
+		t.Errorf("root %+v, problems %q", r.Root, r.Problems)
+	}
+	for _, want := range []string{
+		"phase_root_version 1", fmt.Sprintf("phase_root_expires_timestamp_seconds %v", float64(root.Expires().Unix())),
+		fmt.Sprintf(`phase_release_expires_timestamp_seconds{arch="arm64",channel="stable"} %v`, float64(m.Expires.Unix())),
+	} {
+		if !strings.Contains(metrics, want) {
+			t.Errorf("metrics do not say %s", want)
+		}
+	}
+	next := n.signer.Rotate(t).Root
+	n.Store.AddRoot(next)
+	n.Store.AddRoot(storetest.NewSigner(t).Rotate(t).Rotate(t).Root) // version 3, of a stranger
+	for _, c := range []struct {
+		now  time.Time
+		says string // beside the problem that is there anyway
+	}{
+		{m.Expires.Add(-31 * 24 * time.Hour), ""},
+		{m.Expires.Add(-29 * 24 * time.Hour), "release stable/arm64 version 7 expires in 29 days"},
+		{m.Expires, "release stable/arm64 version 7 expired"},
+		{next.Expires().Add(-time.Hour), "root version 2 expires in 0 days"},
+		{next.Expires().AddDate(70, 0, 0), "root version 2 expired"},
+	} {
+		n.clock = c.now
+		r, metrics := get()
+		if said := strings.Join(r.Problems[1:], "\n"); (said == "") != (c.says == "") || !strings.Contains(said, c.says) {
+			t.Errorf("at %v: %q, want %q", c.now, said, c.says)
+		}
+		if r.Root.Version != 2 || !strings.Contains(metrics, "phase_root_version 2") {
+			t.Errorf("root %+v", r.Root)
 		}
 	}
 }

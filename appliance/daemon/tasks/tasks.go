@@ -24,6 +24,9 @@ type Row struct {
 	// After, if not nil, must be ready before the task is run.
 	After Task
 	Task  Task
+	// Last has its context end when all the others have ended: whoever asks is
+	// answered until then.
+	Last bool
 }
 
 // Run runs the tasks of a table until ctx ends or one of them does: the end of
@@ -32,28 +35,42 @@ type Row struct {
 func Run(ctx context.Context, table []Row) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	late, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
 	failed := make([]error, len(table))
-	var all sync.WaitGroup
+	var others, last sync.WaitGroup
 	for i, row := range table {
 		if row.Task == nil {
 			continue
 		}
-		all.Go(func() {
+		group, of := &others, ctx
+		if row.Last {
+			group, of = &last, late
+			others.Go(func() { <-ctx.Done() })
+		}
+		group.Go(func() {
 			defer cancel()
-			if row.After != nil {
-				select {
-				case <-row.After.Ready():
-				case <-ctx.Done():
-					return
-				}
-			}
-			if err := row.Task.Run(ctx); err != nil {
+			if err := row.run(of); err != nil {
 				failed[i] = fmt.Errorf("%s: %w", row.Name, err)
 			}
 		})
 	}
-	all.Wait()
+	others.Wait()
+	end()
+	last.Wait()
 	return errors.Join(failed...)
+}
+
+// run runs the task once the one before it is ready.
+func (r Row) run(ctx context.Context) error {
+	if r.After != nil {
+		select {
+		case <-r.After.Ready():
+		case <-ctx.Done():
+			return nil
+		}
+	}
+	return r.Task.Run(ctx)
 }
 
 // New makes a task of a function, which calls ready when the task is, once or

@@ -74,6 +74,36 @@ func TestTheEndOfOneIsTheEndOfAll(t *testing.T) {
 	}
 }
 
+// TestTheLastOneEndsAfterTheOthers: whoever asks is answered until all else is done;
+// and the end of the last one is the end of the others too.
+func TestTheLastOneEndsAfterTheOthers(t *testing.T) {
+	began := make(chan context.Context, 1)
+	last := New(func(ctx context.Context, _ func()) error {
+		began <- ctx
+		<-ctx.Done()
+		return nil
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	other := New(func(ctx context.Context, _ func()) error {
+		of := <-began
+		cancel()
+		<-ctx.Done()
+		return of.Err() // of the last one, which must not be over
+	})
+	if err := Run(ctx, []Row{{Name: "last", Task: last, Last: true}, {Name: "other", Task: other}}); err != nil {
+		t.Error(err)
+	}
+
+	broken := errors.New("broken")
+	ends := New(func(context.Context, func()) error { return broken })
+	if err := Run(t.Context(), []Row{{Name: "last", Task: ends, Last: true}, {Name: "other", Task: until(make(chan string, 1), "")}}); !errors.Is(err, broken) {
+		t.Errorf("the end of the last one: %v", err)
+	}
+	if err := Run(ctx, []Row{{Name: "alone", Task: last, Last: true}}); err != nil { // asked to end already
+		t.Error(err)
+	}
+}
+
 func TestOnce(t *testing.T) {
 	calls := 0
 	once := Once(func() { calls++ })
