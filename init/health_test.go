@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"phase/appliance/base/names"
+	"phase/appliance/release/trial"
 )
 
 var onTrial = names.Sum([]byte("on trial"))
@@ -16,9 +17,12 @@ var onTrial = names.Sum([]byte("on trial"))
 // watched is the health of a node whose plasmd answers as ask says.
 func watched(n *testNode, ask func() (int, error)) *health {
 	return &health{
-		report: n.report, trials: n.trials, clock: n.time, started: n.time.Now(), probe: ask,
+		report: n.report, trials: n.trials, clock: n.time, started: n.time.Now(), time: trialTime, probe: ask,
+		missing: func(trial.Expect) string { return "" },
+		looping: func() string { return "" },
 		restart: func() error { n.events.add("restart plasmd"); return nil },
 		giveUp:  func() { n.events.add("give up") },
+		note:    func(bool) {},
 	}
 }
 
@@ -33,27 +37,59 @@ func (h *health) until(d time.Duration) {
 var errNoAnswer = errors.New("no answer")
 
 // TestGoodOnlyWhenHealthy: a release that is started is not good yet, one that
-// answers with an error neither; the first healthy answer makes it good, once,
-// and it lasted after its time.
+// answers with an error neither, nor one that is healthy for a moment only or lacks
+// what the machine had before; one that stays healthy is good, once, and lasted after
+// its time.
 func TestGoodOnlyWhenHealthy(t *testing.T) {
 	n := newTestNode(t)
 	n.trials.running = onTrial
-	status, err := 0, errNoAnswer
+	n.journal.record.Expect.Network = true
+	status, err, missing := 0, errNoAnswer, ""
 	h := watched(n, func() (int, error) { return status, err })
-	h.until(time.Minute)
+	h.missing = func(e trial.Expect) string {
+		if !e.Network || e.Peers {
+			t.Errorf("it expects %+v", e)
+		}
+		return missing
+	}
+	h.until(10 * time.Second)
 	n.events.want(t)
 	status, err = 503, nil
-	h.until(2 * time.Minute)
+	h.until(20 * time.Second)
 	n.events.want(t)
 	status = 200
+	h.until(20*time.Second + stay - time.Second)
+	came := "came " + onTrial.String()
+	n.events.want(t, came)
+	missing = "no address"
+	h.check()
+	missing = ""
+	h.until(20*time.Second + 2*stay - 2*time.Second)
+	n.events.want(t, came)
 	h.until(lastTime)
-	n.events.want(t, "end guard", "good "+onTrial.String())
+	n.events.want(t, came, "end guard", "good "+onTrial.String())
 	status = 503 // plasmd that is not well for a while takes nothing back
 	h.until(2 * lastTime)
-	n.events.want(t, "end guard", "good "+onTrial.String(), "lasted "+onTrial.String())
+	n.events.want(t, came, "end guard", "good "+onTrial.String(), "lasted "+onTrial.String())
 	if len(n.report.problems) != 0 {
 		t.Errorf("problems %q", n.report.problems)
 	}
+}
+
+// TestGoodStaysGood: a release that was good before is on trial no more: nothing
+// that is missing ends it.
+func TestGoodStaysGood(t *testing.T) {
+	n := newTestNode(t)
+	n.trials.running = onTrial
+	n.journal.record.Good = true
+	status := 503
+	h := watched(n, func() (int, error) { return status, nil })
+	h.looping = func() string { return "plasmd" }
+	h.until(2 * trialTime)
+	n.events.want(t)
+	status = 200
+	h.check()
+	n.events.want(t, "came "+onTrial.String(), "end guard", "good "+onTrial.String())
 }
 
 // TestNoTrial: a release that is not on trial is counted nowhere, healthy or not.
@@ -66,26 +102,44 @@ func TestNoTrial(t *testing.T) {
 }
 
 // TestHungTrial: a release on trial that does not become healthy in time is given
-// up, and never good, whether it says nothing or that it is not well.
+// up with the reason, and never good.
 func TestHungTrial(t *testing.T) {
-	for _, answer := range []struct {
-		status int
-		err    error
-	}{{0, errNoAnswer}, {503, nil}} {
+	for want, c := range map[string]struct {
+		status  int
+		err     error
+		missing string
+	}{
+		"plasmd does not answer (no answer)": {0, errNoAnswer, ""},
+		"plasmd is not well (status 503)":    {503, nil, ""},
+		"no address":                         {200, nil, "no address"},
+	} {
 		n := newTestNode(t)
 		n.trials.running = onTrial
-		h := watched(n, func() (int, error) { return answer.status, answer.err })
+		h := watched(n, func() (int, error) { return c.status, c.err })
+		h.missing = func(trial.Expect) string { return c.missing }
+		var before []string
+		if c.status == 200 {
+			before = []string{"came " + onTrial.String()}
+		}
 		h.until(trialTime)
-		n.events.want(t)
-		h.check() // at its time, and not after it
-		n.events.want(t)
-		<-n.time.After(time.Second)
+		n.events.want(t, before...)
+		<-n.time.After(2 * time.Second)
 		h.check()
-		n.events.want(t, "give up")
-		if p := n.report.problems; len(p) != 1 || !strings.Contains(p[0], "did not become healthy in 4m0s") {
+		n.events.want(t, append(before, "ended: not healthy in 1m15s: "+want, "give up")...)
+		if p := n.report.problems; len(p) != 1 || !strings.Contains(p[0], want) {
 			t.Errorf("problems %q", p)
 		}
 	}
+}
+
+// TestLoopingTrial: a service that ends again and again ends the trial at once.
+func TestLoopingTrial(t *testing.T) {
+	n := newTestNode(t)
+	n.trials.running = onTrial
+	h := watched(n, func() (int, error) { return 200, nil })
+	h.looping = func() string { return "update" }
+	h.check()
+	n.events.want(t, "came "+onTrial.String(), "ended: update ends again and again", "give up")
 }
 
 // TestHungPlasmd: a plasmd that answered once and then does not for a minute is
@@ -95,7 +149,7 @@ func TestHungPlasmd(t *testing.T) {
 	n.trials.running = onTrial
 	var err error
 	h := watched(n, func() (int, error) { return 200, err })
-	h.check()
+	h.until(2 * stay)
 	err = errNoAnswer
 	for range maxUnanswered - 1 {
 		h.check()
@@ -106,7 +160,7 @@ func TestHungPlasmd(t *testing.T) {
 	for range 2 * maxUnanswered {
 		h.check()
 	}
-	n.events.want(t, "end guard", "good "+onTrial.String(), "restart plasmd", "restart plasmd")
+	n.events.want(t, "came "+onTrial.String(), "end guard", "good "+onTrial.String(), "restart plasmd", "restart plasmd")
 }
 
 // TestNotGood: what the journal did not take is no good release, and its tries
@@ -119,8 +173,8 @@ func TestNotGood(t *testing.T) {
 	h.until(time.Minute)
 	n.journal.fail = nil
 	h.until(2 * lastTime)
-	n.events.want(t, "end guard", "good "+onTrial.String())
-	if p := n.report.problems; len(p) != 1 || !strings.HasPrefix(p[0], "marking release "+onTrial.String()+" as good: disk full") {
+	n.events.want(t, "came "+onTrial.String(), "end guard", "good "+onTrial.String())
+	if p := n.report.problems; len(p) != 2 || !strings.HasPrefix(p[1], "marking release "+onTrial.String()+" as good: disk full") {
 		t.Errorf("problems %q", p)
 	}
 }

@@ -63,6 +63,7 @@ type fakeJournal struct {
 	events *events
 	fail   error
 	failed bool
+	record trial.Record
 	slow   chan struct{}
 	writes chan struct{} // one for each write that has begun
 }
@@ -79,13 +80,19 @@ func (j *fakeJournal) write(what string) error {
 	return j.fail
 }
 
-func (j *fakeJournal) Where() string                 { return "test" }
-func (j *fakeJournal) Begin(d names.Digest) error    { return j.write("begin " + d.String()) }
-func (j *fakeJournal) Good(d names.Digest) error     { return j.write("good " + d.String()) }
-func (j *fakeJournal) Lasted(d names.Digest) error   { return j.write("lasted " + d.String()) }
-func (j *fakeJournal) Failed(names.Digest) bool      { return j.failed }
-func (j *fakeJournal) Open() ([]trial.Record, error) { return nil, j.fail }
-func (j *fakeJournal) Reset() error                  { j.events.add("reset"); return nil }
+func (j *fakeJournal) Where() string { return "test" }
+func (j *fakeJournal) Begin(d names.Digest, _ uint64, expect trial.Expect) error {
+	j.record.Expect = expect
+	return j.write("begin " + d.String())
+}
+func (j *fakeJournal) Find(names.Digest) (trial.Record, error) { return j.record, j.fail }
+func (j *fakeJournal) Came(d names.Digest) error               { return j.write("came " + d.String()) }
+func (j *fakeJournal) Good(d names.Digest) error               { return j.write("good " + d.String()) }
+func (j *fakeJournal) Ended(d names.Digest, why string) error  { return j.write("ended: " + why) }
+func (j *fakeJournal) Lasted(d names.Digest) error             { return j.write("lasted " + d.String()) }
+func (j *fakeJournal) Failed(names.Digest) bool                { return j.failed }
+func (j *fakeJournal) Open() ([]trial.Record, error)           { return nil, j.fail }
+func (j *fakeJournal) Reset() error                            { j.events.add("reset"); return nil }
 
 // fakeKernel has a kernel to jump into. What ends a machine ends the goroutine.
 type fakeKernel struct {
@@ -156,7 +163,7 @@ func TestKexecRequest(t *testing.T) {
 	dir := t.TempDir()
 	up := func() time.Duration { return time.Minute }
 	for _, b := range []string{"one", "two"} {
-		if err := trial.InFolder(dir, trial.Boot{ID: b, Up: up}).Begin(d); err != nil {
+		if err := trial.InFolder(dir, trial.Boot{ID: b, Up: up}).Begin(d, 1, trial.Expect{}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -249,7 +256,7 @@ func TestUnfinished(t *testing.T) {
 	dir, bad := t.TempDir(), names.Sum([]byte("bad"))
 	boot := trial.Boot{ID: "one", Up: func() time.Duration { return time.Minute }}
 	for _, d := range []names.Digest{bad, onTrial} {
-		if err := trial.InFolder(dir, boot).Begin(d); err != nil {
+		if err := trial.InFolder(dir, boot).Begin(d, 1, trial.Expect{}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -36,6 +36,8 @@ var steps = []step{
 	{"memory control", (*node).delegateMemory},
 	{"state", (*node).writeState},
 	{"control socket", (*node).listen},
+	{"greeting", (*node).greet},
+	{"newest release", (*node).startNewest},
 	{"services", (*node).startServices},
 }
 
@@ -44,7 +46,9 @@ var beside = []step{
 	{"signals", (*node).watchSignals},
 	{"power button", (*node).watchButton},
 	{"health", (*node).watchHealth},
+	{"boot disk", (*node).watchCopies},
 	{"room on the disk", (*node).growPerm},
+	{"persistent partition", (*node).watchPerm},
 	{"trial", (*node).reportTrials},
 	{"watchdog", (*node).petWatchdog},
 }
@@ -58,7 +62,6 @@ func main() {
 	for _, s := range steps {
 		n.report.guard(s.name, func() error { return s.do(n) })
 	}
-	n.greet()
 	for _, s := range beside {
 		go n.report.guard(s.name, func() error { return s.do(n) })
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"phase/appliance/base/statefile"
@@ -38,27 +39,33 @@ const (
 // behind it; nothing changes it afterwards. The parts of init that go on beside
 // the services have each their own state.
 type node struct {
-	report   *report
-	clock    clock
-	services *services
-	trials   *trials
-	shutdown *shutdown
+	report    *report
+	clock     clock
+	services  *services
+	trials    *trials
+	shutdown  *shutdown
+	installer installer
+	reported  sync.Once // the trials before this boot
 
-	started time.Time
-	options settings.Options
-	unknown []string        // words of the settings that were not understood
-	disk    *disk.Partition // the root partition of the boot disk
-	carried bool            // this boot came from a jump
-	release trust.Verified  // zero when nothing verified is held
-	held    *statefile.Held // where the bytes of release are
-	data    string          // plasmd's folder; empty where nothing is kept
+	started   time.Time
+	startedUp time.Duration // how long the machine had been up then
+	options   settings.Options
+	unknown   []string        // words of the settings that were not understood
+	disk      *disk.Partition // the root partition of the boot disk
+	carried   bool            // this boot came from a jump
+	release   trust.Verified  // zero when nothing verified is held
+	held      *statefile.Held // where the bytes of release are
+	data      string          // plasmd's folder; empty where nothing is kept
+	had       had             // what this machine had when it last ran
+	// writable says that the persistent partition is mounted.
+	writable bool
 	// plasmdGroup is plasmd's control group; the workers it starts have theirs
 	// beside it. Empty where the kernel cannot limit their memory so.
 	plasmdGroup string
 }
 
 func newNode(console linux.Console) *node {
-	n := &node{report: &report{line: console.Line, saves: newQueue(), problems: []string{}}, clock: wallClock{}, started: time.Now(), unknown: []string{}}
+	n := &node{report: &report{line: console.Line, saves: newQueue(), problems: []string{}}, clock: wallClock{}, started: time.Now(), startedUp: linux.Up(), unknown: []string{}}
 	n.services = newServices(n.report, n.clock)
 	n.trials = newTrials(n.report, linux.EndGuard, n.openJournal)
 	n.shutdown = &shutdown{report: n.report, clock: n.clock, kernel: linux.Running{}, stopServices: n.services.stop, flush: n.flush}
@@ -77,7 +84,11 @@ func (n *node) openJournal() journal {
 	return trial.Here()
 }
 
-func (n *node) reportTrials() error { return n.trials.unfinished() }
+// reportTrials says, once, which releases did not come up.
+func (n *node) reportTrials() (err error) {
+	n.reported.Do(func() { err = n.trials.unfinished() })
+	return err
+}
 
 func (n *node) petWatchdog() error { return n.shutdown.pet() }
 
@@ -87,9 +98,17 @@ func (n *node) watchHealth() error {
 		trials:  n.trials,
 		clock:   n.clock,
 		started: n.started,
+		time:    linux.Patience(n.startedUp, trialTimes, trialTime, trialMost),
 		probe:   func() (int, error) { return probe(plasmdAt, probeTime) },
+		missing: n.missing,
+		looping: n.services.looping,
 		restart: func() error { return n.services.set.Restart("plasmd") },
 		giveUp:  func() { n.end(restart) },
+		note: func(lasted bool) {
+			if err := n.had.note(networked(runDir), lasted); err != nil {
+				n.report.problem("%v", err)
+			}
+		},
 	}
 	for {
 		<-n.clock.After(h.check())
@@ -129,7 +148,12 @@ func (n *node) bootedFrom() string {
 
 // makeDir makes a folder with exactly that owner and mode.
 func makeDir(path string, uid int, mode os.FileMode) error {
-	if err := os.MkdirAll(path, mode); err != nil {
+	made := !exists(path)
+	err := os.MkdirAll(path, mode)
+	if err == nil && made {
+		err = statefile.SyncFolder(filepath.Dir(path)) // its name must last as long as what is put into it
+	}
+	if err != nil {
 		return err
 	}
 	if err := os.Chown(path, uid, uid); err != nil {
@@ -144,11 +168,12 @@ func exists(path string) bool {
 }
 
 // greet is the line by which a person, or a test, knows what came up.
-func (n *node) greet() {
+func (n *node) greet() error {
 	what := "Phase without a verified release"
 	if n.release.Valid() {
 		m := n.release.Manifest()
 		what = fmt.Sprintf("Phase %s (version %d, %s, %s)", m.Name, m.Version, m.Channel, m.Arch)
 	}
 	n.report.say("%s, mode %s, booted from %s", what, n.options.Mode, n.bootedFrom())
+	return nil
 }

@@ -31,7 +31,7 @@ func (r *recorder) call(name, detail string) error {
 	return r.fail[name]
 }
 
-// Load stands for linux.Running.Load, Unload for its Unload.
+// Load stands for kexecload.Running.Load, Unload for its Unload.
 func (r *recorder) Load(_, _ linux.Part, cmdline string) error { return r.call("load", cmdline) }
 
 func (r *recorder) Unload() error { return r.call("unload", "") }

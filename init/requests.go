@@ -7,6 +7,7 @@ import (
 	"phase/appliance/base/names"
 	"phase/appliance/base/refusal"
 	"phase/appliance/machine/control"
+	"phase/appliance/machine/disk/flash"
 )
 
 // listen makes the control socket and answers on it.
@@ -28,7 +29,7 @@ func (n *node) handle(r control.Request) (control.Response, func()) {
 	var err error
 	switch r.Do {
 	case control.Kexec:
-		err, after = n.allowJump(r.Trial), func() { n.end(jump) }
+		err, after = n.allowJump(r.Trial, r.Version), func() { n.end(jump) }
 	case control.Reboot:
 		after = func() { n.end(restart) }
 	case control.PowerOff:
@@ -37,6 +38,13 @@ func (n *node) handle(r control.Request) (control.Response, func()) {
 		err = n.services.pause(r.Service)
 	case control.Resume:
 		err = n.services.resume()
+	case control.Disks:
+		answer.Installed = n.installer.shown()
+		answer.Disks, err = flash.Candidates()
+	case control.Install:
+		err = n.install(r.Disk)
+	case control.Reset:
+		err, after = n.markReset(), func() { n.end(restart) }
 	case control.Status:
 		answer.Services = n.services.set.Status()
 	case control.Logs:
@@ -52,7 +60,7 @@ func (n *node) handle(r control.Request) (control.Response, func()) {
 
 // allowJump counts the try of a release. Nobody jumps without a loaded kernel,
 // into a release that was tried too often, or uncounted.
-func (n *node) allowJump(digest string) error {
+func (n *node) allowJump(digest string, version uint64) error {
 	d, err := names.ParseDigest(digest)
 	if err != nil {
 		return fmt.Errorf("which release is on trial must be said: %w", err)
@@ -64,5 +72,5 @@ func (n *node) allowJump(digest string) error {
 	if !loaded {
 		return fmt.Errorf("no kernel is loaded; load one first")
 	}
-	return n.trials.begin(d)
+	return n.trials.begin(d, version, n.expects(d))
 }

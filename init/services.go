@@ -28,7 +28,7 @@ func table(o settings.Options, data, group string) []supervise.Service {
 	if data == "" {
 		data = bootData
 	}
-	plasmd := []string{"start", "--http", listen, "--state", runDir, "--root", rootFile, "--data", data, "--socket", plasmdSocket}
+	plasmd := []string{"start", "--http", listen, "--state", runDir, "--root", rootFile, "--data", data, "--socket", plasmdSocket, "--confine"}
 	for _, address := range o.Bootstrap {
 		plasmd = append(plasmd, "--bootstrap", address)
 	}
@@ -37,8 +37,8 @@ func table(o settings.Options, data, group string) []supervise.Service {
 	}
 	return []supervise.Service{
 		{Name: "plasmd", Path: phase, Args: plasmd, Env: environment, UID: plasmdUID, GID: plasmdGID, Cgroup: group},
-		{Name: carrier, Path: phase, Args: []string{"--state", runDir, "--resolv", resolvFile}, Env: environment},
-		{Name: "update", Path: phase, Args: []string{"--state", runDir, "--root", rootFile, "--socket", plasmdSocket}, Env: environment},
+		{Name: carrier, Path: phase, Args: []string{"--state", runDir, "--resolv", resolvFile, "--rescan"}, Env: environment},
+		{Name: "update", Path: phase, Args: []string{"--state", runDir, "--root", rootFile, "--socket", plasmdSocket, "--confine"}, Env: environment},
 	}
 }
 
@@ -94,6 +94,13 @@ func (s *services) start(table []supervise.Service) error {
 		return nil
 	})
 	return err
+}
+
+// begun says whether the services were started.
+func (s *services) begun() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.table != nil
 }
 
 // startOne starts a service, unless the machine is ending: those that run are
@@ -168,6 +175,32 @@ func (s *services) resume() error {
 		}
 	}
 	return nil
+}
+
+// down names a service that does not run; empty when all do.
+func (s *services) down() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	running := map[string]bool{}
+	for _, one := range s.set.Status() {
+		running[one.Name] = one.PID != 0
+	}
+	for _, one := range s.table {
+		if !running[one.Name] {
+			return one.Name
+		}
+	}
+	return ""
+}
+
+// looping names a service that was started again and again; empty when none was.
+func (s *services) looping() string {
+	for _, one := range s.set.Status() {
+		if one.Restarts >= maxRestarts {
+			return one.Name
+		}
+	}
+	return ""
 }
 
 // waitFor waits until done, or for so long.

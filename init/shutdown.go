@@ -29,7 +29,7 @@ var (
 const (
 	watchdogTime = time.Minute // without a pet
 	petEvery     = 10 * time.Second
-	jumpTime     = 2 * time.Minute // for a jump, until the next init pets
+	jumpTime     = 75 * time.Second // for a jump, until the next init pets
 
 	// flushTime is how long the disks may take for what is still to be written,
 	// on a slow stick with a download in its cache too.

@@ -17,7 +17,7 @@ func TestEndedOnPurpose(t *testing.T) {
 		n.trials.running = onTrial
 		want := []string{"stop services", "flush", "restart"}
 		if healthy {
-			n.trials.cameUp()
+			n.trials.stays()
 			want = []string{"end guard", "good " + onTrial.String(), "stop services", "flush", "lasted " + onTrial.String(), "restart"}
 		}
 		_, after := n.handle(control.Request{Do: control.Reboot})

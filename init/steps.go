@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"phase/appliance/base/envelope"
-	"phase/appliance/base/identity"
 	"phase/appliance/base/names"
 	"phase/appliance/base/statefile"
 	"phase/appliance/machine/disk"
@@ -64,55 +63,9 @@ func (n *node) setKernel() error {
 
 const cmdlineFile = "/proc/cmdline"
 
-// diskWait is how long a boot that came from a jump waits for the disk of the
-// stub: a USB stick is there some seconds after the kernel.
-const diskWait = 6 * time.Second
-
-// findDisk finds the boot disk and mounts its boot partition. A machine that
-// came up from RAM may have none.
-func (n *node) findDisk() error {
-	n.carried = exists(filepath.Join(releaseDir, layout.ManifestFile))
-	root, err := disk.RootPartition()
-	if errors.Is(err, disk.ErrNoDisk) {
-		root, err = n.stubDisk()
-	}
-	if errors.Is(err, disk.ErrNoDisk) {
-		return nil // diskless, as a machine may be
-	}
-	if err != nil {
-		return err
-	}
-	n.disk = &root
-	part, err := root.Sibling(disk.Boot)
-	if err != nil {
-		return err
-	}
-	return linux.Mount{Source: part.Device(), Target: bootDir, Type: "vfat",
-		Flags: unix.MS_RDONLY | unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC | unix.MS_NOATIME,
-		Data:  fmt.Sprintf("uid=0,gid=%d,fmask=0337,dmask=0227", plasmdGID)}.Do()
-}
-
-// stubDisk is the disk the jump began on, when it began on one.
-func (n *node) stubDisk() (disk.Partition, error) {
-	cmdline, err := statefile.ReadCapped(cmdlineFile, settings.MaxCmdline)
-	if err != nil {
-		return disk.Partition{}, err
-	}
-	options, _ := settings.Parse(string(cmdline), "") // problems are reported by readSettings
-	if options.Disk == "" {
-		return disk.Partition{}, disk.ErrNoDisk
-	}
-	var root disk.Partition
-	waitFor(n.clock, diskWait, func() bool {
-		root, err = disk.FindPartition(options.Disk)
-		return !errors.Is(err, disk.ErrNoDisk)
-	})
-	if errors.Is(err, disk.ErrNoDisk) {
-		err = fmt.Errorf("the disk this machine was started from (%s) is gone; nothing is kept", options.Disk)
-	}
-	return root, err
-}
-
+// readSettings reads what the owner asked for, before anything is done that a mode
+// decides. A release that was jumped into is not asked for its mode: its command
+// line has the one of the boot before.
 func (n *node) readSettings() error {
 	cmdline, err := statefile.ReadCapped(cmdlineFile, settings.MaxCmdline)
 	if err != nil {
@@ -123,6 +76,15 @@ func (n *node) readSettings() error {
 		err = nil
 	}
 	options, problems := settings.Parse(string(cmdline), string(conf))
+	if options.Menu > 0 && options.Trial == "" {
+		if mode := n.atConsoles(options); mode != "" {
+			options, problems = settings.ParseIn(mode, string(cmdline), string(conf))
+		}
+		n.started = n.clock.Now() // a person's time to think is none of the start
+	}
+	if n.disk != nil {
+		options.Conf = append(options.Conf, "phase.place="+n.disk.Place)
+	}
 	n.options = options
 	n.trials.running, _ = names.ParseDigest(options.Trial) // zero when there is none; Parse has checked it
 	for _, p := range problems {
@@ -151,16 +113,19 @@ func (n *node) findRelease() error {
 			return err
 		}
 	}
-	root, err := roots.Load(rootFile)
+	trusted, err := roots.LoadChain(rootFile)
 	if err != nil {
 		return fmt.Errorf("%w; nothing can be verified", err)
+	}
+	for _, problem := range trusted.Problems {
+		n.report.problem("%v", problem)
 	}
 	file := filepath.Join(dir, layout.ManifestFile)
 	data, err := statefile.ReadCapped(file, envelope.MaxBytes)
 	if err != nil {
 		return fmt.Errorf("%w; nothing is held", err)
 	}
-	verified, err := root.VerifyHeld(data, trust.Any, names.RunningArch())
+	verified, err := trusted.Last().VerifyHeld(data, trust.Any, names.RunningArch())
 	if err != nil {
 		return fmt.Errorf("%s: %w; nothing is held", file, err)
 	}
@@ -193,75 +158,8 @@ func (n *node) raiseClock() error {
 	return nil
 }
 
-// minFree is what must be free on the persistent partition to call it usable:
-// room for plasmd's own files, and for the journal of trials.
-const minFree = 1 << 20
-
-// mountPerm mounts the persistent partition, unless the mode forbids it, and
-// makes the folders on it.
-func (n *node) mountPerm() error {
-	if n.disk == nil || n.options.NoWrite {
-		return nil
-	}
-	part, err := n.disk.Sibling(disk.Perm)
-	if err == nil {
-		err = linux.Mount{Source: part.Device(), Target: permDir, Type: "ext4",
-			Flags: unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC | unix.MS_NOATIME, Data: "errors=remount-ro"}.Do()
-	}
-	if err != nil {
-		return fmt.Errorf("%w; nothing is kept", err)
-	}
-	err = preparePerm()
-	// An identity that is there already can still be read.
-	if err == nil || exists(filepath.Join(dataDir, identity.File)) {
-		n.data = dataDir
-	}
-	switch {
-	case err == nil:
-		return nil
-	case n.data != "":
-		return fmt.Errorf("%w; nothing new is kept", err)
-	}
-	return fmt.Errorf("%w; nothing is kept, and this node has a new identity at each boot", err)
-}
-
-// preparePerm makes the folders of the persistent partition and asks for room.
-func preparePerm() error {
-	if err := makeDir(filepath.Dir(dataDir), 0, 0o755); err != nil {
-		return err
-	}
-	if err := makeDir(dataDir, plasmdUID, 0o700); err != nil {
-		return err
-	}
-	var fs unix.Statfs_t
-	if err := unix.Statfs(permDir, &fs); err != nil {
-		return err
-	}
-	if free := int64(fs.Bavail) * fs.Bsize; free < minFree {
-		return fmt.Errorf("the disk is full (%d KiB are free)", free>>10)
-	}
-	return nil
-}
-
 func (n *node) delegateMemory() (err error) {
 	n.plasmdGroup, err = linux.DelegateMemory(linux.Cgroups, "plasmd", linux.DaemonGroup, plasmdUID, plasmdGID)
-	return err
-}
-
-// growPerm lets the persistent partition's file system, made small, take all of
-// the partition, which is the rest of the stick. Nothing waits for it.
-func (n *node) growPerm() error {
-	if n.data == "" {
-		return nil
-	}
-	part, err := n.disk.Sibling(disk.Perm)
-	if err != nil {
-		return err
-	}
-	grown, err := disk.GrowExt4(permDir, part.Device())
-	if grown > 0 {
-		n.report.say("the persistent partition has grown by %d MiB", grown>>20)
-	}
 	return err
 }
 

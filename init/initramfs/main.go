@@ -22,15 +22,16 @@ import (
 const (
 	newRoot = "/newroot"
 	next    = "/gokrazy/init"
+	own     = "/init" // of the release that is started
 	seed    = "/seed" // randomness from the kernel that jumped here
 
-	// trialWatchdog is how long a release on trial may take until its own init
-	// takes the watchdog over.
-	trialWatchdog = 2 * time.Minute
+	// How long a release on trial may take until its own init takes the watchdog
+	// over: at least, on a slow machine, and by how long the kernel took to start.
+	watchdogTime, watchdogMost, watchdogTimes = 45 * time.Second, 2 * time.Minute, 20
 
-	// guardTime is more than init gives a release on trial to become healthy:
-	// an init that can end the trial does so itself, and cleanly.
-	guardTime = 5 * time.Minute
+	// The same for the guard. It is more than init gives a release on trial to
+	// become healthy: an init that can end the trial does so itself, and cleanly.
+	guardTime, guardMost, guardTimes = 80 * time.Second, 5 * time.Minute, 32
 )
 
 // step is one thing done on the way up. What fails stops the boot.
@@ -49,16 +50,31 @@ var steps = []step{
 	{"starting " + next, func() error { return unix.Exec(next, []string{next}, os.Environ()) }},
 }
 
+// first is what the small init of the release that jumped here does, before
+// anything of the release that is tried runs: it sees to it that the trial ends. It
+// leaves nothing behind that the next init would find in its way.
+var first = []step{
+	{"mounting /dev and /proc", mountSystem},
+	{"preparing for a trial", prepareTrial},
+	{"deleting itself", func() error { return os.Remove(layout.First) }}, // it would hold its memory for ever
+	{"unmounting /dev and /proc", unmountSystem},
+	{"starting " + own, func() error { return unix.Exec(own, []string{own}, os.Environ()) }},
+}
+
 func main() {
 	console := linux.OpenConsole()
 	if linux.IsGuard() {
-		linux.Guard(guardTime, console, linux.Running{})
+		linux.Guard(linux.Patience(linux.Up(), guardTimes, guardTime, guardMost), console, linux.Running{})
 	}
 	if os.Getpid() != 1 {
 		fmt.Fprintln(os.Stderr, "init: this program is the first of a node; it does nothing on a machine that runs already")
 		os.Exit(1)
 	}
-	err := bringUp(steps)
+	todo := steps
+	if os.Args[0] == layout.First {
+		todo = first
+	}
+	err := bringUp(todo)
 	console = linux.OpenConsole() // there may have been no /dev before
 	console.Line(linux.Error, "initramfs", err.Error())
 	console.Line(linux.Error, "initramfs", "restarting through the firmware in 10 seconds")
@@ -95,6 +111,15 @@ func mountSystem() error {
 	return nil
 }
 
+func unmountSystem() error {
+	for _, m := range linux.System[:2] {
+		if err := unix.Unmount(m.Target, unix.MNT_DETACH); err != nil {
+			return fmt.Errorf("%s: %w", m.Target, err)
+		}
+	}
+	return nil
+}
+
 // onTrial says whether a command line is that of a release which is tried.
 func onTrial(cmdline string) bool { return strings.Contains(cmdline, "phase.trial=") }
 
@@ -108,7 +133,7 @@ func prepareTrial() error {
 	if err != nil || !onTrial(string(cmdline)) {
 		return err
 	}
-	_, err = linux.OpenWatchdog(trialWatchdog)
+	_, err = linux.OpenWatchdog(linux.Patience(linux.Up(), watchdogTimes, watchdogTime, watchdogMost))
 	warn(err)
 	warn(linux.StartGuard())
 	return nil

@@ -49,6 +49,18 @@ func TestSteps(t *testing.T) {
 	}
 }
 
+// TestFirst: the program of the release that jumped arms the watchdog, leaves nothing
+// mounted, and starts the init of the release that is tried last.
+func TestFirst(t *testing.T) {
+	var does []string
+	for _, s := range first {
+		does = append(does, s.what)
+	}
+	if want := []string{"mounting /dev and /proc", "preparing for a trial", "deleting itself", "unmounting /dev and /proc", "starting /init"}; !slices.Equal(does, want) {
+		t.Errorf("it does %q", does)
+	}
+}
+
 func TestOnTrial(t *testing.T) {
 	for cmdline, want := range map[string]bool{
 		"": false, "console=ttyS0 phase.mode=local\n": false, "phase.trial=sha256:00\n": true, "quiet phase.trial=x": true, "trial=x": false,
