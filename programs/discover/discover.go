@@ -77,11 +77,11 @@ func Run(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writ
 	}
 	// What happens in the network of nodes is for a daemon's log.
 	defer program.Quiet(slog.LevelWarn)()
-	root, err := c.LoadRoot()
+	trusted, err := c.LoadRoots()
 	if err != nil {
 		return err
 	}
-	nodes, unreached, err := c.look(ctx, root)
+	nodes, unreached, err := c.look(ctx, trusted)
 	if err != nil {
 		return err
 	}
@@ -103,7 +103,7 @@ func Run(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writ
 // look asks every node as it is found, so that a slow or hostile one delays no
 // other, and returns when the time is over, however many were found. unreached
 // says why none may have been found beyond the local network.
-func (c *commandLine) look(ctx context.Context, root trust.Root) (nodes []Node, unreached, err error) {
+func (c *commandLine) look(ctx context.Context, trusted roots.Loaded) (nodes []Node, unreached, err error) {
 	one := func(name string) string {
 		if name == trust.Any {
 			return ""
@@ -113,9 +113,9 @@ func (c *commandLine) look(ctx context.Context, root trust.Root) (nodes []Node, 
 	asking, cancel := context.WithTimeout(ctx, c.Timeout+answerTime)
 	defer cancel()
 	lan := lan.Finder{Channel: one(c.Channel), Arch: one(c.Arch)}
-	beyond := c.network(asking, root, c.Root, one(c.Channel), one(c.Arch))
+	beyond := c.network(asking, trusted, one(c.Channel), one(c.Arch))
 	defer beyond.leave()
-	nodes, err = gather(asking, root, append(beyond.finders, lan), beyond.ways, c.Timeout)
+	nodes, err = gather(asking, trusted, append(beyond.finders, lan), beyond.ways, c.Timeout)
 	if ctx.Err() != nil {
 		return nil, nil, context.Cause(ctx)
 	}
@@ -130,8 +130,8 @@ type offer struct {
 
 // gather lists the verified offers of those found, newest first and, among
 // equals, the one that answered soonest first.
-func gather(ctx context.Context, root trust.Root, finders []survey.Finder, ways []fetch.Way, timeout time.Duration) ([]Node, error) {
-	offers, known, client := make(map[string]offer), walk.New(root), fetch.NewClient(ways...)
+func gather(ctx context.Context, trusted roots.Loaded, finders []survey.Finder, ways []fetch.Way, timeout time.Duration) ([]Node, error) {
+	offers, known, client := make(map[string]offer), walk.New(trusted.Roots[0], trusted.Roots[1:]...), fetch.NewClient(ways...)
 	defer client.CloseIdleConnections()
 	s := survey.Survey{
 		Finders: finders, Once: true, Look: timeout, AtOnce: asksAtOnce, AskTime: askTime,

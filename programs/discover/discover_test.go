@@ -23,6 +23,7 @@ import (
 	"phase/appliance/base/program"
 	"phase/appliance/network/lan"
 	"phase/appliance/release/manifest"
+	"phase/appliance/release/roots"
 	"phase/appliance/release/survey"
 	"phase/appliance/release/trust"
 	"phase/tests/netlab"
@@ -213,7 +214,7 @@ func holdUp(t *testing.T, announcements int, source func(i int) netip.Addr) {
 		announce(honest.URL, netip.MustParseAddr("192.0.2.1"), 42)
 	})
 	began := time.Now()
-	nodes, err := gather(t.Context(), root, []survey.Finder{found}, nil, time.Hour)
+	nodes, err := gather(t.Context(), roots.Loaded{Roots: []trust.Root{root}}, []survey.Finder{found}, nil, time.Hour)
 	// One after the other, five thousand would take ten times the time for one.
 	if err != nil || len(nodes) != 1 || nodes[0].Version != 42 || time.Since(began) > 4*askTime {
 		t.Errorf("found %+v after %v", nodes, time.Since(began))

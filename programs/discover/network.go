@@ -22,7 +22,6 @@ import (
 	"phase/appliance/release/fetch"
 	"phase/appliance/release/roots"
 	"phase/appliance/release/survey"
-	"phase/appliance/release/trust"
 )
 
 // reach are the options of looking beyond the local network.
@@ -67,7 +66,7 @@ func (n network) leave() {
 
 // network asks the daemon, or without one takes part in the network of nodes
 // itself. What goes wrong is logged: the local network is looked at all the same.
-func (r reach) network(ctx context.Context, root trust.Root, path, channel, arch string) network {
+func (r reach) network(ctx context.Context, trusted roots.Loaded, channel, arch string) network {
 	none := network{unreached: func() error { return nil }}
 	if !r.Ephemeral && len(r.Bootstrap) == 0 {
 		socket, err := r.daemon(ctx)
@@ -81,7 +80,7 @@ func (r reach) network(ctx context.Context, root trust.Root, path, channel, arch
 			slog.Warn("the daemon is not asked", "error", err)
 		}
 	}
-	n, err := r.join(ctx, root, path, channel, arch)
+	n, err := r.join(ctx, trusted, channel, arch)
 	if err != nil {
 		slog.Warn("nothing is looked for beyond the local network", "error", err)
 		return none
@@ -112,10 +111,9 @@ func lonely(socket string) error {
 
 // join takes part in the network of nodes for as long as it is looked for
 // releases: under a peer id made for this, dialling only.
-func (r reach) join(ctx context.Context, root trust.Root, path, channel, arch string) (n network, err error) {
-	trusted, err := roots.LoadChain(path, root)
-	if err != nil {
-		return n, err
+func (r reach) join(ctx context.Context, trusted roots.Loaded, channel, arch string) (n network, err error) {
+	if trusted.NoChain != nil {
+		return n, trusted.NoChain
 	}
 	id, err := identity.Ephemeral(rand.Reader)
 	if err != nil {
@@ -125,12 +123,12 @@ func (r reach) join(ctx context.Context, root trust.Root, path, channel, arch st
 	if err != nil {
 		return n, err
 	}
-	table, err := dht.Open(dht.Config{Host: node.Host(), Client: true, Fleet: trusted.Fleet()})
+	table, err := dht.Open(dht.Config{Host: node.Host(), Client: true, Fleet: trusted.Chain.Fleet()})
 	if err != nil {
 		node.Close()
 		return n, err
 	}
-	found := releases.Open(releases.Config{Host: node.Host(), DHT: table, Roots: trusted})
+	found := releases.Open(releases.Config{Host: node.Host(), DHT: table, Roots: trusted.Chain})
 	n.finders = []survey.Finder{releases.Finder{Releases: found, Channel: channel, Arch: arch}}
 	n.ways = []fetch.Way{found.Way()}
 	ctx, n.end = context.WithCancel(ctx)

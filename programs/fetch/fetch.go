@@ -23,6 +23,7 @@ import (
 	"phase/appliance/base/program"
 	"phase/appliance/base/refusal"
 	"phase/appliance/base/ui"
+	"phase/appliance/base/ui/bar"
 	"phase/appliance/network/lan"
 	"phase/appliance/release/fetch"
 	"phase/appliance/release/layout"
@@ -134,25 +135,25 @@ func (c *commandLine) check() error {
 }
 
 func (c *commandLine) fetch(ctx context.Context, a *answer, stderr io.Writer) error {
-	root, err := c.LoadRoot()
+	trusted, err := c.LoadRoots()
 	if err != nil {
 		return err
 	}
-	if err := staging.CheckRoot(c.Output, root); err != nil {
+	if err := staging.CheckRoot(c.Output, trusted.Roots[0]); err != nil {
 		return err
 	}
-	known := walk.New(root)
+	known := walk.New(trusted.Roots[0], trusted.Roots[1:]...)
 	if err := staging.Roots(c.Output, known); err != nil {
 		return err
 	}
-	floor, err := c.floor(known.Last())
+	held, err := c.held(known.Last())
 	if err != nil {
 		return err
 	}
-	best, sources, err := c.choose(ctx, known, floor, a)
+	best, sources, err := c.choose(ctx, known, held, a)
 	if err != nil {
-		if code := refusal.CodeOf(err); floor.Valid() && (code == refusal.Rollback || code == refusal.Equivocation) {
-			err = fmt.Errorf("%w; %s holds version %d, so choose another folder for that one", err, c.Output, floor.Manifest().Version)
+		if code := refusal.CodeOf(err); held.Valid() && (code == refusal.Rollback || code == refusal.Equivocation) {
+			err = fmt.Errorf("%w; %s holds version %d, so choose another folder for that one", err, c.Output, held.Manifest().Version)
 		}
 		return err
 	}
@@ -170,10 +171,10 @@ func (c *commandLine) fetch(ctx context.Context, a *answer, stderr io.Writer) er
 	return nil
 }
 
-// floor is the release that the folder holds already: nothing from the network
+// held is the release that the folder holds already: nothing from the network
 // may take it back to an older one. It is not valid when there is none, or none
 // that the root vouches for.
-func (c *commandLine) floor(root trust.Root) (trust.Verified, error) {
+func (c *commandLine) held(root trust.Root) (trust.Verified, error) {
 	held, err := staging.Held(c.Output, root, c.Channel, c.Arch)
 	var refused *refusal.Refusal
 	switch {
@@ -189,10 +190,17 @@ func (c *commandLine) floor(root trust.Root) (trust.Verified, error) {
 // choose asks the providers named, or those on the local network, for their
 // manifests and picks the newest that the root vouches for; sources are those
 // that offer exactly that one.
-func (c *commandLine) choose(ctx context.Context, known *walk.Roots, floor trust.Verified, a *answer) (trust.Verified, []string, error) {
-	policy := trust.Policy{Channel: c.Channel, Arch: c.Arch, Floor: c.Floor, Now: time.Now()}
-	if held := floor.Manifest().Version; floor.Valid() && held >= c.Floor {
-		policy.Floor, policy.FloorDigest = held, floor.Digest()
+func (c *commandLine) choose(ctx context.Context, known *walk.Roots, held trust.Verified, a *answer) (trust.Verified, []string, error) {
+	// A root that comes while providers are asked may have taken back the key
+	// that signed the offer, or the release in the folder, which then is no
+	// floor any more.
+	verify := func(envelope []byte) (trust.Verified, error) {
+		root := known.Last()
+		policy := trust.Policy{Channel: c.Channel, Arch: c.Arch, Floor: c.Floor, Now: time.Now()}
+		if version, digest := root.Floor(c.Channel, c.Arch, held.Envelope()); version >= c.Floor {
+			policy.Floor, policy.FloorDigest = version, digest
+		}
+		return root.Verify(envelope, policy)
 	}
 	client := fetch.NewClient()
 	defer client.CloseIdleConnections()
@@ -202,7 +210,7 @@ func (c *commandLine) choose(ctx context.Context, known *walk.Roots, floor trust
 		},
 		Named: c.Provider, Channel: c.Channel, Arch: c.Arch, AtOnce: asksAtOnce, Once: true, Settle: settle,
 		Check: func(_ context.Context, _, _, _ string, envelope []byte) (trust.Verified, error) {
-			return known.Last().Verify(envelope, policy)
+			return verify(envelope)
 		},
 	}
 	if len(c.Provider) == 0 {
@@ -218,8 +226,8 @@ func (c *commandLine) choose(ctx context.Context, known *walk.Roots, floor trust
 	var offers []survey.Offer
 	var refused []error
 	for _, said := range answers {
-		if said.Err == nil { // a root that came later may have taken back the key that signed it
-			_, said.Err = known.Last().Verify(said.Release.Envelope(), policy)
+		if said.Err == nil {
+			_, said.Err = verify(said.Release.Envelope())
 		}
 		if said.Err == nil {
 			offers = append(offers, survey.Offer{Provider: said.URL, Release: said.Release})
@@ -290,12 +298,12 @@ func (c *commandLine) bring(ctx context.Context, best trust.Verified, sources []
 		for _, name := range missing {
 			total += m.Artifacts[name].Size
 		}
-		bar := ui.Progress(stderr, "fetching "+strings.Join(missing, ", "), total)
+		shown := bar.Start(stderr, "fetching "+strings.Join(missing, ", "), total)
 		report, err := fetch.Release(ctx, best, sources, place, fetch.Options{
 			Names:    missing,
-			Progress: func(done, _ int64) { bar.Set(done) },
+			Progress: func(done, _ int64) { shown.Set(done) },
 		})
-		bar.Close()
+		shown.Close()
 		a.Bytes, a.Resumed = report.Bytes, report.Resumed
 		for _, p := range report.Providers {
 			line := provider{URL: p.URL, Bytes: p.Bytes}

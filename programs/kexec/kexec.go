@@ -9,7 +9,7 @@ import (
 	"os"
 
 	"phase/appliance/base/program"
-	"phase/appliance/base/ui"
+	"phase/appliance/base/ui/bar"
 	"phase/appliance/release/kexec"
 	"phase/appliance/release/roots"
 )
@@ -18,10 +18,11 @@ const about = "Verify a release from a folder, load it and jump into it."
 
 type commandLine struct {
 	roots.Flag
-	Store   string `short:"s" required:"" placeholder:"DIR" help:"Folder of releases, CHANNEL/ARCH/manifest.json, as fetch makes it."`
+	Store   string `short:"s" required:"" placeholder:"DIR" help:"Folder of releases, CHANNEL/ARCH/manifest.json, as fetch makes it; with --boot the store of a node."`
 	Release uint64 `placeholder:"V" help:"The version to take; the newest for this machine when not given."`
 	State   string `default:"/run/phase" placeholder:"DIR" help:"Where init's boot.json is (${default})."`
 	DryRun  bool   `short:"n" help:"Verify everything and say what would be done; load nothing."`
+	Boot    bool   `help:"Jump into the release of a node's store that should run instead of the one on its boot disk, if there is one (init does this before it starts the services)."`
 	JSON    bool   `name:"json" short:"j" help:"Print one JSON object."`
 }
 
@@ -43,7 +44,13 @@ func Run(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writ
 	if _, err := program.Parse("kexec", about, &cli, args, stdout, stderr); err != nil {
 		return err
 	}
-	root, err := cli.LoadRoot()
+	if cli.Boot {
+		if cli.DryRun || cli.Release != 0 {
+			return program.Usagef("--boot chooses and jumps by itself; leave --dry-run and --release out")
+		}
+		return cli.boot(ctx, stdout)
+	}
+	trusted, err := cli.LoadRoots()
 	if err != nil {
 		return err
 	}
@@ -52,7 +59,7 @@ func Run(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writ
 		return fmt.Errorf("opening the folder of releases: %w", err)
 	}
 	defer store.Close()
-	found, err := kexec.Choose(store, root, cli.Release)
+	found, err := kexec.Choose(store, trusted.Last(), cli.Release)
 	if err != nil {
 		return err
 	}
@@ -76,9 +83,9 @@ func Run(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writ
 	for _, a := range found.Manifest().Artifacts {
 		total += a.Size
 	}
-	bar := ui.Progress(stderr, "reading", total)
-	staging, err := found.Stage(ctx, options, bar.Add)
-	bar.Close()
+	shown := bar.Start(stderr, "reading", total)
+	staging, err := found.Stage(ctx, options, shown.Add)
+	shown.Close()
 	if err != nil {
 		return err
 	}

@@ -15,6 +15,7 @@ import (
 	"phase/appliance/base/program"
 	"phase/appliance/base/statefile"
 	"phase/appliance/machine/link"
+	"phase/appliance/machine/link/nic"
 )
 
 const about = "Bring the machine's wired interfaces up and keep them so (the machine's own service; needs root)."
@@ -23,6 +24,7 @@ type commandLine struct {
 	State  string `short:"s" default:"/run/phase" placeholder:"DIR" help:"The folder of boot.json, which is read, and net.json, which is written (${default})."`
 	Resolv string `short:"r" default:"/tmp/resolv.conf" placeholder:"FILE" help:"Where the name servers are written (${default})."`
 	Name   string `short:"n" placeholder:"NAME" help:"Tell DHCP servers this name; without it, and in private mode, they are told none."`
+	Rescan bool   `help:"While no cable is plugged in, look for new cards on PCI."`
 }
 
 // Run is the program; it ends when ctx does.
@@ -32,6 +34,9 @@ func Run(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writ
 		return err
 	}
 	o := link.Options{HostName: c.Name, Resolv: c.Resolv}
+	if c.Rescan {
+		o.Rescan = nic.Rescan
+	}
 	_, err := statefile.ReadBoot(c.State, &o.Settings)
 	if errors.Is(err, fs.ErrNotExist) {
 		// There is no default for a machine that does not know its mode: a guess

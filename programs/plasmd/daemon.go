@@ -112,19 +112,23 @@ func (c startCmd) compute(s server, conf config.Config, log *api.Log, token stri
 	}
 	runner := scheduler.NewRunner(s.id)
 	runner.Pool = pool
-	j.runs, j.sandbox, j.warm = scheduler.New(runner, h, bounds, time.Now), walls(pool), pool.Warm
+	j.runs, j.sandbox, j.warm = scheduler.New(runner, h, bounds, time.Now), jobWalls(pool), pool.Warm
 	j.drain = time.Duration(or(conf.DrainSeconds, int64(defaultDrain/time.Second))) * time.Second
 	v1 := api.Config{
 		Runs: j.runs, History: h, Log: log,
 		Name: s.id.Name(), PeerID: s.id.PeerID(), Version: program.Version, Arch: names.RunningArch(),
+		Update: askUpdates(c.State, s.network, s.id),
 	}
 	if s.network != nil {
+		if s.node {
+			takeOrders(s.network, c.State, s.admins)
+		}
 		v1.Releases = s.network.Releases
 		dispatcher, book := sendJobs(s.network, s.id.PeerID())
 		v1.Remote, v1.Peers = dispatcher, peers(s.id.PeerID(), s.network, book)
 		accept, err := remote.ParseAccept(c.Accept)
 		if err == nil {
-			err = runJobs(s.network, remote.Config{Runs: j.runs, History: h, Accept: accept, PeerID: s.id.PeerID(), Arch: names.RunningArch(), Sign: s.id.Sign, Release: s.release}, s.private)
+			err = runJobs(s.network, remote.Config{Runs: j.runs, History: h, Accept: accept, PeerID: s.id.PeerID(), Arch: names.RunningArch(), Sign: s.id.Sign, Release: s.release, Failed: failedHere(c.State)}, s.private)
 		}
 		if err != nil {
 			return j, nil, errors.Join(err, end())

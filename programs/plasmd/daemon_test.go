@@ -70,9 +70,19 @@ func daemon(t *testing.T, dir string, more ...string) *process {
 // stop ends it as an administrator does.
 func (p *process) stop(t *testing.T) {
 	t.Helper()
+	p.terminate(t)
+	p.wait(t)
+}
+
+func (p *process) terminate(t *testing.T) {
+	t.Helper()
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
+}
+
+func (p *process) wait(t *testing.T) {
+	t.Helper()
 	if err := <-p.ended; err != nil {
 		t.Errorf("after SIGTERM: %v", err)
 	}
@@ -285,10 +295,11 @@ func TestSoak(t *testing.T) {
 }
 
 // SIGTERM lets a job end in its time and then cancels it; a client that waits gets
-// the receipt of that.
+// the receipt of that, and whoever asks over HTTP is answered meanwhile.
 func TestDrain(t *testing.T) {
 	dir := t.TempDir()
-	p := daemon(t, dir)
+	p := daemon(t, dir, "--http", "127.0.0.1:0")
+	url := "http://" + p.said.wait(t, serving)
 	pin := p.pin(t)
 	o := smallOffer(t, loopModule)
 	ended := make(chan error, 1)
@@ -305,7 +316,15 @@ func TestDrain(t *testing.T) {
 		}
 		running = node.Running > 0
 	}
-	p.stop(t)
+	p.terminate(t)
+	for begun := false; !begun; { // the socket goes at once
+		_, err := p.client.Node(t.Context())
+		begun = err != nil
+	}
+	if code, _ := get(t, url+"/"); code != 200 {
+		t.Errorf("while the job drains / is answered %d", code)
+	}
+	p.wait(t)
 	if err := <-ended; err != nil {
 		t.Fatal(err)
 	}

@@ -76,7 +76,7 @@ func peers(id string, n *tasks.Network, book *dispatch.Book) func(context.Contex
 			all.Go(func() {
 				// One that says nothing is listed all the same.
 				if c, err := book.Record(ctx, p.Peers[i].Peer); err == nil {
-					p.Peers[i].Capability = &c.Record
+					p.Peers[i].Capability, p.Peers[i].Signed = &c.Record, c.Signed
 				}
 			})
 		}

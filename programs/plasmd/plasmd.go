@@ -9,11 +9,13 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 
 	"phase/appliance/base/completion"
 	"phase/appliance/base/program"
 	"phase/appliance/compute/history"
 	"phase/appliance/compute/worker"
+	"phase/appliance/compute/worker/inside"
 )
 
 // completionCmd prints a shell's completion.
@@ -24,24 +26,28 @@ type completionCmd struct {
 const about = "Serve releases, run jobs, sign receipts."
 
 type commandLine struct {
-	Init       initCmd       `cmd:"" help:"Write a configuration to start from."`
-	Start      startCmd      `cmd:"" help:"Be a node: serve the release it runs, announce it, run jobs."`
-	Serve      serveCmd      `cmd:"" help:"Serve the releases in a folder."`
-	Run        runCmd        `cmd:"" help:"Run a WASM module here."`
-	ExecuteJob executeCmd    `cmd:"" help:"Run a WASM module as a job and print what came of it, with its receipt."`
-	Jobs       jobsCmd       `cmd:"" help:"Show what the daemon ran and runs."`
-	Peers      peersCmd      `cmd:"" help:"Show who is connected to the daemon, and how."`
-	Logs       logsCmd       `cmd:"" help:"Show the daemon's log."`
-	Receipt    receiptCmd    `cmd:"" help:"Check receipts."`
-	Provider   providerCmd   `cmd:"" help:"Ask a provider."`
-	Completion completionCmd `cmd:"" help:"Print what makes a shell complete these commands."`
-	Version    versionCmd    `cmd:"" help:"Print the version, and the daemon's."`
+	Init         initCmd       `cmd:"" help:"Write a configuration to start from."`
+	Start        startCmd      `cmd:"" help:"Be a node: serve the release it runs, announce it, run jobs."`
+	Serve        serveCmd      `cmd:"" help:"Serve the releases in a folder."`
+	Run          runCmd        `cmd:"" help:"Run a WASM module here."`
+	ExecuteJob   executeCmd    `cmd:"" help:"Run a WASM module as a job and print what came of it, with its receipt."`
+	Jobs         jobsCmd       `cmd:"" help:"Show what the daemon ran and runs."`
+	Peers        peersCmd      `cmd:"" help:"Show who is connected to the daemon, and how."`
+	Update       updateCmd     `cmd:"" help:"Look after the releases that a node takes by itself."`
+	Install      installCmd    `cmd:"" help:"Write a node, as it was flashed, to a disk of the machine that it runs on."`
+	FactoryReset resetCmd      `cmd:"" help:"Have a node forget all that it keeps: identity, token, store, history."`
+	Logs         logsCmd       `cmd:"" help:"Show the daemon's log."`
+	Receipt      receiptCmd    `cmd:"" help:"Check receipts."`
+	Provider     providerCmd   `cmd:"" help:"Ask a provider."`
+	Completion   completionCmd `cmd:"" help:"Print what makes a shell complete these commands."`
+	Version      versionCmd    `cmd:"" help:"Print the version, and the daemon's."`
 }
 
 // Run is the program.
 func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) error {
-	if len(args) > 0 && args[0] == workerName {
-		return program.Exit{Code: worker.Main(ctx)}
+	// The words of processes that plasmd starts; they stand in no help text.
+	if len(args) > 0 && args[0] == worker.Command {
+		return program.Exit{Code: inside.Main(ctx)}
 	}
 	if len(args) == 2 && args[0] == history.CheckCommand {
 		return program.Exit{Code: history.CheckMain(args[1], stderr)}
@@ -61,11 +67,17 @@ func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		"jobs <run>":         func() error { return c.Jobs.run(ctx, stdout) },
 		"peers":              func() error { return c.Peers.run(ctx, stdout) },
 		"logs":               func() error { return c.Logs.run(ctx, stdout) },
+		"install":            func() error { return c.Install.run(ctx, stdin, stdout, stderr) },
+		"install <disk>":     func() error { return c.Install.run(ctx, stdin, stdout, stderr) },
+		"factory-reset":      func() error { return c.FactoryReset.run(ctx, stdin, stdout, stderr) },
 		"completion <shell>": func() error { return completion.Write(stdout, "plasmd", &commandLine{}, c.Completion.Shell) },
 		"receipt verify <f>": func() error { return c.Receipt.Verify.run(stdin, stdout) },
 		"provider status":    func() error { return c.Provider.Status.run(ctx, stdout) },
 		"provider list":      func() error { return c.Provider.List.run(ctx, stdout) },
 		"version":            func() error { return c.Version.run(ctx, stdout) },
+	}
+	if what, ok := strings.CutPrefix(command, "update "); ok {
+		return c.Update.run(ctx, what, stdout, stderr)
 	}
 	if run, ok := commands[command]; ok {
 		return run()

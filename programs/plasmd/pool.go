@@ -65,9 +65,9 @@ func (c startCmd) pool(s server) (*scheduler.Pool, error) {
 	return pool, err
 }
 
-// walls asks a worker, once and not before it is needed, which walls stand around
+// jobWalls asks a worker, once and not before it is needed, which walls stand around
 // it.
-func walls(pool *scheduler.Pool) func() []string {
+func jobWalls(pool *scheduler.Pool) func() []string {
 	return sync.OnceValue(func() []string {
 		names, err := pool.Walls(context.Background())
 		if err != nil {

@@ -135,6 +135,9 @@ func statusRows(r status.Report) [][]string {
 	if r.Release != nil {
 		rows = append(rows, []string{"release", ui.Clean(fmt.Sprintf("%s/%s version %d %s", r.Release.Channel, r.Release.Arch, r.Release.Version, r.Release.Digest))})
 	}
+	if r.Root != nil {
+		rows = append(rows, []string{"root", fmt.Sprintf("version %d, expires %s", r.Root.Version, r.Root.Expires.UTC().Format(time.DateOnly))})
+	}
 	rows = append(rows, []string{"update", ui.Clean(r.Update.State)})
 	if last := r.Update.Last; last != nil {
 		rows = append(rows, []string{"", ui.Clean(fmt.Sprintf("version %d from %s: %s %s", last.Version, last.Provider, last.Result, last.Reason))})

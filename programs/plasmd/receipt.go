@@ -11,6 +11,7 @@ import (
 
 	"phase/appliance/base/envelope"
 	"phase/appliance/base/identity"
+	"phase/appliance/base/keypem"
 	"phase/appliance/base/program"
 	"phase/appliance/base/statefile"
 	"phase/appliance/base/strictjson"
@@ -131,7 +132,7 @@ func parsePin(text string) (receipt.Pin, error) {
 		if err != nil {
 			return receipt.Pin{}, err
 		}
-		if key, err = envelope.DecodePublicKey(data); err != nil {
+		if key, err = keypem.DecodePublic(data); err != nil {
 			return receipt.Pin{}, fmt.Errorf("reading the key %s: %w", ui.Clean(text), err)
 		}
 	}

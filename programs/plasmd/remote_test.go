@@ -45,6 +45,9 @@ func until(t *testing.T, happened func() bool) {
 	}
 }
 
+// patient is for jobs that are to end by themselves, on a machine with other work too.
+const patient = "10m"
+
 // sent runs execute-job by a daemon.
 func sent(ctx context.Context, by *process, stdin string, args ...string) (a remote.Answer, stderr string, err error) {
 	var out, said bytes.Buffer
@@ -63,7 +66,7 @@ func TestExecuteJobOnAPeer(t *testing.T) {
 	asked, _ := onNetwork(t, "--peer", at, "--peer", atMiser)
 	peer := worker.pin(t).PeerID
 	file := module(t)
-	a, _, err := sent(t.Context(), asked, "over there", "--on", peer, "--memory", "64", file)
+	a, _, err := sent(t.Context(), asked, "over there", "--on", peer, "--memory", "64", "--timeout", patient, file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -167,11 +170,11 @@ func TestExecuteJobOnAnyNode(t *testing.T) {
 	})
 	workers := map[string]*process{first.pin(t).PeerID: first, second.pin(t).PeerID: second}
 
-	a, said, err := sent(t.Context(), asked, "any", "--on", "auto", "--memory", "64", module(t))
+	a, said, err := sent(t.Context(), asked, "any", "--on", "auto", "--memory", "64", "--timeout", patient, module(t))
 	if err != nil || *a.Stdout != "yna" || a.Worker == asked.pin(t).PeerID {
 		t.Errorf("%+v, %q, %v", a, said, err)
 	}
-	a, said, err = sent(t.Context(), asked, "two", "--replicas", "2", "--memory", "64", module(t))
+	a, said, err = sent(t.Context(), asked, "two", "--replicas", "2", "--memory", "64", "--timeout", patient, module(t))
 	if err != nil || *a.Stdout != "owt" || len(a.Replicas) != 2 || a.Replicas[0].Peer == a.Replicas[1].Peer || len(a.Liars) != 0 {
 		t.Errorf("%+v, %q, %v", a, said, err)
 	}

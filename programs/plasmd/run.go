@@ -25,10 +25,6 @@ import (
 	"phase/appliance/compute/worker"
 )
 
-// workerName is the first argument that makes plasmd a worker process. It is
-// looked at before the command line is parsed, and stands in no help text.
-const workerName = "worker"
-
 // runCmd runs a module here. What comes after WASM is the module's.
 type runCmd struct {
 	Dir     []string `placeholder:"HOST[:GUEST[:ro]]" sep:"none" help:"Give the module a folder, read-only with :ro. GUEST is what the module calls it, HOST if left out (/ for a dot)."`

@@ -14,8 +14,8 @@ import (
 	"syscall"
 	"testing"
 
-	"phase/appliance/base/envelope"
 	"phase/appliance/base/identity"
+	"phase/appliance/base/keypem"
 	"phase/appliance/base/program"
 	"phase/appliance/compute/history"
 	"phase/appliance/compute/worker"
@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(asUser) != "" {
 		effectiveUser = func() int { return 1000 }
 	}
-	if len(os.Args) > 1 && (os.Args[1] == workerName || os.Args[1] == history.CheckCommand) || os.Getenv(asDaemon) != "" {
+	if len(os.Args) > 1 && (os.Args[1] == worker.Command || os.Args[1] == history.CheckCommand) || os.Getenv(asDaemon) != "" {
 		os.Exit(program.Invoke("plasmd", Run, os.Args[1:]))
 	}
 	os.Exit(m.Run())
@@ -180,7 +180,7 @@ func TestReceiptOfARun(t *testing.T) {
 	if code != 0 || stdout != "cba\n" {
 		t.Fatalf("run: %d %q %q", code, stdout, errs)
 	}
-	public, err := envelope.EncodePublicKey(id.Public())
+	public, err := keypem.EncodePublic(id.Public())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -56,7 +56,7 @@ func (c serveCmd) run(ctx context.Context, log io.Writer) error {
 	if err != nil {
 		return err
 	}
-	root, err := roots.LoadNamed(rootPath)
+	trusted, err := roots.LoadNamed(rootPath)
 	if err != nil {
 		return err
 	}
@@ -73,7 +73,7 @@ func (c serveCmd) run(ctx context.Context, log io.Writer) error {
 	s.source = tasks.Source{
 		Promise: fmt.Sprintf("%s holds no release that verifies under %s", c.Folder, rootPath),
 		Fill: func(ctx context.Context, into *store.Store, report func([]store.Problem)) error {
-			releases = store.NewFolder(into, folder, root)
+			releases = store.NewFolder(into, folder, trusted.Roots...)
 			report(releases.Scan(ctx, channels, arches))
 			return nil
 		},
@@ -85,8 +85,13 @@ func (c serveCmd) run(ctx context.Context, log io.Writer) error {
 	if s.network, err = c.host(s); err != nil {
 		return err
 	}
-	if s.roots, err = roots.LoadChain(rootPath, root); err != nil && s.network != nil {
-		return err
+	if s.roots, s.root = trusted.Chain, trusted.Last(); trusted.NoChain != nil && s.network != nil {
+		return trusted.NoChain
+	}
+	if c.Root != "" { // those in the folder are told by its scan
+		for _, problem := range trusted.Problems {
+			s.problems.Add(problem)
+		}
 	}
 	return s.run(ctx, jobs{})
 }

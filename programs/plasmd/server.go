@@ -18,11 +18,11 @@ import (
 	"phase/appliance/release/provide"
 	"phase/appliance/release/roots/chain"
 	"phase/appliance/release/store"
+	"phase/appliance/release/trust"
 )
 
-// drainTime is how long requests at work may go on after the end of the
-// program was asked for, and of jobs when they are run; init waits a little
-// longer before it kills.
+// drainTime is how long requests at work may go on once all else has ended. With
+// the time that jobs have before, it is less than init waits before it kills.
 const drainTime = 2 * time.Second
 
 // server is what start and serve tell of the provider they are.
@@ -35,8 +35,11 @@ type server struct {
 	address       string             // to listen on; "" for no HTTP
 	announce      bool
 	private       bool           // nothing is told to others
+	node          bool           // a node, and no laptop or server
+	admins        string         // phase.admin of a node
 	network       *tasks.Network // nil for none
 	roots         chain.Chain    // those that are trusted, from version 1 on; the zero Chain for none
+	root          trust.Root     // the last that is trusted at the start; the zero Root for none
 	source        tasks.Source
 	problems      *tasks.Problems
 	log           io.Writer
@@ -60,7 +63,7 @@ func (s server) run(ctx context.Context, j jobs) error {
 	holding := tasks.NewHolding(held, s.source, s.log)
 	board := status.New(status.Config{
 		Name: s.id.Name(), PeerID: s.id.PeerID(), Program: program.Version, Version: s.running, Channel: s.channel, Arch: s.arch,
-		Store: held, Held: holding.Err, Problems: func() []string { return append(s.problems.List(), holding.Problems()...) },
+		Root: s.root, Store: held, Held: holding.Err, Problems: func() []string { return append(s.problems.List(), holding.Problems()...) },
 		Sandbox: j.sandbox, Dir: s.stateDir, Now: time.Now, Network: s.network.Node, Table: s.network.Table,
 	})
 	handler := func(v1 http.Handler, owner bool) http.Handler {
@@ -77,7 +80,7 @@ func (s server) run(ctx context.Context, j jobs) error {
 		if err != nil {
 			return err
 		}
-		serving = tasks.Row{Name: "serving http on " + l.Addr().String(), Task: tasks.HTTP(l, handler(j.v1, false), j.drain+drainTime)}
+		serving = tasks.Row{Name: "serving http on " + l.Addr().String(), Task: tasks.HTTP(l, handler(j.v1, false), drainTime), Last: true}
 		fmt.Fprintln(s.log, serving.Name)
 		as.Port = tasks.Port(l)
 	}
@@ -105,5 +108,6 @@ func (s server) run(ctx context.Context, j jobs) error {
 		{Name: "announcing it", Task: announcing, After: holding},
 		{Name: "being a peer of other nodes", Task: network, After: holding},
 		{Name: "getting ready for jobs", Task: compiler, After: holding},
+		{Name: "watching what expires", Task: tasks.Expiry(board.Endings, s.log), After: holding},
 	})
 }

@@ -11,6 +11,8 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"phase/appliance/base/envelope"
@@ -21,6 +23,8 @@ import (
 	"phase/appliance/daemon/api"
 	"phase/appliance/daemon/config"
 	"phase/appliance/daemon/tasks"
+	"phase/appliance/machine/settings"
+	"phase/appliance/machine/walls"
 	"phase/appliance/network/capability"
 	"phase/appliance/release/roots"
 	"phase/appliance/release/store"
@@ -30,12 +34,14 @@ import (
 // startCmd is the daemon. Init on a node says with flags what a configuration
 // says on a laptop.
 type startCmd struct {
-	Config string `placeholder:"F" help:"The configuration (default: where init writes it, if it is there)."`
-	HTTP   string `name:"http" placeholder:"ADDR" help:"Serve HTTP on this address too, like [::]:8080."`
-	Socket string `placeholder:"PATH" help:"The unix socket for jobs."`
-	State  string `default:"/run/phase" placeholder:"DIR" help:"Where the programs of a node meet (${default})."`
-	Data   string `placeholder:"DIR" help:"Where identity, token and history are kept."`
-	Root   string `short:"r" default:"/etc/phase/root.json" placeholder:"FILE" help:"The root that the release held must verify under (${default})."`
+	Config  string `placeholder:"F" help:"The configuration (default: where init writes it, if it is there)."`
+	HTTP    string `name:"http" placeholder:"ADDR" help:"Serve HTTP on this address too, like [::]:8080."`
+	Socket  string `placeholder:"PATH" help:"The unix socket for jobs."`
+	State   string `default:"/run/phase" placeholder:"DIR" help:"Where the programs of a node meet (${default})."`
+	Data    string `placeholder:"DIR" help:"Where identity, token and history are kept."`
+	Root    string `short:"r" default:"/etc/phase/root.json" placeholder:"FILE" help:"The root that the release held must verify under (${default})."`
+	Store   string `default:"/perm/phase/store" placeholder:"DIR" help:"The store of a node, whose good releases are served beside the one that runs (${default})."`
+	Confine bool   `help:"Build walls around the daemon: it reads the folders of a node or a server, writes its own, and makes no system call that changes the machine."`
 	networkFlags
 }
 
@@ -65,11 +71,17 @@ func (c startCmd) run(ctx context.Context, log io.Writer) error {
 	if node && err != nil {
 		s.problems.Add(err)
 	}
+	s.node, s.admins = node, c.admins()
 	if err := c.fill(conf.Network, boot.Mode); err != nil {
 		return err
 	}
 	if err := c.place(&s); err != nil {
 		return err
+	}
+	if c.Confine {
+		if err := c.confine(&s); err != nil {
+			return err
+		}
 	}
 	// A daemon that listens there already is not to be disturbed by anything below.
 	socket, err := api.Listen(c.Socket, or(conf.SocketGroup, ""))
@@ -82,8 +94,8 @@ func (c startCmd) run(ctx context.Context, log io.Writer) error {
 		return err
 	}
 	s.network = c.host(s, conf.Network.Block, c.Data)
-	c.trust(&s)
-	c.hold(&s, boot.Held)
+	trusted, err := c.trust(&s)
+	c.hold(&s, boot.Held, trusted, err)
 	j, end, err := c.compute(s, conf, kept, token)
 	if err != nil {
 		return err
@@ -94,6 +106,16 @@ func (c startCmd) run(ctx context.Context, log io.Writer) error {
 		fmt.Fprintf(log, "token %s\n", token)
 	}
 	return errors.Join(s.run(ctx, j), end())
+}
+
+// admins are who may give this node orders about its updates; nobody, when that
+// cannot be read.
+func (c startCmd) admins() string {
+	var options settings.Options
+	if _, err := statefile.ReadBoot(c.State, &options); err != nil {
+		return settings.Nobody
+	}
+	return options.Admin
 }
 
 // place fills in where the daemon listens and keeps what it keeps.
@@ -112,6 +134,29 @@ func (c *startCmd) place(s *server) (err error) {
 		c.Socket, err = socketPath()
 	}
 	return err
+}
+
+// readable are the folders that a daemon behind walls may read: those of a node, and
+// of a server.
+var readable = []string{"/etc", "/user", "/usr", "/dev", "/proc", "/sys", "/boot", "/release", "/run", "/perm/phase", "/tmp"}
+
+// confine builds the walls around the daemon, before it reads a byte that comes from
+// outside.
+func (c startCmd) confine(s *server) error {
+	read := append([]string{c.State, filepath.Dir(c.Root), c.Store}, readable...)
+	write := []string{filepath.Dir(c.Socket), "/proc", "/sys/fs/cgroup/plasmd"}
+	if c.Data != "" {
+		if err := os.MkdirAll(c.Data, 0o700); err != nil {
+			return err
+		}
+		write = append(write, c.Data)
+	}
+	built, err := walls.Daemon{Read: read, Write: write}.Confine()
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(s.log, "walls around this daemon: %s\n", strings.Join(built, ", "))
+	return nil
 }
 
 // keys gives the node its identity and its owner's token. What cannot be kept
@@ -147,18 +192,26 @@ func (c startCmd) keys(s server, node bool) (id identity.Identity, token string,
 
 // hold has the node serve the release it booted from, if it booted from one: its
 // manifest is verified now, and its artifacts are hashed later.
-func (c startCmd) hold(s *server, where *statefile.Held) {
-	root, v, err := c.verify(where)
-	if err == nil && where != nil {
+func (c startCmd) hold(s *server, where *statefile.Held, trusted roots.Loaded, err error) {
+	var v trust.Verified
+	switch {
+	case where == nil:
+		err = nil // what is not held needs no root
+	case err == nil:
+		v, err = verify(where, trusted.Last())
+	}
+	if v.Valid() {
 		m := v.Manifest()
 		s.channel, s.arch, s.running = m.Channel, m.Arch, m.Version
 		s.release = capability.Release{Version: int64(m.Version), Digest: v.Digest().String(), Channel: m.Channel}
 	}
+	kept := &keptReleases{path: c.Store, given: trusted.Known(), running: v.Digest(), served: map[names.Digest]bool{}}
 	s.source.Fill = func(ctx context.Context, into *store.Store, _ func([]store.Problem)) error {
 		if err != nil || where == nil {
 			return err
 		}
-		for _, r := range append(s.roots.Roots(), root) {
+		kept.into = into
+		for _, r := range trusted.Known() {
 			into.AddRoot(r)
 		}
 		sources := map[string]store.Source{}
@@ -167,37 +220,40 @@ func (c startCmd) hold(s *server, where *statefile.Held) {
 		}
 		return into.Add(ctx, v, sources)
 	}
+	if err == nil && where != nil {
+		s.source.Follow = kept.follow
+	}
 }
 
-// trust loads the roots that name the node's fleet. A laptop need not have any;
-// one that cannot be read is a problem, which verify reports where a release is
-// held.
-func (c startCmd) trust(s *server) {
-	root, err := roots.Load(c.Root)
-	if err == nil {
-		s.roots, err = roots.LoadChain(c.Root, root)
+// trust loads the roots that releases are verified under, and that name the
+// node's fleet. A laptop need not have any; roots that cannot be read are a
+// problem, and an error of hold where a release is held.
+func (c startCmd) trust(s *server) (roots.Loaded, error) {
+	trusted, err := roots.LoadNamed(c.Root)
+	s.roots, s.root = trusted.Chain, trusted.Last()
+	for _, problem := range trusted.Problems {
+		s.problems.Add(problem)
 	}
+	why := trusted.NoChain
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		s.problems.Add(fmt.Errorf("%w; no release is found or published beyond the LAN", err))
+		why = err
 	}
+	if why != nil {
+		s.problems.Add(fmt.Errorf("%w; no release is found or published beyond the LAN", why))
+	}
+	return trusted, err
 }
 
-// verify reads the manifest of the running release, if there is one.
-func (c startCmd) verify(where *statefile.Held) (root trust.Root, v trust.Verified, err error) {
-	if where == nil {
-		return root, v, nil
-	}
-	if root, err = roots.LoadNamed(c.Root); err != nil {
-		return root, v, err
-	}
+// verify reads the manifest of the running release.
+func verify(where *statefile.Held, root trust.Root) (v trust.Verified, err error) {
 	data, err := statefile.ReadCapped(where.Manifest, envelope.MaxBytes)
 	if err != nil {
-		return root, v, fmt.Errorf("reading the manifest of the running release: %w", err)
+		return v, fmt.Errorf("reading the manifest of the running release: %w", err)
 	}
 	if v, err = root.VerifyHeld(data, trust.Any, trust.Any); err != nil {
 		err = fmt.Errorf("verifying the running release: %w", err)
 	}
-	return root, v, err
+	return v, err
 }
 
 // onLoopback keeps the port of an address and makes its host the loopback one.

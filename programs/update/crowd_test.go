@@ -32,6 +32,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	confinedMain(m)
 	netlab.Main(m, map[string]netlab.Role{"crowd": crowdRole, "honest": honestRole, "node": nodeRole})
 }
 

@@ -4,10 +4,13 @@ package update
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
+	"os"
+	"path/filepath"
 	"time"
 
 	"phase/appliance/base/envelope"
@@ -16,11 +19,14 @@ import (
 	"phase/appliance/base/refusal"
 	"phase/appliance/base/statefile"
 	"phase/appliance/daemon/finder"
+	"phase/appliance/machine/firmware"
 	"phase/appliance/machine/settings"
 	"phase/appliance/network/lan"
+	"phase/appliance/release/evidence"
 	"phase/appliance/release/fetch"
 	"phase/appliance/release/kexec"
 	"phase/appliance/release/layout"
+	"phase/appliance/release/operator"
 	"phase/appliance/release/roots"
 	"phase/appliance/release/roots/walk"
 	"phase/appliance/release/survey"
@@ -28,15 +34,21 @@ import (
 	"phase/appliance/release/trial/remotetrials"
 	"phase/appliance/release/trust"
 	"phase/appliance/release/update"
+	"phase/appliance/release/update/kept"
 )
 
 const about = "Look for newer releases, verify them and jump into the newest (the machine's own service; needs root)."
 
 type commandLine struct {
-	State  string `short:"s" default:"/run/phase" placeholder:"DIR" help:"The folder of boot.json, which is read, and update.json, which is written (${default})."`
+	State  string `short:"s" default:"/run/phase" placeholder:"DIR" help:"The folder of boot.json, which is read, and update/update.json, which is written (${default})."`
 	Root   string `short:"r" default:"/etc/phase/root.json" placeholder:"FILE" help:"The root document that says whose signatures count (${default})."`
 	Daemon string `default:"http://127.0.0.1:8080" placeholder:"URL" help:"plasmd's HTTP, which is waited for before anything is looked for (${default})."`
 	Socket string `default:"/run/phase/plasmd/plasmd.sock" placeholder:"PATH" help:"plasmd's socket, by which releases beyond the local network are found (${default})."`
+	Store  string `default:"/perm/phase/store" placeholder:"DIR" help:"The folder in which releases are kept (${default})."`
+	Boot   string `default:"/boot" placeholder:"DIR" help:"The folder with the manifest of the release on the boot disk (${default})."`
+	Group  int    `default:"900" placeholder:"GID" help:"The group that may ask on this program's own socket, update/update.sock in --state (${default}, plasmd's)."`
+
+	Confine bool `help:"Build walls around the program: it reads the folders of a node, writes the store and its own, and of the system calls that change a machine makes that alone which loads a kernel."`
 }
 
 // Run is the program; it ends when ctx does, or when init has taken over for
@@ -47,19 +59,46 @@ func Run(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writ
 		return err
 	}
 	n, err := c.node()
+	built, failed := c.confine(n)
+	if failed != nil {
+		return failed
+	}
 	if err != nil {
 		// Which release runs is the floor of what may be taken; without it
 		// nothing may. The node stays up on what it has.
-		return c.off(ctx, err)
+		if err := (&desk{commandLine: c, gate: operator.NewGate("", nil, rand.Reader), off: err.Error()}).open(ctx); err != nil {
+			return err
+		}
+		return c.off(ctx, err, built)
 	}
-	if !n.options.Update {
-		return c.off(ctx, nil)
-	}
+	n.walls, n.shown = built, &shown{node: n}
 	// A node is useful before it is up to date.
 	if err := answered(ctx, c.Daemon); err != nil {
 		return err
 	}
-	if err := n.updater().Run(ctx); err == nil {
+	n.openStore()
+	desk := deskOf(c, n, n.options, n.data)
+	if !n.options.Update {
+		if err := desk.open(ctx); err != nil {
+			return err
+		}
+		return c.off(ctx, nil, built)
+	}
+	n.failures = newFailures(n.options)
+	if n.options.Mode != settings.Private { // which asks nobody without need
+		go n.failures.watch(ctx, n)
+	}
+	n.startMirrors(ctx)
+	desk.operator = update.NewOperator()
+	if err := desk.open(ctx); err != nil {
+		return err
+	}
+	if n.kept != nil {
+		go n.watchStore(ctx, desk.operator)
+	}
+	u := n.updater()
+	u.Operator = desk.operator
+	if err := u.Run(ctx); err == nil {
 		<-ctx.Done() // init is stopping the services, this one too
 	} else if ctx.Err() == nil {
 		return err
@@ -70,11 +109,19 @@ func Run(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writ
 // node is the machine this program runs on.
 type node struct {
 	commandLine
-	options settings.Options
-	roots   *walk.Roots
-	running trust.Verified
-	trial   string         // as statefile.Boot has it
-	staging *kexec.Staging // what an interrupted download left
+	options  settings.Options
+	roots    *walk.Roots
+	running  trust.Verified
+	trial    string   // as statefile.Boot has it
+	data     string   // plasmd's folder
+	watchdog string   // its name, or none
+	peer     string   // this node's peer id; "" without a lasting one
+	walls    []string // around this program
+	shown    *shown
+	staging  *kexec.Staging    // what an interrupted download left
+	kept     *kept.Keeper      // the store on the disk; nil where nothing is kept
+	failures *failures         // that peers tell of
+	carried  map[string]string // files of the running release, by artifact; nil when it is the stub's
 }
 
 // node reads what init wrote about this machine.
@@ -84,12 +131,21 @@ func (c commandLine) node() (*node, error) {
 	if err != nil {
 		return nil, err
 	}
-	n.trial = b.Trial
-	root, err := roots.LoadNamed(c.Root)
+	n.trial, n.watchdog, n.data = b.Trial, b.Watchdog, b.Data
+	if n.data == "" {
+		n.data = filepath.Join(c.State, "plasmd") // where nothing is kept
+	}
+	if b.BootedFrom == statefile.FromKexec && b.Held != nil {
+		n.carried = b.Held.Artifacts
+	}
+	trusted, err := roots.LoadNamed(c.Root)
 	if err != nil {
 		return nil, err
 	}
-	n.roots = walk.New(root)
+	for _, problem := range trusted.Problems {
+		slog.Warn(problem.Error())
+	}
+	n.roots = walk.New(trusted.Roots[0], trusted.Roots[1:]...)
 	if b.Held == nil {
 		return nil, fmt.Errorf("this node does not know which release it runs, so it cannot tell newer from older")
 	}
@@ -97,7 +153,7 @@ func (c commandLine) node() (*node, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the running release's manifest: %w", err)
 	}
-	n.running, err = root.VerifyHeld(data, trust.Any, trust.Any)
+	n.running, err = trusted.Last().VerifyHeld(data, trust.Any, trust.Any)
 	if err != nil {
 		return nil, fmt.Errorf("the running release's manifest: %w", err)
 	}
@@ -109,9 +165,10 @@ func (n *node) updater() update.Updater {
 	client := fetch.NewClient(finder.Way(n.Socket))
 	channel, arch := n.options.Channel, n.running.Manifest().Arch
 	private := n.options.Mode == settings.Private
+	serial := firmware.Serial("/")
 	remote := &remotetrials.Client{
 		HTTP: client, Manifest: "/" + layout.Manifest(channel, arch), Health: n.Daemon + "/health",
-		Needed: func() bool { return !private && trial.Here().Where() == trial.Memory }, Up: trial.Up, Trial: n.trial,
+		Needed: func() bool { return !private && len(serial) > 0 && trial.Here().Where() == trial.Memory }, Up: trial.Up, Trial: n.trial, Machine: serial,
 	}
 	u := update.Updater{
 		Root: n.roots.Last, Running: n.running, Channel: channel, Arch: arch,
@@ -120,7 +177,11 @@ func (n *node) updater() update.Updater {
 		// variables beside the services.
 		Failed: func(d names.Digest) bool { return trial.Here().Failed(d) },
 		Tried:  remote.Tried,
-		Now:    func() time.Time { return trust.Now(time.Now(), n.running.Manifest().Created) },
+		Twin:   n.twin,
+		Now:    n.now,
+		Out:    n.out,
+		May:    n.may,
+		Drain:  n.drain,
 		Ask: func(ctx context.Context, url, channel, arch string) ([]byte, error) {
 			// plasmd may have heard of a new root in the DHT before any provider.
 			if err := n.roots.From(ctx, client, n.Daemon); err != nil {
@@ -133,25 +194,47 @@ func (n *node) updater() update.Updater {
 			return data, err
 		},
 		Ready: func(ctx context.Context, v trust.Verified) error {
+			if err := n.guarded(v); err != nil {
+				return err
+			}
 			options, err := kexec.OnNode(n.State, "update")
 			if err != nil {
 				return err
 			}
 			return kexec.Ready(ctx, v, options)
 		},
-		Fetch: n.fetch,
+		Fetch: n.fetchKept,
 		Jump: func(ctx context.Context, v trust.Verified) error {
 			remote.Begin(ctx, v.Digest())
 			return kexec.Jump(ctx, v)
 		},
-		Report: func(u statefile.Update) {
-			if err := statefile.Write(n.State, statefile.UpdateFile, u); err != nil {
-				slog.Error(err.Error())
+		Report: n.shown.show,
+	}
+	if n.kept != nil {
+		u.Floor, u.Verified, u.Startable = n.kept.Floor, n.kept.Verified, n.kept.Startable
+		u.Taken = func(t operator.Taken) {
+			if err := n.kept.Store.AddTaken(t); err != nil {
+				slog.Warn(fmt.Sprintf("noting where version %d came from: %v", t.Version, err))
 			}
-		},
+		}
+		u.Pinned = func() bool { return !n.kept.Store.Pin().Release.IsZero() }
 	}
 	u.Finders = finders(n.options.Mode, n.Socket, channel, arch)
 	return u
+}
+
+// failed are the releases that did not come up on this machine.
+func failed(j trial.Journal) (list []statefile.Failed) {
+	records, err := j.Records()
+	if err != nil {
+		slog.Debug("what has failed here", "error", err)
+	}
+	for _, r := range records {
+		if r.State() == trial.Bad {
+			list = append(list, statefile.Failed{Version: r.Version, Digest: r.Digest.String(), Tries: r.Tries, Reason: r.Fate()})
+		}
+	}
+	return list
 }
 
 // finders are the ways to find providers in a mode: a private node says nothing
@@ -193,15 +276,37 @@ func (n *node) fetch(ctx context.Context, v trust.Verified, providers []string) 
 	return p, report, nil
 }
 
+// evidenceDir is where a second release of one version is kept. /perm/phase is
+// there only while the persistent partition is mounted.
+const evidenceDir = "/perm/phase/evidence"
+
+func (n *node) keepsEvidence() bool {
+	info, err := os.Stat(filepath.Dir(evidenceDir))
+	return err == nil && info.IsDir() && !n.options.NoWrite
+}
+
+// twin keeps a second release of the version at the floor, and says so once.
+func (n *node) twin(manifest []byte) {
+	if !n.keepsEvidence() {
+		return
+	}
+	path, err := evidence.Keep(evidenceDir, manifest)
+	if err != nil {
+		slog.Warn(err.Error())
+	} else if path != "" {
+		slog.Warn(fmt.Sprintf("two releases of one version are signed: this node keeps to the first, and keeps the other as evidence in %s; show it to those who hold the release keys", path))
+	}
+}
+
 // off shows that nothing is looked for, and why, and stays: a service that
 // ended would be started again.
-func (c commandLine) off(ctx context.Context, why error) error {
-	u := statefile.Update{State: "off", History: []statefile.Attempt{}}
+func (c commandLine) off(ctx context.Context, why error, walls []string) error {
+	u := statefile.Update{Walls: walls, State: "off", History: []statefile.Attempt{}}
 	if why != nil {
 		u.Last = &statefile.Attempt{At: time.Now(), Result: "failed", Code: string(refusal.CodeOf(why)), Reason: why.Error()}
 	}
 	// Shown before it is said: one who reads the line finds it in /status.
-	if err := statefile.Write(c.State, statefile.UpdateFile, u); err != nil {
+	if err := statefile.Write(statefile.UpdateFolder(c.State), statefile.UpdateFile, u); err != nil {
 		return err
 	}
 	if why != nil {

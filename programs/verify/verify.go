@@ -61,7 +61,7 @@ func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		return fmt.Errorf("reading the manifest: %w", err)
 	}
 	var result answer
-	root, err := cli.LoadRoot()
+	trusted, err := cli.LoadRoots()
 	var refused *refusal.Refusal
 	switch {
 	case errors.As(err, &refused): // a root that is none is an answer too
@@ -69,7 +69,7 @@ func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	case err != nil:
 		return err
 	default:
-		if result, err = examine(ctx, data, root, policy, files); err != nil {
+		if result, err = examine(ctx, data, trusted.Last(), policy, files); err != nil {
 			return err
 		}
 	}
