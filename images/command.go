@@ -15,9 +15,11 @@ import (
 func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) error {
 	var cli struct {
 		Build   buildCommand   `cmd:"" help:"Build a release of this checkout, the disk image and the virtual machine's image that carry it."`
-		Key     keyCommand     `cmd:"" help:"Make a folder of keys: a root key, a release key, and the root document that names them."`
-		Sign    signCommand    `cmd:"" help:"Sign a release again: another version, name, channel or expiry of the same artifacts."`
-		Inspect inspectCommand `cmd:"" help:"Say what is on a disk image or a stick, and whether it is whole."`
+		Key     keyCommand     `cmd:"" help:"Make a folder of keys: a root key, a release key, and the root document that names them; or one key pair."`
+		Sign    signCommand    `cmd:"" help:"Sign a release again: another version, name, channel, expiry or rollout of the same artifacts; or add a signature to a file that somebody else made."`
+		Attest  attestCommand  `cmd:"" help:"Write beside a release what is in it and who built it from what: a bill of materials and a signed provenance."`
+		Rotate  rotateCommand  `cmd:"" help:"Make the root that follows the newest: other keys, thresholds or expiry; and say what a fleet will do with it."`
+		Inspect inspectCommand `cmd:"" help:"Say what a root, a manifest, a folder of them, a disk image or a stick holds, and whether it is whole."`
 		Sizes   sizesCommand   `cmd:"" help:"Say what a release and its images weigh, and what they may."`
 		Flash   flashCommand   `cmd:"" help:"Write a disk image to a stick, with identifiers of its own, and read it back."`
 	}
@@ -27,8 +29,8 @@ func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	}
 	out := output{stdin, stdout, stderr}
 	for name, do := range map[string]func(context.Context, output) error{
-		"build": cli.Build.run, "key": cli.Key.run, "sign": cli.Sign.run, "sizes": cli.Sizes.run,
-		"inspect": cli.Inspect.run, "flash": cli.Flash.run,
+		"build": cli.Build.run, "key": cli.Key.run, "sign": cli.Sign.run, "attest": cli.Attest.run, "sizes": cli.Sizes.run,
+		"rotate": cli.Rotate.run, "inspect": cli.Inspect.run, "flash": cli.Flash.run,
 	} {
 		// The parser names the arguments too: "inspect <image>".
 		if word, _, _ := strings.Cut(command, " "); name == word {

@@ -23,6 +23,7 @@ import (
 type Source struct {
 	Checkout string // the folder of go.mod
 	Arch     string // x86_64 or arm64
+	Board    string // whose firmware and kernel are taken too; "" for none
 	Name     string // what --version answers
 	Time     time.Time
 	// Time is that of every file in the rootfs and the initramfs.
@@ -50,12 +51,17 @@ func Compile(ctx context.Context, source Source) (Pieces, error) {
 		do   func(context.Context, Source) error
 	}{
 		{"clearing the old pieces", p.clear},
+		{"compiling the worker", p.compileWorker},
 		{"packing with gok", p.gok},
 		{"unpacking the root that gok made", p.unpackRoot},
+		{"adding the worker", p.addWorker},
+		{"keeping what the root should hold", p.keepRoot},
 		{"taking the boot loaders from gok", p.takeLoaders},
 		{"taking the kernel", p.takeKernel},
+		{"taking the firmware of the board", p.takeBoard},
 		{"building the initramfs", p.buildInitramfs},
 		{"formatting the persistent partition", p.formatPerm},
+		{"noting what they were made from", p.noteOrigin},
 		{"describing the pieces", p.describe},
 	} {
 		if err := step.do(ctx, source); err != nil {
@@ -79,7 +85,11 @@ func (p Pieces) clear(context.Context, Source) error {
 // change go.mod (-mod=mod), so Go gets a copy of it, which must come back with
 // the same versions.
 func (p Pieces) gok(ctx context.Context, source Source) error {
-	config, err := instanceConfig(source, p.Kernel)
+	worker, err := p.workerFlag()
+	if err != nil {
+		return err
+	}
+	config, err := instanceConfig(source, p.Kernel, worker)
 	if err != nil {
 		return err
 	}
@@ -96,17 +106,44 @@ func (p Pieces) gok(ctx context.Context, source Source) error {
 	}
 	args := []string{"tool", "gok", "-i", "phase", "--parent_dir", p.path("gok"), "overwrite",
 		"--root", p.path("gok", "root.squashfs"), "--boot", p.path("gok", "boot.fat"), "--mbr", p.path("gok", "mbr.img")}
-	flags := strings.TrimSpace(os.Getenv("GOFLAGS") + " '-modfile=" + p.path("gok", "go.mod") + "'")
-	_, err = tool.Command{Name: "go", Args: args, Dir: source.Checkout, Env: []string{"GOFLAGS=" + flags, "CGO_ENABLED=0"}, Log: source.Log}.Run(ctx)
+	env, err := goEnvironment(ctx)
+	if err != nil {
+		return err
+	}
+	env = append(env, "GOFLAGS="+goFlags+" '-modfile="+p.path("gok", "go.mod")+"'")
+	_, err = tool.Command{Name: "go", Args: args, Dir: source.Checkout, Env: env, Log: source.Log}.Run(ctx)
 	if err != nil {
 		return err
 	}
 	return p.checkPins(ctx, source)
 }
 
+// goFlags are those of every build; others that a user has set do not count.
+const goFlags = "-buildvcs=false -trimpath"
+
+// goEnvironment is what Go commands that compile take from their user: where
+// modules and toolchains come from, and the caches. Nothing else that is set, in
+// the file of go env -w either: GOAMD64 and others change what is compiled.
+func goEnvironment(ctx context.Context) ([]string, error) {
+	from := []string{"GOPROXY", "GONOPROXY", "GOSUMDB", "GONOSUMDB", "GOPRIVATE", "GOINSECURE", "GOVCS", "GOAUTH", "GOTOOLCHAIN", "GOPATH", "GOCACHE", "GOMODCACHE"}
+	out, err := tool.Command{Name: "go", Args: append([]string{"env", "-json"}, from...)}.Run(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var values map[string]string
+	if err := json.Unmarshal(out, &values); err != nil {
+		return nil, fmt.Errorf("reading what go says of its environment: %w", err)
+	}
+	env := []string{"GOENV=off", "CGO_ENABLED=0"}
+	for _, name := range from {
+		env = append(env, name+"="+values[name])
+	}
+	return env, nil
+}
+
 // instanceConfig is the checkout's config.json with what depends on the arch
-// and the release.
-func instanceConfig(source Source, k kernel.Kernel) ([]byte, error) {
+// and the release; worker is a flag for the linker.
+func instanceConfig(source Source, k kernel.Kernel, worker string) ([]byte, error) {
 	data, err := os.ReadFile(filepath.Join(source.Checkout, "config.json"))
 	if err != nil {
 		return nil, err
@@ -127,7 +164,7 @@ func instanceConfig(source Source, k kernel.Kernel) ([]byte, error) {
 		linked := false
 		for i, flag := range flags {
 			if text, ok := flag.(string); ok && strings.HasPrefix(text, "-ldflags=") {
-				flags[i], linked = text+" "+versionFlag(source.Name), true
+				flags[i], linked = text+" "+versionFlag(source.Name)+" "+worker, true
 			}
 		}
 		if !linked {

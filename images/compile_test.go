@@ -12,7 +12,8 @@ import (
 )
 
 // Compiling is gok, the Go compiler and the kernel's module, for real: what is
-// compiled twice, in two folders, is the same, and names neither.
+// compiled twice, in two folders, is the same, and names neither. In unlike
+// conditions it is compiled by tests/reproduce.
 func TestCompile(t *testing.T) {
 	if testing.Short() {
 		t.Skip("compiles the whole system twice")
@@ -34,7 +35,7 @@ func TestCompile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{pieceImage, pieceInitramfs, pieceLoader, pieceEFI, piecePerm, pieceAbout, "rootfs/gokrazy/init", "rootfs/user/phase"} {
+	for _, name := range []string{pieceImage, pieceInitramfs, pieceLoader, pieceEFI, piecePerm, pieceAbout, "rootfs/gokrazy/init", "rootfs/user/phase", "rootfs/user/phase-worker"} {
 		data := read(t, pieces[0].path(name))
 		if !bytes.Equal(data, read(t, pieces[1].path(name))) {
 			t.Errorf("%s differs between two folders", name)
@@ -53,6 +54,10 @@ func TestCompile(t *testing.T) {
 			t.Errorf("the version is %q", out)
 		}
 	}
+	// What they were made from is noted, of the real tools and the real kernel.
+	if o := read(t, pieces[0].path(pieceOrigin)); !bytes.Contains(o, []byte(`"linux":"`)) || !bytes.Contains(o, []byte(`{"name":"mksquashfs","version":"`)) {
+		t.Errorf("made from %s", o)
+	}
 	// The loader's last eight bytes are the two addresses that are filled in.
 	if mbr := read(t, pieces[0].path(pieceLoader)); mbr[0] != 0xFA || len(mbr) != 440 {
 		t.Errorf("%d bytes that begin with %x are no boot loader", len(mbr), mbr[0])
@@ -65,11 +70,11 @@ func TestConfigDependsOnArchAndName(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		config, err := instanceConfig(Source{Checkout: "..", Name: "2026.11.23"}, k)
+		config, err := instanceConfig(Source{Checkout: "..", Name: "2026.11.23"}, k, "'-X=a.B=c'")
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, want := range []string{"GOARCH=" + k.GOARCH, k.Module, "-X=phase/appliance/base/program.Version=2026.11.23'", `"NoPassword": true`, `"GokrazyPackages": []`} {
+		for _, want := range []string{"GOARCH=" + k.GOARCH, k.Module, "-X=phase/appliance/base/program.Version=2026.11.23' '-X=a.B=c'", `"NoPassword": true`, `"GokrazyPackages": []`} {
 			if !bytes.Contains(config, []byte(want)) {
 				t.Errorf("%s: no %q in %s", arch, want, config)
 			}
@@ -77,7 +82,7 @@ func TestConfigDependsOnArchAndName(t *testing.T) {
 	}
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "config.json"), []byte(`{"PackageConfig": {"phase/init": {"GoBuildFlags": ["-trimpath"]}}}`))
-	if _, err := instanceConfig(Source{Checkout: dir}, kernel.Kernel{}); err == nil {
+	if _, err := instanceConfig(Source{Checkout: dir}, kernel.Kernel{}, ""); err == nil {
 		t.Error("a package whose binary would name the build was not refused")
 	}
 }

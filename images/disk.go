@@ -16,6 +16,7 @@ import (
 	"phase/appliance/machine/disk/gpt"
 	"phase/appliance/machine/settings"
 	"phase/appliance/release/layout"
+	"phase/kernel"
 )
 
 const mebi = 1 << 20
@@ -23,16 +24,20 @@ const mebi = 1 << 20
 // Files on the boot partition, beside the artifacts under their usual names.
 const (
 	bootImage    = "Image" // the kernel as UEFI starts it, where the artifact is compressed
-	cmdlineBytes = gpt.SectorSize
+	cmdlineBytes = gpt.Sector512
 )
 
 // efiNames are where UEFI looks for a boot loader on a disk that no boot entry names.
 var efiNames = map[string]string{"x86_64": "EFI/BOOT/BOOTX64.EFI", "arm64": "EFI/BOOT/BOOTAA64.EFI"}
 
-// disk writes the image of a whole disk. Partitions that have no content here
+// disk writes the image of a whole disk, for a board when one is given. Partitions that have no content here
 // stay empty.
-func (s Spec) disk(r Result, path string) error {
-	files, err := s.bootFiles(r, gpt.Table{ID: r.DiskID}.PartitionID(disk.Root).String())
+func (s Spec) disk(r Result, path string, board *kernel.Board) error {
+	root := gpt.Table{ID: r.DiskID}.PartitionID(disk.Root).String()
+	files, err := s.bootFiles(r, root)
+	if err == nil && board != nil {
+		files, err = s.boardFiles(*board, files, root)
+	}
 	if err != nil {
 		return err
 	}
@@ -46,7 +51,7 @@ func (s Spec) disk(r Result, path string) error {
 		disk.Perm: copied(s.Pieces.path(piecePerm)),
 	}
 	return replace(path, func(f *os.File) error {
-		if err := f.Truncate(table.Sectors * gpt.SectorSize); err != nil {
+		if err := f.Truncate(table.Size); err != nil {
 			return err
 		}
 		for _, p := range table.Partitions {
@@ -77,31 +82,45 @@ func (s Spec) bootFiles(r Result, partUUID string) ([]fat.File, error) {
 	if k.Compressed {
 		started = bootImage
 	}
-	entry := fmt.Sprintf("title Phase\nlinux /%s\noptions %s\n", started, cmdline)
 	padded := make([]byte, cmdlineBytes)
 	copy(padded, cmdline)
-	onDisk := []struct{ name, file string }{
+	artifacts := []struct{ name, file string }{
 		{kernelName, r.Folder + "/" + kernelName},
 		{layout.FileName("initramfs"), r.Folder + "/" + layout.FileName("initramfs")},
 		{efiNames[k.Arch], s.Pieces.path(pieceEFI)},
 	}
 	if k.Compressed {
-		onDisk = append(onDisk, struct{ name, file string }{bootImage, s.Pieces.path(pieceImage)})
+		artifacts = append(artifacts, struct{ name, file string }{bootImage, s.Pieces.path(pieceImage)})
 	}
 	var files []fat.File
-	for _, f := range onDisk {
-		info, err := os.Stat(f.file)
+	for _, f := range artifacts {
+		file, err := onDisk(f.name, f.file)
 		if err != nil {
 			return nil, err
 		}
-		files = append(files, fat.File{Path: f.name, Size: info.Size(), Open: func() (io.ReadCloser, error) { return os.Open(f.file) }})
+		files = append(files, file)
 	}
-	return append(files,
-		inMemory(disk.CmdlineFile, padded), inMemory(disk.EntryFile, []byte(entry)),
-		// Nothing to choose from: no menu, no waiting.
-		inMemory("loader/loader.conf", []byte("timeout 0\neditor no\n")),
-		inMemory(disk.ConfFile, conf), inMemory(layout.ManifestFile, r.Envelope)), nil
+	files = append(files, inMemory(disk.CmdlineFile, padded), inMemory("loader/loader.conf", []byte(loaderConf)))
+	for _, e := range menu {
+		text := fmt.Sprintf("title %s\nlinux /%s\noptions %s\n", e.title, started, strings.TrimSpace(cmdline+" "+e.words))
+		files = append(files, inMemory(e.file, []byte(text)))
+	}
+	return append(files, inMemory(disk.ConfFile, conf), inMemory(layout.ManifestFile, r.Envelope)), nil
 }
+
+// menu is that of the UEFI loader, which sorts it by the names of the files: a
+// digit held at power-on takes the entry with that number, as in the question of
+// phase.menu=. The first says no mode, so that phase.conf does.
+var menu = []struct{ file, title, words string }{
+	{disk.EntryFile, "Phase", ""},
+	{disk.EntryFolder + "phase.local.conf", "Phase, local (this network only)", "phase.mode=local"},
+	{disk.EntryFolder + "phase.private.conf", "Phase, private (nothing is written)", "phase.mode=private"},
+}
+
+// loaderConf has the UEFI loader start the first entry at once, unless a key is
+// held; by itself it would take the last one. The three entries are all of the
+// menu.
+const loaderConf = "default phase.conf\ntimeout 0\neditor no\nauto-firmware no\n"
 
 func inMemory(path string, data []byte) fat.File {
 	return fat.File{Path: path, Size: int64(len(data)), Open: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(data)), nil }}
@@ -119,8 +138,8 @@ func bootBytes(files []fat.File) int64 {
 }
 
 func (s Spec) writeBoot(f *os.File, part gpt.Partition, id gpt.ID, files []fat.File) error {
-	where, err := fat.Write(io.NewOffsetWriter(f, part.Offset()), fat.Volume{
-		Size: part.Size(), Start: part.Offset(), Label: "PHASE", Serial: disk.Serial(id), Time: s.Created,
+	where, err := fat.Write(io.NewOffsetWriter(f, part.Start), fat.Volume{
+		Sector: gpt.Sector512, Size: part.Size, Start: part.Start, Label: "PHASE", Serial: disk.Serial(id), Time: s.Created,
 	}, files)
 	if err != nil || s.Pieces.Kernel.Arch != "x86_64" {
 		return err
@@ -136,7 +155,7 @@ func (s Spec) writeLoader(f *os.File, part gpt.Partition, where map[string]fat.E
 		return err
 	}
 	sector := func(name string) uint32 {
-		return uint32((part.Offset() + where[name].Offset) / gpt.SectorSize)
+		return uint32((part.Start + where[name].Offset) / gpt.Sector512)
 	}
 	binary.LittleEndian.PutUint32(loader[432:], sector(layout.FileName("kernel")))
 	binary.LittleEndian.PutUint32(loader[436:], sector(disk.CmdlineFile))
@@ -154,7 +173,7 @@ func writeTable(f *os.File, t gpt.Table) error {
 	if err != nil {
 		return err
 	}
-	if _, err := f.WriteAt(tail, (t.Sectors-gpt.TailSectors)*gpt.SectorSize); err != nil {
+	if _, err := f.WriteAt(tail, t.Size-t.Tail()); err != nil {
 		return err
 	}
 	_, err = f.WriteAt(head, 0)
@@ -167,10 +186,10 @@ func copySparse(to *os.File, part gpt.Partition, file string) error {
 	if err != nil {
 		return err
 	}
-	if int64(len(data)) > part.Size() {
+	if int64(len(data)) > part.Size {
 		return fmt.Errorf("%s does not fit its partition", file)
 	}
-	at, empty := part.Offset(), make([]byte, 1<<16)
+	at, empty := part.Start, make([]byte, 1<<16)
 	for block := range slices.Chunk(data, len(empty)) {
 		if !bytes.Equal(block, empty[:len(block)]) {
 			if _, err := to.WriteAt(block, at); err != nil {
@@ -202,12 +221,24 @@ func Conf(lines []string) ([]byte, error) {
 	return []byte(text + strings.Repeat("\n", disk.ConfBytes-len(text))), nil
 }
 
+// qcow2Bytes is the size of the disk that a virtual machine sees: the persistent
+// partition grows to its end at the first boot, and has room for three releases
+// and one that is being loaded. What is not written takes no room in the file.
+const qcow2Bytes = 512 * mebi
+
 // toQCOW2 compresses a disk image for virtual machines. zlib in clusters of 64
 // KiB: measured smaller than zstd here, and every program that reads QCOW2
 // reads it. One coroutine in order, so that the bytes are always the same.
 func toQCOW2(ctx context.Context, from, to string) error {
 	return replace(to, func(f *os.File) error {
-		_, err := tool.Command{Name: "qemu-img", Args: []string{"convert", "-c", "-m", "1", "-f", "raw", "-O", "qcow2", from, f.Name()}}.Run(ctx)
-		return err
+		for _, args := range [][]string{
+			{"convert", "-c", "-m", "1", "-f", "raw", "-O", "qcow2", from, f.Name()},
+			{"resize", "-q", "-f", "qcow2", f.Name(), fmt.Sprint(qcow2Bytes)},
+		} {
+			if _, err := (tool.Command{Name: "qemu-img", Args: args}).Run(ctx); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 }

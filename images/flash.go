@@ -1,77 +1,78 @@
 package images
 
 import (
-	"bufio"
 	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"io"
 	"os"
-	"path/filepath"
 	"strings"
+	"time"
 
-	"phase/appliance/base/program"
 	"phase/appliance/base/ui"
+	"phase/appliance/base/ui/bar"
 	"phase/appliance/machine/disk/flash"
 	"phase/appliance/machine/disk/gpt"
 )
 
 type flashCommand struct {
-	Image  string   `arg:"" help:"The disk image."`
-	Target string   `arg:"" help:"The stick's block device, such as /dev/sdX."`
-	Set    []string `short:"s" help:"A line of phase.conf, such as phase.mode=local; may be repeated. Replaces the image's settings." placeholder:"KEY=VALUE" sep:"none"`
-	Keep   bool     `short:"k" help:"Keep the stick's persistent partition, with identity, history and floor, and its identifiers."`
-	Force  bool     `short:"f" help:"Write to what is not removable, a partition, or no block device at all."`
-	Yes    bool     `short:"y" help:"Do not ask at the terminal before overwriting."`
-	JSON   bool     `name:"json" short:"j" help:"Answer in JSON."`
+	Image  string `arg:"" help:"The disk image, as it was built (.img) or as it is downloaded (.img.zst, which must be signed); or the folder of a release, as fetch brings it from any node."`
+	Target string `arg:"" optional:"" help:"The stick's block device, such as /dev/sdX. Without it, the disks of this machine are listed."`
+	deviceSettings
+	Root      string `short:"r" help:"Root document of those who must have signed the image (build/keys/root.json), with those beside it in root/ that follow it." type:"path" placeholder:"FILE"`
+	Signature string `help:"The signed list that names the image (phase-images.json beside the image)." type:"path" placeholder:"FILE"`
+	Keep      bool   `short:"k" help:"Keep the stick's persistent partition, with identity, history and floor, and its identifiers."`
+	Force     bool   `short:"f" help:"Write to what is not removable, a partition, or no block device at all."`
+	Yes       bool   `short:"y" help:"Do not ask at the terminal before overwriting a stick."`
+	YesErase  string `help:"The target a second time, which --force wants of a disk that is not removable where nobody is asked." placeholder:"TARGET"`
+	JSON      bool   `name:"json" short:"j" help:"Answer in JSON."`
 }
 
 func (c *flashCommand) run(ctx context.Context, out output) error {
-	image, err := os.Open(c.Image)
+	from, err := os.Open(c.Image)
 	if err != nil {
 		return err
 	}
-	defer image.Close()
-	var conf []byte
-	if c.Set != nil {
-		if conf, err = Conf(c.Set); err != nil {
-			return program.Usagef("--set: %w", err)
-		}
+	defer from.Close()
+	if c.Target == "" {
+		return c.listDisks(out)
+	}
+	conf, err := c.conf()
+	if err != nil {
+		return err
 	}
 	target, err := flash.OpenTarget(c.Target, c.Force)
 	if err != nil {
 		return err
 	}
 	defer target.Close()
-	plan, err := c.prepare(image, target, conf)
+	image, err := c.openImage(ctx, from, out)
+	if err != nil {
+		return fmt.Errorf("checking %s: %w", c.Image, err)
+	}
+	defer image.file.Close()
+	plan, err := c.prepare(image.file, target, conf)
 	if err == nil {
-		err = isWhole(ctx, image, target)
+		err = c.isWhole(ctx, from, image, target, out)
+	}
+	if err == nil {
+		err = c.confirm(out, target)
 	}
 	if err != nil {
 		return fmt.Errorf("flashing %s: %w", c.Target, err)
 	}
-	if person, ok := out.stdin.(*os.File); ok && ui.IsTerminal(person) && !c.Yes {
-		if err := ask(person, out.stderr, describe(c.Target, target.Size, c.Keep)); err != nil {
-			return fmt.Errorf("flashing %s: %w", c.Target, err)
+	var shown *bar.Bar
+	err = plan.Put(ctx, target, func(what string) func(int64) {
+		if shown != nil {
+			shown.Close()
 		}
-	}
-	bar := ui.Progress(out.stderr, "writing", plan.Length)
-	sum, err := plan.Write(ctx, target, bar.Add)
-	if err == nil {
-		err = target.Settle()
-	}
-	bar.Close()
+		shown = bar.Start(out.stderr, what, plan.Length)
+		return shown.Add
+	})
+	shown.Close()
 	if err != nil {
-		return fmt.Errorf("writing %s: %w", c.Target, err)
+		return err
 	}
-	bar = ui.Progress(out.stderr, "reading back", plan.Length)
-	err = plan.Verify(ctx, target, sum, bar.Add)
-	bar.Close()
-	if err != nil {
-		return fmt.Errorf("checking %s: %w", c.Target, err)
-	}
-	target.Reread()
 	if c.JSON {
 		return out.json(map[string]any{"target": c.Target, "disk": plan.ID().String(), "bytes": target.Size})
 	}
@@ -81,20 +82,20 @@ func (c *flashCommand) run(ctx context.Context, out output) error {
 
 func (c *flashCommand) prepare(image *os.File, target *flash.Target, conf []byte) (*flash.Plan, error) {
 	if c.Keep {
-		return flash.PrepareKeeping(image, target, target.Size, conf)
+		return flash.PrepareKeeping(image, target, target.Geometry, conf)
 	}
 	var seed [16]byte
 	if _, err := rand.Read(seed[:]); err != nil {
 		return nil, err
 	}
-	return flash.Prepare(image, target.Size, gpt.NewID(seed[:]), conf)
+	return flash.Prepare(image, target.Geometry, gpt.NewID(seed[:]), conf)
 }
 
-// isWhole refuses an image that would make a stick no machine starts from, and
-// one that would be read from where it is being written. Who signed it is for
-// inspect --root to say.
-func isWhole(ctx context.Context, image *os.File, target *flash.Target) error {
-	from, err := image.Stat()
+// isWhole refuses an image that would make a stick no machine starts from, one
+// whose release others may sign than the image, and one that would be read
+// from where it is being written. It says what the image holds.
+func (c *flashCommand) isWhole(ctx context.Context, file *os.File, image signedImage, target *flash.Target, out output) error {
+	from, err := file.Stat()
 	if err != nil {
 		return err
 	}
@@ -105,46 +106,19 @@ func isWhole(ctx context.Context, image *os.File, target *flash.Target) error {
 	if os.SameFile(from, to) {
 		return errors.New("it is the image itself")
 	}
-	report, err := Inspect(ctx, image, nil)
-	if err == nil && len(report.Problems) > 0 {
-		err = fmt.Errorf("the image is damaged, build or fetch it again: %s", strings.Join(report.Problems, "; "))
-	}
-	return err
-}
-
-// errNo is the error when the person does not confirm.
-var errNo = errors.New("nothing was written")
-
-// ask has a person at the terminal confirm: what the stick held is lost after
-// this.
-func ask(in io.Reader, out io.Writer, what string) error {
-	if _, err := fmt.Fprintf(out, "All that is on %s will be overwritten. Go on? [y/N] ", what); err != nil {
+	r, err := Inspect(ctx, image.file, image.root)
+	if err != nil {
 		return err
 	}
-	answer, err := bufio.NewReader(io.LimitReader(in, 64)).ReadString('\n')
-	if err != nil && err != io.EOF {
-		return err
+	if len(r.Problems) > 0 {
+		return fmt.Errorf("the image is damaged, build or fetch it again: %s", strings.Join(r.Problems, "; "))
 	}
-	switch strings.ToLower(strings.TrimSpace(answer)) {
-	case "y", "yes":
-		return nil
+	if image.channel != "" && image.channel != r.Channel {
+		return fmt.Errorf("its release is of channel %s, and those who have signed the image sign for %s: fetch it from where %[1]s comes from", r.Channel, image.channel)
 	}
-	return errNo
-}
-
-// describe names a target so that the wrong disk is recognised.
-func describe(path string, size int64, keep bool) string {
-	about := []string{ui.Bytes(size)}
-	if real, err := filepath.EvalSymlinks(path); err == nil {
-		for _, file := range []string{"vendor", "model"} {
-			if text, err := os.ReadFile(filepath.Join("/sys/class/block", filepath.Base(real), "device", file)); err == nil {
-				about = append(about, ui.Clean(strings.TrimSpace(string(text))))
-			}
-		}
+	fmt.Fprintf(out.stderr, "image: release %s/%s version %d (%s), %s\n", r.Channel, r.Arch, r.Version, ui.Clean(r.Name), verdict(r.Verified))
+	for _, late := range lateManifest("the release", r.Created, r.Expires, time.Now()) {
+		fmt.Fprintln(out.stderr, "warning:", late)
 	}
-	name := fmt.Sprintf("%s (%s)", ui.Clean(path), strings.Join(about, ", "))
-	if keep {
-		name += ", except its persistent partition,"
-	}
-	return name
+	return nil
 }

@@ -14,6 +14,8 @@ import (
 	"phase/appliance/base/program"
 	"phase/appliance/machine/disk"
 	"phase/appliance/machine/disk/flash"
+	"phase/appliance/machine/disk/gpt"
+	"phase/appliance/release/trust"
 )
 
 func runImages(args ...string) (stdout, stderr string, code int) {
@@ -42,7 +44,7 @@ func TestFlash(t *testing.T) {
 	s := spec(t, handmade(t, "x86_64"), t.TempDir())
 	assemble(t, s)
 	root := filepath.Join(t.TempDir(), "root.json")
-	write(t, root, s.Root.Raw())
+	write(t, root, s.Roots.Last().Raw())
 	sticks := []string{stick(t, 200<<20), stick(t, 200<<20+512)}
 	ids := map[string]bool{}
 	for _, path := range sticks {
@@ -55,7 +57,7 @@ func TestFlash(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer f.Close()
-		r, err := Inspect(t.Context(), f, s.Root.Raw())
+		r, err := Inspect(t.Context(), f, s.Roots.Last())
 		if err != nil || len(r.Problems) > 0 || r.Verified == nil || !*r.Verified {
 			t.Errorf("%+v, %v", r, err)
 		}
@@ -70,7 +72,7 @@ func TestFlash(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, name := range []string{disk.CmdlineFile, disk.EntryFile} {
+		for _, name := range []string{disk.CmdlineFile, disk.EntryFile, menu[1].file, menu[2].file} {
 			if text, err := image.ReadFile(name); err != nil || !bytes.Contains(text, []byte("root=PARTUUID="+r.Partitions[1].ID+" ")) {
 				t.Errorf("%s: %q, %v", name, text, err)
 			}
@@ -207,7 +209,7 @@ func TestAStickThatLosesDataIsFound(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer f.Close()
-		plan, err := flash.Prepare(image, 200<<20, r.DiskID.Derive("another"), nil)
+		plan, err := flash.Prepare(image, gpt.Geometry{Sector: gpt.Sector512, Size: 200 << 20}, r.DiskID.Derive("another"), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -236,13 +238,13 @@ func TestInspectFindsDamage(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		at   int64
-		root []byte
+		root trust.Root
 	}{
-		"kernel":    {image.Files["vmlinuz"].Offset + 1000, s.Root.Raw()},
-		"initramfs": {image.Files["initramfs.img"].Offset + 1000, s.Root.Raw()},
-		"rootfs":    {rootPart.Offset() + 1000, s.Root.Raw()},
-		"manifest":  {image.Files["manifest.json"].Offset + 200, s.Root.Raw()},
-		"verifying": {-1, stranger.Raw()},
+		"kernel":    {image.Files["vmlinuz"].Offset + 1000, s.Roots.Last()},
+		"initramfs": {image.Files["initramfs.img"].Offset + 1000, s.Roots.Last()},
+		"rootfs":    {rootPart.Start + 1000, s.Roots.Last()},
+		"manifest":  {image.Files["manifest.json"].Offset + 200, s.Roots.Last()},
+		"verifying": {-1, stranger.Last()},
 	} {
 		damaged := bytes.Clone(whole)
 		if c.at >= 0 {
@@ -253,7 +255,7 @@ func TestInspectFindsDamage(t *testing.T) {
 			t.Errorf("%s: %v, %v", name, r.Problems, err)
 		}
 	}
-	if r, err := Inspect(t.Context(), bytes.NewReader(whole), nil); err != nil || r.Verified != nil || len(r.Problems) > 0 {
+	if r, err := Inspect(t.Context(), bytes.NewReader(whole), trust.Root{}); err != nil || r.Verified != nil || len(r.Problems) > 0 {
 		t.Errorf("%+v, %v", r, err)
 	}
 	_ = r

@@ -21,7 +21,8 @@ import (
 	"phase/appliance/base/statefile"
 	"phase/appliance/machine/disk/gpt"
 	"phase/appliance/release/manifest"
-	"phase/appliance/release/trust"
+	"phase/appliance/release/roots/chain"
+	"phase/kernel"
 )
 
 // Lifetime is how long a release is accepted from the network unless Spec.Expires says otherwise.
@@ -31,13 +32,17 @@ const Lifetime = 180 * 24 * time.Hour
 type Spec struct {
 	Pieces Pieces
 	Key    ed25519.PrivateKey // that signs the manifest
-	Root   trust.Root         // that is built into the rootfs
+	Signed []byte             // the envelope that others have signed, instead of Key
+	Roots  chain.Chain        // that are built into the rootfs; the last names the key
 
 	Channel string
 	Version uint64
 	Name    string
 	Created time.Time
 	Expires time.Time // zero: Created + Lifetime
+
+	// Rollout is nil when all nodes take the release.
+	Rollout *manifest.Rollout
 
 	// Conf holds settings for phase.conf, "phase.mode=local" each.
 	Conf []string
@@ -46,9 +51,14 @@ type Spec struct {
 
 	// Release is the folder that a provider serves; other releases in it stay.
 	Release string
-	// Disk and QCOW2 are the images to write, none when empty. QCOW2 is made
-	// from Disk.
-	Disk, QCOW2 string
+	// Disk, Zstd and QCOW2 are the images to write, none when empty. Zstd, the
+	// disk image compressed, and QCOW2 are made from Disk.
+	Disk, Zstd, QCOW2 string
+	// Netboot is the folder for what a network boot loader starts, none when empty.
+	Netboot string
+	// Board is whose image is written to BoardDisk, beside the others; nil for none.
+	Board     *kernel.Board
+	BoardDisk string
 }
 
 // Result is what was made.
@@ -62,14 +72,11 @@ type Result struct {
 
 // Assemble makes the release and its images.
 func Assemble(ctx context.Context, s Spec) (Result, error) {
-	if s.Expires.IsZero() {
-		s.Expires = s.Created.Add(Lifetime)
-	}
-	rootfs, err := s.Pieces.rootfs(ctx, s.Root.Raw())
+	m, files, err := s.manifest(ctx)
 	if err != nil {
-		return Result{}, fmt.Errorf("making the rootfs: %w", err)
+		return Result{}, err
 	}
-	r, err := s.release(ctx, rootfs)
+	r, err := s.release(m, files)
 	if err != nil {
 		return Result{}, fmt.Errorf("making the release: %w", err)
 	}
@@ -79,13 +86,33 @@ func Assemble(ctx context.Context, s Spec) (Result, error) {
 	}
 	r.DiskID = gpt.NewID(seed)
 	if s.Disk != "" {
-		if err := s.disk(r, s.Disk); err != nil {
+		if err := s.disk(r, s.Disk, nil); err != nil {
 			return Result{}, fmt.Errorf("laying out the disk image: %w", err)
+		}
+	}
+	if s.Board != nil {
+		if err := s.disk(r, s.BoardDisk, s.Board); err != nil {
+			return Result{}, fmt.Errorf("laying out the disk image for %s: %w", s.Board.Name, err)
+		}
+		if s.Zstd != "" {
+			if err := copyFile(s.BoardDisk, s.BoardDisk+zstdSuffix, compress); err != nil {
+				return Result{}, fmt.Errorf("compressing the disk image for %s: %w", s.Board.Name, err)
+			}
+		}
+	}
+	if s.Zstd != "" {
+		if err := copyFile(s.Disk, s.Zstd, compress); err != nil {
+			return Result{}, fmt.Errorf("compressing the disk image: %w", err)
+		}
+	}
+	if s.Netboot != "" {
+		if err := Netboot(s.Pieces.Kernel, r, s.Netboot); err != nil {
+			return Result{}, fmt.Errorf("laying out the netboot set: %w", err)
 		}
 	}
 	if s.QCOW2 != "" {
 		if err := toQCOW2(ctx, s.Disk, s.QCOW2); err != nil {
-			return Result{}, fmt.Errorf("compressing the disk image: %w", err)
+			return Result{}, fmt.Errorf("making the image for virtual machines: %w", err)
 		}
 	}
 	return r, nil

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/ed25519"
+	"fmt"
 	"io/fs"
 	"math/rand/v2"
 	"os"
@@ -19,7 +20,7 @@ import (
 	"phase/appliance/machine/disk"
 	"phase/appliance/machine/disk/flash"
 	"phase/appliance/machine/disk/gpt"
-	"phase/appliance/release/trust"
+	"phase/appliance/release/roots/chain"
 	"phase/kernel"
 )
 
@@ -71,7 +72,7 @@ func handmade(t testing.TB, arch string) Pieces {
 	}
 	write(t, p.path(pieceImage), noise(1, 3_000_001))
 	if k.Compressed {
-		write(t, p.path(pieceKernel), noise(4, 1_000_001))
+		write(t, p.path(pieceKernel), compressed(t, noise(1, 3_000_001)))
 	}
 	write(t, p.path(pieceInitramfs), noise(2, 500_003))
 	write(t, p.path(pieceLoader), noise(5, gpt.LoaderSize))
@@ -104,13 +105,13 @@ func read(t testing.TB, path string) []byte {
 	return data
 }
 
-func testKeys(t testing.TB, seed byte) (release, rootKey ed25519.PrivateKey, root trust.Root) {
+func testKeys(t testing.TB, seed byte) (release, rootKey ed25519.PrivateKey, trusted chain.Chain) {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "keys")
 	if _, err := MakeKeys(dir, randomness(seed), day); err != nil {
 		t.Fatal(err)
 	}
-	release, root, err := LoadKeys(dir)
+	release, trusted, err := LoadKeys(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,12 +119,12 @@ func testKeys(t testing.TB, seed byte) (release, rootKey ed25519.PrivateKey, roo
 	if err != nil {
 		t.Fatal(err)
 	}
-	return release, rootKey, root
+	return release, rootKey, trusted
 }
 
 func spec(t testing.TB, p Pieces, out string) Spec {
-	key, _, root := testKeys(t, 9)
-	return Spec{Pieces: p, Key: key, Root: root, Channel: "stable", Version: 42, Name: "a test", Created: day,
+	key, _, trusted := testKeys(t, 9)
+	return Spec{Pieces: p, Key: key, Roots: trusted, Channel: "stable", Version: 42, Name: "a test", Created: day,
 		Release: filepath.Join(out, "release"), Disk: filepath.Join(out, "disk.img")}
 }
 
@@ -146,7 +147,10 @@ func TestOtherToolsFindNothingWrong(t *testing.T) {
 			assemble(t, s)
 			checkDisk(t, s.Disk)
 			runTool(t, "qemu-img", "check", s.QCOW2)
-			runTool(t, "qemu-img", "compare", s.QCOW2, s.Disk)
+			runTool(t, "qemu-img", "compare", s.QCOW2, s.Disk) // what the QCOW2 has beyond is zeros
+			if said := runTool(t, "qemu-img", "info", s.QCOW2); !strings.Contains(said, fmt.Sprintf("(%d bytes)", int64(qcow2Bytes))) {
+				t.Errorf("the QCOW2 has another virtual size:\n%s", said)
+			}
 		})
 	}
 }
@@ -176,8 +180,8 @@ func checkDisk(t *testing.T, path string) {
 			t.Fatal(err)
 		}
 		part := filepath.Join(t.TempDir(), "partition")
-		data := make([]byte, p.Size())
-		if _, err := f.ReadAt(data, p.Offset()); err != nil {
+		data := make([]byte, p.Size)
+		if _, err := f.ReadAt(data, p.Start); err != nil {
 			t.Fatal(err)
 		}
 		write(t, part, data)
@@ -225,6 +229,9 @@ func TestRootfsHoldsWhatTheTableSays(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "rootfs")
 	runTool(t, "unsquashfs", "-no-progress", "-d", dir, filepath.Join(r.Folder, "rootfs.squashfs"))
 	want := map[string]fs.FileMode{rootFile: 0o644}
+	for file := range rootfsPieces {
+		want[file] = 0o644
+	}
 	for _, e := range rootfsTable {
 		want[e.path] = e.mode
 		if e.link != "" {
@@ -252,8 +259,13 @@ func TestRootfsHoldsWhatTheTableSays(t *testing.T) {
 	if err != nil || len(want) > 0 {
 		t.Errorf("%v, missing: %v", err, want)
 	}
-	if !bytes.Equal(read(t, filepath.Join(dir, rootFile)), s.Root.Raw()) {
+	if !bytes.Equal(read(t, filepath.Join(dir, rootFile)), s.Roots.Last().Raw()) {
 		t.Error("the root document in the rootfs is another one")
+	}
+	for file, piece := range rootfsPieces {
+		if !bytes.Equal(read(t, filepath.Join(dir, file)), read(t, s.Pieces.path(piece))) {
+			t.Errorf("%s in the rootfs is another one", file)
+		}
 	}
 }
 
@@ -282,7 +294,7 @@ func TestAnotherRelease(t *testing.T) {
 	if second.Manifest.Artifacts["rootfs"] != first.Manifest.Artifacts["rootfs"] {
 		t.Error("the rootfs changed with the version")
 	}
-	s.Key, _, s.Root = testKeys(t, 10)
+	s.Key, _, s.Roots = testKeys(t, 10)
 	third, err := again(p.Dir, s)
 	if err != nil {
 		t.Fatal(err)
@@ -297,8 +309,8 @@ func TestRefusals(t *testing.T) {
 	_, rootKey, _ := testKeys(t, 9) // of the specs here
 	_, _, otherRoot := testKeys(t, 11)
 	for name, change := range map[string]func(*Spec){
-		"a stranger's root":  func(s *Spec) { s.Root = otherRoot },
-		"no root":            func(s *Spec) { s.Root = trust.Root{} },
+		"a stranger's root":  func(s *Spec) { s.Roots = otherRoot },
+		"no root":            func(s *Spec) { s.Roots = chain.Chain{} },
 		"no key":             func(s *Spec) { s.Key = nil },
 		"version 0":          func(s *Spec) { s.Version = 0 },
 		"no such channel":    func(s *Spec) { s.Channel = "mainline" },

@@ -9,21 +9,18 @@ import (
 	"syscall"
 	"time"
 
-	"phase/appliance/base/tool"
 	"phase/appliance/machine/initrd"
 )
+
+// initramfsInit is the program in it, where it was compiled to.
+const initramfsInit = "initramfs-init"
 
 // buildInitramfs compiles init/initramfs and wraps it in the archive that the
 // kernel unpacks: /init, and the nodes a kernel opens before anything is
 // mounted.
 func (p Pieces) buildInitramfs(ctx context.Context, source Source) error {
-	binary := p.path("gok", "initramfs-init")
-	_, err := tool.Command{
-		Name: "go", Args: []string{"build", "-trimpath", "-buildvcs=false", "-tags=gokrazy,netgo,osusergo", "-ldflags=-s -w -buildid= " + versionFlag(source.Name),
-			"-o", binary, "./init/initramfs"},
-		Dir: source.Checkout, Env: []string{"CGO_ENABLED=0", "GOOS=linux", "GOARCH=" + p.Kernel.GOARCH}, Log: source.Log,
-	}.Run(ctx)
-	if err != nil {
+	binary := p.path("gok", initramfsInit)
+	if err := p.goBuild(ctx, source, binary, "./init/initramfs", "-buildid= "+versionFlag(source.Name)); err != nil {
 		return err
 	}
 	init, err := os.ReadFile(binary)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -15,7 +14,6 @@ import (
 	"phase/appliance/base/ui"
 	"phase/appliance/machine/disk"
 	"phase/appliance/machine/disk/flash"
-	"phase/appliance/machine/disk/gpt"
 	"phase/appliance/release/layout"
 	"phase/appliance/release/manifest"
 	"phase/appliance/release/trust"
@@ -27,10 +25,10 @@ func artifact(i *flash.Image, name string, a manifest.Artifact) (*io.SectionRead
 		return i.File(layout.FileName(name))
 	}
 	p, err := i.Table.Partition(disk.Root)
-	if err == nil && p.Size() < a.Size {
+	if err == nil && p.Size < a.Size {
 		err = errors.New("the root partition is smaller than the rootfs")
 	}
-	return i.Section(p.Offset(), a.Size), err
+	return i.Section(p.Start, a.Size), err
 }
 
 // Report is what inspect answers.
@@ -38,6 +36,7 @@ type Report struct {
 	Disk       string          `json:"disk"`
 	Signature  string          `json:"mbr_signature"`
 	Bytes      int64           `json:"bytes"`
+	Sector     int64           `json:"sector"` // bytes
 	Partitions []PartitionInfo `json:"partitions"`
 	Files      []FileInfo      `json:"files"`
 	Settings   []string        `json:"settings"`
@@ -51,6 +50,7 @@ type Report struct {
 	Verified   *bool           `json:"verified"` // null: no root to verify with
 	Artifacts  []ArtifactInfo  `json:"artifacts"`
 	Problems   []string        `json:"problems"`
+	Warnings   []string        `json:"warnings"` // of what expires soon
 }
 
 // PartitionInfo is a partition, in bytes.
@@ -76,17 +76,17 @@ type ArtifactInfo struct {
 	OK     bool         `json:"ok"`
 }
 
-// Inspect reads all of the release on a disk. root may be empty: then no
+// Inspect reads all of the release on a disk. root may be the zero Root: then no
 // signature is checked, only that the disk holds what its manifest says.
-func Inspect(ctx context.Context, from io.ReaderAt, root []byte) (Report, error) {
+func Inspect(ctx context.Context, from io.ReaderAt, root trust.Root) (Report, error) {
 	i, err := flash.OpenImage(from)
 	if err != nil {
 		return Report{}, err
 	}
-	r := Report{Disk: i.Table.ID.String(), Signature: fmt.Sprintf("%08x", i.Table.ID.Signature()), Bytes: i.Table.Sectors * gpt.SectorSize,
+	r := Report{Disk: i.Table.ID.String(), Signature: fmt.Sprintf("%08x", i.Table.ID.Signature()), Bytes: i.Table.Size, Sector: i.Table.Sector,
 		Settings: []string{}, Artifacts: []ArtifactInfo{}, Problems: []string{}}
 	for _, p := range i.Table.Partitions {
-		r.Partitions = append(r.Partitions, PartitionInfo{p.Number, p.Name, i.Table.PartitionID(p.Number).String(), p.Offset(), p.Size()})
+		r.Partitions = append(r.Partitions, PartitionInfo{p.Number, p.Name, i.Table.PartitionID(p.Number).String(), p.Start, p.Size})
 	}
 	for name, at := range i.Files {
 		r.Files = append(r.Files, FileInfo{name, at.Size})
@@ -109,7 +109,7 @@ func Inspect(ctx context.Context, from io.ReaderAt, root []byte) (Report, error)
 
 func (r *Report) problem(err error) { r.Problems = append(r.Problems, ui.Clean(err.Error())) }
 
-func (r *Report) release(ctx context.Context, i *flash.Image, root []byte) error {
+func (r *Report) release(ctx context.Context, i *flash.Image, root trust.Root) error {
 	data, err := i.ReadFile(layout.ManifestFile)
 	if err != nil {
 		return err
@@ -124,12 +124,8 @@ func (r *Report) release(ctx context.Context, i *flash.Image, root []byte) error
 	}
 	r.Version, r.Name, r.Channel, r.Arch = m.Version, m.Name, m.Channel, m.Arch
 	r.Created, r.Expires, r.Digest = m.Created, m.Expires, names.Sum(env.Payload)
-	if len(root) > 0 {
-		trusted, err := trust.ParseRoot(root)
-		if err != nil {
-			return fmt.Errorf("reading the root: %w", err)
-		}
-		_, err = trusted.VerifyHeld(data, trust.Any, m.Arch)
+	if root.Version() > 0 {
+		_, err = root.VerifyHeld(data, trust.Any, m.Arch)
 		ok := err == nil
 		r.Verified = &ok
 		if err != nil {
@@ -154,46 +150,12 @@ func (r *Report) release(ctx context.Context, i *flash.Image, root []byte) error
 	return nil
 }
 
-type inspectCommand struct {
-	Image string `arg:"" help:"A disk image, or a block device."`
-	Root  string `short:"r" help:"Root document whose keys must have signed the release." type:"path" placeholder:"FILE"`
-	JSON  bool   `name:"json" short:"j" help:"Answer in JSON."`
-}
-
-func (c *inspectCommand) run(ctx context.Context, out output) error {
-	f, err := os.Open(c.Image)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	var root []byte
-	if c.Root != "" {
-		if root, err = os.ReadFile(c.Root); err != nil {
-			return err
-		}
-	}
-	r, err := Inspect(ctx, f, root)
-	if err != nil {
-		return fmt.Errorf("inspecting %s: %w", c.Image, err)
-	}
-	if c.JSON {
-		err = out.json(r)
-	} else {
-		err = r.print(out.stdout)
-	}
-	if err == nil && len(r.Problems) > 0 {
-		return fmt.Errorf("%s: %s", c.Image, strings.Join(r.Problems, "; "))
-	}
-	return err
-}
-
 func (r Report) print(w io.Writer) error {
-	signed := "not verified, give --root FILE"
-	if r.Verified != nil {
-		signed = map[bool]string{true: "signature verified", false: "REFUSED"}[*r.Verified]
+	fmt.Fprintf(w, "release %s/%s version %d (%s) %s, %s\n", r.Channel, r.Arch, r.Version, ui.Clean(r.Name), r.Digest, verdict(r.Verified))
+	fmt.Fprintf(w, "created %s, expires %s\ndisk %s, %s in sectors of %d bytes\n", r.Created.Format(time.RFC3339), r.Expires.Format(time.RFC3339), r.Disk, ui.Bytes(r.Bytes), r.Sector)
+	for _, text := range r.Warnings {
+		fmt.Fprintln(w, "warning:", text)
 	}
-	fmt.Fprintf(w, "release %s/%s version %d (%s) %s, %s\n", r.Channel, r.Arch, r.Version, ui.Clean(r.Name), r.Digest, signed)
-	fmt.Fprintf(w, "created %s, expires %s\ndisk %s, %s\n", r.Created.Format(time.RFC3339), r.Expires.Format(time.RFC3339), r.Disk, ui.Bytes(r.Bytes))
 	for _, s := range r.Settings {
 		fmt.Fprintln(w, "setting", s)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"phase/appliance/machine/disk/flash"
 	"phase/appliance/machine/disk/gpt"
+	"phase/appliance/release/trust"
 )
 
 // A stick flashed again with --keep stays the same stick: what is on its
@@ -26,7 +27,7 @@ func TestFlashKeeps(t *testing.T) {
 		if out, log, code := runImages(append([]string{"flash", image, file, "--force"}, flags...)...); code != 0 {
 			t.Fatalf("exit code %d: %s%s", code, out, log)
 		}
-		return inspected(t, file, first.Root.Raw())
+		return inspected(t, file, first.Roots.Last())
 	}
 	before := flashed(first.Disk)
 	// Between the blocks that the file system uses; behind what an image holds.
@@ -54,7 +55,7 @@ func TestFlashKeeps(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer image.Close()
-	again, err := flash.PrepareKeeping(image, target, target.Size, nil)
+	again, err := flash.PrepareKeeping(image, target, target.Geometry, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,7 +63,7 @@ func TestFlashKeeps(t *testing.T) {
 	if _, err := again.Write(ctx, target, func(int64) { pull() }); err == nil {
 		t.Fatal("it was not pulled out")
 	}
-	if !bytes.Equal(section(t, file, 0, gpt.SectorSize), make([]byte, gpt.SectorSize)) {
+	if !bytes.Equal(section(t, file, 0, gpt.Sector512), make([]byte, gpt.Sector512)) {
 		t.Error("half a stick has a boot sector")
 	}
 	if r := flashed(first.Disk, "--keep"); r.Version != first.Version || !bytes.Equal(section(t, file, perm.Offset, perm.Size), perms) {
@@ -80,7 +81,7 @@ func TestFlashKeeps(t *testing.T) {
 	}
 }
 
-func inspected(t *testing.T, path string, root []byte) Report {
+func inspected(t *testing.T, path string, root trust.Root) Report {
 	t.Helper()
 	checkDisk(t, path)
 	f, err := os.Open(path)

@@ -11,10 +11,11 @@ import (
 	"strings"
 	"time"
 
-	"phase/appliance/base/envelope"
 	"phase/appliance/base/keyfile"
+	"phase/appliance/base/keypem"
 	"phase/appliance/base/statefile"
 	"phase/appliance/release/roots"
+	"phase/appliance/release/roots/chain"
 	"phase/appliance/release/trust"
 )
 
@@ -83,7 +84,7 @@ func makePair(path string, rand io.Reader) (ed25519.PrivateKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	half, err := envelope.EncodePublicKey(public(key))
+	half, err := keypem.EncodePublic(public(key))
 	if err != nil {
 		return nil, err
 	}
@@ -96,16 +97,30 @@ func makePair(path string, rand io.Reader) (ed25519.PrivateKey, error) {
 
 func public(key ed25519.PrivateKey) ed25519.PublicKey { return key.Public().(ed25519.PublicKey) }
 
-// LoadKeys reads from a folder of keys what a build needs: the release key and
-// the root document. The root key can be offline.
-func LoadKeys(dir string) (release ed25519.PrivateKey, root trust.Root, err error) {
-	root, err = roots.Load(filepath.Join(dir, rootDocument))
-	if err != nil {
-		return nil, root, fmt.Errorf("reading the root document ('images key' makes keys): %w", err)
+// LoadKeys reads from a folder of keys what a build needs: the release key, and
+// the roots, of which the last one must name that key. The root key can be
+// offline.
+func LoadKeys(dir string) (release ed25519.PrivateKey, trusted chain.Chain, err error) {
+	if trusted, err = LoadRoots(dir); err != nil {
+		return nil, trusted, err
 	}
 	release, err = keyfile.Read(filepath.Join(dir, releaseKeyFile))
 	if err != nil {
-		return nil, root, fmt.Errorf("reading the release key: %w", err)
+		return nil, trusted, fmt.Errorf("reading the release key: %w", err)
 	}
-	return release, root, nil
+	return release, trusted, nil
+}
+
+// LoadRoots reads the roots of a folder of keys: root.json, which is version 1,
+// and root/<n>.json, which images rotate makes. One that is damaged is refused:
+// what is signed under the version before it may be refused by nodes.
+func LoadRoots(dir string) (chain.Chain, error) {
+	l, err := roots.LoadChain(filepath.Join(dir, rootDocument))
+	if err != nil {
+		return chain.Chain{}, fmt.Errorf("reading the root document ('images key' makes keys): %w", err)
+	}
+	if err := errors.Join(append(l.Problems, l.NoChain)...); err != nil {
+		return chain.Chain{}, fmt.Errorf("reading the roots in %s: %w", dir, err)
+	}
+	return l.Chain, nil
 }

@@ -33,7 +33,8 @@ func TestMakeKeys(t *testing.T) {
 	if files, _ := os.ReadDir(dir); len(files) != 5 {
 		t.Errorf("left behind: %v", files)
 	}
-	release, root, err := LoadKeys(dir)
+	release, trusted, err := LoadKeys(dir)
+	root := trusted.Last()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,7 +52,7 @@ func TestMakeKeys(t *testing.T) {
 	if made, err := MakeKeys(dir, randomness(2), day); err != nil || made {
 		t.Errorf("made again: %v, %v", made, err)
 	}
-	if _, again, _ := LoadKeys(dir); !bytes.Equal(again.Raw(), root.Raw()) {
+	if _, again, _ := LoadKeys(dir); !bytes.Equal(again.Last().Raw(), root.Raw()) {
 		t.Error("the root document changed")
 	}
 }
@@ -68,7 +69,8 @@ func TestMakeKeysAtOnce(t *testing.T) {
 		})
 	}
 	all.Wait()
-	release, root, err := LoadKeys(dir)
+	release, trusted, err := LoadKeys(dir)
+	root := trusted.Last()
 	if err != nil {
 		t.Fatal(err)
 	}

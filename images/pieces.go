@@ -4,15 +4,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"time"
-
-	"github.com/klauspost/compress/zstd"
 
 	"phase/appliance/base/tool"
 	"phase/appliance/machine/disk"
@@ -36,6 +33,7 @@ const (
 	pieceLoader    = "mbr"           // the BIOS boot loader
 	pieceEFI       = "boot.efi"      // the UEFI boot loader
 	piecePerm      = "perm.ext4"     // the persistent partition, empty
+	pieceOrigin    = "origin.json"   // what they were made from
 	pieceAbout     = "pieces.json"   // written last: the rest is complete
 )
 
@@ -86,11 +84,13 @@ func LoadPieces(dir string) (Pieces, error) {
 
 // unpackRoot unpacks gok's root file system: its file times are those of
 // the build, and it holds things of the machine that builds. See rootfs.go.
-func (p Pieces) unpackRoot(ctx context.Context, source Source) error {
+func (p Pieces) unpackRoot(ctx context.Context, _ Source) error {
 	_, err := tool.Command{Name: "unsquashfs", Args: []string{"-no-progress", "-no-xattrs", "-d", p.path("gok", "root"), p.path("gok", "root.squashfs")}}.Run(ctx)
-	if err != nil {
-		return err
-	}
+	return err
+}
+
+// keepRoot keeps what the rootfs is to hold.
+func (p Pieces) keepRoot(_ context.Context, source Source) error {
 	if err := keepTree(p.path("gok", "root"), p.path(pieceTree)); err != nil {
 		return err
 	}
@@ -100,13 +100,13 @@ func (p Pieces) unpackRoot(ctx context.Context, source Source) error {
 // refuseTraces searches the programs for the folder they were built from,
 // which a build flag lost from config.json would put there.
 func (p Pieces) refuseTraces(source Source) error {
-	for _, program := range []string{"gokrazy/init", "user/phase"} {
+	for _, program := range []string{"gokrazy/init", "user/phase", workerPath} {
 		data, err := os.ReadFile(p.path(pieceTree, program))
 		if err != nil {
 			return err
 		}
 		if bytes.Contains(data, []byte(source.Checkout+"/")) {
-			return fmt.Errorf("%s names the folder it was built from: give it -trimpath in config.json", program)
+			return fmt.Errorf("%s names the folder it was built from: give it -trimpath, in config.json for what gok compiles", program)
 		}
 	}
 	return nil
@@ -127,35 +127,38 @@ func (p Pieces) takeLoaders(ctx context.Context, source Source) error {
 		return err
 	}
 	_, err = tool.Command{Name: "mcopy", Args: []string{"-n", "-i", p.path("gok", "boot.fat"), "::" + efiNames[p.Kernel.Arch], p.path(pieceEFI)}}.Run(ctx)
-	return err
+	if err != nil {
+		return err
+	}
+	return os.Chmod(p.path(pieceEFI), 0o644) // it is in the rootfs too, whatever the umask
 }
 
 // takeKernel finds the kernel in its module, at the version that go.mod pins.
 func (p Pieces) takeKernel(ctx context.Context, source Source) error {
-	out, err := tool.Command{Name: "go", Args: []string{"mod", "download", "-json", p.Kernel.Module}, Dir: source.Checkout}.Run(ctx)
+	found, err := moduleAt(ctx, source.Checkout, p.Kernel.Module)
 	if err != nil {
 		return err
 	}
-	var module struct{ Dir string }
-	if err := json.Unmarshal(out, &module); err != nil {
-		return fmt.Errorf("reading what go says of %s: %w", p.Kernel.Module, err)
-	}
-	from := filepath.Join(module.Dir, p.Kernel.File)
+	from := filepath.Join(found.Dir, p.Kernel.File)
 	if err := copyFile(from, p.path(pieceImage), io.Copy); err != nil || !p.Kernel.Compressed {
 		return err
 	}
 	return copyFile(from, p.path(pieceKernel), compress)
 }
 
-// compress writes zstd with a window of 8 MiB, which is what unpacking costs in
-// memory. One goroutine, so that the bytes depend on nothing but the input.
-func compress(w io.Writer, r io.Reader) (int64, error) {
-	z, err := zstd.NewWriter(w, zstd.WithEncoderLevel(zstd.SpeedBestCompression), zstd.WithWindowSize(8<<20), zstd.WithEncoderConcurrency(1))
+// module is one of Go: where its files are, and its line of go.sum.
+type module struct{ Dir, Version, Sum string }
+
+// moduleAt is a module at the version that go.mod pins.
+func moduleAt(ctx context.Context, checkout, name string) (m module, err error) {
+	out, err := tool.Command{Name: "go", Args: []string{"mod", "download", "-json", name}, Dir: checkout}.Run(ctx)
 	if err != nil {
-		return 0, err
+		return m, err
 	}
-	n, err := io.Copy(z, r)
-	return n, errors.Join(err, z.Close())
+	if err := json.Unmarshal(out, &m); err != nil {
+		return m, fmt.Errorf("reading what go says of %s: %w", name, err)
+	}
+	return m, nil
 }
 
 // formatPerm makes the empty ext4: blocks of 4 KiB, so that it can grow to any
@@ -168,5 +171,8 @@ func (p Pieces) formatPerm(ctx context.Context, source Source) error {
 			" -E lazy_itable_init=0,lazy_journal_init=0,root_owner=0:0,hash_seed="+id), p.path(piecePerm), fmt.Sprintf("%dk", disk.PermBytes>>10)),
 		Env: []string{"MKE2FS_CONFIG=/dev/null", fmt.Sprintf("E2FSPROGS_FAKE_TIME=%d", p.Time.Unix())},
 	}.Run(ctx)
-	return err
+	if err != nil {
+		return err
+	}
+	return os.Chmod(p.path(piecePerm), 0o644) // it is in the rootfs too, whatever the umask
 }

@@ -12,7 +12,10 @@ import (
 	"strings"
 
 	"phase/appliance/base/tool"
+	"phase/appliance/release/layout"
 	"phase/appliance/release/roots"
+	"phase/appliance/release/roots/chain"
+	"phase/appliance/release/trust"
 )
 
 // entry of the rootfs. All of it is in this table, so that nothing of the
@@ -45,10 +48,22 @@ var rootfsTable = []entry{
 	{path: "tmp", mode: fs.ModeDir | 0o755},
 	{path: "user", mode: fs.ModeDir | 0o755},
 	{path: "user/phase", mode: 0o755},
+	{path: workerPath, mode: 0o755},
 }
 
-// rootFile is added when a release is assembled: it is an input of its own.
-var rootFile = roots.Default[1:]
+// rootFile and rootFolder are added when a release is assembled: the roots are
+// an input of their own. Version 1 is in rootFile, so that the fleet has one name
+// whatever was rotated since, and the later ones are in rootFolder.
+var (
+	rootFile   = roots.Default[1:]
+	rootFolder = filepath.Join(filepath.Dir(rootFile), layout.RootFolder)
+)
+
+// permFile is added too: init lays it where the persistent partition holds no
+// file system that can be used, since there is no mkfs on a node. Its blocks are
+// nearly all empty, and take no room in a squashfs. The boot loaders beside it make
+// a release all that an image of it is made of.
+const permFile = "etc/phase/perm.ext4"
 
 // makeTree makes what the table names below to; place puts a file there.
 func makeTree(to string, place func(path, at string) error) error {
@@ -78,12 +93,15 @@ func keepTree(from, to string) error {
 	return makeTree(to, func(path, at string) error { return os.Rename(filepath.Join(from, path), at) })
 }
 
-// rootfs packs the tree with that root document in it, and keeps the result:
-// many releases differ in their manifest alone. gzip, since the kernels know no
-// other squashfs.
-func (p Pieces) rootfs(ctx context.Context, root []byte) (string, error) {
-	sum := sha256.Sum256(root)
-	out := p.path("rootfs-" + hex.EncodeToString(sum[:8]) + ".squashfs")
+// rootfs packs the tree with those roots in it, and keeps the result: many
+// releases differ in their manifest alone. gzip, since the kernels know no other
+// squashfs.
+func (p Pieces) rootfs(ctx context.Context, trusted chain.Chain) (string, error) {
+	sum := sha256.New()
+	for _, root := range trusted.Roots() {
+		sum.Write(root.Raw()) // it never fails
+	}
+	out := p.path("rootfs-" + hex.EncodeToString(sum.Sum(nil)[:8]) + ".squashfs")
 	if _, err := os.Stat(out); err == nil {
 		return out, nil
 	} else if !errors.Is(err, os.ErrNotExist) {
@@ -98,8 +116,13 @@ func (p Pieces) rootfs(ctx context.Context, root []byte) (string, error) {
 	if err := makeTree(tree, func(path, at string) error { return os.Link(p.path(pieceTree, path), at) }); err != nil {
 		return "", err
 	}
-	if err := replaceWith(filepath.Join(tree, rootFile), root); err != nil {
+	if err := placeRoots(tree, trusted.Roots()); err != nil {
 		return "", err
+	}
+	for file, piece := range rootfsPieces {
+		if err := os.Link(p.path(piece), filepath.Join(tree, file)); err != nil {
+			return "", err
+		}
 	}
 	at := strconv.FormatInt(p.Time.Unix(), 10)
 	return out, replace(out, func(f *os.File) error {
@@ -107,4 +130,21 @@ func (p Pieces) rootfs(ctx context.Context, root []byte) (string, error) {
 			"-comp gzip -Xcompression-level 9 -b 131072 -noappend -all-root -no-xattrs -no-exports -no-progress -quiet -mkfs-time "+at+" -all-time "+at)...)}.Run(ctx)
 		return err
 	})
+}
+
+// placeRoots puts the roots into the tree of the rootfs.
+func placeRoots(tree string, trusted []trust.Root) error {
+	for _, root := range trusted {
+		file := rootFile
+		if root.Version() > 1 {
+			file = filepath.Join(filepath.Dir(rootFile), layout.Root(root.Version()))
+		}
+		if err := replaceWith(filepath.Join(tree, file), root.Raw()); err != nil {
+			return err
+		}
+	}
+	if len(trusted) < 2 {
+		return nil
+	}
+	return os.Chmod(filepath.Join(tree, rootFolder), 0o755) // whatever the umask
 }

@@ -10,7 +10,6 @@ import (
 
 	"phase/appliance/base/ui"
 	"phase/appliance/release/manifest"
-	"phase/appliance/release/roots"
 )
 
 // Limits on sizes, in bytes: the netboot payload, a disk that fits the smallest
@@ -18,9 +17,9 @@ import (
 // twice: as it is served, and uncompressed, as UEFI starts it. Its download grew
 // from 46 MiB with the network of nodes, which every release carries.
 var (
-	maxPayload = map[string]int64{"x86_64": 40 * mebi, "arm64": 48 * mebi}
-	maxDisk    = int64(160 * mebi)
-	maxQCOW2   = map[string]int64{"x86_64": 48 * mebi, "arm64": 54 * mebi}
+	maxPayload  = map[string]int64{"x86_64": 34 * mebi, "arm64": 34 * mebi}
+	maxDisk     = int64(160 * mebi)
+	maxDownload = map[string]int64{"x86_64": 48 * mebi, "arm64": 54 * mebi}
 )
 
 // Weight is what one thing weighs and may weigh, in bytes.
@@ -44,7 +43,7 @@ func Weigh(out string, m manifest.Manifest) []Weight {
 	for _, image := range []struct {
 		ext   string
 		limit int64
-	}{{"img", maxDisk}, {"qcow2", maxQCOW2[m.Arch]}} {
+	}{{"img", maxDisk}, {"img" + zstdSuffix, maxDownload[m.Arch]}, {"qcow2", maxDownload[m.Arch]}} {
 		if info, err := os.Stat(imagePath(out, m.Arch, image.ext)); err == nil {
 			all = append(all, Weight{info.Name(), info.Size(), image.limit})
 		}
@@ -92,11 +91,11 @@ func (c *sizesCommand) run(ctx context.Context, out output) error {
 	if err != nil {
 		return err
 	}
-	root, err := roots.Load(filepath.Join(c.Keys, rootDocument))
+	trusted, err := LoadRoots(c.Keys)
 	if err != nil {
 		return err
 	}
-	v, _, err := openRelease(ctx, filepath.Join(c.Out, "release", channel, arch), root, arch)
+	v, _, err := openRelease(ctx, filepath.Join(c.Out, "release", channel, arch), trusted.Last(), arch)
 	if err != nil {
 		return err
 	}

@@ -73,7 +73,9 @@ func (k Kernel) ConsoleArgs() string {
 
 // DiskCmdline is what the boot loader of a disk says: the release's own
 // options, the consoles, and the root partition by its GPT identifier. The
-// disk may appear late (USB), so the kernel waits for it, and not longer.
+// disk may appear late (USB), so the kernel waits for it, and not longer. "gpt"
+// has it take the copy of the partition table at the end of a disk whose first
+// one is damaged, which it does not do by itself.
 func (k Kernel) DiskCmdline(cmdline, partUUID string) string {
-	return fmt.Sprintf("%s %s root=PARTUUID=%s rootfstype=squashfs ro rootwait=30 init=%s", cmdline, k.ConsoleArgs(), partUUID, Init)
+	return fmt.Sprintf("%s %s root=PARTUUID=%s rootfstype=squashfs ro rootwait=30 gpt init=%s", cmdline, k.ConsoleArgs(), partUUID, Init)
 }

@@ -25,6 +25,14 @@ func TestKernels(t *testing.T) {
 			t.Errorf("%s: the serial port is not /dev/console in %q", arch, line)
 		}
 	}
+	b, err := BoardFor("rpi")
+	line := b.DiskCmdline("b7e7e88c-a983-8234-bf20-15586b8c3986")
+	if err != nil || !strings.Contains(line, " console=tty1 console=serial0,115200 root=PARTUUID=b7e7e88c-a983-8234-bf20-15586b8c3986 ") || strings.Contains(line, "cma=") {
+		t.Errorf("rpi: %q, %v", line, err)
+	}
+	if b, err := BoardFor("rpi9"); err == nil {
+		t.Errorf("rpi9: %+v", b)
+	}
 	for _, arch := range []string{"", "amd64", "riscv64"} {
 		if k, err := For(arch); err == nil {
 			t.Errorf("%q: %+v", arch, k)

@@ -1,0 +1,98 @@
+package images
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"phase/appliance/machine/disk"
+	"phase/appliance/machine/disk/fat"
+	"phase/kernel"
+)
+
+// boardPath is where build leaves the image for a board.
+func boardPath(out string, b kernel.Board) string {
+	return filepath.Join(out, "phase-"+b.Arch+"-"+b.Name+".img")
+}
+
+// takeBoard copies what a board's firmware reads out of the modules of its firmware
+// and kernel into the folder of the pieces that has the board's name.
+func (p Pieces) takeBoard(ctx context.Context, source Source) error {
+	if source.Board == "" {
+		return nil
+	}
+	b, err := kernel.BoardFor(source.Board)
+	if err != nil {
+		return err
+	}
+	for _, from := range []struct {
+		module   string
+		patterns []string
+	}{{b.Firmware, b.FirmwareFiles}, {b.Kernel, b.KernelFiles}} {
+		found, err := moduleAt(ctx, source.Checkout, from.module)
+		if err != nil {
+			return err
+		}
+		for _, pattern := range from.patterns {
+			files, err := filepath.Glob(filepath.Join(found.Dir, pattern))
+			if err != nil {
+				return err
+			}
+			if len(files) == 0 {
+				return fmt.Errorf("%s has no %s", from.module, pattern)
+			}
+			for _, file := range files {
+				if err := copyFile(file, p.path(b.Name, filepath.Base(file)), io.Copy); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	found, err := moduleAt(ctx, source.Checkout, b.Kernel)
+	if err != nil {
+		return err
+	}
+	return copyFile(filepath.Join(found.Dir, b.Image), p.path(b.Name, b.Started), io.Copy)
+}
+
+// boardFiles are those of a boot partition, with what the board's firmware reads:
+// cmdline.txt is the board's, which is read to its end and so ends in spaces.
+func (s Spec) boardFiles(b kernel.Board, files []fat.File, partUUID string) ([]fat.File, error) {
+	if s.Pieces.Kernel.Arch != b.Arch {
+		return nil, fmt.Errorf("the board %s takes releases for %s, not for %s", b.Name, b.Arch, s.Pieces.Kernel.Arch)
+	}
+	own, err := os.ReadDir(s.Pieces.path(b.Name))
+	if err != nil {
+		return nil, fmt.Errorf("the pieces have no files for the board %s (compile them with --board %s): %w", b.Name, b.Name, err)
+	}
+	line := []byte(b.DiskCmdline(partUUID))
+	if len(line) > cmdlineBytes {
+		return nil, fmt.Errorf("the command line has %d bytes, at most %d", len(line), cmdlineBytes)
+	}
+	for i, f := range files {
+		if f.Path == disk.CmdlineFile {
+			files[i] = inMemory(f.Path, append(line, bytes.Repeat([]byte{' '}, cmdlineBytes-len(line))...))
+		}
+	}
+	files = append(files, inMemory("config.txt", []byte(b.Config)))
+	for _, e := range own {
+		file, err := onDisk(e.Name(), s.Pieces.path(b.Name, e.Name()))
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, file)
+	}
+	return files, nil
+}
+
+// onDisk is a file of a boot partition with the content of another.
+func onDisk(name, from string) (fat.File, error) {
+	info, err := os.Stat(from)
+	if err != nil {
+		return fat.File{}, err
+	}
+	return fat.File{Path: name, Size: info.Size(), Open: func() (io.ReadCloser, error) { return os.Open(from) }}, nil
+}
