@@ -1,0 +1,133 @@
+#!/bin/sh
+# What packaging/test.sh does in the bare root, under systemd.
+set -eu
+export DEBIAN_FRONTEND=noninteractive HOME=/root LC_ALL=C.UTF-8
+
+say() { printf '\ninside: %s\n' "$*"; }
+die() {
+	printf 'inside: %s\n' "$*" >&2
+	journalctl --no-pager -u plasmd | tail -n 30 >&2
+	exit 1
+}
+install() { apt-get install -y -qq --allow-downgrades "$@" >/test/apt.log 2>&1; }
+# refused TEXT COMMAND… must fail and say TEXT.
+refused() {
+	text=$1
+	shift
+	if "$@" >/test/said 2>&1; then die "$* should have been refused"; fi
+	grep -q "$text" /test/said /test/apt.log || die "$* did not say \"$text\": $(cat /test/said /test/apt.log)"
+}
+# started waits until the service that runs now has said that it listens.
+started() {
+	systemctl is-active -q plasmd || die "plasmd is not active: $(systemctl status --no-pager plasmd)"
+	id=$(systemctl show -p InvocationID --value plasmd)
+	timeout 60 journalctl -f -n all -o cat "_SYSTEMD_INVOCATION_ID=$id" | grep -q -m 1 '^listening on /run/phase/plasmd.sock' || die "it does not listen"
+}
+version() { dpkg-query -W -f '${Version}' phase; }
+identity() { sha256sum /var/lib/phase/identity* | sort; }
+runs() { plasmd jobs --json | grep -o '"run_id": *"[^"]*"' | sort; }
+
+# named lists what has a name of ours; what others keep of a package that is gone is theirs.
+named() {
+	find / -xdev \( -path /test -o -path /proc -o -path /sys -o -path /var/lib/dpkg/info -o -path /var/log -o -path /var/cache/apt -o -path /tmp -o -path /var/tmp \) -prune \
+		-o \( -name '*plasmd*' -o -name '*phase*' \) -print | sort
+}
+
+systemctl start systemd-journald.service
+named >/test/before
+
+say "install"
+install /test/old.deb || die "$(cat /test/apt.log)"
+started
+[ "$(version)" = 0.1 ] || die "version $(version)"
+pid=$(systemctl show -p MainPID --value plasmd)
+[ "$(stat -c %U "/proc/$pid")" = phase ] || die "plasmd runs as $(stat -c %U "/proc/$pid")"
+grep -E '^(NoNewPrivs|Seccomp|CapBnd|CapEff):' "/proc/$pid/status"
+grep -q '^NoNewPrivs:.1$' "/proc/$pid/status" || die "it could gain privileges"
+grep -q '^Seccomp:.2$' "/proc/$pid/status" || die "its system calls are not filtered"
+grep -q '^CapBnd:.0000000000000000$' "/proc/$pid/status" || die "it has capabilities"
+stat -c '%U:%G %a %n' /var/lib/phase /run/phase /run/phase/plasmd.sock
+[ "$(stat -c '%U:%G %a' /var/lib/phase)" = 'phase:phase 700' ] || die "its state is open to others"
+[ "$(stat -c '%U:%G %a' /run/phase/plasmd.sock)" = 'phase:phase 660' ] || die "its socket is open to others"
+if journalctl --no-pager -o cat -u plasmd | grep -Ei 'warn|denied|not permitted'; then die "it complains of its walls"; fi
+
+say "a module, and a job with a receipt, behind the walls of the service"
+[ "$(printf 'esahP olleh' | plasmd run -q /test/hello.wasm)" = 'hello Phase' ] || die "plasmd run does not run it"
+[ -z "$(runs)" ] || die "there are runs before the first"
+printf 'esahP olleh' | plasmd execute-job --json /test/hello.wasm >/test/answer || die "$(cat /test/answer)"
+grep -q '"stdout": *"hello Phase"' /test/answer || die "$(cat /test/answer)"
+[ -n "$(runs)" ] || die "the daemon does not remember the job"
+plasmd version
+journalctl --no-pager -o cat -u plasmd | grep '^peer '
+
+say "the group phase may use the socket, others may not"
+useradd member && usermod -aG phase member && useradd stranger
+su_run() { setpriv --reuid "$1" --regid "$1" --init-groups env HOME=/nowhere plasmd jobs --socket /run/phase/plasmd.sock; }
+su_run member >/dev/null || die "a member of the group may not ask"
+refused 'permission denied' su_run stranger
+
+say "upgrade keeps identity and history"
+before=$(identity) had=$(runs)
+install /test/new.deb || die "$(cat /test/apt.log)"
+started
+[ "$(version)" != 0.1 ] || die "it is the old version"
+[ "$before" = "$(identity)" ] || die "the identity is another one"
+[ "$had" = "$(runs)" ] || die "the history is another one: $had / $(runs)"
+plasmd version
+
+say "an older package over a newer is refused, and changes nothing"
+now=$(version)
+refused 'which is older' install /test/old.deb
+[ "$now" = "$(version)" ] || die "version $(version)"
+started
+[ "$before" = "$(identity)" ] || die "the identity is another one"
+
+say "a configuration from the future, and a port in use, are said in the journal"
+cp /etc/phase/plasmd.toml /test/toml
+{ echo 'colour = "blue"'; cat /test/toml; } >/etc/phase/plasmd.toml
+systemctl restart plasmd
+timeout 60 journalctl -f -n all -o cat -u plasmd | grep -m 1 '"colour" is unknown' || die "it is not said"
+{ echo 'http = "127.0.0.1:8080"'; cat /test/toml; } >/etc/phase/plasmd.toml
+systemctl stop plasmd
+systemctl reset-failed plasmd
+plasmd start --config /test/toml --http 127.0.0.1:8080 --network off --data /test/other --socket /test/s --state /test >/test/serve.log 2>&1 &
+other=$!
+timeout 60 tail -n +1 -f /test/serve.log | grep -q -m 1 '^serving http' || die "$(cat /test/serve.log)"
+systemctl start plasmd
+timeout 60 journalctl -f -n all -o cat -u plasmd | grep -m 1 'another program listens there; stop it, or choose another port' || die "it is not said"
+kill "$other" && wait "$other" || true
+cp /test/toml /etc/phase/plasmd.toml
+systemctl stop plasmd
+systemctl reset-failed plasmd
+systemctl start plasmd
+started
+[ "$before" = "$(identity)" ] || die "the identity is another one"
+
+say "remove stops it and keeps what is the owner's; install brings it back"
+apt-get remove -y -qq phase >/test/apt.log 2>&1 || die "$(cat /test/apt.log)"
+if systemctl is-active -q plasmd; then die "it still runs"; fi
+[ -e /etc/phase/plasmd.toml ] && [ "$before" = "$(identity)" ] || die "remove lost something"
+[ ! -e /usr/bin/plasmd ] || die "plasmd is still there"
+install /test/new.deb || die "$(cat /test/apt.log)"
+started
+[ "$before" = "$(identity)" ] && [ "$had" = "$(runs)" ] || die "identity or history is another one"
+
+say "who disabled the service is not overruled by an upgrade"
+systemctl disable --now -q plasmd
+dpkg -i /test/new.deb >/test/apt.log 2>&1 || die "$(cat /test/apt.log)"
+if systemctl is-enabled -q plasmd; then die "it is enabled again"; fi
+
+say "purge leaves nothing"
+apt-get purge -y -qq phase >/test/apt.log 2>&1 || die "$(cat /test/apt.log)"
+if getent passwd phase || getent group phase; then die "the user is still there"; fi
+named >/test/after
+left=$(comm -13 /test/before /test/after)
+[ -z "$left" ] || die "left: $left"
+if systemctl cat plasmd >/dev/null 2>&1; then die "systemd still knows it"; fi
+
+say "a state folder of another user is refused before anything is changed"
+mkdir /var/lib/phase && echo key >/var/lib/phase/identity
+refused 'belongs to root' install /test/new.deb
+[ "$(cat /var/lib/phase/identity)" = key ] || die "it was changed"
+
+printf '\ninside: all of it worked\n'
