@@ -5,18 +5,17 @@
 #   FRESH="demo test"   what to run: any targets of make, in that order
 #   FRESH_KEEP=1        leave the root where it is, to look around in it
 #
-# The packages come from this host's own apt sources, the Go modules from its
-# proxy; the network, with its names and certificates, is this host's. The bare
-# root is kept in build/fresh/ for the next run, and made again after 30 days.
+# The packages come from this host's own apt sources (tests/root.sh), the Go modules
+# from its proxy; the network, with its names and certificates, is this host's.
 set -eu
 cd "$(dirname "$0")/.."
 checkout=$PWD
-cache=$checkout/build/fresh
-codename=bookworm # Debian 12
 targets=${FRESH:-demo test}
 
 say() { printf '\nfresh: %s\n' "$*"; }
 die() { printf 'fresh: %s\n' "$*" >&2; exit 1; }
+# shellcheck source=tests/root.sh
+. tests/root.sh
 
 # The second half runs in namespaces of its own: whatever it mounts and starts
 # is gone when it ends, however it ends.
@@ -48,52 +47,12 @@ if [ "${1:-}" != inside ]; then
 fi
 root=$2
 
-# sources prints Debian's part of this host's apt sources, one line each.
-sources() {
-	# shellcheck disable=SC2016 # apt fills these in
-	apt-get indextargets --format '$(ORIGIN)|$(CODENAME)|deb $(REPO_URI) $(RELEASE) $(COMPONENT)' 'Created-By: Packages' |
-		sed -n "s/^Debian|$codename[a-z-]*|//p" | sort -u
-}
-
-# base makes the bare root, once.
-base() {
-	tar=$cache/$codename.tar
-	find "$cache" -maxdepth 1 -name "$codename.tar" -mtime +30 -delete
-	[ ! -e "$tar" ] || return 0
-	[ -n "$(sources)" ] || apt-get update -qq # the lists say whose packages a source has
-	mirror=$(sources | sed -n "s/^deb \([^ ]*\) $codename main\$/\1/p" | head -n 1)
-	[ -n "$mirror" ] || die "no apt source of this host has Debian 12 ($codename main)"
-	say "making a bare Debian 12 root from $mirror"
-	rm -rf --one-file-system "$root.base"
-	# git stands for itself with the certificates it recommends: without them neither git nor Go reaches an https address.
-	debootstrap --variant=minbase --include=git,make,ca-certificates "$codename" "$root.base" "$mirror" >"$cache/debootstrap.log" 2>&1 || {
-		tail -n 20 "$cache/debootstrap.log" >&2
-		rm -rf --one-file-system "$root.base"
-		die "debootstrap did not work; its log is $cache/debootstrap.log"
-	}
-	sources >"$root.base/etc/apt/sources.list"
-	tar -C "$root.base" --one-file-system -cf "$tar.new" .
-	rm -rf --one-file-system "$root.base"
-	mv "$tar.new" "$tar"
-}
-
 # furnish puts Go, this host's network and the repository into the root.
 furnish() {
 	say "unpacking the root"
-	tar -C "$root" -xf "$cache/$codename.tar"
+	open_root "$root"
 	mkdir -p "$root/usr/local"
 	cp -a "$(go env GOROOT)" "$root/usr/local/go"
-	cp -L /etc/resolv.conf /etc/hosts "$root/etc/"
-	# apt may need a proxy.
-	apt-config dump | grep -iE '^Acquire::[a-z]+::Proxy' >"$root/etc/apt/apt.conf.d/90host" || true
-	mount --rbind /dev "$root/dev"
-	mount --rbind /sys "$root/sys"
-	mount -t proc proc "$root/proc"
-	mount -t tmpfs -o mode=755 tmpfs "$root/run"
-	if [ -d /usr/local/share/ca-certificates ]; then
-		cp -RL /usr/local/share/ca-certificates "$root/usr/local/share/"
-		in_root / update-ca-certificates >/dev/null 2>&1
-	fi
 	say "cloning $(git -c safe.directory='*' rev-parse --short HEAD)"
 	git clone -q --upload-pack "git -c safe.directory='*' upload-pack" "file://$checkout" "$root/root/phase"
 }

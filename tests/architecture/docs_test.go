@@ -209,10 +209,10 @@ func TestThreats(t *testing.T) {
 	if spoken := strings.Count(page, "_test.go:"); named != spoken {
 		t.Errorf("%d tests are named, %d in a form that is checked: `file_test.go:TestName`", spoken, named)
 	}
-	// A case within a test is a string in one of the tests.
+	// A case within a test is a string in one of the tests, or in what they share.
 	var cases strings.Builder
 	for _, name := range files(t, ".go") {
-		if strings.HasSuffix(name, "_test.go") {
+		if strings.HasSuffix(name, "_test.go") || strings.HasPrefix(name, "tests/") {
 			cases.WriteString(text(t, name))
 		}
 	}
@@ -280,7 +280,7 @@ func TestCommands(t *testing.T) {
 // TestPaths: every path of the repository that a page links to or names exists.
 func TestPaths(t *testing.T) {
 	link := regexp.MustCompile(`\]\(([^)#]+)[^)]*\)`)
-	named := regexp.MustCompile(`^(?:appliance|docs|examples|images|init|kernel|programs|qemu|tests)/[\w./-]*$`)
+	named := regexp.MustCompile(`^(?:appliance|docs|examples|images|init|kernel|packaging|programs|qemu|tests)/[\w./-]*$`)
 	for _, page := range files(t, ".md") {
 		content := text(t, page)
 		check := func(name string) {
@@ -305,7 +305,7 @@ func TestPaths(t *testing.T) {
 func TestWords(t *testing.T) {
 	page := text(t, "docs/boot.md")
 	known := map[string]bool{"phase.conf": true}
-	for _, m := range regexp.MustCompile(`(?m)^\t"(phase\.[a-z]+)": func`).FindAllStringSubmatch(text(t, "appliance/machine/settings/keys.go"), -1) {
+	for _, m := range regexp.MustCompile(`(?m)^\t"(phase\.[a-z_]+)": func`).FindAllStringSubmatch(text(t, "appliance/machine/settings/keys.go"), -1) {
 		known[m[1]] = true
 		if !strings.Contains(page, "`"+m[1]+"=") {
 			t.Errorf("docs/boot.md does not explain %s", m[1])
@@ -314,7 +314,7 @@ func TestWords(t *testing.T) {
 	if len(known) < 5 {
 		t.Fatalf("the settings were not read: %v", known)
 	}
-	for _, word := range regexp.MustCompile(`\bphase\.[a-z]+`).FindAllString(page, -1) {
+	for _, word := range regexp.MustCompile(`\bphase\.[a-z_]+`).FindAllString(page, -1) {
 		if !known[word] {
 			t.Errorf("docs/boot.md speaks of %s, which is no setting", word)
 		}

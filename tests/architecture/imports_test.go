@@ -23,6 +23,7 @@ var folders = map[string][]string{
 	"programs/phase": {"appliance", "programs"},
 	"kernel":         {},
 	"images":         {"appliance", "images", "kernel"},
+	"packaging":      {"appliance", "packaging"},
 	"qemu":           {"appliance", "qemu"},
 	"examples":       {},
 	"tests":          {"appliance", "kernel", "images", "qemu", "tests"},
@@ -30,16 +31,18 @@ var folders = map[string][]string{
 
 // forTests says what tests may import besides.
 var forTests = map[string][]string{
-	"appliance": {"appliance", "tests/await", "tests/netlab", "tests/nodes", "tests/peertest", "tests/storetest"},
-	"programs":  {"tests/await", "tests/netlab", "tests/peertest", "tests/storetest"},
+	"appliance": {"appliance", "tests/await", "tests/disktest", "tests/netlab", "tests/nodes", "tests/onkernel", "tests/peertest", "tests/storetest"},
+	"init":      {"tests/onkernel", "tests/storetest"},
+	"qemu":      {"tests/nbd"},
+	"programs":  {"tests/await", "tests/netlab", "tests/onkernel", "tests/peertest", "tests/storetest"},
 }
 
 // pure packages touch nothing: no files, network or processes, and clocks and
 // randomness come in as arguments. They import no package that is not pure.
 var pure = []string{
-	"base/envelope", "base/names", "base/refusal", "base/strictjson",
+	"base/envelope", "base/keypem", "base/names", "base/refusal", "base/strictjson",
 	"machine/disk/fat", "machine/disk/gpt", "machine/initrd", "machine/kexecplan", "machine/settings",
-	"release/layout", "release/manifest", "release/record", "release/roots/chain", "release/trust",
+	"release/layout", "release/manifest", "release/record", "release/rollout", "release/roots/chain", "release/trust",
 	"network/bounds", "network/capability", "network/capability/bucket", "network/dht/values",
 	"compute/job", "compute/receipt",
 }
@@ -55,6 +58,7 @@ var (
 // that imports it (more where the line says so).
 var owners = map[string][]string{
 	"github.com/alecthomas/kong":                    {"appliance/base/program", "appliance/base/completion"},
+	"github.com/goreleaser/nfpm":                    {"packaging"},
 	"github.com/schollz/progressbar":                {"appliance/base/ui"},
 	"github.com/dustin/go-humanize":                 {"appliance/base/ui"},
 	"golang.org/x/term":                             {"appliance/base/ui", "qemu/main"},
@@ -67,7 +71,7 @@ var owners = map[string][]string{
 	"golang.org/x/net":                              {"appliance/machine/link"},
 	"github.com/miekg/dns":                          {"appliance/network/lan", "tests/lab"},
 	"golang.org/x/crypto/x509roots":                 {"appliance/release/fetch"},
-	"github.com/u-root/u-root":                      {"appliance/machine/kexecplan"},
+	"github.com/u-root/u-root":                      {"appliance/machine/kexecplan", "appliance/release/kexec"},
 	"github.com/klauspost/compress":                 {"appliance/release/kexec", "images"},
 	"github.com/prometheus":                         {"appliance/daemon/status", "appliance/network/peer"},
 	"github.com/libp2p/go-libp2p":                   {"appliance/network/peer", "appliance/network/bounds", "appliance/network/dht", "appliance/network/releases"},
@@ -85,14 +89,17 @@ var owners = map[string][]string{
 	"github.com/tetratelabs/wazero":                 {"appliance/compute/wasm"},
 	"github.com/pelletier/go-toml":                  {"appliance/daemon/config"},
 	"go.etcd.io/bbolt":                              {"appliance/compute/history"},
-	"github.com/landlock-lsm/go-landlock":           {"appliance/compute/sandbox"},
-	"github.com/elastic/go-seccomp-bpf":             {"appliance/compute/sandbox"},
+	"github.com/landlock-lsm/go-landlock":           {"appliance/machine/walls"},
+	"github.com/elastic/go-seccomp-bpf":             {"appliance/machine/walls", "appliance/compute/sandbox"},
 	"kernel.org/pub/linux/libs/security/libcap/psx": {"appliance/compute/sandbox"},
+	"github.com/CycloneDX/cyclonedx-go":             {"images/attest"},
 	"github.com/gokrazy/kernel":                     {"kernel"},
+	"github.com/gokrazy/firmware":                   {"kernel"},
 	"gvisor.dev/gvisor":                             {"qemu"},
-	"golang.org/x/sys": {"appliance/daemon/api", "appliance/compute/hostfs", "appliance/machine/disk", "appliance/machine/linux", "appliance/compute/sandbox",
-		"appliance/machine/link", "appliance/network/lan", "appliance/release/kexec", "appliance/release/provide", "appliance/release/trial",
-		"init", "tests/netlab", "tests/guests/init"},
+	"github.com/hanwen/go-fuse":                     {"tests/crashfs"},
+	"golang.org/x/sys": {"appliance/daemon/api", "appliance/compute/hostfs", "appliance/machine/disk", "appliance/machine/kexecload", "appliance/machine/linux", "appliance/machine/walls", "appliance/compute/sandbox",
+		"appliance/machine/link", "appliance/network/lan", "appliance/release/kexec", "appliance/release/provide", "appliance/release/store/disk", "appliance/release/trial",
+		"init", "tests/netlab", "tests/guests/init", "tests/onkernel", "tests/wallclock"},
 }
 
 func TestImports(t *testing.T) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net/http"
 	"time"
 
 	"phase/appliance/base/program"
@@ -13,7 +12,7 @@ import (
 	"phase/tests/lab"
 )
 
-// patience is how long one boot or one jump may take.
+// patience is how long one boot may take.
 const patience = 5 * time.Minute
 
 // bench is what the rounds share.
@@ -53,8 +52,8 @@ func run(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writ
 		if err != nil {
 			return fmt.Errorf("round %d: %w\nthe consoles are in %s", i+1, err, b.Logs)
 		}
-		fmt.Fprintf(stderr, "round %d of %d: hello %s, serving %s, answered %s, jump %s\n", i+1, line.Rounds,
-			ui.Duration(r.hello.power), ui.Duration(r.cold.power), ui.Duration(r.answered), ui.Duration(r.jump))
+		fmt.Fprintf(stderr, "round %d of %d: hello %s, serving %s, answered %s\n", i+1, line.Rounds,
+			ui.Duration(r.hello.power), ui.Duration(r.cold.power), ui.Duration(r.answered))
 		rounds = append(rounds, r)
 	}
 	fmt.Fprintf(stdout, "\n%s, %d MiB, medians of %s\n\n", b.Lab.Arch, b.memory, ui.Count(len(rounds), "round"))
@@ -88,11 +87,10 @@ func (b *bench) bootHello(ctx context.Context) (times, error) {
 	}
 	defer n.Close()
 	_, first, err := n.Line(ctx, lab.Begin, helloLine)
-	return timesOf(n.Console.Events(), first), err
+	return timesOf(first), err
 }
 
-// bootOurs boots the stub, which is the cold boot, and lets it jump into the
-// newer release.
+// bootOurs boots the stub, and asks it until it answers.
 func (b *bench) bootOurs(ctx context.Context, r *round) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -101,66 +99,18 @@ func (b *bench) bootOurs(ctx context.Context, r *round) error {
 		return err
 	}
 	defer n.Close()
+	watch, err := lab.WatchNode(ctx, n)
+	if err != nil {
+		return err
+	}
+	defer watch.Close()
 	on := n.Console.Events()[0]
-	answer := make(chan error, 1)
-	go func() {
-		err := answered(ctx, n)
-		r.answered = time.Since(on.Host)
-		answer <- err
-	}()
+	first, err := watch.First(ctx, on.Host)
+	if err != nil {
+		return err
+	}
+	r.answered = first.Sub(on.Host)
 	_, serving, err := n.Line(ctx, lab.Begin, lab.LineServing)
-	if err != nil {
-		return err
-	}
-	r.cold = timesOf(n.Console.Events(), serving)
-	if err := <-answer; err != nil {
-		return err
-	}
-	jump, again, err := n.Jumped(ctx, serving, lab.NewVersion)
-	if err != nil {
-		return err
-	}
-	_, stopping, err := n.Line(ctx, jump, lineStopping)
-	if err != nil {
-		return err
-	}
-	_, leave, err := n.Line(ctx, stopping, lineLeave)
-	if err != nil {
-		return err
-	}
-	r.jump, r.jumpKernel = again.Host.Sub(stopping.Host), again.Kernel
-	r.stop = leave.Host.Sub(stopping.Host)
-	r.between = clockZero(n.Console.Events()[leave.Index+1:again.Index+1]) - leave.After
-	return nil
-}
-
-// answered asks the node again and again until it answers. A try is short: one
-// that waits for an address nobody has yet would wait longer than the boot.
-func answered(ctx context.Context, n *lab.Node) error {
-	try := func() error {
-		ctx, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
-		defer cancel()
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, n.URL()+"/", nil)
-		if err != nil {
-			return err
-		}
-		resp, err := n.HTTPClient().Do(req)
-		if err != nil {
-			return err
-		}
-		return resp.Body.Close()
-	}
-	pace := time.NewTicker(50 * time.Millisecond)
-	defer pace.Stop()
-	for {
-		err := try()
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("asking the node over the segment: %w", err)
-		case <-pace.C:
-		}
-	}
+	r.cold = timesOf(serving)
+	return err
 }

@@ -25,13 +25,14 @@ import (
 	"phase/appliance/compute/remote"
 	"phase/appliance/compute/scheduler"
 	"phase/appliance/compute/worker"
+	"phase/appliance/compute/worker/inside"
 	"phase/appliance/network/frame"
 	"phase/appliance/network/peer"
 )
 
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == worker.Command { // as plasmd starts its worker
-		os.Exit(worker.Main(context.Background()))
+		os.Exit(inside.Main(context.Background()))
 	}
 	slog.SetDefault(slog.New(slog.DiscardHandler))
 	os.Exit(m.Run())

@@ -155,7 +155,7 @@ func (d *two) startLaptop(ctx context.Context) (detail string, err error) {
 
 // known asks the laptop who it is connected to.
 func (d *two) known(ctx context.Context) (p api.Peers, err error) {
-	out, err := d.laptop.Run(ctx, "", "peers", "--json")
+	out, err := d.laptop.Run(ctx, nil, "peers", "--json")
 	if err != nil {
 		return p, err
 	}
@@ -188,7 +188,7 @@ func (d *two) joinLaptop(ctx context.Context) (string, error) {
 func (d *two) job(ctx context.Context, on string, may ...string) (worker, detail string, err error) {
 	const question = "esahP olleh"
 	began := time.Now()
-	out, err := d.laptop.Run(ctx, question, "execute-job", "--json", "--timeout", "4m", "--on", on, d.wasm)
+	out, err := d.laptop.Run(ctx, strings.NewReader(question), "execute-job", "--json", "--timeout", "4m", "--on", on, d.wasm)
 	if err != nil {
 		return "", "", err
 	}

@@ -22,7 +22,7 @@ func (l *Lab) Altered(r Release, version uint64, artifact string, content []byte
 		return Release{}, err
 	}
 	m := r.Manifest
-	m.Version, m.Name, m.Artifacts = version, fmt.Sprintf("test %d, bad %s", version, artifact), map[string]manifest.Artifact{}
+	m.Version, m.Name, m.Artifacts = version, fmt.Sprintf("test %d, another %s", version, artifact), map[string]manifest.Artifact{}
 	var errs []error
 	for name, a := range r.Manifest.Artifacts {
 		to := filepath.Join(dir, layout.FileName(name))

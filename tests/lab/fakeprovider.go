@@ -1,17 +1,13 @@
 package lab
 
 import (
-	"context"
 	"errors"
-	"io"
-	"log"
 	"net"
-	"net/http"
 	"net/netip"
 	"sync"
-	"time"
 
 	"phase/qemu"
+	"phase/tests/hostile"
 )
 
 // FakeProvider is a provider that the test's own process plays from a host on
@@ -30,35 +26,11 @@ type FakeProvider struct {
 	conns map[net.Conn]bool
 }
 
-// Serve answers those who connect, until the listener is closed.
-type Serve func(net.Listener)
-
-// HTTP answers as a provider of the handler's making does.
-func HTTP(h http.HandlerFunc) Serve {
-	return func(l net.Listener) {
-		server := &http.Server{Handler: h, ReadHeaderTimeout: time.Minute, ErrorLog: log.New(io.Discard, "", 0)}
-		_ = server.Serve(l) // ends with the listener
-	}
-}
-
-// Talk calls talk with each connection, in a goroutine of its own.
-func Talk(talk func(net.Conn)) Serve {
-	return func(l net.Listener) {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go talk(c)
-		}
-	}
-}
-
 // ProviderPort is where every provider of the lab listens.
 const ProviderPort = 8080
 
 // NewFakeProvider puts a provider on the segment. It announces nothing yet.
-func NewFakeProvider(s *qemu.Segment, name string, serve Serve) (*FakeProvider, error) {
+func NewFakeProvider(s *qemu.Segment, name string, serve hostile.Serve) (*FakeProvider, error) {
 	host, err := s.NewHost(name)
 	if err != nil {
 		return nil, err
@@ -142,15 +114,4 @@ func (c *trackedConn) Close() error {
 	delete(c.provider.conns, c.Conn)
 	c.provider.mu.Unlock()
 	return c.Conn.Close()
-}
-
-// Lifetime is a context that ends when the other end closes the connection. It
-// reads, and drops, what still comes from there.
-func Lifetime(c net.Conn) context.Context {
-	ctx, cancel := context.WithCancel(context.Background())
-	go func() {
-		defer cancel()
-		_, _ = io.Copy(io.Discard, c)
-	}()
-	return ctx
 }

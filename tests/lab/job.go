@@ -7,6 +7,7 @@ import (
 	"mime/multipart"
 	"net/http"
 
+	"phase/appliance/compute/history"
 	"phase/appliance/compute/job"
 	"phase/appliance/daemon/api"
 )
@@ -93,4 +94,25 @@ func (n *Node) Peers(ctx context.Context, token string) (api.Peers, error) {
 		return p, err
 	}
 	return p, json.Unmarshal(data, &p)
+}
+
+// Order asks the node for something of its updates, as the holder of token.
+func (n *Node) Order(ctx context.Context, token, do string) (api.Updated, error) {
+	var u api.Updated
+	data, err := n.ask(ctx, http.MethodPost, "/v1/update/"+do, bearer(token), nil)
+	if err != nil {
+		return u, err
+	}
+	return u, json.Unmarshal(data, &u)
+}
+
+// Runs asks the node for the last runs of its jobs, newest first.
+func (n *Node) Runs(ctx context.Context, token string) ([]history.Run, error) {
+	var p api.Page
+	data, err := n.ask(ctx, http.MethodGet, "/v1/jobs", bearer(token), nil)
+	if err != nil {
+		return nil, err
+	}
+	err = json.Unmarshal(data, &p)
+	return p.Jobs, err
 }

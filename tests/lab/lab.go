@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"phase/appliance/release/layout"
+	"phase/appliance/release/roots/chain"
 	"phase/appliance/release/trust"
 	"phase/images"
 	"phase/qemu"
@@ -26,7 +27,8 @@ type Lab struct {
 	Build  string             // the build folder: pieces, keys, examples
 	Dir    string             // where this lab keeps its own releases and disks
 	Key    ed25519.PrivateKey // signs releases
-	Root   trust.Root
+	Roots  chain.Chain
+	Root   trust.Root // the last of them
 	Pieces images.Pieces
 }
 
@@ -42,9 +44,10 @@ func Open(build, dir, arch string) (*Lab, error) {
 		// some as it begins, and panics over a timer that does not work.
 		l.Pieces.Kernel.Options = strings.TrimSpace(l.Pieces.Kernel.Options + " no_timer_check")
 	}
-	if l.Key, l.Root, err = images.LoadKeys(filepath.Join(build, "keys")); err != nil {
+	if l.Key, l.Roots, err = images.LoadKeys(filepath.Join(build, "keys")); err != nil {
 		return nil, err
 	}
+	l.Root = l.Roots.Last()
 	return l, os.MkdirAll(dir, 0o755)
 }
 
@@ -56,7 +59,8 @@ func (l *Lab) WithOtherKeys() (*Lab, error) {
 	keys := filepath.Join(other.Dir, "keys")
 	_, err := images.MakeKeys(keys, rand.Reader, time.Now())
 	if err == nil {
-		other.Key, other.Root, err = images.LoadKeys(keys)
+		other.Key, other.Roots, err = images.LoadKeys(keys)
+		other.Root = other.Roots.Last()
 	}
 	return &other, err
 }
@@ -85,7 +89,7 @@ func (l *Lab) Release(ctx context.Context, version uint64, changes ...Change) (R
 		return Release{}, err
 	}
 	spec := images.Spec{
-		Pieces: l.Pieces, Key: l.Key, Root: l.Root,
+		Pieces: l.Pieces, Key: l.Key, Roots: l.Roots,
 		Channel: "stable", Version: version, Name: fmt.Sprintf("test %d", version),
 		// Made yesterday, so that a clock some hours off does not matter.
 		Created: time.Now().Add(-24 * time.Hour).UTC().Truncate(time.Second),
@@ -99,7 +103,7 @@ func (l *Lab) Release(ctx context.Context, version uint64, changes ...Change) (R
 	if err != nil {
 		return Release{}, fmt.Errorf("making version %d: %w", version, err)
 	}
-	return Release{Result: result, Disk: spec.Disk, Root: spec.Root}, nil
+	return Release{Result: result, Disk: spec.Disk, Root: spec.Roots.Last()}, nil
 }
 
 // File is the path of an artifact of r.

@@ -5,11 +5,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
+	"strings"
 	"time"
 
 	"phase/qemu"
@@ -110,11 +113,11 @@ func (l *Laptop) wait(ctx context.Context, pattern *regexp.Regexp) (string, erro
 	}
 }
 
-// Run is a command of plasmd that asks its daemon, with input, and returns what it
-// prints.
-func (l *Laptop) Run(ctx context.Context, input, command string, args ...string) ([]byte, error) {
-	cmd := exec.CommandContext(ctx, l.plasmd, append([]string{command, "--socket", l.socket}, args...)...)
-	cmd.Stdin = bytes.NewReader([]byte(input))
+// Run is a command of plasmd ("update status") that asks its daemon, with input, and
+// returns what it prints.
+func (l *Laptop) Run(ctx context.Context, input io.Reader, command string, args ...string) ([]byte, error) {
+	cmd := exec.CommandContext(ctx, l.plasmd, slices.Concat(strings.Fields(command), []string{"--socket", l.socket}, args)...)
+	cmd.Stdin = input
 	var problems bytes.Buffer
 	cmd.Stderr = &problems
 	out, err := cmd.Output()

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"strings"
 	"time"
 
 	"phase/appliance/base/statefile"
@@ -67,11 +68,17 @@ const (
 	LineFound   = `update: found version (\d+) `
 	LineRefused = `update: .*refused (\S+): (.*) \((\w+)\)`
 	LineFetched = `update: fetched and verified version (\d+) in (.+)`
-	LineJump    = `update: jumping into version (\d+)`
+	// LineJump is of update, or of kexec when the stub takes a release of its store.
+	LineJump = `(?:update: jumping into|kexec: loaded) version (\d+)`
 	// LineConnected is followed by the peer id, and has the path and the address.
 	LineConnected = `plasmd: network event=connected peer=`
 	LineUp        = `init: Phase (.+) \(version (\d+), \w+, \w+\), mode (\w+), booted from (\w+)`
 )
+
+// JumpInto is the line of a jump into one version.
+func JumpInto(version uint64) string {
+	return strings.Replace(LineJump, `(\d+)`, strconv.FormatUint(version, 10)+`\b`, 1)
+}
 
 // Begin stands for the time before the first power on.
 var Begin = qemu.Event{Index: -1}
@@ -136,8 +143,10 @@ type Status struct {
 		Status string `json:"status"`
 	} `json:"health"`
 	Network struct {
-		Addresses    []string `json:"addresses"`     // multiaddrs, with the peer id
-		RoutingTable int      `json:"routing_table"` // peers in the DHT's table
+		Addresses    []string              `json:"addresses"`     // multiaddrs, with the peer id
+		Peers        int                   `json:"peers"`         // connected
+		RoutingTable int                   `json:"routing_table"` // peers in the DHT's table
+		Interfaces   []statefile.Interface `json:"interfaces"`
 	} `json:"network"`
 }
 

@@ -19,15 +19,19 @@ func (l *Lab) Stick(ctx context.Context, r Release, size int64) (path string, er
 		return "", err
 	}
 	defer image.Close()
-	f, err := flash.Prepare(image, size, gpt.NewID(r.Digest[:]), nil)
-	if err != nil {
-		return "", fmt.Errorf("flashing version %d: %w", r.Manifest.Version, err)
-	}
-	path = filepath.Join(filepath.Dir(r.Disk), "stick.img")
-	stick, err := os.Create(path)
+	to, err := gpt.NewGeometry(gpt.Sector512, size)
 	if err != nil {
 		return "", err
 	}
+	f, err := flash.Prepare(image, to, gpt.NewID(r.Digest[:]), nil)
+	if err != nil {
+		return "", fmt.Errorf("flashing version %d: %w", r.Manifest.Version, err)
+	}
+	stick, err := os.CreateTemp(filepath.Dir(r.Disk), "stick-*.img")
+	if err != nil {
+		return "", err
+	}
+	path = stick.Name()
 	_, err = f.Write(ctx, stick, func(int64) {})
 	return path, errors.Join(err, stick.Truncate(size), stick.Close())
 }

@@ -31,8 +31,9 @@ type Upgrade struct {
 	Old      Release
 }
 
-// Upgrade sets up the lab in a folder of the build folder.
-func (f Flags) Upgrade(ctx context.Context, folder string) (u *Upgrade, err error) {
+// Upgrade sets up the lab in a folder of the build folder. The changes are made to both
+// releases.
+func (f Flags) Upgrade(ctx context.Context, folder string, changes ...Change) (u *Upgrade, err error) {
 	arch, err := names.ParseArch(f.Arch)
 	if err != nil {
 		return nil, err
@@ -46,7 +47,7 @@ func (f Flags) Upgrade(ctx context.Context, folder string) (u *Upgrade, err erro
 	if u.Lab, err = Open(f.Build, filepath.Join(u.Logs, "disks"), arch); err != nil {
 		return u, err
 	}
-	newer, err := u.Lab.Release(ctx, NewVersion, NoDisk)
+	newer, err := u.Lab.Release(ctx, NewVersion, append(changes, NoDisk)...)
 	if err != nil {
 		return u, err
 	}
@@ -56,7 +57,7 @@ func (f Flags) Upgrade(ctx context.Context, folder string) (u *Upgrade, err erro
 	if u.Provider, err = Provide(ctx, u.Segment, newer); err != nil {
 		return u, err
 	}
-	u.Old, err = u.Lab.Release(ctx, OldVersion, Conf(u.Provider.Setting))
+	u.Old, err = u.Lab.Release(ctx, OldVersion, append(changes, Conf(u.Provider.Setting))...)
 	return u, err
 }
 

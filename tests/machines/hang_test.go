@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
@@ -14,29 +13,16 @@ import (
 )
 
 // hung is a rootfs whose init hangs: nothing panics, nothing is said.
-func hung(t *testing.T) []byte {
+func hung(t *testing.T, arch string) []byte {
 	t.Helper()
-	dir := t.TempDir()
-	tree := filepath.Join(dir, "tree")
+	tree := filepath.Join(t.TempDir(), "tree")
 	for _, d := range []string{"dev", "proc", "release", "gokrazy"} {
 		if err := os.MkdirAll(filepath.Join(tree, d), 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
-	build := exec.CommandContext(patient(t), "go", "build", "-ldflags=-s -w", "-o", filepath.Join(tree, "gokrazy", "init"), "./testdata/hang")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH=amd64")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("compiling what hangs: %v: %s", err, out)
-	}
-	image := filepath.Join(dir, "rootfs.squashfs")
-	if out, err := exec.CommandContext(patient(t), "mksquashfs", tree, image, "-comp", "gzip", "-all-root", "-no-progress", "-quiet").CombinedOutput(); err != nil {
-		missing(t, fmt.Errorf("mksquashfs (Debian package squashfs-tools): %w: %s", err, out))
-	}
-	data, err := os.ReadFile(image)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return data
+	run(t, "mv", compiled(t, arch, "./testdata/hang", ""), filepath.Join(tree, "gokrazy", "init"))
+	return squashed(t, tree)
 }
 
 // A release that hangs is no end either. The watchdog resets the machine, or on
@@ -48,8 +34,8 @@ func TestHungReleaseEnds(t *testing.T) {
 	for name, watchdog := range map[string]bool{"watchdog": true, "guard": false} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w, s := open(t, qemu.X86_64), segment(t)
-			bad := w.altered(t, badVersion, "rootfs", hung(t))
+			w, s := open(t, machineArch), segment(t)
+			bad := w.altered(t, badVersion, "rootfs", hung(t, w.Arch))
 			p := laptop(t, s, nil, bad)
 			n := w.start(t, s, w.stick(t, p.Setting), qemu.Config{Name: "node", Watchdog: watchdog})
 			up(t, n, lab.Begin, stubVersion)

@@ -38,7 +38,7 @@ func TestHardware(t *testing.T) {
 				long(t)
 			}
 			t.Parallel()
-			w, s := open(t, qemu.X86_64), segment(t)
+			w, s := open(t, machineArch), segment(t)
 			if err := qemu.Available(w.Arch, c.firmware); err != nil {
 				missing(t, err)
 			}
@@ -63,7 +63,7 @@ func TestHardware(t *testing.T) {
 // The power button ends a node cleanly, and the next power on finds the same node.
 func TestPowerButton(t *testing.T) {
 	t.Parallel()
-	w, s := open(t, qemu.X86_64), segment(t)
+	w, s := open(t, machineArch), segment(t)
 	overlay := filepath.Join(t.TempDir(), "disk.qcow2")
 	n := w.start(t, s, w.stub, qemu.Config{Name: "node", Disks: []qemu.Disk{{Path: w.stub.Disk, Overlay: overlay}}})
 	id := up(t, n, lab.Begin, stubVersion)
@@ -114,11 +114,7 @@ func clean(t *testing.T, disk string) {
 // partition finds a partition on a raw disk.
 func partition(t *testing.T, disk *os.File, number int) gpt.Partition {
 	t.Helper()
-	head := make([]byte, gpt.HeadSectors*gpt.SectorSize)
-	if _, err := disk.ReadAt(head, 0); err != nil {
-		t.Fatal(err)
-	}
-	table, _, err := gpt.Decode(head)
+	table, _, err := gpt.Read(disk)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -145,7 +141,7 @@ func permOf(t *testing.T, disk string) string {
 		t.Fatal(err)
 	}
 	defer to.Close()
-	if _, err := io.Copy(to, io.NewSectionReader(f, p.Offset(), p.Size())); err != nil {
+	if _, err := io.Copy(to, io.NewSectionReader(f, p.Start, p.Size)); err != nil {
 		t.Fatal(err)
 	}
 	return to.Name()
@@ -163,7 +159,7 @@ func putPerm(t *testing.T, disk, perm string) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	if _, err := f.WriteAt(data, partition(t, f, 4).Offset()); err != nil {
+	if _, err := f.WriteAt(data, partition(t, f, 4).Start); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -190,7 +186,7 @@ func TestBrokenDisk(t *testing.T) {
 		long    bool
 	}{
 		{name: "manifest", damage: garbageManifest, problem: `release: /boot/manifest.json: .*; nothing is held`, kept: true},
-		{name: "perm", damage: garbagePerm, problem: `persistent partition: .*; nothing is kept`, holds: true},
+		{name: "perm", damage: garbagePerm, problem: `persistent partition: .*; an empty file system was laid in its place.* are lost`, holds: true, kept: true},
 		{name: "boot", damage: garbageBoot, problem: `boot disk: mounting /dev/vda1 \(vfat\) on /boot`, kept: true, long: true},
 		{name: "full", damage: fullPerm, problem: `persistent partition: .*(no space left on device|is full).*; nothing is kept`, holds: true, long: true},
 		{name: "read-only", disk: qemu.Disk{ReadOnly: true}, problem: `persistent partition: .*; nothing is kept`, holds: true, long: true},
@@ -200,7 +196,7 @@ func TestBrokenDisk(t *testing.T) {
 				long(t)
 			}
 			t.Parallel()
-			w, s := open(t, qemu.X86_64), segment(t)
+			w, s := open(t, machineArch), segment(t)
 			c.disk.Path = filepath.Join(t.TempDir(), "disk.img")
 			run(t, "cp", "--sparse=always", w.stub.Disk, c.disk.Path)
 			if c.damage != nil {
@@ -243,7 +239,7 @@ func TestBrokenDisk(t *testing.T) {
 func garbageManifest(t *testing.T, disk *os.File) {
 	t.Helper()
 	p := partition(t, disk, 1)
-	files, err := fat.Read(io.NewSectionReader(disk, p.Offset(), p.Size()), p.Size())
+	files, err := fat.Read(io.NewSectionReader(disk, p.Start, p.Size), p.Size)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -251,20 +247,20 @@ func garbageManifest(t *testing.T, disk *os.File) {
 	if !ok {
 		t.Fatal("there is no manifest on the disk")
 	}
-	garbage(t, disk, p.Offset()+at.Offset, at.Size)
+	garbage(t, disk, p.Start+at.Offset, at.Size)
 }
 
 // garbageBoot leaves no file system on the boot partition: the BIOS loader
 // takes its kernel from the sectors behind.
 func garbageBoot(t *testing.T, disk *os.File) {
 	t.Helper()
-	garbage(t, disk, partition(t, disk, 1).Offset(), gpt.SectorSize)
+	garbage(t, disk, partition(t, disk, 1).Start, gpt.Sector512)
 }
 
 // garbagePerm overwrites the superblock, and the block before it.
 func garbagePerm(t *testing.T, disk *os.File) {
 	t.Helper()
-	garbage(t, disk, partition(t, disk, 4).Offset(), 4096)
+	garbage(t, disk, partition(t, disk, 4).Start, 4096)
 }
 
 func garbage(t *testing.T, disk *os.File, at, size int64) {
@@ -298,7 +294,7 @@ func fullPerm(t *testing.T, disk *os.File) {
 // fetched, never a panic: the node stays on what it has.
 func TestTooLittleMemory(t *testing.T) {
 	t.Parallel()
-	w, s := open(t, qemu.X86_64), segment(t)
+	w, s := open(t, machineArch), segment(t)
 	toll := newToll(0)
 	p := laptop(t, s, toll, w.next)
 	n := w.start(t, s, w.stick(t, p.Setting), qemu.Config{Name: "node", MemoryMB: 160})
@@ -323,7 +319,7 @@ func TestTooLittleMemory(t *testing.T) {
 func TestIdentityDiskless(t *testing.T) {
 	long(t)
 	t.Parallel()
-	w, s := open(t, qemu.X86_64), segment(t)
+	w, s := open(t, machineArch), segment(t)
 	bare, err := w.Bare(w.stub)
 	if err != nil {
 		t.Fatal(err)

@@ -20,7 +20,7 @@ import (
 // encrypted.
 func TestRoutedHop(t *testing.T) {
 	t.Parallel()
-	w, one, two := open(t, qemu.X86_64), segment(t), segment(t)
+	w, one, two := open(t, machineArch), segment(t), segment(t)
 	router, err := qemu.NewRouter(one, netip.MustParsePrefix("10.1.0.1/24"), two, netip.MustParsePrefix("10.2.0.1/24"))
 	if err != nil {
 		t.Fatal(err)

@@ -4,6 +4,7 @@
 package machines
 
 import (
+	"cmp"
 	"context"
 	"flag"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 	"phase/appliance/machine/linux"
 	"phase/qemu"
 	"phase/tests/lab"
+	"phase/tests/netlab"
 )
 
 // The releases of every test: stub is on the disk, next is what the network has.
@@ -24,6 +26,9 @@ const (
 	stubVersion = 10
 	nextVersion = 20
 )
+
+// machineArch is the arch of the machines of every test that does not name its own.
+var machineArch = cmp.Or(os.Getenv("PHASE_ARCH"), qemu.X86_64)
 
 // patience is the longest a test waits for one event, whatever else the
 // machine that runs the tests is doing. It is no measure of speed.
@@ -64,6 +69,7 @@ var (
 const room = 2 << 30
 
 func TestMain(m *testing.M) {
+	netlab.BecomePlugged() // as the program of a person's computer
 	flag.Parse()
 	// As many tests beside each other as there are processors, and memory for.
 	if memory, err := linux.ReadMemory(); err == nil {
@@ -176,7 +182,7 @@ func line(t *testing.T, n *lab.Node, after qemu.Event, pattern string) ([]string
 // jumped waits until a node has jumped into version and is whole again.
 func jumped(t *testing.T, n *lab.Node, after qemu.Event, version uint64) lab.Identity {
 	t.Helper()
-	_, jump := line(t, n, after, fmt.Sprintf(`update: jumping into version %d `, version))
+	_, jump := line(t, n, after, lab.JumpInto(version))
 	id := up(t, n, jump, version)
 	line(t, n, jump, `booted from kexec`)
 	return id

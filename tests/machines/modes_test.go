@@ -46,7 +46,7 @@ func TestLocalStaysOnTheLink(t *testing.T) {
 	}{{settings.Local, false}, {settings.Internet, true}} {
 		t.Run(string(c.mode), func(t *testing.T) {
 			t.Parallel()
-			w, s := open(t, qemu.X86_64), segment(t)
+			w, s := open(t, machineArch), segment(t)
 			g := gateway(t, s)
 			frames := capture(t, s, "all")
 			n := w.start(t, s, w.stick(t, append(farPlace, "phase.mode="+string(c.mode))...), qemu.Config{Name: "node"})
@@ -82,7 +82,7 @@ func onLink(a netip.Addr, g *lab.Gateway) bool {
 func TestPrivateLeavesNoTrace(t *testing.T) {
 	long(t)
 	t.Parallel()
-	w, s := open(t, qemu.X86_64), segment(t)
+	w, s := open(t, machineArch), segment(t)
 	gateway(t, s)
 	a := w.start(t, s, w.flashed(t, w.next, "phase.ip=10.1.0.2/24"), qemu.Config{Name: "A"})
 	idA := up(t, a, lab.Begin, nextVersion)

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"phase/qemu"
+	"phase/tests/hostile"
 	"phase/tests/lab"
 )
 
@@ -14,8 +15,8 @@ import (
 // no boot. (2090, because QEMU cannot set 2100.)
 func TestRefuseClock(t *testing.T) {
 	t.Parallel()
-	w, s := open(t, qemu.X86_64), segment(t)
-	list := []hostile{{"expired", offer(w.expired(t).Envelope, nil), "expired"}}
+	w, s := open(t, machineArch), segment(t)
+	list := hostile.Named(hostile.Times(t, made(t, w)), "expired")
 	fakes := hostileProviders(t, s, "stable", w.Arch, list...)
 
 	past := w.start(t, s, w.stub, qemu.Config{Name: "1970", Clock: time.Unix(0, 0)})
@@ -29,7 +30,8 @@ func TestRefuseClock(t *testing.T) {
 	up(t, future, lab.Begin, stubVersion)
 	_, looking := line(t, future, lab.Begin, `update: looking for`)
 	fakes["honest"] = &lab.FakeProvider{URL: good.URL}
-	allRefused(t, future, looking, fakes, append(list, hostile{"honest", nil, "expired"})...)
+	allRefused(t, future, looking, fakes, append(list, hostile.Provider{Name: "honest", Codes: "expired"})...)
+	line(t, future, looking, `update: .*refused .* by the clock it is 2090-.*; if that is wrong, set the clock of this machine`)
 	for _, a := range status(t, future).Update.History {
 		if a.At.Year() != 2090 {
 			t.Errorf("the node of 2090 says it is %s", a.At)

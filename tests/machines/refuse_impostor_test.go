@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"phase/qemu"
+	"phase/tests/hostile"
 	"phase/tests/lab"
 )
 
@@ -14,7 +15,7 @@ import (
 func TestRefuseImpostor(t *testing.T) {
 	long(t)
 	t.Parallel()
-	w, s := open(t, qemu.X86_64), segment(t)
+	w, s := open(t, machineArch), segment(t)
 	a := w.start(t, s, w.next, qemu.Config{Name: "A"})
 	up(t, a, lab.Begin, nextVersion)
 	var who struct {
@@ -28,11 +29,11 @@ func TestRefuseImpostor(t *testing.T) {
 		t.Fatalf("A does not say its name: %s %v", data, err)
 	}
 
-	impostor := software(t, w)[0]
-	impostor.name = who.Name
+	impostor := hostile.Software(t, made(t, w))[0]
+	impostor.Name = who.Name
 	fakes := hostileProviders(t, s, "stable", w.Arch, impostor)
 	// The same once more, with a goodbye for the node of that name.
-	falseGoodbye := fakeProvider(t, s, "false-goodbye", impostor.serve)
+	falseGoodbye := fakeProvider(t, s, "false-goodbye", impostor.Serve)
 	gone := falseGoodbye.Announcement("stable", w.Arch, nextVersion)
 	gone.Name, gone.Addresses = who.Name, append(gone.Addresses, a.Addr())
 	goodbye, err := gone.Packet(0)

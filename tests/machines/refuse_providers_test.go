@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"math/rand/v2"
 	"net/http"
-	"slices"
 	"strings"
 	"testing"
 
@@ -12,6 +11,7 @@ import (
 
 	"phase/appliance/network/lan"
 	"phase/qemu"
+	"phase/tests/hostile"
 	"phase/tests/lab"
 )
 
@@ -24,20 +24,20 @@ const honestName = "phase-0a1b2c3d"
 // of the first honest provider that comes.
 func TestRefuseProviders(t *testing.T) {
 	t.Parallel()
-	w, s := open(t, qemu.X86_64), segment(t)
-	impostor := software(t, w)[1]
-	list := slices.Concat(software(t, w), times(t, w), documents(t, w), answers(w), artifacts(t, w))
+	w, s := open(t, machineArch), segment(t)
+	list := hostile.All(t, made(t, w))
+	impostor := hostile.Named(list, "unsigned")[0]
 	fakes := hostileProviders(t, s, "stable", w.Arch, list...)
-	noise(t, s)
+	noise(t, s, w.Arch)
 
 	// One speaks under the name of the honest provider before that is there,
 	// another says for it that it is gone.
-	fakes["impostor"] = fakeProvider(t, s, honestName, impostor.serve)
+	fakes["impostor"] = fakeProvider(t, s, honestName, impostor.Serve)
 	if err := fakes["impostor"].Announce(fakes["impostor"].Announcement("stable", w.Arch, 5000)); err != nil {
 		t.Fatal(err)
 	}
-	list = append(list, hostile{"impostor", nil, impostor.codes})
-	falseGoodbye := fakeProvider(t, s, "false-goodbye", impostor.serve)
+	list = append(list, hostile.Provider{Name: "impostor", Codes: impostor.Codes})
+	falseGoodbye := fakeProvider(t, s, "false-goodbye", impostor.Serve)
 	gone := falseGoodbye.Announcement("stable", w.Arch, nextVersion)
 	gone.Name = honestName
 	goodbye, err := gone.Packet(0)
@@ -48,13 +48,13 @@ func TestRefuseProviders(t *testing.T) {
 		t.Fatal(err)
 	}
 	// A name and a text that would colour a terminal and forge a line.
-	fakes["escapes"] = fakeProvider(t, s, "escapes", impostor.serve)
+	fakes["escapes"] = fakeProvider(t, s, "escapes", impostor.Serve)
 	escapes := fakes["escapes"].Announcement("stable", w.Arch, 5001)
-	escapes.Name, escapes.Text = "\x1b[7;31m\n"+forgedLine[:30], []string{"x=\x1b[7;31m\n" + forgedLine}
+	escapes.Name, escapes.Text = "\x1b[7;31m\n"+hostile.ForgedLine[:30], []string{"x=\x1b[7;31m\n" + hostile.ForgedLine}
 	if err := fakes["escapes"].Announce(escapes); err != nil {
 		t.Fatal(err)
 	}
-	list = append(list, hostile{"escapes", nil, impostor.codes})
+	list = append(list, hostile.Provider{Name: "escapes", Codes: impostor.Codes})
 
 	n := w.start(t, s, w.stub, qemu.Config{Name: "node"})
 	up(t, n, lab.Begin, stubVersion)
@@ -68,25 +68,25 @@ func TestRefuseProviders(t *testing.T) {
 	jumped(t, n, before, nextVersion)
 	serves(t, n, w.next)
 	console := raw(t, n)
-	if strings.Contains(console, "\n"+forgedLine) || strings.Contains(console, "\x1b[7;31m") {
+	if strings.Contains(console, "\n"+hostile.ForgedLine) || strings.Contains(console, "\x1b[7;31m") {
 		t.Error("a provider wrote on the console what it liked")
 	}
 }
 
 // noise has hosts say by multicast DNS what is no announcement.
-func noise(t *testing.T, s *qemu.Segment) {
+func noise(t *testing.T, s *qemu.Segment, arch string) {
 	t.Helper()
 	random := make([]byte, 1200)
 	dice := rand.New(rand.NewPCG(1, 2)) // the same noise in every run
 	for i := range random {
 		random[i] = byte(dice.Uint32())
 	}
-	loud := fakeProvider(t, s, "loud", lab.HTTP(http.NotFound))
-	huge := loud.Announcement("stable", "x86_64", 1<<62)
+	loud := fakeProvider(t, s, "loud", hostile.HTTP(http.NotFound))
+	huge := loud.Announcement("stable", arch, 1<<62)
 	for range 20 {
 		huge.Text = append(huge.Text, strings.Repeat("\x07", 255))
 	}
-	wide := loud.Announcement("stable", "x86_64", 1)
+	wide := loud.Announcement("stable", arch, 1)
 	for range 120 {
 		wide.Addresses = append(wide.Addresses, wide.Addresses[0])
 	}
@@ -118,7 +118,7 @@ func noise(t *testing.T, s *qemu.Segment) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := fakeProvider(t, s, "crowd", lab.HTTP(http.NotFound)).Speak(packet); err != nil {
+	if err := fakeProvider(t, s, "crowd", hostile.HTTP(http.NotFound)).Speak(packet); err != nil {
 		t.Fatal(err)
 	}
 }

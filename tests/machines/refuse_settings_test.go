@@ -43,7 +43,7 @@ func unknown(t *testing.T, n *lab.Node, words ...string) {
 // understood holds, and the node comes up and gets its release.
 func TestRefuseSettingsFile(t *testing.T) {
 	t.Parallel()
-	w, s := open(t, qemu.X86_64), segment(t)
+	w, s := open(t, machineArch), segment(t)
 	stub, err := w.Release(patient(t), stubVersion)
 	if err != nil {
 		t.Fatal(err)
@@ -76,7 +76,7 @@ func TestRefuseSettingsFile(t *testing.T) {
 // A command line that nobody meant, as long as the kernel takes one.
 func TestRefuseCommandLine(t *testing.T) {
 	t.Parallel()
-	w, s := open(t, qemu.X86_64), segment(t)
+	w, s := open(t, machineArch), segment(t)
 	bare, err := w.Bare(w.stub, "phase.mode=paranoid", "phase.nonsense=1", "phase.=", "phase.update", "phase.disk=/dev/../etc",
 		"phase.provider=http://[fe80::1%25eth0]:99999", `phase.channel="stable testing"`, "phase.ip="+strings.Repeat("1", 300))
 	if err != nil {

@@ -1,45 +1,53 @@
 package machines
 
 import (
-	"context"
-	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
-	"phase/appliance/release/layout"
 	"phase/appliance/release/manifest"
 	"phase/qemu"
+	"phase/tests/hostile"
 	"phase/tests/lab"
 )
 
-// hostile is one provider that a node must refuse: how it is called, how it
-// answers, and for which reasons it may be refused.
-type hostile struct {
-	name  string
-	serve lab.Serve
-	codes string // of the refusal, "slow|unreachable" when the network decides which
+// made is what the hostile providers make their offers of.
+func made(t *testing.T, w *world) hostile.Made {
+	t.Helper()
+	others, err := w.WithOtherKeys()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := hostile.Made{
+		Running: w.stub.Manifest, Seal: w.Seal, Forge: others.Seal,
+		Next: hostile.Release{Manifest: w.next.Manifest, Envelope: w.next.Envelope, Artifacts: map[string][]byte{}},
+	}
+	for name := range w.next.Manifest.Artifacts {
+		if m.Next.Artifacts[name], err = os.ReadFile(w.next.File(name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return m
 }
 
 // hostileProviders puts hostile providers on a segment. Each promises a higher version
 // than any honest one.
-func hostileProviders(t *testing.T, s *qemu.Segment, channel, arch string, list ...hostile) map[string]*lab.FakeProvider {
+func hostileProviders(t *testing.T, s *qemu.Segment, channel, arch string, list ...hostile.Provider) map[string]*lab.FakeProvider {
 	t.Helper()
 	fakes := map[string]*lab.FakeProvider{}
 	for i, h := range list {
-		p := fakeProvider(t, s, h.name, h.serve)
+		p := fakeProvider(t, s, h.Name, h.Serve)
 		if err := p.Announce(p.Announcement(channel, arch, 1000+uint64(i))); err != nil {
 			t.Fatal(err)
 		}
-		fakes[h.name] = p
+		fakes[h.Name] = p
 	}
 	return fakes
 }
 
-func fakeProvider(t *testing.T, s *qemu.Segment, name string, serve lab.Serve) *lab.FakeProvider {
+func fakeProvider(t *testing.T, s *qemu.Segment, name string, serve hostile.Serve) *lab.FakeProvider {
 	t.Helper()
 	p, err := lab.NewFakeProvider(s, name, serve)
 	if err != nil {
@@ -67,19 +75,19 @@ func honest(t *testing.T, s *qemu.Segment, name string, r lab.Release) *lab.Prov
 
 // allRefused waits until a node has named each hostile provider on its console
 // with the right code, and expects the same in /status.
-func allRefused(t *testing.T, n *lab.Node, after qemu.Event, fakes map[string]*lab.FakeProvider, list ...hostile) {
+func allRefused(t *testing.T, n *lab.Node, after qemu.Event, fakes map[string]*lab.FakeProvider, list ...hostile.Provider) {
 	t.Helper()
 	type refusal struct{ provider, code string }
 	want := map[string]refusal{}
 	for _, h := range list {
-		url := fakes[h.name].URL
+		url := fakes[h.Name].URL
 		// On a busy machine a provider may first be refused as slow; it is asked again.
-		groups, _, err := n.Line(patient(t), after, `update: .*(?:refused|dropped) `+regexp.QuoteMeta(url)+`: .* \((`+h.codes+`)\)`)
+		groups, _, err := n.Line(patient(t), after, `update: .*(?:refused|dropped) `+regexp.QuoteMeta(url)+`: .* \((`+h.Codes+`)\)`)
 		if err != nil {
-			t.Errorf("%s was not refused with %s: %v", h.name, h.codes, err)
+			t.Errorf("%s was not refused with %s: %v", h.Name, h.Codes, err)
 			continue
 		}
-		want[h.name] = refusal{url, groups[0]}
+		want[h.Name] = refusal{url, groups[0]}
 	}
 	shown := map[refusal]bool{}
 	for _, a := range status(t, n).Update.History {
@@ -109,31 +117,6 @@ func stays(t *testing.T, n *lab.Node, after qemu.Event, r lab.Release) {
 	}
 }
 
-// offer answers as a provider that has one manifest, and for artifacts with
-// what artifacts says; nil has none.
-func offer(data []byte, artifacts http.HandlerFunc) lab.Serve {
-	return lab.HTTP(func(w http.ResponseWriter, r *http.Request) {
-		switch {
-		case strings.HasSuffix(r.URL.Path, "/"+layout.ManifestFile):
-			_, _ = w.Write(data)
-		case artifacts != nil:
-			artifacts(w, r)
-		default:
-			http.NotFound(w, r)
-		}
-	})
-}
-
-// artifact is the name of what is asked for, by digest or by name.
-func artifact(m manifest.Manifest, r *http.Request) string {
-	for name, a := range m.Artifacts {
-		if path := r.URL.Path; strings.HasSuffix(path, "/"+a.SHA256.Hex()) || strings.HasSuffix(path, "/"+layout.FileName(name)) {
-			return name
-		}
-	}
-	return ""
-}
-
 // changed signs a variant of the release that the network has.
 func (w *world) changed(t *testing.T, change func(*manifest.Manifest)) lab.Release {
 	t.Helper()
@@ -144,16 +127,6 @@ func (w *world) changed(t *testing.T, change func(*manifest.Manifest)) lab.Relea
 	return r
 }
 
-// seal signs any bytes with the lab's release keys.
-func (w *world) seal(t *testing.T, payload string) []byte {
-	t.Helper()
-	data, err := w.Seal([]byte(payload))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return data
-}
-
 // raw is a machine's serial console, byte for byte.
 func raw(t *testing.T, n *lab.Node) string {
 	t.Helper()
@@ -162,24 +135,4 @@ func raw(t *testing.T, n *lab.Node) string {
 		t.Fatal(err)
 	}
 	return string(data)
-}
-
-// drip writes head and then a byte a second until it can write no more or ctx
-// ends.
-func drip(ctx context.Context, write func([]byte) error, head string) {
-	if write([]byte(head)) != nil {
-		return
-	}
-	second := time.NewTicker(time.Second)
-	defer second.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-second.C:
-			if write([]byte(" ")) != nil {
-				return
-			}
-		}
-	}
 }

@@ -146,6 +146,18 @@ func (m *Machine) Sysctl(t testing.TB, key, value string) {
 	m.Do(t, func() error { return os.WriteFile("/proc/sys/"+key, []byte(value), 0o644) })
 }
 
+// SetMTU gives an interface of the machine another MTU.
+func (m *Machine) SetMTU(t testing.TB, name string, mtu int) {
+	t.Helper()
+	m.Do(t, func() error {
+		l, err := netlink.LinkByName(name)
+		if err != nil {
+			return err
+		}
+		return netlink.LinkSetMTU(l, mtu)
+	})
+}
+
 // AddAddress gives an interface of the machine an address, in CIDR notation.
 func (m *Machine) AddAddress(t testing.TB, name, prefix string) {
 	t.Helper()

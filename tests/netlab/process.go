@@ -20,7 +20,18 @@ type Program struct {
 	Env   []string // added to the environment of the test
 	Dir   string   // working folder; empty for that of the test
 	Input string   // standard input
+	Root  string   // a folder that is / for it; empty for that of the test
+	User  uint32   // whom it runs as, user and group, without further groups; 0 for who the test is
 	Quiet bool     // what it prints is kept, and shown only when a wait for it fails
+}
+
+// attributes are what the kernel is told of the process.
+func (c Program) attributes() *syscall.SysProcAttr {
+	a := &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Chroot: c.Root}
+	if c.User != 0 {
+		a.Credential = &syscall.Credential{Uid: c.User, Gid: c.User}
+	}
+	return a
 }
 
 // Process is a program that runs in a machine. What it prints, on both
@@ -47,7 +58,8 @@ func (m *Machine) Start(t testing.TB, c Program) *Process {
 	p.cmd = exec.Command(c.Path, c.Args...)
 	p.cmd.Env, p.cmd.Dir = append(os.Environ(), c.Env...), c.Dir
 	p.cmd.Stdin = strings.NewReader(c.Input)
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
+	p.cmd.SysProcAttr = c.attributes()
+	p.cmd.SysProcAttr.Setpgid = true
 	reader, writer, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -185,7 +197,7 @@ func (m *Machine) Run(c Program) (stdout, stderr string, err error) {
 	cmd := exec.Command(c.Path, c.Args...)
 	cmd.Env, cmd.Dir = append(os.Environ(), c.Env...), c.Dir
 	cmd.Stdin = strings.NewReader(c.Input)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	cmd.SysProcAttr = c.attributes()
 	var out, problems strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &problems
 	if err := m.Try(cmd.Start); err != nil {

@@ -14,13 +14,14 @@ import (
 type Wire struct {
 	Delay time.Duration // from one interface to another, one way
 	Loss  float64       // the share of frames that never arrive, 0 to 1
+	Least int           // shorter frames never arrive; they count as lost
 }
 
 // Counts are the frames that a switch has seen.
 type Counts struct {
 	Received  int // from interfaces
 	Delivered int // to interfaces; one to all counts once for each
-	Lost      int // by Wire.Loss
+	Lost      int // by Wire.Loss and Wire.Least
 	Cut       int // to or from an interface that is cut
 	Overflown int // a queue was full
 }
@@ -149,7 +150,7 @@ func (s *Switch) forward(from *Port, frame []byte) {
 	for _, c := range s.captures {
 		c.add(now, from, frame)
 	}
-	if s.wire.Loss > 0 && s.random.Float64() < s.wire.Loss {
+	if len(frame) < s.wire.Least || s.wire.Loss > 0 && s.random.Float64() < s.wire.Loss {
 		s.counts.Lost++
 		return
 	}

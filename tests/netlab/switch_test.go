@@ -3,11 +3,14 @@ package netlab
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"phase/tests/await"
 )
@@ -71,9 +74,14 @@ func TestMulticast(t *testing.T) {
 			if c.network == "udp6" {
 				group.Zone = "eth0"
 			}
-			conn, err := net.DialUDP(c.network, nil, group)
-			if err != nil {
-				return err
+			var conn *net.UDPConn
+			// The kernel gives an interface its link-local address some time after a cable.
+			var err error
+			if late := await.Until(t.Context(), func() bool {
+				conn, err = net.DialUDP(c.network, nil, group)
+				return !errors.Is(err, unix.EADDRNOTAVAIL)
+			}); late != nil || err != nil {
+				return errors.Join(late, err)
 			}
 			defer conn.Close()
 			_, err = conn.Write([]byte(c.network))

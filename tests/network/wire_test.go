@@ -149,5 +149,12 @@ func TestJobAfterTheRelayDied(t *testing.T) {
 	})
 	t.Logf("connected through the other relay after %v", time.Since(died).Round(time.Millisecond))
 	a.execute(t, b.id, "--on", b.id)
-	b.execute(t, a.id, "--on", a.id)
+	// The other end finds out by itself that the old connection is dead.
+	b.until(t, "a job the other way", func() bool {
+		answer, _, err := b.send(t, "--on", a.id)
+		if err == nil {
+			b.check(t, a.id, answer)
+		}
+		return err == nil
+	})
 }

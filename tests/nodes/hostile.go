@@ -96,7 +96,14 @@ type Offered struct {
 func (n *Network) Hostile(t testing.TB, script func(*Offered) error) string {
 	t.Helper()
 	id := NewID(t)
-	n.Serve(t, id.PeerID(), func(from, protocol string, s frame.Stream) {
+	n.Serve(t, id.PeerID(), Answer(t, id, script))
+	return id.PeerID()
+}
+
+// Answer answers streams as the node of that identity, each offer as a script
+// says. Where the script ends with an error, the stream is reset.
+func Answer(t testing.TB, id identity.Identity, script func(*Offered) error) func(from, protocol string, s frame.Stream) {
+	return func(from, protocol string, s frame.Stream) {
 		c := ByHand(s)
 		h, file, err := c.Hear()
 		if err == nil && (protocol != remote.JobProtocol || h.Type != "offer") {
@@ -114,8 +121,7 @@ func (n *Network) Hostile(t testing.TB, script func(*Offered) error) string {
 			return
 		}
 		c.Finish(patience)
-	})
-	return id.PeerID()
+	}
 }
 
 // Accept accepts the offer and says that the module is held.

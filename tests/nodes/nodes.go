@@ -26,6 +26,7 @@ import (
 	"phase/appliance/compute/remote"
 	"phase/appliance/compute/scheduler"
 	"phase/appliance/compute/worker"
+	"phase/appliance/compute/worker/inside"
 	"phase/appliance/network/frame"
 	"phase/tests/await"
 )
@@ -33,7 +34,7 @@ import (
 // Main runs the tests, or the worker that a test's own program is started as.
 func Main(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == worker.Command { // as plasmd starts its worker
-		os.Exit(worker.Main(context.Background()))
+		os.Exit(inside.Main(context.Background()))
 	}
 	os.Exit(m.Run())
 }

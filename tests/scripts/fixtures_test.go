@@ -42,11 +42,11 @@ func releases(t *testing.T, dir string) {
 	if _, err := images.MakeKeys(keysDir, rand.Reader, time.Now()); err != nil {
 		t.Fatal(err)
 	}
-	key, root, err := images.LoadKeys(keysDir)
+	key, trusted, err := images.LoadKeys(keysDir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	signer, stranger := storetest.SignerOf(t, root.Raw(), key), storetest.NewSigner(t)
+	signer, stranger := storetest.SignerOf(t, trusted.Last().Raw(), key), storetest.NewSigner(t)
 	good := signer.Release(t, "stable", "arm64", 7, storetest.Sizes)
 	signer.Write(t, filepath.Join(dir, "good"), good)
 	signer.Write(t, filepath.Join(dir, "old"), signer.Release(t, "stable", "arm64", 6, storetest.Sizes))
@@ -58,6 +58,36 @@ func releases(t *testing.T, dir string) {
 	kernel := append([]byte(nil), good.Bytes["kernel"]...)
 	kernel[100] ^= 1
 	write(t, filepath.Join(dir, "damaged", "stable", "arm64", "vmlinuz"), string(kernel))
+}
+
+// pieces makes a folder of pieces as `images build` compiles them, small: the
+// program in all four places is that of the initramfs, and the rest is some bytes.
+func pieces(t *testing.T, dir string) {
+	t.Helper()
+	program := filepath.Join(dir, "gok", "initramfs-init")
+	build := exec.Command("go", "build", "-ldflags=-s -w -buildid=", "-o", program, "phase/init/initramfs")
+	build.Env = append(os.Environ(), "GOARCH=arm64", "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("building a program: %v: %s", err, out)
+	}
+	data, err := os.ReadFile(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{
+		"rootfs/gokrazy/init": string(data), "rootfs/user/phase": string(data), "rootfs/user/phase-worker": string(data),
+		"rootfs/etc/group": "group", "rootfs/etc/hostname": "phase", "rootfs/etc/hosts": "hosts", "rootfs/etc/passwd": "passwd",
+		"kernel": "kernel", "kernel.zst": "compressed", "initramfs.img": "initramfs", "perm.ext4": "empty", "mbr": "loader", "boot.efi": "loader",
+		"pieces.json": `{"arch":"arm64","time":"2026-11-23T12:00:00Z"}`,
+		"origin.json": `{"name":"thirty","commit":"c0ffee","modified":false,"go":"go1.26.3",
+			"kernel":{"linux":"7.1.3","module":"example.org/kernel","version":"v0.0.1","sum":"h1:a2VybmVs"},"tools":[{"name":"mksquashfs","version":"4.5.1"}]}`,
+	} {
+		at := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(at), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		write(t, at, text)
+	}
 }
 
 func write(t *testing.T, path, text string) {

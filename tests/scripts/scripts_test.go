@@ -12,8 +12,8 @@
 //	stops                              it ends on SIGTERM, with code 0
 //	captures NAME REGEXP               NAME is the group, in the last output
 //
-// and the variables $MODULES and $RELEASES, folders of modules and releases,
-// and $STRANGER, the peer id of a node that signed nothing here. The condition
+// and the variables $BIN, $MODULES, $RELEASES and $PIECES, folders of programs, modules, releases
+// and of what an arm64 release is assembled from, and $STRANGER, the peer id of a node that signed nothing here. The condition
 // [alone] says that no other machine is on the network.
 package scripts
 
@@ -28,6 +28,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"syscall"
 	"testing"
@@ -36,6 +37,7 @@ import (
 	"github.com/vishvananda/netlink"
 
 	"phase/appliance/base/identity"
+	"phase/appliance/compute/worker"
 	"phase/tests/netlab"
 )
 
@@ -61,6 +63,7 @@ func TestScripts(t *testing.T) {
 	bin := filepath.Join(dir, "bin")
 	build(t, bin)
 	modules(t, filepath.Join(dir, "modules"))
+	pieces(t, filepath.Join(dir, "pieces"))
 	alone := os.Geteuid() == 0
 	if alone {
 		becomeNobody(t, dir)
@@ -94,8 +97,10 @@ func TestScripts(t *testing.T) {
 				return err
 			}
 			env.Setenv("STRANGER", stranger.PeerID())
+			env.Setenv("BIN", bin)
 			env.Setenv("MODULES", filepath.Join(dir, "modules"))
 			env.Setenv("RELEASES", filepath.Join(dir, "releases"))
+			env.Setenv("PIECES", filepath.Join(dir, "pieces"))
 			// The path of a socket has room for 107 bytes.
 			run := filepath.Join(dir, "run", filepath.Base(env.WorkDir))
 			env.Setenv("XDG_RUNTIME_DIR", run)
@@ -116,7 +121,8 @@ func lookAtSources(t *testing.T) {
 	}
 }
 
-// build makes the programs as `make build` does: one binary, and a link a name.
+// build makes the programs as `make build` does: one binary, a link a name, and the
+// worker.
 func build(t *testing.T, bin string) {
 	t.Helper()
 	run := func(args ...string) {
@@ -124,14 +130,16 @@ func build(t *testing.T, bin string) {
 			t.Fatalf("go %v: %v: %s", args, err, out)
 		}
 	}
-	run("build", "-o", filepath.Join(bin, "phase"), "phase/programs/phase")
+	const id = "phase-worker-of-the-scripts"
+	run("build", "-ldflags=-buildid="+id, "-o", filepath.Join(bin, worker.File), "phase/programs/"+worker.File)
+	run("build", "-ldflags=-X phase/appliance/compute/worker.Build="+id, "-o", filepath.Join(bin, "phase"), "phase/programs/phase")
 	run("build", "-o", filepath.Join(bin, "images"), "phase/images/main")
 	folders, err := os.ReadDir("../../programs")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, f := range folders {
-		if f.IsDir() && f.Name() != "phase" {
+		if f.IsDir() && f.Name() != "phase" && f.Name() != worker.File {
 			if err := os.Symlink("phase", filepath.Join(bin, f.Name())); err != nil {
 				t.Fatal(err)
 			}
@@ -184,10 +192,16 @@ type started struct {
 }
 
 func starts(ts *testscript.TestScript, neg bool, args []string) {
+	then := ""
+	if len(args) > 4 && args[2] == "then" {
+		then, args = args[3], slices.Delete(slices.Clone(args), 2, 4)
+	}
 	if neg || len(args) < 3 {
-		ts.Fatalf("usage: starts NAME REGEXP PROGRAM ARGS…")
+		ts.Fatalf("usage: starts NAME REGEXP [then REGEXP] PROGRAM ARGS…")
 	}
 	pattern, err := regexp.Compile(args[1])
+	ts.Check(err)
+	ready, err := regexp.Compile(then)
 	ts.Check(err)
 	cmd := exec.Command(filepath.Join(filepath.SplitList(ts.Getenv("PATH"))[0], args[2]), args[3:]...)
 	cmd.Dir = ts.MkAbs(".")
@@ -203,9 +217,15 @@ func starts(ts *testscript.TestScript, neg bool, args []string) {
 	found := make(chan string, 1)
 	go func() {
 		defer log.Close()
+		var value []string
+		told := false
 		for lines := bufio.NewScanner(io.TeeReader(said, log)); lines.Scan(); {
-			if m := pattern.FindStringSubmatch(lines.Text()); m != nil && len(found) == 0 {
-				found <- m[len(m)-1]
+			if value == nil {
+				value = pattern.FindStringSubmatch(lines.Text())
+			}
+			if value != nil && !told && ready.MatchString(lines.Text()) {
+				told = true
+				found <- value[len(value)-1]
 			}
 		}
 		close(found)

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"phase/appliance/base/envelope"
 	"phase/appliance/base/names"
 	"phase/appliance/release/layout"
 	"phase/appliance/release/manifest"
@@ -94,6 +95,12 @@ func SignerOf(t testing.TB, root []byte, key ed25519.PrivateKey) *Signer {
 	}
 	links, _ := chain.Of(parsed)
 	return &Signer{Root: parsed, Chain: links, key: key}
+}
+
+// Seal signs any bytes as a manifest with the key of role release: what those who
+// hold it can do by mistake or by force.
+func (s *Signer) Seal(payload []byte) ([]byte, error) {
+	return envelope.Sign(manifest.PayloadType, payload, s.key)
 }
 
 // Release is a signed release and the bytes of its artifacts.
