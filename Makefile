@@ -1,5 +1,6 @@
 # Phase. `make help` lists the targets; images/images.mk, qemu/qemu.mk,
-# examples/examples.mk and sdk/php/php.mk hold those of their folders.
+# examples/examples.mk, sdk/php/php.mk and those under tests/ hold those of their
+# folders.
 
 ARCH    ?= x86_64
 BUILD   := build
@@ -13,15 +14,15 @@ export GOFLAGS     := -buildvcs=false -trimpath
 # What stands before a target comes before it, with make -j too; the go command
 # divides the work among the processors by itself.
 .NOTPARALLEL:
-.PHONY: help deps check test test-all test-fresh unit machines race fuzz ci images-both demo demo-net demo-cross bench bench-boot bench-memory clean
+.PHONY: help deps check test test-all test-fresh test-attacks test-attacks-mutants test-heal unit machines race fuzz ci images-both demo demo-net demo-cross bench bench-boot bench-update bench-memory bench-start clean
 
 # Behind a target stands "## GROUP: what it does", for this list.
 help: ## Other: Show this list
 	@awk -F ':.*## ' 'BEGIN { n = split("Build,See it run,Test,Measure,Other", groups, ",") } \
 		/^[a-z-]+:.*## / { group = $$2; sub(/: .*/, "", group); sub(/^[^:]*: /, "", $$2); \
-			lines[group] = lines[group] sprintf("  make %-14s %s\n", $$1, $$2) } \
+			lines[group] = lines[group] sprintf("  make %-20s %s\n", $$1, $$2) } \
 		END { for (i = 1; i <= n; i++) printf "%s\n%s\n", groups[i], lines[groups[i]] }' $(MAKEFILE_LIST)
-	@echo "ARCH=x86_64|arm64 (default x86_64) chooses the machine."
+	@echo "ARCH=x86_64|arm64 (default x86_64) chooses the machine; image takes ARCH=all too."
 
 # The one list of Debian packages. Nothing else in the repository names what
 # must be installed; images and qemu say which of these a missing tool is in.
@@ -45,7 +46,9 @@ include qemu/qemu.mk
 include examples/examples.mk
 include appliance/compute/scheduler/job.mk
 include sdk/php/php.mk
+include packaging/packaging.mk
 include tests/benchnet/net.mk
+include tests/powercut/powercut.mk
 
 check: ## Test: Format, vet, staticcheck, tidy, the rules of tests/architecture, both architectures, clean tree
 	@bad=$$(git ls-files -z '*.go' | xargs -0 gofmt -l); [ -z "$$bad" ] || { echo "gofmt would change:"; echo "$$bad"; exit 1; }
@@ -54,16 +57,16 @@ check: ## Test: Format, vet, staticcheck, tidy, the rules of tests/architecture,
 	go tool staticcheck ./...
 	go mod tidy -diff
 	go test -count=1 ./tests/architecture
-	GOARCH=amd64 go build -o /dev/null ./programs/phase
-	GOARCH=arm64 go build -o /dev/null ./programs/phase
+	GOARCH=amd64 go build -o /dev/null ./programs/phase && GOARCH=amd64 go build -o /dev/null ./programs/phase-worker
+	GOARCH=arm64 go build -o /dev/null ./programs/phase && GOARCH=arm64 go build -o /dev/null ./programs/phase-worker
 	@dirty=$$(git status --porcelain) || exit 1; [ -z "$$dirty" ] || { echo "the tree is not clean:"; echo "$$dirty"; exit 1; }
 
 # PHASE_REQUIRE turns "cannot run here" from a skip into a failure.
-test test-all test-fresh unit machines race bench bench-boot bench-memory demo demo-net demo-cross: export PHASE_REQUIRE := 1
+test test-all test-fresh test-attacks test-attacks-mutants unit machines race bench bench-boot bench-update bench-memory demo demo-net demo-cross: export PHASE_REQUIRE := 1
 UNITS = $$(go list ./... | grep -v '^phase/tests/machines$$')
 # What runs at once in one process, with its workers. Building images and driving
 # machines is the work of other processes; -short leaves out a crowd of senders.
-RACED       = $$(go list ./... | grep -Ev '^phase/(examples|images|qemu|tests|programs/update|appliance/compute/scheduler$$)')
+RACED       = $$(go list ./... | grep -Ev '^phase/(examples|images|packaging|qemu|tests|programs/update|appliance/compute/scheduler$$)')
 RACED_SHORT = ./programs/update ./appliance/compute/scheduler
 # How long each fuzz test runs.
 TIME ?= 30s
@@ -86,14 +89,29 @@ test: deps images-both unit test-php machines
 endif
 
 machines: export PHASE_TIER := test
+machines: export PHASE_ARCH := $(ARCH)
 machines: deps images-both ## Test: Real images in QEMU, one case of a class
 	$(call gotest,-count=1 -timeout=40m -v,./tests/machines)
+
+# Machine tests that are on both arches by themselves.
+BOTH := TestChain|TestHeal|TestJobs|TestMixedSegment|TestWallsOnTheKernel|TestRaspberryPi
 
 test-all: deps images-both ## Test: Everything there is, in under 85 minutes
 	@command -v npm >/dev/null || ./tests/deps.sh $(DEPS_ALL)
 	PHASE_TIER=all go test -count=1 -timeout 30m $(UNITS)
 	@$(MAKE) --no-print-directory test-php
 	PHASE_TIER=all go test -count=1 -timeout 80m -v ./tests/machines
+	PHASE_TIER=test PHASE_ARCH=arm64 go test -count=1 -timeout 40m -v -skip '$(BOTH)' ./tests/machines
+
+# $(call tabled,FILE,TEST) runs a test of the attacks that writes a table, and prints that.
+tabled = mkdir -p $(BUILD)/tests; rm -f $(1); code=0; PHASE_ATTACKS_TABLE=$(abspath $(1)) go test -count=1 -timeout 60m ./tests/attacks -run '^$(2)$$' || code=$$?; cat $(1); exit $$code
+
+test-attacks: deps ## Test: Every class of attack against the real programs, with a table of what they said
+	@$(call tabled,$(BUILD)/tests/attacks.txt,TestMatrix)
+
+test-attacks-mutants: export PHASE_ATTACKS_MUTANTS := $(or $(M),all)
+test-attacks-mutants: deps ## Test: The same without one check each, which must be seen: a table of what saw it; M=NAME,… for some
+	@$(call tabled,$(BUILD)/tests/mutants.txt,TestMutants)
 
 race: export CGO_ENABLED := 1
 race: deps ## Test: The tests beside the code under the race detector, workers included
@@ -107,8 +125,10 @@ ci: ## Test: .ci/run in a fresh clone of HEAD; when it is green, HEAD is added t
 	@./tests/ci.sh
 
 images-both:
-	@$(MAKE) --no-print-directory image build examples ARCH=x86_64
-	@$(MAKE) --no-print-directory image ARCH=arm64
+	@$(MAKE) --no-print-directory image build examples ARCH=all
+
+test-heal: deps images-both ## Test: Broken releases, properly signed: the machine is back on the last good one by itself
+	PHASE_TIER=all PHASE_REQUIRE=1 go test -count=1 -timeout 60m -v -run 'TestHeal$$' ./tests/machines
 
 test-fresh: ## Test: Prove both commands in a fresh Debian 12 root with only Go, git and make
 	@./tests/deps.sh $(DEPS_FRESH)
@@ -132,8 +152,14 @@ bench: ## Measure: Benchmarks of fetch, verify, serve and jobs; what serves a ma
 bench-boot: deps image ## Measure: Power on to the first answer, beside gokrazy's own hello
 	go run ./tests/benchboot --arch $(ARCH)
 
+bench-update: deps image ## Measure: An update, last answer to first, beside a cold boot; three releases on the disk; ROUNDS=3
+	go run ./tests/benchupdate --arch $(ARCH) $(if $(ROUNDS),--rounds $(ROUNDS))
+
 bench-memory: deps image ## Measure: The least memory the loop works in, with and without a disk
 	go run ./tests/benchmemory --arch $(ARCH)
+
+bench-start: build ## Measure: What starting a program and a worker costs, and fresh jobs a second
+	go run ./tests/benchstart
 
 clean: ## Other: Remove what was built, keys excepted
 	find $(BUILD) -mindepth 1 -maxdepth 1 ! -name keys -exec rm -rf {} +

@@ -16,6 +16,7 @@ type diskFile struct {
 	path, format string
 	readOnly     bool
 	throwaway    bool
+	socket       bool // path is that of a server
 }
 
 // firstFD is the number of the first file the process hands to QEMU (after stdin, stdout, stderr): the monitor. The
@@ -46,11 +47,7 @@ func arguments(c Config, f files) []string {
 		}
 	}
 	a = append(a, diskArgs(c.Disks, f.disks)...)
-	for i, n := range c.NICs {
-		// No option ROM: SeaBIOS would spend seconds on network boot once the disk has failed, and the ROM is slow to load.
-		a = append(a, "-netdev", fmt.Sprintf("stream,id=n%d,server=off,addr.type=fd,addr.str=%d", i, firstFD+1+i),
-			"-device", fmt.Sprintf("virtio-net-pci,id=nic%d,netdev=n%d,mac=%s,romfile=", i, i, n.MAC))
-	}
+	a = append(a, nicArgs(c.NICs)...)
 	if c.Watchdog {
 		a = append(a, "-device", "i6300esb", "-action", "watchdog=reset")
 	}
@@ -80,13 +77,57 @@ func machineArgs(arch, accel string) []string {
 	return []string{"-machine", board, "-cpu", cpu, "-accel", "tcg,tb-size=" + translated}
 }
 
+func nicArgs(nics []NIC) (a []string) {
+	usb := false
+	for i, n := range nics {
+		a = append(a, "-netdev", fmt.Sprintf("stream,id=n%d,server=off,addr.type=fd,addr.str=%d", i, firstFD+1+i))
+		onUSB := strings.HasPrefix(n.Model, "usb-")
+		switch {
+		case onUSB && !usb:
+			usb = true
+			a = append(a, "-device", "qemu-xhci,id=nics")
+		case n.Absent && !onUSB:
+			a = append(a, "-device", fmt.Sprintf("pcie-root-port,id=%s,chassis=%d", slotID(i), i+1))
+		}
+		if !n.Absent {
+			var args []string
+			for _, o := range n.device(i) {
+				args = append(args, o.key+"="+o.value)
+			}
+			a = append(a, "-device", n.Model+","+strings.Join(args, ","))
+		}
+	}
+	return a
+}
+
+type option struct{ key, value string }
+
+// device are the options of NIC i. No option ROM: SeaBIOS would spend seconds on network boot once the disk has failed,
+// and the ROM is slow to load.
+func (n NIC) device(i int) []option {
+	o := []option{{"id", nicID(i)}, {"netdev", fmt.Sprintf("n%d", i)}, {"mac", n.MAC.String()}}
+	switch {
+	case strings.HasPrefix(n.Model, "usb-"):
+		return append(o, option{"bus", "nics.0"})
+	case n.Absent:
+		o = append(o, option{"bus", slotID(i)})
+	}
+	return append(o, option{"romfile", ""})
+}
+
+func slotID(nic int) string { return fmt.Sprintf("slot%d", nic) }
+
+func nicID(nic int) string { return fmt.Sprintf("nic%d", nic) }
+
 func diskArgs(disks []Disk, files []diskFile) []string {
 	var a []string
 	buses := map[Bus]bool{}
 	for i, d := range disks {
 		f := files[i]
-		drive := fmt.Sprintf("if=none,id=d%d,format=%s,file=%s", i, f.format, opt(f.path))
+		drive := fmt.Sprintf("if=none,id=d%d,%s", i, driveArgs(d, f))
 		switch {
+		case f.socket:
+			drive = fmt.Sprintf("if=none,id=d%d,format=raw,cache=writeback,file.driver=nbd,file.server.type=unix,file.server.path=%s", i, opt(f.path))
 		case f.readOnly:
 			drive += ",readonly=on"
 		case f.throwaway:
@@ -112,10 +153,28 @@ func diskArgs(disks []Disk, files []diskFile) []string {
 			}
 			device = fmt.Sprintf("ide-hd,bus=ahci.%d", i)
 		}
-		a = append(a, "-drive", drive, "-device", fmt.Sprintf("%s,drive=d%d,bootindex=%d", device, i, i+1)) // 0 is taken by -kernel
+		if d.Sector == 4096 {
+			device += ",logical_block_size=4096,physical_block_size=4096"
+		}
+		a = append(a, "-drive", drive, "-device", fmt.Sprintf("%s,id=%s,drive=d%d,bootindex=%d", device, diskID(i), i, i+1)) // 0 is taken by -kernel
 	}
 	return a
 }
+
+// driveArgs says which file a disk is, and where it is broken.
+func driveArgs(d Disk, f diskFile) string {
+	if len(d.Bad) == 0 {
+		return fmt.Sprintf("format=%s,file=%s", f.format, opt(f.path))
+	}
+	args := fmt.Sprintf("driver=blkdebug,image.driver=%s,image.file.driver=file,image.file.filename=%s", f.format, opt(f.path))
+	for i, at := range d.Bad {
+		args += fmt.Sprintf(",inject-error.%d.event=none,inject-error.%d.errno=5,inject-error.%d.sector=%d", i, i, i, at/512)
+	}
+	return args
+}
+
+// diskID is QEMU's name for the device of disk n.
+func diskID(n int) string { return fmt.Sprintf("disk%d", n) }
 
 // opt quotes a value inside a QEMU option: a comma is written twice.
 func opt(s string) string { return strings.ReplaceAll(s, ",", ",,") }

@@ -2,13 +2,14 @@ package qemu
 
 import (
 	"context"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"os"
+	"phase/tests/nbd"
 )
 
 // disk makes an empty raw disk of 1 MiB.
@@ -80,6 +81,30 @@ func TestDisksKept(t *testing.T) {
 	m = boot(t, Config{Arch: ARM64, MemoryMB: 256, Disks: []Disk{{Path: path, ReadOnly: true}}})
 	if got := do(t, m, "write no"); !strings.HasPrefix(got, "error: ") {
 		t.Errorf("writing a read-only disk: %s", got)
+	}
+}
+
+// A disk may be a server's. What the machine flushed has reached it when the
+// machine goes on.
+func TestDiskOfAServer(t *testing.T) {
+	d, err := nbd.NewDisk(strings.NewReader(""), 1<<20)
+	check(t, err)
+	server, err := nbd.Serve(d)
+	check(t, err)
+	defer server.Close()
+	m := boot(t, Config{MemoryMB: 256, Disks: []Disk{{NBD: server.Socket()}}})
+	if got := do(t, m, "write kept"); got != "done" {
+		t.Fatal(got)
+	}
+	d.Freeze()
+	m.Kill()
+	check(t, d.LoseAll())
+	d.PowerOn()
+	before := m.Console.Last()
+	check(t, m.PowerOn(t.Context()))
+	wait(t, m, before, "^init: ready")
+	if got := do(t, m, "read"); got != "kept" {
+		t.Errorf("after the power cut the disk has %q", got)
 	}
 }
 
@@ -191,7 +216,11 @@ func TestRefusals(t *testing.T) {
 		{Config{Disks: []Disk{{Path: img, Overlay: img, ReadOnly: true}}}, "cannot be read-only and kept"},
 		{Config{Disks: []Disk{{Path: img, Bus: "scsi"}}}, `bus "scsi"`},
 		{Config{Arch: ARM64, Disks: []Disk{{Path: img, Bus: SATA}}}, "no SATA"},
+		{Config{Firmware: UEFI, Disks: []Disk{{Path: img, Sector: 1024}}}, "sectors of 1024 bytes"},
+		{Config{Disks: []Disk{{Path: img, Sector: 4096}}}, "need UEFI"},
 		{Config{Disks: []Disk{{Path: img + ".none"}}}, "no such file"},
+		{Config{Disks: []Disk{{}}}, "either a path or a server's socket"},
+		{Config{Disks: []Disk{{NBD: img, ReadOnly: true}}}, "are the server's"},
 		{Config{NICs: []NIC{{Segment: s, MAC: s.observer.port.mac}}}, "observer already has the MAC"},
 		{Config{Kernel: img + ".none"}, "could not open kernel file"}, // QEMU's own words
 	} {

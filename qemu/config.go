@@ -43,17 +43,28 @@ const (
 type Disk struct {
 	// Path is a raw or qcow2 file; which of the two, its first bytes tell.
 	Path string
+	// NBD, instead of Path, is the Unix socket of a server of the Network Block Device protocol. QEMU keeps nothing back:
+	// the machine's flushes reach the server, and what it wrote between them has reached it before.
+	NBD string
 	// Overlay, when set, is the qcow2 file the machine writes into instead. It is made when it does not exist, and stays.
 	Overlay string
 	// ReadOnly gives the machine a disk it cannot write.
 	ReadOnly bool
 	// Bus is Virtio when empty.
 	Bus Bus
+	// Sector is how many bytes a sector of the disk has, 512 when 0; 4096 with UEFI only, since no BIOS reads such a disk.
+	Sector int
+	// Bad are places, in bytes, whose sectors can be neither read nor written.
+	Bad []int64
 }
 
-// NIC is one virtio network card.
+// NIC is one network card.
 type NIC struct {
 	Segment *Segment
+	// Model is virtio-net-pci when empty, or what else QEMU calls a card on PCI or, with a usb- before it, on USB.
+	Model string
+	// Absent is a card that is not in the machine at power-on, until PlugNIC puts it into the slot that is kept for it.
+	Absent bool
 	// MAC is derived from the machine's name and the card's number when nil.
 	MAC net.HardwareAddr
 	// Unplugged has no cable at each power-on, until SetCarrier plugs it in.
@@ -102,8 +113,10 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	for i := range c.Disks {
 		c.Disks[i].Bus = cmp.Or(c.Disks[i].Bus, Virtio)
+		c.Disks[i].Sector = cmp.Or(c.Disks[i].Sector, 512)
 	}
 	for i := range c.NICs {
+		c.NICs[i].Model = cmp.Or(c.NICs[i].Model, "virtio-net-pci")
 		if c.NICs[i].MAC == nil {
 			c.NICs[i].MAC = macFor(c.Name, i)
 		}
@@ -142,12 +155,17 @@ func (c Config) rules() []rule {
 func (c Config) deviceRules() (rules []rule) {
 	for _, d := range c.Disks {
 		rules = append(rules,
+			rule{(d.Path == "") == (d.NBD == ""), "a disk needs either a path or a server's socket", nil},
+			rule{d.NBD != "" && (d.Overlay != "" || d.ReadOnly), "disk %s: overlays and protection are the server's", []any{d.NBD}},
 			rule{d.ReadOnly && d.Overlay != "", "disk %s cannot be read-only and kept in an overlay", []any{d.Path}},
 			rule{d.Bus == SATA && c.Arch != X86_64, "%s has no SATA; use virtio, usb or nvme", []any{c.Arch}},
+			rule{d.Sector != 512 && d.Sector != 4096, "a disk cannot have sectors of %d bytes; use 512 or 4096", []any{d.Sector}},
+			rule{d.Sector == 4096 && (c.Firmware == BIOS || d.Bus == SATA), "sectors of 4096 bytes need UEFI and virtio, usb or nvme", nil},
 			rule{!slices.Contains([]Bus{Virtio, USB, NVMe, SATA}, d.Bus), "bus %q is not known; use virtio, usb, nvme or sata", []any{d.Bus}})
 	}
 	for i, n := range c.NICs {
-		rules = append(rules, rule{n.Segment == nil, "NIC %d is on no segment", []any{i}})
+		rules = append(rules, rule{n.Segment == nil, "NIC %d is on no segment", []any{i}},
+			rule{n.Absent && n.Unplugged, "NIC %d is not there at power-on: it has no cable to pull", []any{i}})
 	}
 	return rules
 }

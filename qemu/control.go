@@ -40,6 +40,22 @@ func (m *Machine) SetCarrier(ctx context.Context, n int, up bool) error {
 	return m.command(ctx, "set_link", link(n, up))
 }
 
+// Unplug pulls disk n out. Only a bus that expects it, as USB does, lets go of it at
+// once.
+func (m *Machine) Unplug(ctx context.Context, n int) error {
+	return m.command(ctx, "device_del", map[string]any{"id": diskID(n)})
+}
+
+// PlugNIC puts NIC n into the running machine, which was Absent. Whether the machine notices is its own affair.
+func (m *Machine) PlugNIC(ctx context.Context, n int) error {
+	nic := m.config.NICs[n]
+	args := map[string]any{"driver": nic.Model}
+	for _, o := range nic.device(n) {
+		args[o.key] = o.value
+	}
+	return m.command(ctx, "device_add", args)
+}
+
 func link(n int, up bool) map[string]any {
-	return map[string]any{"name": fmt.Sprintf("nic%d", n), "up": up}
+	return map[string]any{"name": nicID(n), "up": up}
 }

@@ -52,6 +52,10 @@ func uefi(arch string) (code, vars string, err error) {
 func prepare(ctx context.Context, c Config, dir string) (files, error) {
 	var f files
 	for i, d := range c.Disks {
+		if d.NBD != "" {
+			f.disks = append(f.disks, diskFile{path: d.NBD, format: "raw", socket: true})
+			continue
+		}
 		format, err := diskFormat(d.Path)
 		if err != nil {
 			return f, fmt.Errorf("machine %q: disk: %w", c.Name, err)

@@ -140,6 +140,15 @@ func (h *Host) AddAddress(p netip.Prefix) error {
 	return nil
 }
 
+// Know tells the host which card an address is at, so that it need not ask: who asks in
+// vain asks again a second later, and whatever is timed from here would be rounded up to that.
+func (h *Host) Know(a netip.Addr, card net.HardwareAddr) error {
+	if err := h.stack.AddStaticNeighbor(h.nic, protocol(a), address(a), tcpip.LinkAddress(card)); err != nil {
+		return fmt.Errorf("noting that %s is at %s: %s", a, card, err)
+	}
+	return nil
+}
+
 // Dial connects over the segment. network is tcp or udp (tcp4, tcp6, udp4 and udp6 mean the same: the address
 // decides), addr is address:port; names are not resolved and a zone is ignored.
 func (h *Host) Dial(ctx context.Context, network, addr string) (net.Conn, error) {

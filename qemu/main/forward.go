@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"strconv"
+	"sync"
 
 	"phase/qemu"
 )
@@ -26,15 +27,10 @@ func forward(ctx context.Context, listener net.Listener, m *qemu.Machine, s *qem
 				return
 			}
 			defer to.Close()
-			done := make(chan struct{})
-			go func() {
-				io.Copy(to, c)
-				closeWrite(to)
-				close(done)
-			}()
-			io.Copy(c, to)
-			closeWrite(c)
-			<-done
+			var there sync.WaitGroup
+			there.Go(func() { pass(to, c) })
+			pass(c, to)
+			there.Wait()
 		}()
 	}
 }
@@ -52,8 +48,9 @@ func dial(ctx context.Context, m *qemu.Machine, s *qemu.Segment) (net.Conn, erro
 	return nil, err
 }
 
-func closeWrite(c net.Conn) {
-	if w, ok := c.(interface{ CloseWrite() error }); ok {
+func pass(to, from net.Conn) {
+	io.Copy(to, from)
+	if w, ok := to.(interface{ CloseWrite() error }); ok {
 		w.CloseWrite()
 	}
 }

@@ -23,7 +23,11 @@ use Phase\Transport\Transport;
  */
 final class Client
 {
-    public function __construct(private readonly Transport $transport, private readonly Pinned $node)
+    /**
+     * @param Pinned|null $node whose receipts count; null for those of the node that the
+     *     transport names, which is for a daemon of one's own that picks it
+     */
+    public function __construct(private readonly Transport $transport, private readonly ?Pinned $node)
     {
     }
 
@@ -105,6 +109,28 @@ final class Client
     }
 
     /**
+     * Has jobs run by nodes that the daemon on this machine picks, by what they can do and
+     * how busy they are; another is asked when one refuses, dies or lies. Which node it was
+     * is in the receipt, and the daemon is believed that it is one of those it picked. With
+     * replicas, several run each job and say what came of it before they know what the
+     * others said: the result is that of most, and each receipt is checked.
+     *
+     * @param int $replicas how many nodes run each job
+     * @param string|null $path of the daemon's unix socket; null for where plasmd puts it
+     * @param float $waitSeconds as of http()
+     * @param (\Closure(string $step, string $detail): void)|null $watch as of RemoteTransport
+     * @throws TransportFailed
+     */
+    public static function auto(
+        int $replicas = 1,
+        ?string $path = null,
+        float $waitSeconds = Http::WAIT_SECONDS,
+        ?\Closure $watch = null,
+    ): self {
+        return new self(new RemoteTransport(Http::unix($path, $waitSeconds), RemoteTransport::AUTO, $watch, $replicas), null);
+    }
+
+    /**
      * Runs a job and returns all it wrote.
      *
      * @throws InvalidJob|Rejected|NodeFailed|TransportFailed
@@ -116,7 +142,7 @@ final class Client
         $ended = $this->each($job, static function (Stream $stream, string $bytes) use (&$output): void {
             $output[$stream->value] .= $bytes;
         });
-        return new Result($ended->receipt, $output['stdout'], $output['stderr']);
+        return new Result($ended->receipt, $output['stdout'], $output['stderr'], $ended->replicas);
     }
 
     /**
@@ -153,7 +179,8 @@ final class Client
             yield $chunk;
         }
         $answer = $chunks->getReturn();
-        $receipt = Receipt::verify($answer->receipt(), $this->node);
+        $node = $this->node ?? Replicas::node($answer->worker());
+        $receipt = Receipt::verify($answer->receipt(), $node);
         $receipt->mustDo($job->file);
         if (!$this->transport instanceof ByPlasmd) {
             $receipt->mustBeOf($job->file);
@@ -161,6 +188,8 @@ final class Client
         }
         $receipt->mustHaveWritten(hash_final($sums['stdout']), hash_final($sums['stderr']));
         $answer->compare($receipt);
-        return new Ended($receipt);
+        $wanted = $this->transport instanceof RemoteTransport ? $this->transport->replicas : 1;
+        $replicas = Replicas::check($receipt, $job->file, $offer->nonce, $answer->replicas(), $wanted);
+        return new Ended($receipt, $replicas);
     }
 }

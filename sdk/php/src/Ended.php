@@ -14,8 +14,11 @@ class Ended
     /** The module's own where the outcome is Exited; else that of the outcome. */
     public readonly int $exitCode;
 
-    /** @internal only a Client makes them, of what it has checked */
-    public function __construct(public readonly Receipt $receipt)
+    /**
+     * @internal only a Client makes them, of what it has checked
+     * @param list<Replica> $replicas the nodes that ran the job, where several did
+     */
+    public function __construct(public readonly Receipt $receipt, public readonly array $replicas = [])
     {
         $this->outcome = $receipt->statement->outcome;
         $this->exitCode = $receipt->statement->exitCode;

@@ -29,6 +29,16 @@ final class LazyTransport implements Transport
                 return $this->receipt;
             }
 
+            public function worker(): ?string
+            {
+                return null;
+            }
+
+            public function replicas(): array
+            {
+                return [];
+            }
+
             public function compare(Receipt $receipt): void
             {
             }

@@ -106,6 +106,61 @@ final class RemoteTest extends TestCase
         $client->run(new Job(Module::writes([])));
     }
 
+    /** The daemon picks the node: the one that takes jobs, whatever the other says. */
+    public function testTheDaemonPicks(): void
+    {
+        $result = Client::auto(path: self::$asked->socket)->run(Job::fromFile(Plasmd::example('hello'), stdin: 'hello'));
+        self::assertSame(self::$worker->peerId, $result->receipt->statement->peerId);
+        self::assertSame(["olleh", []], [trim($result->stdout), $result->replicas]);
+    }
+
+    /** Two nodes run the job, and both receipts come, checked. */
+    public function testReplicas(): void
+    {
+        $second = Plasmd::onNetwork('--accept=all', '--peer=' . self::$asked->address());
+        try {
+            $this->connected($second->peerId);
+            $result = Client::auto(2, self::$asked->socket)->run(new Job(Module::writes([[1, 'same']])));
+            $peers = array_map(static fn ($r) => $r->peerId, $result->replicas);
+            sort($peers);
+            $want = [self::$worker->peerId, $second->peerId];
+            sort($want);
+            self::assertSame([$want, 'same'], [$peers, $result->stdout]);
+            foreach ($result->replicas as $replica) {
+                self::assertTrue($replica->agrees);
+                self::assertSame($replica->peerId, $replica->receipt->statement->peerId);
+            }
+        } finally {
+            $second->stop();
+        }
+    }
+
+    /** @return list<array{string, int}> */
+    public static function wrongReplicas(): array
+    {
+        return [['auto', 0], ['auto', 17], ['12D3KooWx', 2]];
+    }
+
+    /** @dataProvider wrongReplicas */
+    public function testWrongReplicas(string $peer, int $replicas): void
+    {
+        $this->expectException(\ValueError::class);
+        new RemoteTransport(Http::unix('/nowhere'), $peer, replicas: $replicas);
+    }
+
+    /** Waits until the daemon that is asked is connected to a node and knows what it can do. */
+    private function connected(string $peer): void
+    {
+        for ($until = hrtime(true) / 1e9 + 30; hrtime(true) / 1e9 < $until; usleep(20_000)) {
+            foreach (self::$asked->peers()->peers as $p) {
+                if ($p->peer === $peer && isset($p->capability)) {
+                    return;
+                }
+            }
+        }
+        self::fail("not connected to $peer");
+    }
+
     /** Connect, offer, run, receipt, verified: as a person reads it. */
     public function testReport(): void
     {

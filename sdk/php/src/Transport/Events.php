@@ -62,7 +62,7 @@ final class Events
     private function event(string $line): Chunk|Answer|null
     {
         $value = Reader::read($line, self::MAX_LINE);
-        $fields = $value->known('event', 'data', 'problem', 'job_id', 'run_id', 'exit_code', 'outcome', 'receipt', 'worker', 'attempt');
+        $fields = $value->known('event', 'data', 'problem', 'job_id', 'run_id', 'exit_code', 'outcome', 'receipt', 'worker', 'attempt', 'replicas');
         $name = self::need($fields, 'event')->string();
         if (in_array($name, ['accepted', 'running', 'ended', 'done'], true)) {
             ($this->tell)($name, isset($fields['run_id']) ? Text::clean($fields['run_id']->string()) : '');
@@ -71,8 +71,7 @@ final class Events
             'stdout', 'stderr' => $this->output(Stream::from($name), self::need($fields, 'data')),
             'done' => JobAnswer::read($fields),
             'error' => throw $this->problem(self::need($fields, 'problem')),
-            // What the attempt wrote has been handed on, and cannot be taken back.
-            'attempt' => throw new TransportFailed('the job began anew on another node when it had begun on one'),
+            'attempt' => $this->attempt(self::need($fields, 'attempt')),
             default => null, // accepted, running, ended: nothing to do
         };
     }
@@ -85,6 +84,18 @@ final class Events
             throw new TransportFailed('the node sends more output than the job may write');
         }
         return $chunk;
+    }
+
+    /** A node that came to nothing: the job goes on with another one. */
+    private function attempt(Value $attempt): null
+    {
+        if ($this->written > 0) {
+            // What it wrote has been handed on, and cannot be taken back.
+            throw new TransportFailed('the job began anew on another node when it had written on one');
+        }
+        $fields = $attempt->known('peer', 'reason');
+        ($this->tell)('attempt', Text::clean(self::need($fields, 'peer')->string() . ': ' . self::need($fields, 'reason')->string()));
+        return null;
     }
 
     private function problem(Value $problem): PhaseException

@@ -34,19 +34,21 @@ final class Http implements Transport
         private readonly float $waitSeconds,
         private readonly ?string $on = null,
         private readonly ?\Closure $watch = null,
+        private readonly int $replicas = 1,
     ) {
     }
 
     /**
-     * The same way, to have another node run jobs.
+     * The same way, to have other nodes run jobs.
      *
      * @internal for RemoteTransport
-     * @param string $peer its peer id
+     * @param string $peer a peer id, or RemoteTransport::AUTO
      * @param (\Closure(string $step, string $detail): void)|null $watch is told of each step
+     * @param int $replicas how many nodes run each job
      */
-    public function on(string $peer, ?\Closure $watch): self
+    public function on(string $peer, ?\Closure $watch, int $replicas = 1): self
     {
-        return new self($this->address, $this->host, $this->token, $this->waitSeconds, $peer, $watch);
+        return new self($this->address, $this->host, $this->token, $this->waitSeconds, $peer, $watch, $replicas);
     }
 
     /**
@@ -139,6 +141,7 @@ final class Http implements Transport
             'job' => $offer->job->file->bytes,
             'offer_nonce' => $offer->nonce,
             ...($this->on === null ? [] : ['on' => $this->on]),
+            ...($this->replicas === 1 ? [] : ['replicas' => (string) $this->replicas]),
             ...($module === '' ? [] : ['module' => $module]),
             'stdin' => $offer->job->stdin,
         ];

@@ -19,6 +19,16 @@ final class RunAnswer implements Answer
         return $this->receipt;
     }
 
+    public function worker(): ?string
+    {
+        return null;
+    }
+
+    public function replicas(): array
+    {
+        return [];
+    }
+
     public function compare(Receipt $receipt): void
     {
         $code = $receipt->statement->exitCode;
