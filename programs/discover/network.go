@@ -91,7 +91,7 @@ func (r reach) network(ctx context.Context, trusted roots.Loaded, channel, arch 
 // daemon is the socket of the daemon that runs here.
 func (r reach) daemon(ctx context.Context) (socket string, err error) {
 	if socket = r.Socket; socket == "" {
-		if socket, err = places.Socket(os.Geteuid()); err != nil {
+		if socket, err = places.Asked(os.Geteuid(), places.Service); err != nil {
 			return "", err
 		}
 	}

@@ -18,7 +18,7 @@ import (
 
 // asking is what all commands that ask the running daemon have.
 type asking struct {
-	Socket string `placeholder:"PATH" help:"The daemon's socket (default: where start listens)."`
+	Socket string `placeholder:"PATH" help:"The daemon's socket (default: where start listens, else that of the service)."`
 }
 
 // client asks the daemon.
@@ -26,7 +26,7 @@ func (a asking) client() (*api.Client, error) {
 	path := a.Socket
 	if path == "" {
 		var err error
-		if path, err = socketPath(); err != nil {
+		if path, err = askedPath(); err != nil {
 			return nil, err
 		}
 	}

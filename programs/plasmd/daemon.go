@@ -69,7 +69,8 @@ func limits(c config.Jobs) (scheduler.Limits, error) {
 
 // openHistory opens what is remembered. One that is damaged is kept aside, and
 // one that cannot be kept is held in memory: the node computes all the same,
-// and says so. A folder that another plasmd uses is an error.
+// and says so. A folder that another plasmd uses is an error, and on a laptop a
+// history of another user's.
 func (c startCmd) openHistory(s server, conf config.History) (*history.History, error) {
 	if c.Data == "" {
 		return history.Open("", inMemory)
@@ -84,8 +85,8 @@ func (c startCmd) openHistory(s server, conf config.History) (*history.History, 
 			h, err = history.Open(path, bounds)
 		}
 	}
-	if err == nil || errors.Is(err, history.ErrInUse) {
-		return h, err
+	if err == nil || errors.Is(err, history.ErrInUse) || !s.node && errors.Is(err, fs.ErrPermission) {
+		return h, c.whose(err)
 	}
 	s.problems.Add(fmt.Errorf("%w; what is run is forgotten at the end", err))
 	return history.Open("", inMemory)

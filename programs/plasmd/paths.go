@@ -18,6 +18,7 @@ func place(what, ofRoot, variable string, below ...string) (string, error) {
 func configPath() (string, error) { return places.Config(effectiveUser()) }
 func dataDir() (string, error)    { return places.Data(effectiveUser()) }
 func socketPath() (string, error) { return places.Socket(effectiveUser()) }
+func askedPath() (string, error)  { return places.Asked(effectiveUser(), places.Service) }
 
 // laptopIdentity is the identity of a user who runs plasmd without a daemon.
 func laptopIdentity() (identity.Identity, error) {

@@ -173,7 +173,7 @@ func (c startCmd) keys(s server, node bool) (id identity.Identity, token string,
 			token, err = api.LoadToken(c.Data)
 		}
 		if err != nil && !node {
-			return id, "", err
+			return id, "", c.whose(err)
 		}
 		if err != nil {
 			s.problems.Add(fmt.Errorf("%w; what could not be kept is new until the next start", err))
@@ -188,6 +188,14 @@ func (c startCmd) keys(s server, node bool) (id identity.Identity, token string,
 	}
 	fmt.Fprintf(s.log, "peer %s\n", id.PeerID())
 	return id, token, nil
+}
+
+// whose adds to what another user has in the folder how to mend that.
+func (c startCmd) whose(err error) error {
+	if !errors.Is(err, fs.ErrPermission) {
+		return err
+	}
+	return fmt.Errorf("%w; %s holds files of another user: start plasmd as that user, make this one the owner (chown -R), or choose another folder with --data", err, c.Data)
 }
 
 // hold has the node serve the release it booted from, if it booted from one: its

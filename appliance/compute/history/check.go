@@ -47,6 +47,14 @@ func check(path string) error {
 	if err != nil {
 		return err
 	}
+	// What this user may not open is not damaged.
+	file, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	if err := file.Close(); err != nil {
+		return err
+	}
 	var said bytes.Buffer
 	cmd := &exec.Cmd{Path: "/proc/self/exe", Args: []string{"plasmd", CheckCommand, path}, Stderr: &said}
 	ended, err := sandbox.Start(cmd, nil)

@@ -5,9 +5,12 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -255,6 +258,38 @@ func TestOpenRefuses(t *testing.T) {
 	}
 	if _, err := Open(filepath.Join(dir, "none", File), wide); err == nil || errors.Is(err, ErrDamaged) {
 		t.Errorf("no folder: %v", err)
+	}
+}
+
+// A history that this user may not open is not damaged, so nobody sets it aside.
+func TestOpenOfAnotherUser(t *testing.T) {
+	const nobody = 65534
+	dir := t.TempDir()
+	path := filepath.Join(dir, File)
+	h := open(t, path, wide)
+	finish(t, h, 1)
+	shut(t, h)
+	if err := errors.Join(os.Chmod(filepath.Dir(dir), 0o755), os.Chmod(dir, 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	if os.Geteuid() != 0 {
+		if err := os.Chmod(path, 0o400); err != nil {
+			t.Fatal(err)
+		}
+	}
+	refused := make(chan error)
+	go func() {
+		if os.Geteuid() == 0 {
+			runtime.LockOSThread() // the thread ends with the goroutine
+			if err := syscall.Setfsuid(nobody); err != nil {
+				refused <- err
+				return
+			}
+		}
+		refused <- check(path)
+	}()
+	if err := <-refused; !errors.Is(err, fs.ErrPermission) || errors.Is(err, ErrDamaged) {
+		t.Errorf("it is said to be: %v", err)
 	}
 }
 

@@ -91,7 +91,7 @@ func Parse(data []byte) (Config, error) {
 		return Config{}, err
 	}
 	if key := unknown(plain, ""); key != "" {
-		return Config{}, fmt.Errorf("the key %.80q is unknown; known are %s", key, strings.Join(known(), ", "))
+		return Config{}, fmt.Errorf("the key %.80q is unknown: take it out, or install the newer plasmd that it was written for; known are %s", key, strings.Join(known(), ", "))
 	}
 	switch err := toml.Unmarshal(data, &c); {
 	case errors.As(err, &wrong):

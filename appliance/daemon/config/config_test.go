@@ -48,7 +48,8 @@ func TestDefaultHoldsEveryKey(t *testing.T) {
 
 func TestRefusals(t *testing.T) {
 	for _, c := range []struct{ text, says string }{
-		{"https = 1", `"https" is unknown`},
+		{"https = 1", `"https" is unknown: take it out, or install the newer plasmd`},
+		{"version = 2", `"version" is unknown`},
 		{"[jobs]\ncoers = 1", `"jobs.coers" is unknown`},
 		{"[jobs]\ncoers = 1", "jobs.cores"},
 		{"[job]\ncores = 1", `"job`},

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"syscall"
 )
 
 // Folder is a folder of Phase's for a user by number: root's own, or else that
@@ -47,4 +48,22 @@ func Socket(uid int) (string, error) {
 		return "", fmt.Errorf("finding the socket: %w", err)
 	}
 	return filepath.Join(dir, "plasmd.sock"), nil
+}
+
+// Service is the socket of plasmd where it runs as a service of the machine.
+const Service = "/run/phase/plasmd.sock"
+
+// Asked is the socket of the daemon that a user's commands ask: that of the
+// user's own daemon, or that of the service where there is none and the user may
+// write to the service's.
+func Asked(uid int, service string) (string, error) {
+	const write = 2 // W_OK of access(2)
+	own, err := Socket(uid)
+	if err == nil {
+		_, err = os.Lstat(own)
+	}
+	if err != nil && syscall.Access(service, write) == nil {
+		return service, nil
+	}
+	return Socket(uid)
 }

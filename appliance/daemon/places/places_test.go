@@ -2,6 +2,8 @@ package places_test
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"phase/appliance/daemon/places"
@@ -33,6 +35,40 @@ func TestPlaces(t *testing.T) {
 	if _, err := places.Socket(1000); err == nil {
 		t.Error("a user without a home has a socket")
 	}
+}
+
+// A member of the service's group asks it without naming its socket, but not in
+// place of a daemon of their own, nor one that would not take the question.
+func TestAsked(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("XDG_RUNTIME_DIR", dir)
+	service, own := filepath.Join(dir, "service"), filepath.Join(dir, "phase", "plasmd.sock")
+	asks := func(want string) {
+		t.Helper()
+		if got, err := places.Asked(1000, service); got != want || err != nil {
+			t.Errorf("%s, %v; want %s", got, err, want)
+		}
+	}
+	write := func(name string) {
+		t.Helper()
+		if err := os.WriteFile(name, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	asks(own)
+	write(service)
+	asks(service)
+	if os.Geteuid() != 0 {
+		if err := os.Chmod(service, 0o400); err != nil {
+			t.Fatal(err)
+		}
+		asks(own)
+	}
+	if err := os.Mkdir(filepath.Dir(own), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	write(own)
+	asks(own)
 }
 
 func ExampleSocket() {

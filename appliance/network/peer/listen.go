@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"github.com/multiformats/go-multiaddr"
@@ -19,8 +20,13 @@ func (n *Node) listen() error {
 		if err := CheckListen(text); err != nil {
 			return err
 		}
-		if err := n.swarm.Listen(multiaddr.StringCast(text)); err != nil {
-			return fmt.Errorf("listening on %s: %w; name others with --listen", text, shorten(err))
+		err := n.swarm.Listen(multiaddr.StringCast(text))
+		// The library passes on the text of the error alone.
+		if err != nil && strings.Contains(err.Error(), syscall.EADDRINUSE.Error()) {
+			return fmt.Errorf("listening on %s: another program listens there; stop it, or name other addresses (--listen, network.listen)", text)
+		}
+		if err != nil {
+			return fmt.Errorf("listening on %s: %w; name others (--listen, network.listen)", text, shorten(err))
 		}
 	}
 	if len(n.config.Listen) > 0 || !n.config.Bind.IsValid() {

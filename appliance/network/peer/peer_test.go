@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"net"
 	"net/netip"
 	"path/filepath"
 	"slices"
@@ -75,6 +76,33 @@ func TestBootstrap(t *testing.T) {
 		b.keeper.save()
 		c := start(t, Config{Listen: loopback, Remember: remember})
 		connected(t, c, a.Host().ID())
+	}
+}
+
+// Where another program listens, the error says what to do.
+func TestListenTaken(t *testing.T) {
+	udp, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer udp.Close()
+	tcp, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tcp.Close()
+	for _, address := range []string{
+		fmt.Sprintf("/ip4/127.0.0.1/udp/%d/quic-v1", udp.LocalAddr().(*net.UDPAddr).Port),
+		fmt.Sprintf("/ip4/127.0.0.1/tcp/%d", tcp.Addr().(*net.TCPAddr).Port),
+	} {
+		id, _ := identity.Ephemeral(rand.Reader)
+		n, err := Open(Config{Identity: id, Listen: []string{address}})
+		if err == nil {
+			n.Close()
+		}
+		if want := "listening on " + address + ": another program listens there; stop it"; err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
 	}
 }
 
