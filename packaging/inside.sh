@@ -21,20 +21,36 @@ refused() {
 started() {
 	systemctl is-active -q plasmd || die "plasmd is not active: $(systemctl status --no-pager plasmd)"
 	id=$(systemctl show -p InvocationID --value plasmd)
-	timeout 60 journalctl -f -n all -o cat "_SYSTEMD_INVOCATION_ID=$id" | grep -q -m 1 '^listening on /run/phase/plasmd.sock' || die "it does not listen"
+	timeout 300 journalctl -f -n all -o cat "_SYSTEMD_INVOCATION_ID=$id" | grep -q -m 1 '^listening on /run/phase/plasmd.sock' || die "it does not listen"
+}
+# says waits until the journal of the service has a text.
+says() {
+	timeout 300 journalctl -f -n all -o cat -u plasmd | grep -m 1 -e "$1" || die "it is not said: $1"
+}
+# again starts the service anew, after it has been failing.
+again() {
+	systemctl stop plasmd
+	systemctl reset-failed plasmd
+	systemctl start plasmd
+}
+# whole: after all that, it runs and has what it had.
+whole() {
+	again
+	started
+	[ "$before" = "$(identity)" ] || die "the identity is another one"
+	[ "$had" = "$(runs)" ] || die "the history is another one: $had / $(runs)"
+	[ -z "$(find /var/lib/phase -name '*.damaged-*')" ] || die "something was set aside as damaged"
 }
 version() { dpkg-query -W -f '${Version}' phase; }
 identity() { sha256sum /var/lib/phase/identity* | sort; }
 runs() { plasmd jobs --json | grep -o '"run_id": *"[^"]*"' | sort; }
 
-# named lists what has a name of ours; what others keep of a package that is gone is theirs.
-named() {
-	find / -xdev \( -path /test -o -path /proc -o -path /sys -o -path /var/lib/dpkg/info -o -path /var/log -o -path /var/cache/apt -o -path /tmp -o -path /var/tmp \) -prune \
-		-o \( -name '*plasmd*' -o -name '*phase*' \) -print | sort
-}
+# files lists all there are, but for those of this test, and the logs and caches of other programs.
+files() { find / /run -xdev \( -path /test -o -path /var/log -o -path /var/cache/apt -o -path '/run/systemd/*' -o -path '/run/log/*' \) -prune -o -print | sort -u; }
 
 systemctl start systemd-journald.service
-named >/test/before
+useradd member && useradd stranger
+files >/test/before
 
 say "install"
 install /test/old.deb || die "$(cat /test/apt.log)"
@@ -61,47 +77,87 @@ plasmd version
 journalctl --no-pager -o cat -u plasmd | grep '^peer '
 
 say "the group phase may use the socket, others may not"
-useradd member && usermod -aG phase member && useradd stranger
-su_run() { setpriv --reuid "$1" --regid "$1" --init-groups env HOME=/nowhere plasmd jobs --socket /run/phase/plasmd.sock; }
-su_run member >/dev/null || die "a member of the group may not ask"
-refused 'permission denied' su_run stranger
+usermod -aG phase member
+as() {
+	who=$1
+	shift
+	setpriv --reuid "$who" --regid "$who" --init-groups env HOME=/nowhere "$@"
+}
+as member plasmd jobs >/dev/null || die "a member of the group may not ask"
+refused 'no plasmd listens there' as stranger plasmd jobs
+refused 'permission denied' as stranger plasmd jobs --socket /run/phase/plasmd.sock
 
 say "upgrade keeps identity and history"
 before=$(identity) had=$(runs)
+echo '# mine' >>/etc/phase/plasmd.toml
 install /test/new.deb || die "$(cat /test/apt.log)"
 started
 [ "$(version)" != 0.1 ] || die "it is the old version"
 [ "$before" = "$(identity)" ] || die "the identity is another one"
 [ "$had" = "$(runs)" ] || die "the history is another one: $had / $(runs)"
+grep -q '^# mine$' /etc/phase/plasmd.toml || die "the configuration is another one"
 plasmd version
 
-say "an older package over a newer is refused, and changes nothing"
+say "an older package over a newer is refused, and changes nothing; it is done by who wants it all the same"
 now=$(version)
 refused 'which is older' install /test/old.deb
+grep -A 3 'which is older' /test/apt.log
 [ "$now" = "$(version)" ] || die "version $(version)"
-started
-[ "$before" = "$(identity)" ] || die "the identity is another one"
+whole
+PHASE_ALLOW_OLDER=1 install /test/old.deb || die "$(cat /test/apt.log)"
+[ "$(version)" = 0.1 ] || die "version $(version)"
+whole
+install /test/new.deb || die "$(cat /test/apt.log)"
 
-say "a configuration from the future, and a port in use, are said in the journal"
+say "a configuration from the future is refused, and the journal says what to do"
 cp /etc/phase/plasmd.toml /test/toml
-{ echo 'colour = "blue"'; cat /test/toml; } >/etc/phase/plasmd.toml
-systemctl restart plasmd
-timeout 60 journalctl -f -n all -o cat -u plasmd | grep -m 1 '"colour" is unknown' || die "it is not said"
-{ echo 'http = "127.0.0.1:8080"'; cat /test/toml; } >/etc/phase/plasmd.toml
+for line in 'version = 2' 'colour = "blue"' '[cluster]' 'network.mode = "mesh"'; do
+	case $line in
+	version*) text='"version" is unknown: take it out, or install the newer plasmd' ;;
+	colour*) text='"colour" is unknown: take it out' ;;
+	*cluster*) text='"cluster" is unknown: take it out' ;;
+	*) text='"mesh" is none of internet, local, private, off' ;;
+	esac
+	case $line in # one table may not be there twice
+	*mode*) echo "$line" ;;
+	*) echo "$line" && cat /test/toml ;;
+	esac >/etc/phase/plasmd.toml
+	again
+	says "$text"
+done
+cp /test/toml /etc/phase/plasmd.toml
+whole
+
+say "a port in use, of HTTP and of peers"
 systemctl stop plasmd
-systemctl reset-failed plasmd
-plasmd start --config /test/toml --http 127.0.0.1:8080 --network off --data /test/other --socket /test/s --state /test >/test/serve.log 2>&1 &
+plasmd start --config /test/toml --http 127.0.0.1:8080 --network local --data /test/other --socket /test/s --state /test >/test/serve.log 2>&1 &
 other=$!
-timeout 60 tail -n +1 -f /test/serve.log | grep -q -m 1 '^serving http' || die "$(cat /test/serve.log)"
-systemctl start plasmd
-timeout 60 journalctl -f -n all -o cat -u plasmd | grep -m 1 'another program listens there; stop it, or choose another port' || die "it is not said"
+timeout 300 tail -n +1 -f /test/serve.log | grep -q -m 1 '^serving http' || die "$(cat /test/serve.log)"
+timeout 300 tail -n +1 -f /test/serve.log | grep -q -m 1 'advertised.*/7420' || die "$(cat /test/serve.log)"
+{ echo 'http = "127.0.0.1:8080"' && cat /test/toml; } >/etc/phase/plasmd.toml
+again
+says '127.0.0.1:8080: another program listens there; stop it, or choose another port'
+cp /test/toml /etc/phase/plasmd.toml
+again
+says 'port 7420 is taken'
+echo 'listen = ["/ip4/127.0.0.1/udp/7420/quic-v1"]' >>/etc/phase/plasmd.toml
+again
+says 'listening on /ip4/127.0.0.1/udp/7420/quic-v1: another program listens there; stop it, or name other addresses'
 kill "$other" && wait "$other" || true
 cp /test/toml /etc/phase/plasmd.toml
-systemctl stop plasmd
-systemctl reset-failed plasmd
-systemctl start plasmd
-started
-[ "$before" = "$(identity)" ] || die "the identity is another one"
+whole
+
+say "files of another user in the state folder are not touched, and the journal says whose they must be"
+for f in identity.pem history.db token; do
+	chown root:root "/var/lib/phase/$f"
+	again
+	says "/var/lib/phase/$f: permission denied; /var/lib/phase holds files of another user: start plasmd as that user, make this one the owner"
+	chown -R phase:phase /var/lib/phase
+done
+whole
+chown -R stranger:stranger /var/lib/phase # that systemd mends by itself
+whole
+refused 'holds files of another user' as stranger plasmd start --network off --data /var/lib/phase --state /tmp/none --socket /tmp/s
 
 say "remove stops it and keeps what is the owner's; install brings it back"
 apt-get remove -y -qq phase >/test/apt.log 2>&1 || die "$(cat /test/apt.log)"
@@ -110,7 +166,7 @@ if systemctl is-active -q plasmd; then die "it still runs"; fi
 [ ! -e /usr/bin/plasmd ] || die "plasmd is still there"
 install /test/new.deb || die "$(cat /test/apt.log)"
 started
-[ "$before" = "$(identity)" ] && [ "$had" = "$(runs)" ] || die "identity or history is another one"
+whole
 
 say "who disabled the service is not overruled by an upgrade"
 systemctl disable --now -q plasmd
@@ -120,7 +176,7 @@ if systemctl is-enabled -q plasmd; then die "it is enabled again"; fi
 say "purge leaves nothing"
 apt-get purge -y -qq phase >/test/apt.log 2>&1 || die "$(cat /test/apt.log)"
 if getent passwd phase || getent group phase; then die "the user is still there"; fi
-named >/test/after
+files >/test/after
 left=$(comm -13 /test/before /test/after)
 [ -z "$left" ] || die "left: $left"
 if systemctl cat plasmd >/dev/null 2>&1; then die "systemd still knows it"; fi

@@ -17,6 +17,9 @@ die() { printf 'deb: %s\n' "$*" >&2; exit 1; }
 if [ "${1:-}" != inside ]; then
 	[ "$(id -u)" -eq 0 ] || die "only root can make and enter another root; run it as root"
 	mkdir -p "$cache"
+	# All packages are of the commit that is there now.
+	VERSION=$(git log -1 --format=%ct)
+	export VERSION SOURCE_DATE_EPOCH="$VERSION"
 
 	say "the same commit gives the same bytes, and both architectures pass lintian"
 	out=$checkout/build/deb
@@ -32,6 +35,18 @@ if [ "${1:-}" != inside ]; then
 		lintian --allow-root --fail-on error,warning "$f"
 		echo "$(basename "$f"): the same bytes again, and lintian is content"
 	done
+
+	say "the programs for arm64 run, under emulation"
+	rm -rf "$out/arm64-root"
+	dpkg-deb -x "$out"/first/phase_*_arm64.deb "$out/arm64-root"
+	version=$(dpkg-deb -f "$out"/first/phase_*_arm64.deb Version)
+	for name in plasmd phase discover fetch verify; do
+		told=$(qemu-aarch64 -0 "$name" "$out/arm64-root/usr/lib/phase/phase" --version)
+		[ "$told" = "$name $version" ] || die "$name for arm64 says of its version: $told"
+		echo "$told"
+	done
+	qemu-aarch64 -0 plasmd "$out/arm64-root/usr/lib/phase/phase" init --path "$out/arm64-root/plasmd.toml"
+
 	# The one before, for the upgrade.
 	make --no-print-directory -s deb ARCH=amd64 VERSION=1 BUILD="$out/old" OWN=build/bin/phase
 
@@ -84,7 +99,7 @@ in_root apt-get update -qq
 # What the package depends on; what it brings itself is installed inside, where no network is.
 in_root apt-get install -y -qq --no-install-recommends systemd >"$root/apt.log" 2>&1 || { cat "$root/apt.log"; die "systemd was not installed"; }
 umount -R "$root/dev" "$root/sys" "$root/proc" "$root/run"
-mkdir -p "$root/test" "$root/host"
+mkdir -p "$root/test"
 cp build/deb/old/phase_0.1_amd64.deb "$root/test/old.deb"
 cp build/deb/first/phase_*_amd64.deb "$root/test/new.deb"
 cp build/examples/hello.wasm packaging/inside.sh "$root/test/"
@@ -96,36 +111,13 @@ cat >"$root/etc/systemd/system/phase-test.service" <<-'EOF'
 	FailureAction=exit
 	[Service]
 	Type=oneshot
-	TimeoutStartSec=600
+	TimeoutStartSec=3000
 	ExecStart=/bin/sh /test/inside.sh
 	StandardOutput=append:/test/log
 	StandardError=append:/test/log
 EOF
-cat >"$root/test/boot.sh" <<-'EOF'
-	set -eu
-	# A root of its own, not one changed to: the services get namespaces of theirs.
-	mount --bind "$1" "$1"
-	cd "$1"
-	pivot_root . host
-	cd /
-	mount -t proc proc /proc
-	mount -t sysfs -o ro sysfs /sys
-	mount -t cgroup2 cgroup2 /sys/fs/cgroup
-	mount -t tmpfs -o mode=755,nosuid tmpfs /dev
-	for n in null zero full random urandom tty; do
-		touch "/dev/$n"
-		mount --bind "/host/dev/$n" "/dev/$n"
-	done
-	umount -l /host
-	ln -s /proc/self/fd /dev/fd
-	mkdir /dev/pts /dev/shm
-	mount -t devpts -o newinstance,ptmxmode=0666 devpts /dev/pts
-	ln -s pts/ptmx /dev/ptmx
-	exec env -i container=phase-test PATH=/usr/sbin:/usr/bin:/sbin:/bin /lib/systemd/systemd --unit=phase-test.service --log-target=journal --show-status=no
-EOF
 code=0
-unshare --pid --mount --uts --ipc --cgroup --net --fork --kill-child --propagation private \
-	/bin/sh "$root/test/boot.sh" "$root" </dev/null || code=$?
+tests/systemd.sh "$root" phase-test.service || code=$?
 cat "$root/test/log"
 # systemd ends with 0 when it could not even start the unit.
 grep -q '^inside: all of it worked$' "$root/test/log" || die "the log inside ends early"
