@@ -107,3 +107,26 @@ func TestUnpinnedModulesAreRefused(t *testing.T) {
 		}
 	}
 }
+
+// What gok leaves can be added to, and deleted, by who is not root.
+func TestOpenFolders(t *testing.T) {
+	tree := t.TempDir()
+	inner := filepath.Join(tree, "user", "inner")
+	if err := os.MkdirAll(inner, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	folders := []string{inner, filepath.Dir(inner), tree}
+	for _, folder := range folders {
+		if err := os.Chmod(folder, 0o555); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := openFolders(tree); err != nil {
+		t.Fatal(err)
+	}
+	for _, folder := range folders {
+		if info, err := os.Stat(folder); err != nil || info.Mode().Perm() != 0o755 {
+			t.Errorf("%s: %v, %v", folder, info.Mode(), err)
+		}
+	}
+}

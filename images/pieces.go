@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -86,7 +87,21 @@ func LoadPieces(dir string) (Pieces, error) {
 // the build, and it holds things of the machine that builds. See rootfs.go.
 func (p Pieces) unpackRoot(ctx context.Context, _ Source) error {
 	_, err := tool.Command{Name: "unsquashfs", Args: []string{"-no-progress", "-no-xattrs", "-d", p.path("gok", "root"), p.path("gok", "root.squashfs")}}.Run(ctx)
-	return err
+	if err != nil {
+		return err
+	}
+	return openFolders(p.path("gok", "root"))
+}
+
+// openFolders lets its owner write in all folders of a tree. gok's may be read
+// alone, so that nobody but root could put something in, or delete them.
+func openFolders(tree string) error {
+	return filepath.WalkDir(tree, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.IsDir() {
+			return err
+		}
+		return os.Chmod(path, 0o755)
+	})
 }
 
 // keepRoot keeps what the rootfs is to hold.
