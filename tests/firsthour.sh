@@ -29,7 +29,7 @@ if [ "${1:-}" != inside ]; then
 		# What a step that failed has left attached.
 		losetup -n -O NAME -j "$root/first/home/you/stick.img" 2>/dev/null | xargs -r losetup -d
 		# shellcheck disable=SC2016 # for the other shell
-		[ ! -d "$root/cgroup" ] || unshare --mount sh -c 'mount -t cgroup2 cgroup2 "$1" && find "$1"/hour-* -depth -type d -exec rmdir {} +' - "$root/cgroup" || true
+		[ ! -d "$root/cgroup" ] || unshare --mount sh -c 'mount -t cgroup2 cgroup2 "$1" && find "$1/$2"-* -depth -type d -exec rmdir {} +' - "$root/cgroup" "hour-${root##*.}" || true
 		if [ -n "${HOUR_KEEP:-}" ]; then
 			say "the roots are kept in $root"
 		else
@@ -97,8 +97,9 @@ furnish() {
 # own, so that their systemds do not share one.
 boot() {
 	(
-		mkdir "$root/cgroup/hour-$$-$1"
-		sh -c 'echo $$ >"$1" && exec sh tests/systemd.sh "$2" hour.service' - "$root/cgroup/hour-$$-$1/cgroup.procs" "$root/$1"
+		group=$root/cgroup/hour-${root##*.}-$1
+		mkdir "$group"
+		sh -c 'echo $$ >"$1" && exec sh tests/systemd.sh "$2" hour.service' - "$group/cgroup.procs" "$root/$1"
 	) &
 	timeout "$bound" cat "$root/$1/hour/up" >/dev/null || die "machine $1 did not come up"
 	for pid in /proc/[0-9]*; do
