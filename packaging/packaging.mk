@@ -22,6 +22,6 @@ test-deb: examples ## Test: The Debian package in a fresh root, under systemd: i
 	@./tests/deps.sh $(DEPS_DEB)
 	./packaging/test.sh
 
-first-hour: ## See it run: docs/first-hour.md, command by command, on two bare Debian machines; about half an hour, needs root
+first-hour: ## See it run: docs/first-hour.md, command by command, on two bare Debian machines, with the time of each step; downloads much, needs root
 	@./tests/deps.sh $(DEPS_HOUR)
 	./tests/firsthour.sh
