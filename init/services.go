@@ -83,15 +83,18 @@ func (s *services) start(table []supervise.Service) error {
 	s.mu.Lock()
 	s.table = table
 	s.mu.Unlock()
+	begin := linux.Up()
 	err := s.startOne(table[0])
 	go s.report.guard("services", func() error {
 		for i, next := range table[1:] {
 			waitFor(s.clock, turn, started[table[i].Name])
+			s.report.took(table[i].Name+" starts", begin)
+			begin = linux.Up()
 			if err := s.startOne(next); err != nil {
 				return err
 			}
 		}
-		return nil
+		return s.report.write()
 	})
 	return err
 }
