@@ -74,7 +74,7 @@ var owners = map[string][]string{
 	"github.com/u-root/u-root":                      {"appliance/machine/kexecplan", "appliance/release/kexec"},
 	"github.com/klauspost/compress":                 {"appliance/release/kexec", "images"},
 	"github.com/prometheus":                         {"appliance/daemon/status", "appliance/network/peer"},
-	"github.com/libp2p/go-libp2p":                   {"appliance/network/peer", "appliance/network/bounds", "appliance/network/dht", "appliance/network/releases"},
+	"github.com/libp2p/go-libp2p":                   {"appliance/network/peer", "appliance/network/dht", "appliance/network/releases"},
 	"github.com/libp2p/go-libp2p-kad-dht":           {"appliance/network/dht"},
 	"github.com/libp2p/go-libp2p-kbucket":           {"appliance/network/dht"},
 	"github.com/libp2p/go-libp2p-record":            {"appliance/network/dht"},
