@@ -18,6 +18,7 @@ import (
 	"phase/appliance/compute/scheduler"
 	"phase/appliance/daemon/api"
 	"phase/appliance/daemon/config"
+	"phase/appliance/daemon/page"
 	"phase/appliance/machine/linux"
 )
 
@@ -119,6 +120,8 @@ func (c startCmd) compute(s server, conf config.Config, log *api.Log, token stri
 		Name: s.id.Name(), PeerID: s.id.PeerID(), Version: program.Version, Arch: names.RunningArch(),
 		Update: askUpdates(c.State, s.network, s.id),
 	}
+	j.page = page.New(page.Config{Runs: j.runs, History: h, Disk: c.Data, Taken: takenHere(c.State)})
+	v1.Events = j.page.Events(true)
 	if s.network != nil {
 		if s.node {
 			takeOrders(s.network, c.State, s.admins)

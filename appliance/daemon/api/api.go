@@ -36,6 +36,8 @@ type Config struct {
 	Peers func(context.Context) Peers
 	// Update is what /v1/update asks; nil where nothing is updated.
 	Update Updater
+	// Events answers GET /v1/events; nil where there is no page to keep up to date.
+	Events http.Handler
 	// Releases are those of other nodes, for the socket alone; nil as Peers. It
 	// returns nil before the node is in the network.
 	Releases func() *releases.Releases
@@ -114,6 +116,7 @@ func (c Config) routes() map[string]methods {
 		"/v1/jobs":                 {http.MethodPost: c.post, http.MethodGet: c.list},
 		"/v1/jobs/{run_id}":        {http.MethodGet: c.get},
 		"/v1/jobs/{run_id}/cancel": {http.MethodPost: c.cancel},
+		"/v1/events":               {http.MethodGet: c.events},
 		"/v1/logs":                 {http.MethodGet: c.logs},
 		"/v1/node":                 {http.MethodGet: c.node},
 		"/v1/peers":                {http.MethodGet: c.peers},

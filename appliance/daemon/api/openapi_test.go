@@ -52,6 +52,7 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 	f := newFleet(t, 4)
 	c.Remote = f
 	c.Peers = somePeers
+	c.Events = &fakeEvents{statuses: []int{200, 403, 503}}
 	c.Update = fakeUpdater{}
 	h, err := Handler(c, token)
 	if err != nil {
@@ -124,6 +125,7 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 		{"peers, of whom", "GET", "/v1/peers?x=1", "", nil, token, 400},
 		{"peers, no token", "GET", "/v1/peers", "", nil, "", 401},
 	}
+	calls = append(calls, eventCalls...)
 	for _, of := range []struct{ method, path string }{{"GET", "/v1/update"}, {"POST", "/v1/update/apply"}, {"POST", "/v1/update/disks"}} {
 		calls = append(calls,
 			call{of.path, of.method, of.path, "", nil, token, 200},
@@ -211,8 +213,8 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 			// it waited, are in the tests of runs; one that is not sent to its end
 			// is in TestRequestersThatStop; one for other nodes where there is no
 			// network in TestANodeWithoutANetworkSaysSo, and a node without peers in
-			// TestPeers.
-			if op == "POST /v1/jobs" && slices.Contains([]string{"408", "409", "500", "501"}, status) || op+status == "GET /v1/peers404" {
+			// TestPeers, and one without a page in TestNoPage.
+			if op == "POST /v1/jobs" && slices.Contains([]string{"408", "409", "500", "501"}, status) || op+status == "GET /v1/peers404" || op+status == "GET /v1/events404" {
 				continue
 			}
 			if !seen[op][status] {

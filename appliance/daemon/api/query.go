@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"phase/appliance/base/problem"
 	"phase/appliance/base/strictjson"
 	"phase/appliance/compute/history"
 )
@@ -124,6 +125,19 @@ func (c Config) node(w http.ResponseWriter, r *http.Request) error {
 		Name: c.Name, PeerID: c.PeerID, Version: c.Version, Arch: c.Arch, Cores: l.Cores, MemoryMB: l.MemoryMB,
 		Running: l.Running, Waiting: l.Waiting, Queue: l.Queue, Stopping: l.Stopping,
 	})
+}
+
+// events answers GET /v1/events.
+func (c Config) events(w http.ResponseWriter, r *http.Request) error {
+	if _, err := parameters(r); err != nil {
+		return err
+	}
+	if c.Events == nil {
+		problem.Write(w, http.StatusNotFound, "this daemon has no page")
+		return nil
+	}
+	c.Events.ServeHTTP(w, r)
+	return nil
 }
 
 // isRunID says whether text has the form of a run's name.
