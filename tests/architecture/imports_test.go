@@ -99,7 +99,7 @@ var owners = map[string][]string{
 	"github.com/hanwen/go-fuse":                     {"tests/crashfs"},
 	"golang.org/x/sys": {"appliance/daemon/api", "appliance/compute/hostfs", "appliance/machine/disk", "appliance/machine/kexecload", "appliance/machine/linux", "appliance/machine/walls", "appliance/compute/sandbox",
 		"appliance/machine/link", "appliance/network/lan", "appliance/release/kexec", "appliance/release/provide", "appliance/release/store/disk", "appliance/release/trial",
-		"init", "tests/netlab", "tests/guests/init", "tests/onkernel", "tests/wallclock"},
+		"init", "tests/barenode", "tests/netlab", "tests/guests/init", "tests/onkernel", "tests/wallclock"},
 }
 
 func TestImports(t *testing.T) {
