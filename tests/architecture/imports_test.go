@@ -96,6 +96,7 @@ var owners = map[string][]string{
 	"github.com/gokrazy/kernel":                     {"kernel"},
 	"github.com/gokrazy/firmware":                   {"kernel"},
 	"gvisor.dev/gvisor":                             {"qemu"},
+	"github.com/chromedp":                           {"tests/browser"},
 	"github.com/hanwen/go-fuse":                     {"tests/crashfs"},
 	"golang.org/x/sys": {"appliance/daemon/api", "appliance/compute/hostfs", "appliance/machine/disk", "appliance/machine/kexecload", "appliance/machine/linux", "appliance/machine/walls", "appliance/compute/sandbox",
 		"appliance/machine/link", "appliance/network/lan", "appliance/release/kexec", "appliance/release/provide", "appliance/release/store/disk", "appliance/release/trial",

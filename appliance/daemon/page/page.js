@@ -48,7 +48,7 @@
 		if (token && answer.status === 401) {
 			keep("");
 			id("wrong").hidden = false;
-			return;
+			return follow(signal, heard);
 		}
 		if (!answer.ok) throw new Error((await answer.json().catch(() => ({}))).detail || "the node answers " + answer.status);
 		say("");
