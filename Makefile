@@ -34,8 +34,11 @@ DEPS := \
 	avahi-daemon avahi-utils dbus \
 	nftables miniupnpd-nftables dnsmasq-base
 DEPS_FRESH := debootstrap
-# For the peer in JavaScript, which test-all alone runs; node may come from elsewhere.
-DEPS_ALL   := nodejs npm
+# For the peer in JavaScript and the page in a browser, which test-all alone runs; node
+# may come from elsewhere.
+DEPS_NODE    := nodejs npm
+DEPS_BROWSER := chromium
+DEPS_ALL     := $(DEPS_NODE) $(DEPS_BROWSER)
 DEPS_BENCH := nginx-light
 
 deps: ## Build: Install the Debian packages that building and testing need
@@ -97,7 +100,8 @@ machines: deps images-both ## Test: Real images in QEMU, one case of a class
 BOTH := TestChain|TestHeal|TestJobs|TestMixedSegment|TestWallsOnTheKernel|TestRaspberryPi
 
 test-all: deps images-both ## Test: Everything there is, in under 85 minutes
-	@command -v npm >/dev/null || ./tests/deps.sh $(DEPS_ALL)
+	@command -v npm >/dev/null || ./tests/deps.sh $(DEPS_NODE)
+	@./tests/deps.sh $(DEPS_BROWSER)
 	PHASE_TIER=all go test -count=1 -timeout 30m $(UNITS)
 	@$(MAKE) --no-print-directory test-php
 	PHASE_TIER=all go test -count=1 -timeout 80m -v ./tests/machines

@@ -38,6 +38,7 @@ type Config struct {
 	Running   storetest.Release // on its stub
 	Providers []string          // that its owner named
 	Steps     []statefile.Step  // of its start, in boot.json
+	Memory    bool              // it is said to have that of this machine, and not 4 GiB
 }
 
 // Node is such a node. Neither of its programs has the capability to load a
@@ -60,7 +61,7 @@ func New(t *testing.T, c Config) *Node {
 	for _, dir := range []string{"tmp", "dev", "proc", "user", "run/phase/plasmd", "perm/phase/plasmd"} {
 		n.folder(t, dir)
 	}
-	n.Machine.Do(t, n.isolate)
+	n.Machine.Do(t, func() error { return n.isolate(c.Memory) })
 	binary, err := os.ReadFile(c.Program)
 	if err != nil {
 		t.Fatal(err)
@@ -93,15 +94,19 @@ var kernelSays = map[string]string{
 
 // isolate gives the machine mounts of its own, the node's /proc among them, and
 // takes from what runs in it for good what would load a kernel or restart.
-func (n *Node) isolate() error {
+func (n *Node) isolate(memory bool) error {
 	proc := n.Path("proc")
 	bind := func(name string) error {
 		return unix.Mount(n.Path(filepath.Join("kernel", name)), filepath.Join(proc, name), "", unix.MS_BIND, "")
 	}
+	says := "meminfo"
+	if memory {
+		says = "cmdline"
+	}
 	return errors.Join(
 		unix.Prctl(unix.PR_CAPBSET_DROP, unix.CAP_SYS_BOOT, 0, 0, 0),
 		unix.Unshare(unix.CLONE_NEWNS), unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""),
-		unix.Mount("proc", proc, "proc", 0, ""), bind("cmdline"), bind("meminfo"), bind("sys/kernel"),
+		unix.Mount("proc", proc, "proc", 0, ""), bind("cmdline"), bind(says), bind("sys/kernel"),
 	)
 }
 

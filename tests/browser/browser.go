@@ -168,6 +168,35 @@ func (b *Tab) Picture(t testing.TB, width, height int64, whole bool) (png []byte
 	return png
 }
 
+// PictureVar names a file for the picture of the README.
+const PictureVar = "PHASE_PICTURE"
+
+// maxPicture is how large that may be, in bytes.
+const maxPicture = 200_000
+
+// Pictures keeps the page at the size of a phone and of a desktop in build/tests, under
+// names that begin with name, and expects that nothing of it is beside the screen.
+func (b *Tab) Pictures(t testing.TB, name string) {
+	t.Helper()
+	for size, width := range map[string]int64{"phone": 390, "desktop": 1280} {
+		Keep(t, name+size+".png", b.Picture(t, width, 844, true))
+		if over := Value[int](t, b, `document.documentElement.scrollWidth - document.documentElement.clientWidth`); over > 0 {
+			t.Errorf("%s: the page is %d pixels too wide", size, over)
+		}
+	}
+	path := os.Getenv(PictureVar)
+	if path == "" {
+		return
+	}
+	png := b.Picture(t, 1180, 820, true)
+	if len(png) >= maxPicture {
+		t.Errorf("the picture has %d bytes, and may have less than %d", len(png), maxPicture)
+	}
+	if err := os.WriteFile(path, png, 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // Keep writes a picture into build/tests.
 func Keep(t testing.TB, name string, png []byte) {
 	t.Helper()

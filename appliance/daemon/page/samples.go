@@ -55,29 +55,31 @@ func add(list []use, u use) []use {
 // plot is a line of what was in use.
 type plot struct {
 	use
-	Points  string // of the line, for SVG
+	Points  string // of the area below it, for SVG
 	Percent int
 	Known   bool
 }
 
 func (s *samples) plots() (memory, disk plot) { return draw(s.memory), draw(s.disk) }
 
-// draw has the newest sample at the right.
+// draw has the oldest sample at the left and the newest at the right.
 func draw(list []use) (p plot) {
 	if len(list) == 0 || list[len(list)-1].Total <= 0 {
 		return p
 	}
 	p.use, p.Known = list[len(list)-1], true
 	p.Percent = int(100 * p.Used / p.Total)
+	if len(list) == 1 { // an area needs two
+		list = append(list, p.use)
+	}
 	var points strings.Builder
+	fmt.Fprintf(&points, "0,%.0f", plotHeight)
 	for i, u := range list {
-		x := plotWidth * float64(maxSamples-len(list)+i) / (maxSamples - 1)
+		x := plotWidth * float64(i) / float64(len(list)-1)
 		y := plotHeight * (1 - float64(u.Used)/float64(max(u.Total, 1)))
-		fmt.Fprintf(&points, "%.1f,%.1f ", x, y)
+		fmt.Fprintf(&points, " %.1f,%.1f", x, y)
 	}
-	if len(list) == 1 { // a line needs two
-		fmt.Fprintf(&points, "%.1f,%.1f", plotWidth-2, plotHeight*(1-float64(p.Used)/float64(p.Total)))
-	}
-	p.Points = strings.TrimSpace(points.String())
+	fmt.Fprintf(&points, " %.0f,%.0f", plotWidth, plotHeight)
+	p.Points = points.String()
 	return p
 }

@@ -138,6 +138,7 @@ var functions = template.FuncMap{
 	},
 	"took": took,
 	"by":   by,
+	"why":  why,
 }
 
 // up is how long, in a form that does not change every second.
@@ -180,4 +181,13 @@ func by(who string) string {
 		return "asked for by the owner"
 	}
 	return "asked for by the admin " + short(who)
+}
+
+// why is the reason of an attempt, with its code once.
+func why(a statefile.Attempt) string {
+	said := ui.Clean(a.Reason)
+	if a.Code != "" && !strings.Contains(said, "("+a.Code+")") {
+		said += " (" + ui.Clean(a.Code) + ")"
+	}
+	return strings.TrimSpace(said)
 }
