@@ -130,6 +130,7 @@ var functions = template.FuncMap{
 	"seconds": func(f float64) string { return ui.Duration(time.Duration(f * float64(time.Second))) },
 	"up":      up,
 	"at":      func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05") },
+	"clock":   func(t time.Time) string { return t.UTC().Format("Jan 2 15:04:05") },
 	"day":     func(t time.Time) string { return t.UTC().Format(time.DateOnly) },
 	"iso":     func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 	"short":   short,
