@@ -18,6 +18,7 @@ import (
 	"phase/appliance/compute/scheduler"
 	"phase/appliance/daemon/api"
 	"phase/appliance/daemon/config"
+	"phase/appliance/daemon/journal"
 	"phase/appliance/daemon/page"
 	"phase/appliance/machine/linux"
 )
@@ -94,7 +95,7 @@ func (c startCmd) openHistory(s server, conf config.History) (*history.History, 
 
 // compute gives the node its jobs: where they run, what is remembered of them,
 // and who may ask. The returned function ends all of it.
-func (c startCmd) compute(s server, conf config.Config, log *api.Log, token string) (j jobs, end func() error, err error) {
+func (c startCmd) compute(s server, conf config.Config, log *journal.Log, token string) (j jobs, end func() error, err error) {
 	bounds, err := limits(conf.Jobs)
 	if err != nil {
 		return j, nil, err

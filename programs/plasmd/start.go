@@ -22,6 +22,7 @@ import (
 	"phase/appliance/base/statefile"
 	"phase/appliance/daemon/api"
 	"phase/appliance/daemon/config"
+	"phase/appliance/daemon/journal"
 	"phase/appliance/daemon/tasks"
 	"phase/appliance/machine/settings"
 	"phase/appliance/machine/walls"
@@ -59,7 +60,7 @@ func (c startCmd) run(ctx context.Context, log io.Writer) error {
 	if err != nil {
 		return err
 	}
-	kept := api.NewLog(log, time.Now)
+	kept := journal.NewLog(log, time.Now)
 	slog.SetDefault(slog.New(program.NewHandler(kept)))
 	s := server{
 		log: kept, problems: tasks.NewProblems(kept), stateDir: c.State,

@@ -21,6 +21,7 @@ import (
 	"phase/appliance/base/strictjson"
 	"phase/appliance/compute/history"
 	"phase/appliance/compute/scheduler"
+	"phase/appliance/daemon/journal"
 	"phase/appliance/network/releases"
 )
 
@@ -28,7 +29,7 @@ import (
 type Config struct {
 	Runs    *scheduler.Scheduler
 	History *history.History
-	Log     *Log // what GET /v1/logs answers
+	Log     *journal.Log // what GET /v1/logs answers
 	// Remote has other nodes run jobs; nil where there is no network.
 	Remote Remote
 	// Peers is what GET /v1/peers answers; nil where the node has no part in the

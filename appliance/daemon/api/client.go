@@ -16,6 +16,7 @@ import (
 
 	"phase/appliance/base/strictjson"
 	"phase/appliance/compute/history"
+	"phase/appliance/daemon/journal"
 )
 
 // ErrNoDaemon says that no process listens on the socket.
@@ -177,6 +178,6 @@ func (c *Client) Cancel(ctx context.Context, runID string) (r history.Run, err e
 }
 
 // Logs returns the last lines of the daemon's log.
-func (c *Client) Logs(ctx context.Context, lines int) (l Lines, err error) {
+func (c *Client) Logs(ctx context.Context, lines int) (l journal.Lines, err error) {
 	return l, c.call(ctx, http.MethodGet, "/v1/logs?lines="+strconv.Itoa(lines), &l)
 }

@@ -9,12 +9,13 @@ import (
 	"phase/appliance/base/problem"
 	"phase/appliance/base/strictjson"
 	"phase/appliance/compute/history"
+	"phase/appliance/daemon/journal"
 )
 
 // How many runs or lines are answered.
 const (
 	defaultLimit = 100
-	maxLimit     = 1000
+	maxLimit     = journal.MaxLines
 )
 
 // list answers GET /v1/jobs.
@@ -98,7 +99,7 @@ func (c Config) logs(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return reply(w, http.StatusOK, Lines{Lines: c.Log.Last(n)})
+	return reply(w, http.StatusOK, journal.Lines{Lines: c.Log.Last(n)})
 }
 
 // Node is the answer of GET /v1/node.

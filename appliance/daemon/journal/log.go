@@ -1,4 +1,5 @@
-package api
+// Package journal keeps the last lines of the log of a node, for those who own it.
+package journal
 
 import (
 	"bytes"
@@ -19,6 +20,9 @@ type Line struct {
 type Lines struct {
 	Lines []Line `json:"lines"`
 }
+
+// MaxLines is how many lines are answered at most.
+const MaxLines = 1000
 
 // Log passes what is written on and keeps the last thousand lines of it.
 type Log struct {
@@ -45,8 +49,8 @@ func (l *Log) Write(p []byte) (int, error) {
 			break
 		}
 		l.part = append(l.part, line[:min(len(line), max(0, maxPart-len(l.part)))]...)
-		if len(l.lines) >= 2*maxLimit {
-			l.lines = append(l.lines[:0], l.lines[len(l.lines)-maxLimit:]...)
+		if len(l.lines) >= 2*MaxLines {
+			l.lines = append(l.lines[:0], l.lines[len(l.lines)-MaxLines:]...)
 		}
 		l.lines = append(l.lines, Line{l.now().UTC(), ui.Clean(string(l.part))})
 		l.part, rest = l.part[:0], after
@@ -59,5 +63,5 @@ func (l *Log) Write(p []byte) (int, error) {
 func (l *Log) Last(n int) []Line {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return append([]Line{}, l.lines[max(0, len(l.lines)-min(n, maxLimit)):]...)
+	return append([]Line{}, l.lines[max(0, len(l.lines)-min(n, MaxLines)):]...)
 }
