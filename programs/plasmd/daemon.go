@@ -123,6 +123,7 @@ func (c startCmd) compute(s server, conf config.Config, log *journal.Log, token 
 	}
 	j.page = page.New(page.Config{Runs: j.runs, History: h, Disk: c.Data, Taken: takenHere(c.State)})
 	v1.Events = j.page.Events(true)
+	v1.Support, s.bundle.update = s.bundle.write, v1.Update
 	if s.network != nil {
 		if s.node {
 			takeOrders(s.network, c.State, s.admins)
@@ -130,6 +131,7 @@ func (c startCmd) compute(s server, conf config.Config, log *journal.Log, token 
 		v1.Releases = s.network.Releases
 		dispatcher, book := sendJobs(s.network, s.id.PeerID())
 		v1.Remote, v1.Peers = dispatcher, peers(s.id.PeerID(), s.network, book)
+		s.bundle.peers = v1.Peers
 		accept, err := remote.ParseAccept(c.Accept)
 		if err == nil {
 			err = runJobs(s.network, remote.Config{Runs: j.runs, History: h, Accept: accept, PeerID: s.id.PeerID(), Arch: names.RunningArch(), Sign: s.id.Sign, Release: s.release, Failed: failedHere(c.State)}, s.private)

@@ -11,6 +11,7 @@ import (
 	"phase/appliance/base/identity"
 	"phase/appliance/base/program"
 	"phase/appliance/compute/scheduler"
+	"phase/appliance/daemon/forward"
 	"phase/appliance/daemon/page"
 	"phase/appliance/daemon/status"
 	"phase/appliance/daemon/tasks"
@@ -44,6 +45,9 @@ type server struct {
 	source        tasks.Source
 	problems      *tasks.Problems
 	log           io.Writer
+	forward       *forward.Forwarder // nil where the log is sent nowhere
+	kernelLog     tasks.Task         // nil where there is none
+	bundle        *bundle            // nil where none is made
 }
 
 // jobs is what start tells of the jobs it runs; the zero value runs none.
@@ -73,6 +77,9 @@ func (s server) run(ctx context.Context, j jobs) error {
 		shown = page.New(page.Config{})
 	}
 	shown.Report, shown.Running = board.Report, s.release.Digest
+	if s.bundle != nil {
+		s.bundle.board.Store(board)
+	}
 	handler := func(v1 http.Handler, a asker) http.Handler {
 		return board.Count(provide.Handler(provide.Config{
 			Store: held, Channel: s.channel, Arch: s.arch, Pages: a.pages(board, shown), V1: v1, Loading: holding.Loading,
@@ -107,7 +114,13 @@ func (s server) run(ctx context.Context, j jobs) error {
 		s.joinDHT(held, func() uint16 { return as.Port }, handler(nil, asker{}), s.private)
 		network = s.network
 	}
+	var forwarding tasks.Row
+	if s.forward != nil {
+		forwarding = tasks.Row{Name: "sending the log", Task: s.forwarding(board), Last: true}
+	}
 	return tasks.Run(ctx, []tasks.Row{
+		forwarding,
+		{Name: "reading the kernel's log", Task: s.kernelLog},
 		serving,
 		listening,
 		{Name: "running jobs", Task: queue},

@@ -43,6 +43,9 @@ type startCmd struct {
 	Root    string `short:"r" default:"/etc/phase/root.json" placeholder:"FILE" help:"The root that the release held must verify under (${default})."`
 	Store   string `default:"/perm/phase/store" placeholder:"DIR" help:"The store of a node, whose good releases are served beside the one that runs (${default})."`
 	Confine bool   `help:"Build walls around the daemon: it reads the folders of a node or a server, writes its own, and makes no system call that changes the machine."`
+	Syslog  string `placeholder:"URL" help:"Send each line of the log to this syslog server too: udp://HOST:PORT or tcp://HOST:PORT."`
+	// KernelLog is how init hands on what plasmd may not open.
+	KernelLog int `placeholder:"FD" help:"The descriptor of the kernel's log, open for reading, with the lines of the other programs of a node."`
 	networkFlags
 }
 
@@ -60,7 +63,9 @@ func (c startCmd) run(ctx context.Context, log io.Writer) error {
 	if err != nil {
 		return err
 	}
+	kernelLog := c.kernelLog() // before a process is started that would have it too
 	kept := journal.NewLog(log, time.Now)
+	defer context.AfterFunc(ctx, kept.End)()
 	slog.SetDefault(slog.New(program.NewHandler(kept)))
 	s := server{
 		log: kept, problems: tasks.NewProblems(kept), stateDir: c.State,
@@ -94,6 +99,13 @@ func (c startCmd) run(ctx context.Context, log io.Writer) error {
 	if s.id, token, err = c.keys(s, node); err != nil {
 		return err
 	}
+	secrets := ownSecrets(token, c.Data)
+	kept.Hide(secrets...)
+	s.bundle = &bundle{log: kept, secrets: secrets, stateDir: c.State, data: c.Data, node: node, conf: conf, started: time.Now()}
+	if err := c.sendLog(&s, kept, or(conf.Log.Syslog, "")); err != nil {
+		return err
+	}
+	s.kernelLog = takeKernelLog(kept, kernelLog)
 	s.network = c.host(s, conf.Network.Block, c.Data)
 	trusted, err := c.trust(&s)
 	c.hold(&s, boot.Held, trusted, err)

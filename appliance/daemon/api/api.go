@@ -10,6 +10,7 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"maps"
 	"net/http"
@@ -35,6 +36,8 @@ type Config struct {
 	// Peers is what GET /v1/peers answers; nil where the node has no part in the
 	// network of nodes.
 	Peers func(context.Context) Peers
+	// Support writes the archive of GET /v1/support-bundle; nil where there is none.
+	Support func(ctx context.Context, w io.Writer) error
 	// Update is what /v1/update asks; nil where nothing is updated.
 	Update Updater
 	// Events answers GET /v1/events; nil where there is no page to keep up to date.
@@ -121,6 +124,7 @@ func (c Config) routes() map[string]methods {
 		"/v1/logs":                 {http.MethodGet: c.logs},
 		"/v1/node":                 {http.MethodGet: c.node},
 		"/v1/peers":                {http.MethodGet: c.peers},
+		"/v1/support-bundle":       {http.MethodGet: c.support},
 		"/v1/update":               {http.MethodGet: c.updateStatus},
 		"/v1/update/{do}":          {http.MethodPost: c.updateDo},
 	}

@@ -16,7 +16,6 @@ import (
 
 	"phase/appliance/base/strictjson"
 	"phase/appliance/compute/history"
-	"phase/appliance/daemon/journal"
 )
 
 // ErrNoDaemon says that no process listens on the socket.
@@ -175,9 +174,4 @@ func (c *Client) Job(ctx context.Context, runID string) (d Detail, err error) {
 // Cancel ends one run and returns it as it stood.
 func (c *Client) Cancel(ctx context.Context, runID string) (r history.Run, err error) {
 	return r, c.call(ctx, http.MethodPost, "/v1/jobs/"+url.PathEscape(runID)+"/cancel", &r)
-}
-
-// Logs returns the last lines of the daemon's log.
-func (c *Client) Logs(ctx context.Context, lines int) (l journal.Lines, err error) {
-	return l, c.call(ctx, http.MethodGet, "/v1/logs?lines="+strconv.Itoa(lines), &l)
 }

@@ -89,19 +89,6 @@ func (c Config) cancel(w http.ResponseWriter, r *http.Request) error {
 	return reply(w, http.StatusAccepted, run)
 }
 
-// logs answers GET /v1/logs.
-func (c Config) logs(w http.ResponseWriter, r *http.Request) error {
-	query, err := parameters(r, "lines")
-	if err != nil {
-		return err
-	}
-	n, err := count(query, "lines")
-	if err != nil {
-		return err
-	}
-	return reply(w, http.StatusOK, journal.Lines{Lines: c.Log.Last(n)})
-}
-
 // Node is the answer of GET /v1/node.
 type Node struct {
 	Name     string `json:"name"`

@@ -1,0 +1,110 @@
+package plasmd
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"phase/appliance/base/program"
+	"phase/appliance/base/statefile"
+	"phase/appliance/base/syslog"
+	"phase/appliance/daemon/forward"
+	"phase/appliance/daemon/journal"
+	"phase/appliance/daemon/status"
+	"phase/appliance/daemon/tasks"
+	"phase/appliance/machine/linux"
+)
+
+// kernelLog is what --kernel-log names, nil for none. No process that is started
+// from here has it.
+func (c startCmd) kernelLog() *os.File {
+	if c.KernelLog < 3 {
+		return nil
+	}
+	syscall.CloseOnExec(c.KernelLog)
+	return os.NewFile(uintptr(c.KernelLog), "the kernel's log")
+}
+
+// takeKernelLog is the task that takes the lines of the kernel and of the other
+// programs of a node into the log. A node does without them when they cannot be
+// read, and says so.
+func takeKernelLog(log *journal.Log, f *os.File) tasks.Task {
+	if f == nil {
+		return nil
+	}
+	began := linux.Up()
+	return tasks.New(func(ctx context.Context, ready func()) error {
+		ready()
+		if err := log.FollowKernel(ctx, f, linux.Up, began); err != nil {
+			fmt.Fprintf(log, "problem: %v; `plasmd logs` shows the lines of plasmd alone\n", err)
+		}
+		<-ctx.Done()
+		return nil
+	})
+}
+
+// sendLog has the log sent to the syslog server that the flag or the configuration
+// names.
+func (c startCmd) sendLog(s *server, log *journal.Log, configured string) error {
+	url := c.Syslog
+	if url == "" {
+		url = configured
+	}
+	if url == "" {
+		return nil
+	}
+	to, err := syslog.ParseTarget(url)
+	if err != nil {
+		return program.Usagef("--syslog: %w", err)
+	}
+	if s.private {
+		return program.Usagef("mode private leaves no trace on the network, and a syslog server would have one: leave --syslog and log.syslog out, or choose another mode")
+	}
+	host := s.id.Name()
+	if !s.node {
+		// Beside the other logs of this machine, which go by its name.
+		if name, err := os.Hostname(); err == nil {
+			host = name
+		}
+	}
+	s.forward = forward.New(log, to, host, log)
+	fmt.Fprintf(log, "sending the log to %s\n", to)
+	return nil
+}
+
+// forwarding is the task that sends the log; what was sent and lost is among the
+// metrics.
+func (s server) forwarding(board *status.Status) tasks.Task {
+	return tasks.New(func(ctx context.Context, ready func()) error {
+		ready()
+		if err := status.Counts(board.Registry(), "phase_log_lines_total", "Lines of the log for the syslog server.", "result", s.forward.Counts); err != nil {
+			return err
+		}
+		return s.forward.Run(ctx)
+	})
+}
+
+// maxKey is how much of the file of a key is read.
+const maxKey = 16 << 10
+
+// ownSecrets are what no line of the log may show: the token, and the text of the
+// identity's key.
+func ownSecrets(token, data string) []string {
+	secrets := []string{token}
+	if data == "" {
+		return secrets
+	}
+	pem, err := statefile.ReadCapped(filepath.Join(data, statefile.IdentityFile), maxKey)
+	if err != nil {
+		return secrets // a key that is not kept is not written anywhere
+	}
+	for line := range bytes.Lines(pem) {
+		if line = bytes.TrimSpace(line); !bytes.HasPrefix(line, []byte("-----")) {
+			secrets = append(secrets, string(line))
+		}
+	}
+	return secrets
+}
