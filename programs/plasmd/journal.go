@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"phase/appliance/base/program"
 	"phase/appliance/base/statefile"
@@ -28,6 +29,11 @@ func (c startCmd) kernelLog() *os.File {
 	return os.NewFile(uintptr(c.KernelLog), "the kernel's log")
 }
 
+// processBegan is when this process was started, after the start of the machine, less
+// what the clock of the kernel's log may differ. init waits for twice as long before
+// it starts a plasmd again.
+var processBegan = linux.Up() - 250*time.Millisecond
+
 // takeKernelLog is the task that takes the lines of the kernel and of the other
 // programs of a node into the log. A node does without them when they cannot be
 // read, and says so.
@@ -35,10 +41,9 @@ func takeKernelLog(log *journal.Log, f *os.File) tasks.Task {
 	if f == nil {
 		return nil
 	}
-	began := linux.Up()
 	return tasks.New(func(ctx context.Context, ready func()) error {
 		ready()
-		if err := log.FollowKernel(ctx, f, linux.Up, began); err != nil {
+		if err := log.FollowKernel(ctx, f, linux.Up, processBegan); err != nil {
 			fmt.Fprintf(log, "problem: %v; `plasmd logs` shows the lines of plasmd alone\n", err)
 		}
 		<-ctx.Done()
