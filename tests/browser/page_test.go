@@ -208,8 +208,8 @@ func TestPage(t *testing.T) {
 		t.Errorf("the tab keeps %q", got)
 	}
 
-	// The node ends, and the page says that it is not up to date any more.
-	s.Plasmd.Stop(t)
+	// The node is gone, and the page says that it is not up to date any more.
+	s.Plasmd.Kill()
 	tab.Reads(t, "#live", "Not up to date")
 	if list := tab.Elsewhere(s.origin, token); len(list) > 0 || tab.Requests() == 0 {
 		t.Errorf("of %d requests these went elsewhere, or have the token: %q", tab.Requests(), list)
