@@ -61,7 +61,8 @@ func program(t *testing.T) string {
 }
 
 // settle makes a node, whose owner named a stranger that offers a forged release.
-func settle(t *testing.T) *site {
+// For a picture nothing of it is made up.
+func settle(t *testing.T, picture bool) *site {
 	t.Helper()
 	s := &site{wire: netlab.NewSwitch(t, "segment", netlab.Wire{}), signer: storetest.NewSigner(t), binary: program(t)}
 	release := func(version uint64) storetest.Release {
@@ -83,8 +84,8 @@ func settle(t *testing.T) *site {
 	go hostile.Named(hostile.All(t, made), "unknown-keys")[0].Serve(l)
 
 	c := barenode.Config{Program: s.binary, Signer: s.signer, Running: now, Steps: start, Providers: []string{"http://10.9.0.3:8080"}}
-	if os.Getenv(PictureVar) != "" {
-		c.Steps, c.Memory = nil, true // nothing on a picture is made up
+	if picture {
+		c.Steps, c.Memory = nil, true
 	}
 	s.Node = barenode.New(t, c)
 	s.wire.Join(t, s.Machine, "eth0", "10.9.0.2/24")
@@ -155,13 +156,13 @@ func (s *site) work(t *testing.T) (stop func()) {
 // TestPage: while the page of a node is open a job runs, a peer and a release come;
 // all of it is read off the page, which asks nobody but the node.
 func TestPage(t *testing.T) {
-	tab, s := Open(t), (*site)(nil)
-	s = settle(t)
+	tab, picture := Open(t), os.Getenv(PictureVar) != ""
+	s := settle(t, picture)
 	tab.Go(t, s.origin+"/")
 
 	// The start, what runs, and what was refused of whom.
 	tab.Reads(t, "#top", "healthy")
-	if os.Getenv(PictureVar) == "" {
+	if !picture {
 		tab.Reads(t, "#boot", "Serving 5.6 s after the kernel started")
 		if n := Value[int](t, tab, `document.querySelectorAll("#boot rect").length`); n != len(start) {
 			t.Errorf("the start has %d bars, want %d", n, len(start))
@@ -222,7 +223,7 @@ func TestPage(t *testing.T) {
 // TestPageWithoutScripts: what the page says it says without scripts.
 func TestPageWithoutScripts(t *testing.T) {
 	tab := Open(t)
-	s := settle(t)
+	s := settle(t, false)
 	s.Update.AwaitText(t, "refused http://10.9.0.3:8080")
 	tab.WithoutScripts(t)
 	tab.Go(t, s.origin+"/")
