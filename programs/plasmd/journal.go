@@ -51,22 +51,32 @@ func takeKernelLog(log *journal.Log, f *os.File) tasks.Task {
 	})
 }
 
-// sendLog has the log sent to the syslog server that the flag or the configuration
-// names.
-func (c startCmd) sendLog(s *server, log *journal.Log, configured string) error {
+// syslogServer is the server that the flag or the configuration names; none without
+// either.
+func (c startCmd) syslogServer(private bool, configured string) (to syslog.Target, err error) {
 	url := c.Syslog
 	if url == "" {
 		url = configured
 	}
 	if url == "" {
-		return nil
+		return to, nil
 	}
-	to, err := syslog.ParseTarget(url)
-	if err != nil {
-		return program.Usagef("--syslog: %w", err)
+	if to, err = syslog.ParseTarget(url); err != nil {
+		return to, program.Usagef("--syslog: %w", err)
 	}
-	if s.private {
-		return program.Usagef("mode private leaves no trace on the network, and a syslog server would have one: leave --syslog and log.syslog out, or choose another mode")
+	if private {
+		return to, program.Usagef("mode private leaves no trace on the network, and a syslog server would have one: leave --syslog and log.syslog out, or choose another mode")
+	}
+	return to, nil
+}
+
+// giveLog has the log hold no secret of the node, take the lines of the kernel's log,
+// unless that is nil, and be sent to a server, unless it is none.
+func (s *server) giveLog(log *journal.Log, to syslog.Target, kernel *os.File) {
+	log.Hide(s.bundle.secrets...)
+	s.kernelLog = takeKernelLog(log, kernel)
+	if to.IsZero() {
+		return
 	}
 	host := s.id.Name()
 	if !s.node {
@@ -77,7 +87,6 @@ func (c startCmd) sendLog(s *server, log *journal.Log, configured string) error 
 	}
 	s.forward = forward.New(log, to, host, log)
 	fmt.Fprintf(log, "sending the log to %s\n", to)
-	return nil
 }
 
 // forwarding is the task that sends the log; what was sent and lost is among the

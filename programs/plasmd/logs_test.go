@@ -2,6 +2,8 @@ package plasmd
 
 import (
 	"context"
+	"io"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -66,6 +68,32 @@ func TestSince(t *testing.T) {
 		_, err := since(text, now)
 		if code, _ := program.Code(err); code != 2 {
 			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
+
+// A daemon sends its log to the server that it is given, to the last line.
+func TestSyslog(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	p := daemon(t, t.TempDir(), "--syslog", "tcp://"+l.Addr().String())
+	conn, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	p.terminate(t)
+	got, err := io.ReadAll(conn)
+	if err != nil {
+		t.Error(err)
+	}
+	p.wait(t)
+	for _, want := range []string{" plasmd - - - peer 12D3KooW", " plasmd - - - listening on ", "<30>1 20"} {
+		if !strings.Contains(string(got), want) {
+			t.Errorf("%q is not in %q", want, got)
 		}
 	}
 }

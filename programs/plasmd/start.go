@@ -84,6 +84,10 @@ func (c startCmd) run(ctx context.Context, log io.Writer) error {
 	if err := c.place(&s); err != nil {
 		return err
 	}
+	to, err := c.syslogServer(s.private, or(conf.Log.Syslog, ""))
+	if err != nil {
+		return err
+	}
 	if c.Confine {
 		if err := c.confine(&s); err != nil {
 			return err
@@ -99,13 +103,8 @@ func (c startCmd) run(ctx context.Context, log io.Writer) error {
 	if s.id, token, err = c.keys(s, node); err != nil {
 		return err
 	}
-	secrets := ownSecrets(token, c.Data)
-	kept.Hide(secrets...)
-	s.bundle = &bundle{log: kept, secrets: secrets, stateDir: c.State, data: c.Data, node: node, conf: conf, started: time.Now()}
-	if err := c.sendLog(&s, kept, or(conf.Log.Syslog, "")); err != nil {
-		return err
-	}
-	s.kernelLog = takeKernelLog(kept, kernelLog)
+	s.bundle = &bundle{log: kept, secrets: ownSecrets(token, c.Data), stateDir: c.State, data: c.Data, node: node, conf: conf, started: time.Now()}
+	s.giveLog(kept, to, kernelLog)
 	s.network = c.host(s, conf.Network.Block, c.Data)
 	trusted, err := c.trust(&s)
 	c.hold(&s, boot.Held, trusted, err)

@@ -39,8 +39,8 @@ type Part struct {
 type File struct {
 	Name    string `json:"name"`
 	Bytes   int    `json:"bytes"`
-	Cut     int    `json:"cut,omitempty"`     // bytes at the beginning that were left out: it was too large
-	Missing string `json:"missing,omitempty"` // why it is not there
+	Cut     int    `json:"cut,omitzero"`     // bytes at the beginning that were left out: it was too large
+	Missing string `json:"missing,omitzero"` // why it is not there
 }
 
 // List is the last file of a bundle, which says what is in it.
