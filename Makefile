@@ -14,7 +14,7 @@ export GOFLAGS     := -buildvcs=false -trimpath
 # What stands before a target comes before it, with make -j too; the go command
 # divides the work among the processors by itself.
 .NOTPARALLEL:
-.PHONY: help deps check test test-all test-fresh test-attacks test-attacks-mutants test-heal unit machines race fuzz ci images-both demo demo-net demo-cross bench bench-boot bench-update bench-memory bench-start clean
+.PHONY: help deps check docs docs-check test test-all test-fresh test-attacks test-attacks-mutants test-heal unit machines race fuzz ci images-both demo demo-net demo-cross bench bench-boot bench-update bench-memory bench-start clean
 
 # Behind a target stands "## GROUP: what it does", for this list.
 help: ## Other: Show this list
@@ -63,6 +63,14 @@ check: ## Test: Format, vet, staticcheck, tidy, the rules of tests/architecture,
 	GOARCH=amd64 go build -o /dev/null ./programs/phase && GOARCH=amd64 go build -o /dev/null ./programs/phase-worker
 	GOARCH=arm64 go build -o /dev/null ./programs/phase && GOARCH=arm64 go build -o /dev/null ./programs/phase-worker
 	@dirty=$$(git status --porcelain) || exit 1; [ -z "$$dirty" ] || { echo "the tree is not clean:"; echo "$$dirty"; exit 1; }
+
+docs: ## Build: Write the pages that are made from the code: docs/reference
+	go test -count=1 ./tests/docs -run '^TestGenerated$$' -update
+
+docs-check: export PHASE_REQUIRE := 1
+docs-check: deps ## Test: Are the pages true: the reference is what the code says, links hold, commands run, figures name what prints them
+	go test -count=1 -v ./tests/docs
+	go test -count=1 ./tests/architecture -run 'Page|Table|Threats|Machines|Commands|Paths|Words|Programs|Wings'
 
 # PHASE_REQUIRE turns "cannot run here" from a skip into a failure.
 test test-all test-fresh test-attacks test-attacks-mutants unit machines race bench bench-boot bench-update bench-memory demo demo-net demo-cross: export PHASE_REQUIRE := 1
