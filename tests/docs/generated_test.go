@@ -46,6 +46,7 @@ func pages() []page {
 		{"net.md", "a service of the machine: its network", of("net")},
 		{"update.md", "a service of the machine: newer releases", of("update")},
 		{"configuration.md", "the keys of `plasmd.toml`", configuration},
+		{"api.md", "the HTTP interface under `/v1`", apiPage},
 		{"metrics.md", "what `/metrics` has", metrics},
 		{"make.md", "the targets of `make`", targets},
 	}
