@@ -47,6 +47,7 @@ func pages() []page {
 		{"update.md", "a service of the machine: newer releases", of("update")},
 		{"configuration.md", "the keys of `plasmd.toml`", configuration},
 		{"api.md", "the HTTP interface under `/v1`", apiPage},
+		{"drivers.md", "network cards, disks and USB that the kernels have drivers for", drivers},
 		{"metrics.md", "what `/metrics` has", metrics},
 		{"make.md", "the targets of `make`", targets},
 	}
