@@ -30,6 +30,7 @@ DEPS := \
 	qemu-system-x86 qemu-system-arm qemu-utils ovmf qemu-efi-aarch64 \
 	e2fsprogs mtools dosfstools gdisk squashfs-tools \
 	php-cli phpunit \
+	curl openssl \
 	gcc libc6-dev \
 	avahi-daemon avahi-utils dbus \
 	nftables miniupnpd-nftables dnsmasq-base
