@@ -125,24 +125,23 @@ func yes(has map[string]driver, name string) string {
 	return "no"
 }
 
-// TestHardwarePage: what docs/hardware.md and docs/vm.md say of a driver is so. Their
-// rows end with the driver, and what x86_64 and arm64 have: yes or no.
+// TestHardwarePage: what docs/hardware.md says of a driver is so. Its rows end with
+// the driver, and whether x86_64 and arm64 have it.
 func TestHardwarePage(t *testing.T) {
 	has := map[string]map[string]driver{}
 	for _, arch := range arches {
 		has[arch] = driversOf(t, arch)
 	}
 	row, rows := regexp.MustCompile("(?m)^\\| (.*) \\| `(\\w+)` \\| (yes|no) \\| (yes|no) \\|$"), 0
-	for _, page := range []string{"docs/hardware.md", "docs/vm.md"} {
-		text, err := os.ReadFile(filepath.Join(root, page))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, m := range row.FindAllStringSubmatch(string(text), -1) {
-			rows++
-			if x86, arm := yes(has["x86_64"], m[2]), yes(has["arm64"], m[2]); m[3] != x86 || m[4] != arm {
-				t.Errorf("%s: %s by %s: x86_64 %s, arm64 %s; the kernels say %s and %s", page, m[1], m[2], m[3], m[4], x86, arm)
-			}
+	const page = "docs/hardware.md"
+	text, err := os.ReadFile(filepath.Join(root, page))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range row.FindAllStringSubmatch(string(text), -1) {
+		rows++
+		if x86, arm := yes(has["x86_64"], m[2]), yes(has["arm64"], m[2]); m[3] != x86 || m[4] != arm {
+			t.Errorf("%s: %s by %s: x86_64 %s, arm64 %s; the kernels say %s and %s", page, m[1], m[2], m[3], m[4], x86, arm)
 		}
 	}
 	if rows < 20 {

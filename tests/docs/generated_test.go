@@ -2,7 +2,7 @@
 // is written from it, links lead somewhere, the commands of pages are run, and
 // measured figures name what prints them.
 //
-//	make docs         writes docs/reference and the tables of docs/hardware.md
+//	make docs         writes docs/reference
 //	make docs-check   says whether they, and all other pages, are true
 package docs
 
@@ -42,6 +42,7 @@ func pages() []page {
 		{"fetch.md", "download a release and verify it", of("fetch")},
 		{"verify.md", "check a manifest and files against a root", of("verify")},
 		{"images.md", "keys, releases, disk images and sticks", of("images")},
+		{"qemu.md", "start one machine on this terminal; `make run` calls it", of("qemu")},
 		{"kexec.md", "a program of the machine: load a release and jump into it", of("kexec")},
 		{"net.md", "a service of the machine: its network", of("net")},
 		{"update.md", "a service of the machine: newer releases", of("update")},

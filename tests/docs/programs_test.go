@@ -21,7 +21,7 @@ var links = []string{"discover", "fetch", "kexec", "net", "plasmd", "update", "v
 func bin(t *testing.T) string {
 	t.Helper()
 	// The test cache sees the folders that this process reads, not what go build does.
-	for _, dir := range []string{"appliance", "programs", "images", "kernel", "examples"} {
+	for _, dir := range []string{"appliance", "programs", "images", "kernel", "examples", "qemu"} {
 		if err := filepath.WalkDir(filepath.Join(root, dir), func(_ string, _ fs.DirEntry, err error) error { return err }); err != nil {
 			t.Fatal(err)
 		}
@@ -44,6 +44,7 @@ var built = sync.OnceValues(func() (string, error) {
 		{"-ldflags=-s -w -buildid=" + id, "-o", filepath.Join(dir, worker.File), "phase/programs/" + worker.File},
 		{"-ldflags=-s -w -X phase/appliance/compute/worker.Build=" + id, "-o", filepath.Join(dir, "phase"), "phase/programs/phase"},
 		{"-ldflags=-s -w", "-o", filepath.Join(dir, "images"), "phase/images/main"},
+		{"-ldflags=-s -w", "-o", filepath.Join(dir, "qemu"), "phase/qemu/main"},
 	} {
 		if err := goBuild(nil, args...); err != nil {
 			return "", err
