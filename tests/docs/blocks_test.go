@@ -18,6 +18,7 @@ import (
 //	<!-- shell: by FILE, FILE:TestName -->  these have each of its commands, by its words
 //	<!-- shell: make -->                 there are such targets of make, which take too long for here
 //
+// A page with <!-- commands: run by FILE --> is read by that script, which runs all of it.
 // <!-- setup NAME: and lines of commands --> are run too, and not shown: what came before.
 const (
 	commandsOfShell = "sh"
@@ -30,6 +31,12 @@ func TestBlocks(t *testing.T) {
 	targets := targetsOf(t)
 	for page, text := range pagesOf(t) {
 		if decision(page) {
+			continue
+		}
+		if m := wholePage.FindStringSubmatch(text); m != nil {
+			if script, err := os.ReadFile(filepath.Join(root, m[1])); err != nil || !strings.Contains(string(script), page) {
+				t.Errorf("%s: %s does not read it (%v)", page, m[1], err)
+			}
 			continue
 		}
 		for _, b := range blocks(page, text) {
@@ -49,6 +56,8 @@ func TestBlocks(t *testing.T) {
 		}
 	}
 }
+
+var wholePage = regexp.MustCompile(`(?m)^<!-- commands: run by (\S+) -->$`)
 
 var (
 	aims   = regexp.MustCompile(`^make ([a-z][a-z-]*)(?: +[A-Z]+=(?:\S+|"[^"]*"))*$`)

@@ -49,7 +49,7 @@ func decision(page string) bool {
 type block struct {
 	page string
 	line int    // of the fence
-	lang string // behind the fence
+	lang string // the first word behind the fence
 	mark string // of the comment <!-- shell: … --> before it
 	text string
 }
@@ -63,7 +63,8 @@ var (
 func blocks(page, text string) []block {
 	var list []block
 	for _, m := range fence.FindAllStringSubmatchIndex(text, -1) {
-		b := block{page: page, line: 1 + strings.Count(text[:m[0]], "\n"), lang: text[m[2]:m[3]], text: text[m[4]:m[5]]}
+		b := block{page: page, line: 1 + strings.Count(text[:m[0]], "\n"), text: text[m[4]:m[5]]}
+		b.lang, _, _ = strings.Cut(text[m[2]:m[3]], " ")
 		if found := mark.FindStringSubmatch(text[:m[0]]); found != nil {
 			b.mark = found[1]
 		}
