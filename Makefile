@@ -14,7 +14,7 @@ export GOFLAGS     := -buildvcs=false -trimpath
 # What stands before a target comes before it, with make -j too; the go command
 # divides the work among the processors by itself.
 .NOTPARALLEL:
-.PHONY: help deps check test test-all test-fresh test-attacks test-attacks-mutants test-heal unit machines race fuzz ci images-both demo demo-net demo-cross bench bench-boot bench-update bench-memory bench-start clean
+.PHONY: help deps check docs docs-check test test-all test-fresh test-attacks test-attacks-mutants test-heal unit machines race fuzz ci images-both demo demo-net demo-cross bench bench-boot bench-update bench-memory bench-start clean
 
 # Behind a target stands "## GROUP: what it does", for this list.
 help: ## Other: Show this list
@@ -30,12 +30,16 @@ DEPS := \
 	qemu-system-x86 qemu-system-arm qemu-utils ovmf qemu-efi-aarch64 \
 	e2fsprogs mtools dosfstools gdisk squashfs-tools \
 	php-cli phpunit \
+	curl openssl \
 	gcc libc6-dev \
 	avahi-daemon avahi-utils dbus \
 	nftables miniupnpd-nftables dnsmasq-base
 DEPS_FRESH := debootstrap
-# For the peer in JavaScript, which test-all alone runs; node may come from elsewhere.
-DEPS_ALL   := nodejs npm
+# For the peer in JavaScript and the page in a browser, which test-all alone runs; node
+# may come from elsewhere.
+DEPS_NODE    := nodejs npm
+DEPS_BROWSER := chromium
+DEPS_ALL     := $(DEPS_NODE) $(DEPS_BROWSER)
 DEPS_BENCH := nginx-light
 
 deps: ## Build: Install the Debian packages that building and testing need
@@ -60,6 +64,14 @@ check: ## Test: Format, vet, staticcheck, tidy, the rules of tests/architecture,
 	GOARCH=amd64 go build -o /dev/null ./programs/phase && GOARCH=amd64 go build -o /dev/null ./programs/phase-worker
 	GOARCH=arm64 go build -o /dev/null ./programs/phase && GOARCH=arm64 go build -o /dev/null ./programs/phase-worker
 	@dirty=$$(git status --porcelain) || exit 1; [ -z "$$dirty" ] || { echo "the tree is not clean:"; echo "$$dirty"; exit 1; }
+
+docs: ## Build: Write the pages that are made from the code: docs/reference
+	go test -count=1 ./tests/docs -run '^TestGenerated$$' -update
+
+docs-check: export PHASE_REQUIRE := 1
+docs-check: deps ## Test: Are the pages true: the reference is what the code says, links hold, commands run, figures name what prints them
+	go test -count=1 -v ./tests/docs
+	go test -count=1 ./tests/architecture -run 'Page|Table|Threats|Machines|Commands|Paths|Words|Programs|Wings'
 
 # PHASE_REQUIRE turns "cannot run here" from a skip into a failure.
 test test-all test-fresh test-attacks test-attacks-mutants unit machines race bench bench-boot bench-update bench-memory demo demo-net demo-cross: export PHASE_REQUIRE := 1
@@ -97,7 +109,8 @@ machines: deps images-both ## Test: Real images in QEMU, one case of a class
 BOTH := TestChain|TestHeal|TestJobs|TestMixedSegment|TestWallsOnTheKernel|TestRaspberryPi
 
 test-all: deps images-both ## Test: Everything there is, in under 85 minutes
-	@command -v npm >/dev/null || ./tests/deps.sh $(DEPS_ALL)
+	@command -v npm >/dev/null || ./tests/deps.sh $(DEPS_NODE)
+	@./tests/deps.sh $(DEPS_BROWSER)
 	PHASE_TIER=all go test -count=1 -timeout 30m $(UNITS)
 	@$(MAKE) --no-print-directory test-php
 	PHASE_TIER=all go test -count=1 -timeout 80m -v ./tests/machines

@@ -7,6 +7,7 @@ import (
 	"net"
 	"time"
 
+	"phase/appliance/base/statefile"
 	"phase/appliance/release/trial"
 )
 
@@ -48,6 +49,7 @@ type health struct {
 	trials  *trials
 	clock   clock
 	started time.Time                      // when init started
+	begun   time.Duration                  // how long the machine had been up when it began to ask
 	time    time.Duration                  // for a release on trial to become healthy
 	probe   func() (status int, err error) // asks plasmd
 	missing func(trial.Expect) string      // what is not as it must be, in words; empty when all is
@@ -72,6 +74,8 @@ func (h *health) check() time.Duration {
 		if status == 200 && !h.answered {
 			h.answered = true
 			h.report.say("plasmd answers, %.1f s after the kernel started", trial.Up().Seconds())
+			h.report.took(statefile.ServingStep, h.begun)
+			_ = h.report.write() // the line is on the console in any case
 			h.trials.cameUp()
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"phase/appliance/base/names"
+	"phase/appliance/base/statefile"
 	"phase/appliance/machine/control"
 	"phase/appliance/machine/linux"
 	"phase/appliance/release/trial"
@@ -221,7 +222,7 @@ func TestNoLockOverAWrite(t *testing.T) {
 	saving, saved := make(chan struct{}), make(chan struct{})
 	published := make(chan error, 1)
 	go func() {
-		published <- n.report.publish(func([]string) error { close(saving); <-saved; return nil })
+		published <- n.report.publish(func([]string, []statefile.Step) error { close(saving); <-saved; return nil })
 	}()
 	<-saving
 	for name, mu := range map[string]*sync.Mutex{"report": &n.report.mu, "services": &n.services.mu} {

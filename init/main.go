@@ -59,9 +59,13 @@ func main() {
 		os.Exit(1)
 	}
 	n := newNode(linux.OpenConsole())
+	n.report.took("kernel", 0)
 	for _, s := range steps {
+		begin := linux.Up()
 		n.report.guard(s.name, func() error { return s.do(n) })
+		n.report.took(s.name, begin)
 	}
+	n.report.guard("state", n.report.write) // with the steps after it
 	for _, s := range beside {
 		go n.report.guard(s.name, func() error { return s.do(n) })
 	}

@@ -98,6 +98,7 @@ func (n *node) watchHealth() error {
 		trials:  n.trials,
 		clock:   n.clock,
 		started: n.started,
+		begun:   linux.Up(),
 		time:    linux.Patience(n.startedUp, trialTimes, trialTime, trialMost),
 		probe:   func() (int, error) { return probe(plasmdAt, probeTime) },
 		missing: n.missing,
@@ -133,8 +134,8 @@ func (n *node) writeState() error {
 		Trial:          n.options.Trial,
 		Started:        n.started,
 	}
-	return n.report.publish(func(problems []string) error {
-		boot.Problems = problems
+	return n.report.publish(func(problems []string, steps []statefile.Step) error {
+		boot.Problems, boot.Steps = problems, steps
 		return statefile.Write(runDir, statefile.BootFile, boot)
 	})
 }

@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
+	"phase/appliance/base/statefile"
 	"phase/appliance/machine/linux"
 )
 
@@ -16,7 +18,8 @@ type report struct {
 
 	mu       sync.Mutex
 	problems []string
-	save     func(problems []string) error // writes boot.json; nil until it is published
+	steps    []statefile.Step
+	save     func(problems []string, steps []statefile.Step) error // writes boot.json; nil until it is published
 }
 
 // say writes a line of init's own to the console.
@@ -40,8 +43,24 @@ func (r *report) problem(format string, args ...any) {
 	r.line(linux.Warning, "init", "problem: "+text)
 }
 
+const maxSteps = 64 // in boot.json
+
+// took notes a part of the start that began at a time since the kernel started,
+// and ends now. It is in boot.json once that is written again.
+func (r *report) took(name string, begin time.Duration) {
+	length := max(0, linux.Up()-begin)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.steps) < maxSteps {
+		r.steps = append(r.steps, statefile.Step{Name: name, Begin: seconds(begin), Length: seconds(length)})
+	}
+}
+
+// seconds to the millisecond: no clock of a start is better than that.
+func seconds(d time.Duration) float64 { return d.Round(time.Millisecond).Seconds() }
+
 // publish writes boot.json by calling save, now and after each new problem.
-func (r *report) publish(save func(problems []string) error) error {
+func (r *report) publish(save func(problems []string, steps []statefile.Step) error) error {
 	r.mu.Lock()
 	r.save = save
 	r.mu.Unlock()
@@ -51,12 +70,12 @@ func (r *report) publish(save func(problems []string) error) error {
 func (r *report) write() error {
 	return r.saves.do(func() error {
 		r.mu.Lock()
-		save, problems := r.save, slices.Clone(r.problems)
+		save, problems, steps := r.save, slices.Clone(r.problems), slices.Clone(r.steps)
 		r.mu.Unlock()
 		if save == nil {
 			return nil
 		}
-		return save(problems)
+		return save(problems, steps)
 	})
 }
 

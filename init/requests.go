@@ -44,7 +44,7 @@ func (n *node) handle(r control.Request) (control.Response, func()) {
 	case control.Install:
 		err = n.install(r.Disk)
 	case control.Reset:
-		err, after = n.markReset(), func() { n.end(restart) }
+		err = n.markReset()
 	case control.Status:
 		answer.Services = n.services.set.Status()
 	case control.Logs:

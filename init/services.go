@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"net"
+	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -28,15 +29,22 @@ func table(o settings.Options, data, group string) []supervise.Service {
 	if data == "" {
 		data = bootData
 	}
-	plasmd := []string{"start", "--http", listen, "--state", runDir, "--root", rootFile, "--data", data, "--socket", plasmdSocket, "--confine"}
+	plasmd := []string{"start", "--http", listen, "--state", runDir, "--root", rootFile, "--data", data, "--socket", plasmdSocket, "--kernel-log", "3", "--confine"}
 	for _, address := range o.Bootstrap {
 		plasmd = append(plasmd, "--bootstrap", address)
 	}
 	if o.Accept != "" {
 		plasmd = append(plasmd, "--accept", o.Accept)
 	}
+	if o.Syslog != "" {
+		plasmd = append(plasmd, "--syslog", o.Syslog)
+	}
 	return []supervise.Service{
-		{Name: "plasmd", Path: phase, Args: plasmd, Env: environment, UID: plasmdUID, GID: plasmdGID, Cgroup: group},
+		{
+			Name: "plasmd", Path: phase, Args: plasmd, Env: environment, UID: plasmdUID, GID: plasmdGID, Cgroup: group,
+			// The owner of the node reads its log through plasmd, which may not open it.
+			Files: []func() (*os.File, error){linux.OpenLog},
+		},
 		{Name: carrier, Path: phase, Args: []string{"--state", runDir, "--resolv", resolvFile, "--rescan"}, Env: environment},
 		{Name: "update", Path: phase, Args: []string{"--state", runDir, "--root", rootFile, "--socket", plasmdSocket, "--confine"}, Env: environment},
 	}
@@ -83,15 +91,18 @@ func (s *services) start(table []supervise.Service) error {
 	s.mu.Lock()
 	s.table = table
 	s.mu.Unlock()
+	begin := linux.Up()
 	err := s.startOne(table[0])
 	go s.report.guard("services", func() error {
 		for i, next := range table[1:] {
 			waitFor(s.clock, turn, started[table[i].Name])
+			s.report.took(table[i].Name+" starts", begin)
+			begin = linux.Up()
 			if err := s.startOne(next); err != nil {
 				return err
 			}
 		}
-		return nil
+		return s.report.write()
 	})
 	return err
 }

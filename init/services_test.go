@@ -32,6 +32,13 @@ func TestTable(t *testing.T) {
 	if s := strings.Join(find(o, "", "plasmd"), " "); !strings.Contains(s, "--http 127.0.0.1:8080") || !strings.Contains(s, "--data "+bootData) {
 		t.Errorf("plasmd in private %s", s)
 	}
+	if s := strings.Join(args, " "); !strings.Contains(s, "--kernel-log 3") || strings.Contains(s, "--syslog") {
+		t.Errorf("plasmd %s", s)
+	}
+	o.Syslog = "udp://192.0.2.1:514"
+	if s := strings.Join(find(o, "", "plasmd"), " "); !strings.Contains(s, "--syslog "+o.Syslog) {
+		t.Errorf("plasmd %s", s)
+	}
 	find(o, "", "net")
 	// It asks plasmd where plasmd listens.
 	for _, name := range []string{"plasmd", "update"} {

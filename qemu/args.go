@@ -102,8 +102,8 @@ func nicArgs(nics []NIC) (a []string) {
 
 type option struct{ key, value string }
 
-// device are the options of NIC i. No option ROM: SeaBIOS would spend seconds on network boot once the disk has failed,
-// and the ROM is slow to load.
+// device are the options of NIC i. No option ROM unless it is asked for: SeaBIOS would spend seconds on network boot once
+// the disk has failed, and the ROM is slow to load.
 func (n NIC) device(i int) []option {
 	o := []option{{"id", nicID(i)}, {"netdev", fmt.Sprintf("n%d", i)}, {"mac", n.MAC.String()}}
 	switch {
@@ -111,6 +111,8 @@ func (n NIC) device(i int) []option {
 		return append(o, option{"bus", "nics.0"})
 	case n.Absent:
 		o = append(o, option{"bus", slotID(i)})
+	case n.Boot:
+		return o
 	}
 	return append(o, option{"romfile", ""})
 }

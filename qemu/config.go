@@ -65,6 +65,8 @@ type NIC struct {
 	Model string
 	// Absent is a card that is not in the machine at power-on, until PlugNIC puts it into the slot that is kept for it.
 	Absent bool
+	// Boot keeps the card's option ROM, iPXE, so that a BIOS that finds no disk boots from the network.
+	Boot bool
 	// MAC is derived from the machine's name and the card's number when nil.
 	MAC net.HardwareAddr
 	// Unplugged has no cable at each power-on, until SetCarrier plugs it in.
@@ -165,6 +167,7 @@ func (c Config) deviceRules() (rules []rule) {
 	}
 	for i, n := range c.NICs {
 		rules = append(rules, rule{n.Segment == nil, "NIC %d is on no segment", []any{i}},
+			rule{n.Boot && (c.Firmware != BIOS || n.Absent), "NIC %d cannot boot: only a BIOS starts the ROM of a card, of one that is there", []any{i}},
 			rule{n.Absent && n.Unplugged, "NIC %d is not there at power-on: it has no cable to pull", []any{i}})
 	}
 	return rules

@@ -96,33 +96,6 @@ func (c jobsCmd) show(stdout io.Writer, object any, list []history.Run) error {
 	return ui.Table(stdout, rows)
 }
 
-// logsCmd shows the daemon's log.
-type logsCmd struct {
-	asking
-	Lines int  `short:"n" default:"100" range:"1-1000" placeholder:"N" help:"How many of the last lines (1 to 1000, ${default})."`
-	JSON  bool `name:"json" short:"j" help:"Print one JSON object."`
-}
-
-func (c logsCmd) run(ctx context.Context, stdout io.Writer) error {
-	client, err := c.client()
-	if err != nil {
-		return err
-	}
-	log, err := client.Logs(ctx, c.Lines)
-	if err != nil {
-		return err
-	}
-	if c.JSON {
-		return program.PrintJSON(stdout, log)
-	}
-	for _, line := range log.Lines {
-		if _, err := fmt.Fprintf(stdout, "%s %s\n", line.Time.Local().Format(time.DateTime), ui.Clean(line.Text)); err != nil {
-			return fmt.Errorf("writing the answer: %w", err)
-		}
-	}
-	return nil
-}
-
 // versionCmd prints the version, and that of the daemon when one runs.
 type versionCmd struct {
 	asking

@@ -18,6 +18,8 @@ import (
 	"phase/appliance/compute/scheduler"
 	"phase/appliance/daemon/api"
 	"phase/appliance/daemon/config"
+	"phase/appliance/daemon/journal"
+	"phase/appliance/daemon/page"
 	"phase/appliance/machine/linux"
 )
 
@@ -94,7 +96,7 @@ func (c startCmd) openHistory(s server, conf config.History) (*history.History, 
 
 // compute gives the node its jobs: where they run, what is remembered of them,
 // and who may ask. The returned function ends all of it.
-func (c startCmd) compute(s server, conf config.Config, log *api.Log, token string) (j jobs, end func() error, err error) {
+func (c startCmd) compute(s server, conf config.Config, log *journal.Log, token string) (j jobs, end func() error, err error) {
 	bounds, err := limits(conf.Jobs)
 	if err != nil {
 		return j, nil, err
@@ -120,6 +122,9 @@ func (c startCmd) compute(s server, conf config.Config, log *api.Log, token stri
 		Name: s.id.Name(), PeerID: s.id.PeerID(), Version: program.Version, Arch: names.RunningArch(),
 		Update: askUpdates(c.State, s.network, s.id),
 	}
+	j.page = page.New(page.Config{Runs: j.runs, History: h, Disk: c.Data, Taken: takenHere(c.State)})
+	v1.Events = j.page.Events(true)
+	v1.Support, s.bundle.update = s.bundle.write, v1.Update
 	if s.network != nil {
 		if s.node {
 			takeOrders(s.network, c.State, s.admins)
@@ -127,6 +132,7 @@ func (c startCmd) compute(s server, conf config.Config, log *api.Log, token stri
 		v1.Releases = s.network.Releases
 		dispatcher, book := sendJobs(s.network, s.id.PeerID())
 		v1.Remote, v1.Peers = dispatcher, peers(s.id.PeerID(), s.network, book)
+		s.bundle.peers = v1.Peers
 		accept, err := remote.ParseAccept(c.Accept)
 		if err == nil {
 			err = runJobs(s.network, remote.Config{Runs: j.runs, History: h, Accept: accept, PeerID: s.id.PeerID(), Arch: names.RunningArch(), Sign: s.id.Sign, Release: s.release, Failed: failedHere(c.State)}, s.private)

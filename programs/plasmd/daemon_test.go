@@ -45,13 +45,21 @@ type process struct {
 // without those of the network it has none.
 func daemon(t *testing.T, dir string, more ...string) *process {
 	t.Helper()
-	p := &process{socket: filepath.Join(dir, "plasmd.sock"), ended: make(chan error, 1), said: newConsole()}
 	config := filepath.Join(dir, "plasmd.toml")
 	if err := os.WriteFile(config, []byte("[history]\nruns = 100000\nsize_mb = 1024\n[network]\nmode = \"off\"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p.cmd = exec.Command(os.Args[0], "start", "--config", config, "--socket", p.socket, "--data", filepath.Join(dir, "data"), "--state", dir)
+	return daemonWith(t, dir, nil, append([]string{"--config", config}, more...)...)
+}
+
+// daemonWith is daemon with a configuration that its flags name, and with open files,
+// from descriptor 3 on.
+func daemonWith(t *testing.T, dir string, files []*os.File, more ...string) *process {
+	t.Helper()
+	p := &process{socket: filepath.Join(dir, "plasmd.sock"), ended: make(chan error, 1), said: newConsole()}
+	p.cmd = exec.Command(os.Args[0], "start", "--socket", p.socket, "--data", filepath.Join(dir, "data"), "--state", dir)
 	p.cmd.Args = append(p.cmd.Args, more...)
+	p.cmd.ExtraFiles = files
 	p.cmd.Env = append(os.Environ(), asDaemon+"=1")
 	p.cmd.Stderr = p.said
 	if err := p.cmd.Start(); err != nil {

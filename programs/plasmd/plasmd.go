@@ -26,21 +26,22 @@ type completionCmd struct {
 const about = "Serve releases, run jobs, sign receipts."
 
 type commandLine struct {
-	Init         initCmd       `cmd:"" help:"Write a configuration to start from."`
-	Start        startCmd      `cmd:"" help:"Be a node: serve the release it runs, announce it, run jobs."`
-	Serve        serveCmd      `cmd:"" help:"Serve the releases in a folder."`
-	Run          runCmd        `cmd:"" help:"Run a WASM module here."`
-	ExecuteJob   executeCmd    `cmd:"" help:"Run a WASM module as a job and print what came of it, with its receipt."`
-	Jobs         jobsCmd       `cmd:"" help:"Show what the daemon ran and runs."`
-	Peers        peersCmd      `cmd:"" help:"Show who is connected to the daemon, and how."`
-	Update       updateCmd     `cmd:"" help:"Look after the releases that a node takes by itself."`
-	Install      installCmd    `cmd:"" help:"Write a node, as it was flashed, to a disk of the machine that it runs on."`
-	FactoryReset resetCmd      `cmd:"" help:"Have a node forget all that it keeps: identity, token, store, history."`
-	Logs         logsCmd       `cmd:"" help:"Show the daemon's log."`
-	Receipt      receiptCmd    `cmd:"" help:"Check receipts."`
-	Provider     providerCmd   `cmd:"" help:"Ask a provider."`
-	Completion   completionCmd `cmd:"" help:"Print what makes a shell complete these commands."`
-	Version      versionCmd    `cmd:"" help:"Print the version, and the daemon's."`
+	Init          initCmd       `cmd:"" help:"Write a configuration to start from."`
+	Start         startCmd      `cmd:"" help:"Be a node: serve the release it runs, announce it, run jobs."`
+	Serve         serveCmd      `cmd:"" help:"Serve the releases in a folder."`
+	Run           runCmd        `cmd:"" help:"Run a WASM module here."`
+	ExecuteJob    executeCmd    `cmd:"" help:"Run a WASM module as a job and print what came of it, with its receipt."`
+	Jobs          jobsCmd       `cmd:"" help:"Show what the daemon ran and runs."`
+	Peers         peersCmd      `cmd:"" help:"Show who is connected to the daemon, and how."`
+	Update        updateCmd     `cmd:"" help:"Look after the releases that a node takes by itself."`
+	Install       installCmd    `cmd:"" help:"Write a node, as it was flashed, to a disk of the machine that it runs on."`
+	FactoryReset  resetCmd      `cmd:"" help:"Have a node forget all that it keeps: identity, token, store, history."`
+	Logs          logsCmd       `cmd:"" help:"Show the log of the daemon or of a node."`
+	SupportBundle supportCmd    `cmd:"" name:"support-bundle" help:"Write what helps others to find out what is wrong here, without secrets."`
+	Receipt       receiptCmd    `cmd:"" help:"Check receipts."`
+	Provider      providerCmd   `cmd:"" help:"Ask a provider."`
+	Completion    completionCmd `cmd:"" help:"Print what makes a shell complete these commands."`
+	Version       versionCmd    `cmd:"" help:"Print the version, and the daemon's."`
 }
 
 // Run is the program.
@@ -58,23 +59,25 @@ func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		return err
 	}
 	commands := map[string]func() error{
-		"init":               func() error { return c.Init.run(stdout) },
-		"start":              func() error { return c.Start.run(ctx, stderr) },
-		"serve":              func() error { return c.Serve.run(ctx, stderr) },
-		"run <wasm>":         func() error { return c.Run.run(ctx, stdin, stdout, stderr) },
-		"execute-job <wasm>": func() error { return c.ExecuteJob.run(ctx, stdin, stdout, stderr) },
-		"jobs":               func() error { return c.Jobs.run(ctx, stdout) },
-		"jobs <run>":         func() error { return c.Jobs.run(ctx, stdout) },
-		"peers":              func() error { return c.Peers.run(ctx, stdout) },
-		"logs":               func() error { return c.Logs.run(ctx, stdout) },
-		"install":            func() error { return c.Install.run(ctx, stdin, stdout, stderr) },
-		"install <disk>":     func() error { return c.Install.run(ctx, stdin, stdout, stderr) },
-		"factory-reset":      func() error { return c.FactoryReset.run(ctx, stdin, stdout, stderr) },
-		"completion <shell>": func() error { return completion.Write(stdout, "plasmd", &commandLine{}, c.Completion.Shell) },
-		"receipt verify <f>": func() error { return c.Receipt.Verify.run(stdin, stdout) },
-		"provider status":    func() error { return c.Provider.Status.run(ctx, stdout) },
-		"provider list":      func() error { return c.Provider.List.run(ctx, stdout) },
-		"version":            func() error { return c.Version.run(ctx, stdout) },
+		"init":                  func() error { return c.Init.run(stdout) },
+		"start":                 func() error { return c.Start.run(ctx, stderr) },
+		"serve":                 func() error { return c.Serve.run(ctx, stderr) },
+		"run <wasm>":            func() error { return c.Run.run(ctx, stdin, stdout, stderr) },
+		"execute-job <wasm>":    func() error { return c.ExecuteJob.run(ctx, stdin, stdout, stderr) },
+		"jobs":                  func() error { return c.Jobs.run(ctx, stdout) },
+		"jobs <run>":            func() error { return c.Jobs.run(ctx, stdout) },
+		"peers":                 func() error { return c.Peers.run(ctx, stdout) },
+		"logs":                  func() error { return c.Logs.run(ctx, stdout) },
+		"support-bundle":        func() error { return c.SupportBundle.run(ctx, stdout, stderr) },
+		"support-bundle <file>": func() error { return c.SupportBundle.run(ctx, stdout, stderr) },
+		"install":               func() error { return c.Install.run(ctx, stdin, stdout, stderr) },
+		"install <disk>":        func() error { return c.Install.run(ctx, stdin, stdout, stderr) },
+		"factory-reset":         func() error { return c.FactoryReset.run(ctx, stdin, stdout, stderr) },
+		"completion <shell>":    func() error { return completion.Write(stdout, "plasmd", &commandLine{}, c.Completion.Shell) },
+		"receipt verify <f>":    func() error { return c.Receipt.Verify.run(stdin, stdout) },
+		"provider status":       func() error { return c.Provider.Status.run(ctx, stdout) },
+		"provider list":         func() error { return c.Provider.List.run(ctx, stdout) },
+		"version":               func() error { return c.Version.run(ctx, stdout) },
 	}
 	if what, ok := strings.CutPrefix(command, "update "); ok {
 		return c.Update.run(ctx, what, stdout, stderr)

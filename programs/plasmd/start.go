@@ -22,6 +22,7 @@ import (
 	"phase/appliance/base/statefile"
 	"phase/appliance/daemon/api"
 	"phase/appliance/daemon/config"
+	"phase/appliance/daemon/journal"
 	"phase/appliance/daemon/tasks"
 	"phase/appliance/machine/settings"
 	"phase/appliance/machine/walls"
@@ -42,6 +43,9 @@ type startCmd struct {
 	Root    string `short:"r" default:"/etc/phase/root.json" placeholder:"FILE" help:"The root that the release held must verify under (${default})."`
 	Store   string `default:"/perm/phase/store" placeholder:"DIR" help:"The store of a node, whose good releases are served beside the one that runs (${default})."`
 	Confine bool   `help:"Build walls around the daemon: it reads the folders of a node or a server, writes its own, and makes no system call that changes the machine."`
+	Syslog  string `placeholder:"URL" help:"Send each line of the log to this syslog server too: udp://HOST:PORT or tcp://HOST:PORT."`
+	// KernelLog is how init hands on what plasmd may not open.
+	KernelLog int `placeholder:"FD" help:"The descriptor of the kernel's log, open for reading, with the lines of the other programs of a node."`
 	networkFlags
 }
 
@@ -59,7 +63,9 @@ func (c startCmd) run(ctx context.Context, log io.Writer) error {
 	if err != nil {
 		return err
 	}
-	kept := api.NewLog(log, time.Now)
+	kernelLog := c.kernelLog() // before a process is started that would have it too
+	kept := journal.NewLog(log, time.Now)
+	defer context.AfterFunc(ctx, kept.End)()
 	slog.SetDefault(slog.New(program.NewHandler(kept)))
 	s := server{
 		log: kept, problems: tasks.NewProblems(kept), stateDir: c.State,
@@ -78,6 +84,10 @@ func (c startCmd) run(ctx context.Context, log io.Writer) error {
 	if err := c.place(&s); err != nil {
 		return err
 	}
+	to, err := c.syslogServer(s.private, or(conf.Log.Syslog, ""))
+	if err != nil {
+		return err
+	}
 	if c.Confine {
 		if err := c.confine(&s); err != nil {
 			return err
@@ -93,6 +103,8 @@ func (c startCmd) run(ctx context.Context, log io.Writer) error {
 	if s.id, token, err = c.keys(s, node); err != nil {
 		return err
 	}
+	s.bundle = &bundle{log: kept, secrets: ownSecrets(token, c.Data), stateDir: c.State, data: c.Data, node: node, conf: conf, started: time.Now()}
+	s.giveLog(kept, to, kernelLog)
 	s.network = c.host(s, conf.Network.Block, c.Data)
 	trusted, err := c.trust(&s)
 	c.hold(&s, boot.Held, trusted, err)

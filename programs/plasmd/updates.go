@@ -59,3 +59,15 @@ func failedHere(state string) func() []capability.Failed {
 		return list
 	}
 }
+
+// takenHere are the releases that this machine took last, as its program update
+// says.
+func takenHere(state string) func(context.Context) []operator.Taken {
+	return func(ctx context.Context) []operator.Taken {
+		a, err := updates.Ask(ctx, operator.SocketIn(state), operator.Question{Do: operator.Status})
+		if err != nil { // nothing is updated here, or not now
+			return nil
+		}
+		return a.Report.Taken
+	}
+}

@@ -15,16 +15,16 @@ func ofMachine(do string) bool {
 }
 
 // machine has init do what only it may.
-func (d *desk) machine(ctx context.Context, q operator.Question, a *operator.Answer) error {
+func (d *desk) machine(ctx context.Context, q operator.Question, a *operator.Answer) (after func(), err error) {
 	if q.Do == operator.Reset && q.Erase != d.peer {
 		if d.peer == "" {
-			return operator.Refusef(operator.Conflict, "this node keeps nothing that lasts, so there is nothing to forget: a restart is enough")
+			return nil, operator.Refusef(operator.Conflict, "this node keeps nothing that lasts, so there is nothing to forget: a restart is enough")
 		}
-		return operator.Refusef(operator.InvalidRequest, "what is to be erased is %.60q, and this node is %s", q.Erase, d.peer)
+		return nil, operator.Refusef(operator.InvalidRequest, "what is to be erased is %.60q, and this node is %s", q.Erase, d.peer)
 	}
 	answer, err := control.Do(ctx, control.Socket, control.Request{Do: q.Do, Disk: q.Disk})
 	if err != nil {
-		return operator.Refusef(operator.Conflict, "%v", err)
+		return nil, operator.Refusef(operator.Conflict, "%v", err)
 	}
 	a.Disks, a.Installed = answer.Disks, answer.Installed
 	switch q.Do {
@@ -32,6 +32,7 @@ func (d *desk) machine(ctx context.Context, q operator.Question, a *operator.Ans
 		a.Did = fmt.Sprintf("writing %s", q.Disk)
 	case operator.Reset:
 		a.Did = "restarting, with nothing kept; from then on this node has another identity"
+		return d.restart(ctx), nil
 	}
-	return nil
+	return nil, nil
 }

@@ -136,7 +136,7 @@ func (d *desk) do(ctx context.Context, q operator.Question, a *operator.Answer) 
 	case q.Do == operator.Status:
 		return nil, nil
 	case ofMachine(q.Do):
-		return nil, d.machine(ctx, q, a)
+		return d.machine(ctx, q, a)
 	case d.operator == nil:
 		return nil, operator.Refusef(operator.Conflict, "%s", d.off)
 	}
@@ -258,13 +258,23 @@ func (d *desk) rollback(ctx context.Context, by string) (string, func(), error) 
 	if did, err := d.pin(ctx, by, older); err != nil || !isStub {
 		return "going back to a release in the store, " + did, nil, err
 	}
-	return fmt.Sprintf("going back to the stub, version %d, by a restart; held there, `plasmd update resume` lets go", older.Manifest().Version), func() {
-		undo := d.node.drain(context.WithoutCancel(ctx))
-		if _, err := control.Do(context.WithoutCancel(ctx), control.Socket, control.Request{Do: control.Reboot}); err != nil {
-			undo()
-			slog.Error(fmt.Sprintf("restarting into the stub: %v; restart the machine by hand", err))
+	return fmt.Sprintf("going back to the stub, version %d, by a restart; held there, `plasmd update resume` lets go", older.Manifest().Version), d.restart(ctx), nil
+}
+
+// restart is what restarts the machine, once the answer has been sent: a restart
+// in between would end plasmd, which hands the answer on.
+func (d *desk) restart(ctx context.Context) func() {
+	ctx = context.WithoutCancel(ctx)
+	return func() {
+		undo := func() {}
+		if d.node != nil {
+			undo = d.node.drain(ctx)
 		}
-	}, nil
+		if _, err := control.Do(ctx, control.Socket, control.Request{Do: control.Reboot}); err != nil {
+			undo()
+			slog.Error(fmt.Sprintf("restarting as an operator asked: %v; restart the machine by hand", err))
+		}
+	}
 }
 
 // deskOf is the desk of a node; b is what init wrote of it.

@@ -40,7 +40,7 @@ var forTests = map[string][]string{
 // pure packages touch nothing: no files, network or processes, and clocks and
 // randomness come in as arguments. They import no package that is not pure.
 var pure = []string{
-	"base/envelope", "base/keypem", "base/names", "base/refusal", "base/strictjson",
+	"base/envelope", "base/keypem", "base/names", "base/redact", "base/refusal", "base/strictjson", "base/syslog",
 	"machine/disk/fat", "machine/disk/gpt", "machine/initrd", "machine/kexecplan", "machine/settings",
 	"release/layout", "release/manifest", "release/record", "release/rollout", "release/roots/chain", "release/trust",
 	"network/bounds", "network/capability", "network/capability/bucket", "network/dht/values",
@@ -74,7 +74,7 @@ var owners = map[string][]string{
 	"github.com/u-root/u-root":                      {"appliance/machine/kexecplan", "appliance/release/kexec"},
 	"github.com/klauspost/compress":                 {"appliance/release/kexec", "images"},
 	"github.com/prometheus":                         {"appliance/daemon/status", "appliance/network/peer"},
-	"github.com/libp2p/go-libp2p":                   {"appliance/network/peer", "appliance/network/bounds", "appliance/network/dht", "appliance/network/releases"},
+	"github.com/libp2p/go-libp2p":                   {"appliance/network/peer", "appliance/network/dht", "appliance/network/releases"},
 	"github.com/libp2p/go-libp2p-kad-dht":           {"appliance/network/dht"},
 	"github.com/libp2p/go-libp2p-kbucket":           {"appliance/network/dht"},
 	"github.com/libp2p/go-libp2p-record":            {"appliance/network/dht"},
@@ -96,10 +96,11 @@ var owners = map[string][]string{
 	"github.com/gokrazy/kernel":                     {"kernel"},
 	"github.com/gokrazy/firmware":                   {"kernel"},
 	"gvisor.dev/gvisor":                             {"qemu"},
+	"github.com/chromedp":                           {"tests/browser"},
 	"github.com/hanwen/go-fuse":                     {"tests/crashfs"},
 	"golang.org/x/sys": {"appliance/daemon/api", "appliance/compute/hostfs", "appliance/machine/disk", "appliance/machine/kexecload", "appliance/machine/linux", "appliance/machine/walls", "appliance/compute/sandbox",
 		"appliance/machine/link", "appliance/network/lan", "appliance/release/kexec", "appliance/release/provide", "appliance/release/store/disk", "appliance/release/trial",
-		"init", "tests/netlab", "tests/guests/init", "tests/onkernel", "tests/wallclock"},
+		"init", "tests/barenode", "tests/netlab", "tests/guests/init", "tests/onkernel", "tests/wallclock"},
 }
 
 func TestImports(t *testing.T) {

@@ -79,15 +79,15 @@ func (p *project) taken(t *testing.T, among []hostile.Provider) taking {
 	}
 	urls = append(urls, serve(t, on(t, others, strangerAddress), paced(p.made.Next, pace)))
 	n := newNode(t, p, urls...)
-	wire.Join(t, n.machine, "eth0", nodeAddress+"/24")
-	n.start(t)
-	n.update.AwaitText(t, "looking for a release newer than")
+	wire.Join(t, n.Machine, "eth0", nodeAddress+"/24")
+	n.Start(t)
+	n.Update.AwaitText(t, "looking for a release newer than")
 	began := time.Now()
-	n.update.AwaitText(t, fmt.Sprintf("fetched and verified version %d", nextVersion))
+	n.Update.AwaitText(t, fmt.Sprintf("fetched and verified version %d", nextVersion))
 	got := taking{took: time.Since(began)}
 	// What came in vain is said before it goes on to load the kernel, which here
 	// it cannot.
-	line := n.update.Await(t, "bytes in vain, or none", func(line string) bool {
+	line := n.Update.Await(t, "bytes in vain, or none", func(line string) bool {
 		return has(line, " bytes came in vain") || has(line, "was not taken")
 	})
 	if _, err := fmt.Sscanf(line, "%d bytes", &got.wasted); err != nil && has(line, "in vain") {

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"phase/appliance/machine/control"
+	"phase/tests/barenode"
 	"phase/tests/netlab"
 )
 
@@ -23,14 +24,14 @@ func plasmdRows(t *testing.T, m *matrix) {
 		wire := netlab.NewSwitch(t, "segment", netlab.Wire{})
 		wire.Join(t, others, "eth0", strangerAddress+"/24")
 		n := newNode(t, p, serve(t, on(t, others, strangerAddress), p.made.Next.Honest(nil)))
-		wire.Join(t, n.machine, "eth0", nodeAddress+"/24")
-		n.put(t, "perm/phase/update.key", []byte(secret))
-		if err := os.Chmod(n.path("perm/phase/update.key"), 0o600); err != nil {
+		wire.Join(t, n.Machine, "eth0", nodeAddress+"/24")
+		n.Put(t, "perm/phase/update.key", []byte(secret))
+		if err := os.Chmod(n.Path("perm/phase/update.key"), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		n.control(t)
-		n.start(t)
-		n.update.AwaitText(t, fmt.Sprintf("fetched and verified version %d", nextVersion)) // so that all its files are there
+		n.Start(t)
+		n.Update.AwaitText(t, fmt.Sprintf("fetched and verified version %d", nextVersion)) // so that all its files are there
 		intruder := n.intrude(t)
 		if err := intruder.AwaitEnd(t); err != nil {
 			return strings.Join(intruder.Lines(), "; "), false
@@ -56,7 +57,7 @@ func plasmdRows(t *testing.T, m *matrix) {
 // what is allowed.
 func (n *node) control(t *testing.T) {
 	t.Helper()
-	l, err := control.Listen(n.path(control.Socket))
+	l, err := control.Listen(n.Path(control.Socket))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,11 +77,11 @@ func (n *node) control(t *testing.T) {
 // intrude starts tests/guests/intruder in the place of plasmd.
 func (n *node) intrude(t *testing.T) *netlab.Process {
 	t.Helper()
-	at := n.path("tmp/intruder")
+	at := n.Path("tmp/intruder")
 	build := exec.Command("go", "build", "-o", at, "phase/tests/guests/intruder")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	return n.machine.Start(t, netlab.Program{Path: "/tmp/intruder", Args: []string{fmt.Sprint(n.update.PID())}, Root: n.root, Dir: "/", User: plasmdUser, Quiet: true})
+	return n.Machine.Start(t, netlab.Program{Path: "/tmp/intruder", Args: []string{fmt.Sprint(n.Update.PID())}, Root: n.Root, Dir: "/", User: barenode.User, Quiet: true})
 }

@@ -36,10 +36,10 @@ func updateRows(t *testing.T, m *matrix) {
 		named = append(named, urls[h.Name])
 	}
 	n := newNode(t, p, named...)
-	wire.Join(t, n.machine, "eth0", nodeAddress+"/24")
-	n.failed(t, tried)
-	n.start(t)
-	n.update.AwaitText(t, "looking for a release newer than version 10")
+	wire.Join(t, n.Machine, "eth0", nodeAddress+"/24")
+	n.Failed(t, tried)
+	n.Start(t)
+	n.Update.AwaitText(t, "looking for a release newer than version 10")
 
 	var rows []row
 	for _, h := range list {
@@ -74,7 +74,7 @@ func (n *node) verdict(t *testing.T, url, codes string) (string, bool) {
 	refused := regexp.MustCompile(`(?:refused|dropped) ` + regexp.QuoteMeta(url) + `: .* \((` + codes + `)\)$`)
 	found := regexp.MustCompile(`found version \d+ .* at ` + regexp.QuoteMeta(url) + `$`)
 	// A good manifest is found first, and the bytes are refused later.
-	line := n.update.Await(t, "what becomes of "+url, func(line string) bool {
+	line := n.Update.Await(t, "what becomes of "+url, func(line string) bool {
 		return refused.MatchString(line) || found.MatchString(line) && !strings.Contains(line, fmt.Sprintf("version %d ", nextVersion))
 	})
 	said := strings.TrimPrefix(line, "warn: ")
@@ -82,7 +82,7 @@ func (n *node) verdict(t *testing.T, url, codes string) (string, bool) {
 	if groups == nil {
 		return said, false
 	}
-	shown := slices.ContainsFunc(n.status(t).Update.History, func(a statefile.Attempt) bool {
+	shown := slices.ContainsFunc(n.Status(t).Update.History, func(a statefile.Attempt) bool {
 		return a.Provider == url && a.Result == "refused" && a.Code == groups[1] && a.Reason != ""
 	})
 	if !shown {
@@ -94,12 +94,12 @@ func (n *node) verdict(t *testing.T, url, codes string) (string, bool) {
 // evidence expects a manifest among what the node keeps of two releases of one
 // version, and a word of it.
 func (n *node) evidence(t *testing.T, manifest []byte) (string, bool) {
-	said := n.update.AwaitText(t, "two releases of one version")
-	files, err := os.ReadDir(n.path("perm/phase/evidence"))
+	said := n.Update.AwaitText(t, "two releases of one version")
+	files, err := os.ReadDir(n.Path("perm/phase/evidence"))
 	if err != nil || len(files) != 1 {
 		return fmt.Sprint(files, err), false
 	}
-	kept, err := os.ReadFile(n.path(filepath.Join("perm/phase/evidence", files[0].Name())))
+	kept, err := os.ReadFile(n.Path(filepath.Join("perm/phase/evidence", files[0].Name())))
 	return said, err == nil && bytes.Equal(kept, manifest)
 }
 
@@ -114,11 +114,11 @@ func (n *node) takes(t *testing.T, p *project, wire *netlab.Switch) (string, boo
 	dir := t.TempDir()
 	p.Write(t, dir, p.next)
 	honest.Start(t, netlab.Program{Path: phase(t), Args: []string{"plasmd", "serve", "--artifacts", dir, "--root", dir + "/" + layout.Root(1)}, Quiet: true})
-	n.update.AwaitText(t, fmt.Sprintf("fetched and verified version %d", nextVersion))
+	n.Update.AwaitText(t, fmt.Sprintf("fetched and verified version %d", nextVersion))
 	if err := n.well(t, p); err != nil {
 		return err.Error(), false
 	}
-	for _, line := range slices.Backward(n.update.Lines()) {
+	for _, line := range slices.Backward(n.Update.Lines()) {
 		if strings.Contains(line, "fetched and verified") {
 			return line, true
 		}

@@ -18,6 +18,8 @@ type Gateway struct {
 	// Prefix is what is on the link, with the gateway's own address, and Six the
 	// same of IPv6.
 	Prefix, Six netip.Prefix
+	// Boot, set before anybody asks, is the URL of what a network boot loader starts.
+	Boot string
 
 	host   *qemu.Host
 	port   *qemu.Port
@@ -66,6 +68,9 @@ func (g *Gateway) answer(conn net.PacketConn, _ net.Addr, m *dhcpv4.DHCPv4) {
 		dhcpv4.WithOption(dhcpv4.OptServerIdentifier(own.AsSlice())),
 		dhcpv4.WithNetmask(net.CIDRMask(g.Prefix.Bits(), 32)), dhcpv4.WithRouter(own.AsSlice()),
 		dhcpv4.WithDNS(PublicDNS.AsSlice()), dhcpv4.WithLeaseTime(3600))
+	if err == nil && g.Boot != "" {
+		answer.UpdateOption(dhcpv4.OptBootFileName(g.Boot))
+	}
 	if err == nil {
 		_, _ = conn.WriteTo(answer.ToBytes(), &net.UDPAddr{IP: net.IPv4bcast, Port: dhcpv4.ClientPort}) // asked again when lost
 		g.advertise()

@@ -77,15 +77,21 @@ func (c *tally) add(by, what string, f found) {
 	}
 }
 
-// report logs what came of it. The bounds are generous: they find what hangs, on
-// a machine that has other work too.
+// report logs what came of it; of a hundred searches one may fail.
 func (c *tally) report(t *testing.T, what string) {
+	t.Helper()
+	c.reportOf(t, what, 0)
+}
+
+// reportOf also lets so many fail, of fewer. The bounds are generous: they find
+// what hangs, on a machine that has other work too.
+func (c *tally) reportOf(t *testing.T, what string, mayFail int) {
 	t.Helper()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	t.Logf("%s: first value %v; of those from other nodes %v; in use %v", what, c.first, c.far, c.best)
 	tries := len(c.first) + len(c.failed)
-	if 100*len(c.failed) > tries {
+	if len(c.failed) > max(mayFail, tries/100) {
 		t.Errorf("%s: %d of %d searches failed: %.2000q", what, len(c.failed), tries, c.failed)
 	}
 	if p95 := c.first.share(0.95); p95 > lookTime {
@@ -218,8 +224,10 @@ func (s *swarm) churn(swaps int, key record.Key, provided string, kept ...*table
 	}
 	work.Wait()
 	s.t.Logf("nodes come and go: from its start to a routing table %v", starts)
-	records.report(s.t, "nodes come and go, manifest")
-	providers.report(s.t, "nodes come and go, capability")
+	// Half of twelve nodes die within two seconds, and each that asks may itself be
+	// one that has just come, whose peers have just died.
+	records.reportOf(s.t, "nodes come and go, manifest", 2)
+	providers.reportOf(s.t, "nodes come and go, capability", 2)
 }
 
 // any is a node that serves the DHT and is not the youngest.

@@ -34,16 +34,11 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
-	"github.com/vishvananda/netlink"
 
 	"phase/appliance/base/identity"
 	"phase/appliance/compute/worker"
 	"phase/tests/netlab"
 )
-
-// nobody is the user that scripts run as where the test is root's, whose files
-// are those of a node.
-const nobody = 65534
 
 // folders are the variables that name a person's folders below HOME.
 var folders = []string{"XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME"}
@@ -66,7 +61,7 @@ func TestScripts(t *testing.T) {
 	pieces(t, filepath.Join(dir, "pieces"))
 	alone := os.Geteuid() == 0
 	if alone {
-		becomeNobody(t, dir)
+		netlab.BecomeNobody(t, dir)
 	}
 	releases(t, filepath.Join(dir, "releases"))
 	work := filepath.Join(dir, "work")
@@ -144,22 +139,6 @@ func build(t *testing.T, bin string) {
 				t.Fatal(err)
 			}
 		}
-	}
-}
-
-// becomeNobody gives up root for good, in this process that is run for these
-// tests alone, and raises its loopback before.
-func becomeNobody(t *testing.T, dir string) {
-	t.Helper()
-	lo, err := netlink.LinkByName("lo")
-	if err == nil {
-		err = netlink.LinkSetUp(lo)
-	}
-	if err = errors.Join(err, os.Chmod(dir, 0o755), os.Chown(dir, nobody, nobody)); err == nil {
-		err = errors.Join(syscall.Setgroups(nil), syscall.Setresgid(nobody, nobody, nobody), syscall.Setresuid(nobody, nobody, nobody))
-	}
-	if err != nil {
-		t.Fatal(err)
 	}
 }
 

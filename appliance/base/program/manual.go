@@ -21,7 +21,7 @@ func manual(w io.Writer, called, about string, app *kong.Application) error {
 	fmt.Fprintf(&b, ".SH NAME\n%s \\- %s\n", roff(page), roff(sentence(about)))
 	fmt.Fprintf(&b, ".SH SYNOPSIS\n.B %s\n%s\n", roff(called), roff(words(app.Node)))
 	fmt.Fprintf(&b, ".SH DESCRIPTION\n%s\n", roff(about))
-	if commands := app.Leaves(true); len(commands) > 1 {
+	if commands := app.Leaves(true); len(app.Children) > 0 {
 		b.WriteString(".SH COMMANDS\n")
 		for _, c := range commands {
 			if c.Type == kong.CommandNode {

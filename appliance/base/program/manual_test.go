@@ -34,3 +34,19 @@ func TestManual(t *testing.T) {
 		t.Error("the page names a hidden flag")
 	}
 }
+
+// A program with one command has it in its page.
+func TestManualOfOneCommand(t *testing.T) {
+	var cli struct {
+		Only struct {
+			Wide bool `help:"More columns."`
+		} `cmd:"" help:"Do it."`
+	}
+	var out bytes.Buffer
+	if _, err := Parse("test", "A test.", &cli, []string{"--man", "test"}, &out, io.Discard); !errors.Is(err, ErrDone) {
+		t.Fatal(err)
+	}
+	if !strings.Contains(out.String(), ".SS only [OPTIONS]\nDo it.\n") {
+		t.Errorf("the page does not have the command:\n%s", out.String())
+	}
+}

@@ -46,7 +46,23 @@ type Boot struct {
 	// Trial is the digest of a release on its first run ("sha256:…") or empty.
 	Trial   string    `json:"trial"`
 	Started time.Time `json:"started"`
+	// Steps are the parts of the start, in the order they ended in.
+	Steps []Step `json:"steps,omitempty"`
 }
+
+// ServingStep is the step that ends when plasmd first answers that all is well: the
+// machine serves.
+const ServingStep = "plasmd gets well"
+
+// Step is one part of the start of this machine. Both times are in seconds.
+type Step struct {
+	Name   string  `json:"name"`
+	Begin  float64 `json:"begin"` // after the kernel started
+	Length float64 `json:"length"`
+}
+
+// End is when it was over, after the kernel started.
+func (s Step) End() float64 { return s.Begin + s.Length }
 
 // ReadBoot reads boot.json in dir, and the options in it into options, a pointer
 // to settings.Options. One that is not known is an error.

@@ -10,6 +10,7 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"maps"
 	"net/http"
@@ -21,6 +22,7 @@ import (
 	"phase/appliance/base/strictjson"
 	"phase/appliance/compute/history"
 	"phase/appliance/compute/scheduler"
+	"phase/appliance/daemon/journal"
 	"phase/appliance/network/releases"
 )
 
@@ -28,14 +30,18 @@ import (
 type Config struct {
 	Runs    *scheduler.Scheduler
 	History *history.History
-	Log     *Log // what GET /v1/logs answers
+	Log     *journal.Log // what GET /v1/logs answers
 	// Remote has other nodes run jobs; nil where there is no network.
 	Remote Remote
 	// Peers is what GET /v1/peers answers; nil where the node has no part in the
 	// network of nodes.
 	Peers func(context.Context) Peers
+	// Support writes the archive of GET /v1/support-bundle; nil where there is none.
+	Support func(ctx context.Context, w io.Writer) error
 	// Update is what /v1/update asks; nil where nothing is updated.
 	Update Updater
+	// Events answers GET /v1/events; nil where there is no page to keep up to date.
+	Events http.Handler
 	// Releases are those of other nodes, for the socket alone; nil as Peers. It
 	// returns nil before the node is in the network.
 	Releases func() *releases.Releases
@@ -114,9 +120,11 @@ func (c Config) routes() map[string]methods {
 		"/v1/jobs":                 {http.MethodPost: c.post, http.MethodGet: c.list},
 		"/v1/jobs/{run_id}":        {http.MethodGet: c.get},
 		"/v1/jobs/{run_id}/cancel": {http.MethodPost: c.cancel},
+		"/v1/events":               {http.MethodGet: c.events},
 		"/v1/logs":                 {http.MethodGet: c.logs},
 		"/v1/node":                 {http.MethodGet: c.node},
 		"/v1/peers":                {http.MethodGet: c.peers},
+		"/v1/support-bundle":       {http.MethodGet: c.support},
 		"/v1/update":               {http.MethodGet: c.updateStatus},
 		"/v1/update/{do}":          {http.MethodPost: c.updateDo},
 	}

@@ -24,6 +24,7 @@ import (
 	"phase/appliance/compute/receipt"
 	"phase/appliance/compute/scheduler"
 	"phase/appliance/compute/worker/inside"
+	"phase/appliance/daemon/journal"
 )
 
 func TestMain(m *testing.M) {
@@ -62,7 +63,7 @@ func node(t *testing.T) (Config, identity.Identity) {
 	})
 	r := scheduler.New(scheduler.NewRunner(id), h, limits, time.Now)
 	return Config{
-		Runs: r, History: h, Log: NewLog(io.Discard, time.Now),
+		Runs: r, History: h, Log: journal.NewLog(io.Discard, time.Now),
 		Name: id.Name(), PeerID: id.PeerID(), Version: "devel", Arch: "x86_64",
 	}, id
 }

@@ -175,8 +175,3 @@ func (c *Client) Job(ctx context.Context, runID string) (d Detail, err error) {
 func (c *Client) Cancel(ctx context.Context, runID string) (r history.Run, err error) {
 	return r, c.call(ctx, http.MethodPost, "/v1/jobs/"+url.PathEscape(runID)+"/cancel", &r)
 }
-
-// Logs returns the last lines of the daemon's log.
-func (c *Client) Logs(ctx context.Context, lines int) (l Lines, err error) {
-	return l, c.call(ctx, http.MethodGet, "/v1/logs?lines="+strconv.Itoa(lines), &l)
-}

@@ -19,6 +19,7 @@ import (
 	"phase/appliance/compute/receipt"
 	"phase/appliance/compute/scheduler"
 	"phase/appliance/daemon/api"
+	"phase/appliance/daemon/journal"
 )
 
 // A module is run on a node, and what comes back is believed only with a receipt
@@ -72,7 +73,7 @@ func aNode() (url, token, peer, module string, end func()) {
 	token = "0123456789abcdef0123456789abcdef"
 	limits := scheduler.Limits{Cores: 1, MemoryMB: 64, PerRequester: 1, TimeoutSec: 60, OutputBytes: job.DefaultOutputBytes, HeldBytes: 256 << 20}
 	handler, err := api.Handler(api.Config{
-		Runs: scheduler.New(scheduler.NewRunner(id), kept, limits, time.Now), History: kept, Log: api.NewLog(io.Discard, time.Now), PeerID: id.PeerID(),
+		Runs: scheduler.New(scheduler.NewRunner(id), kept, limits, time.Now), History: kept, Log: journal.NewLog(io.Discard, time.Now), PeerID: id.PeerID(),
 	}, token)
 	if err != nil {
 		panic(err)

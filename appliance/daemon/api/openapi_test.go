@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"io"
 	"maps"
@@ -13,6 +14,7 @@ import (
 
 	"phase/appliance/compute/job"
 	"phase/appliance/compute/scheduler"
+	"phase/appliance/daemon/journal"
 	"phase/appliance/release/operator"
 )
 
@@ -52,7 +54,9 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 	f := newFleet(t, 4)
 	c.Remote = f
 	c.Peers = somePeers
+	c.Events = &fakeEvents{statuses: []int{200, 403, 503}}
 	c.Update = fakeUpdater{}
+	c.Support = func(_ context.Context, w io.Writer) error { _, err := io.WriteString(w, "an archive"); return err }
 	h, err := Handler(c, token)
 	if err != nil {
 		t.Fatal(err)
@@ -115,8 +119,15 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 		{"cancel, unknown", "POST", "/v1/jobs/" + unknown + "/cancel", "", nil, token, 404},
 		{"cancel, over", "POST", "/v1/jobs/" + first.RunID + "/cancel", "", nil, token, 409},
 		{"logs", "GET", "/v1/logs?lines=5", "", nil, token, 200},
+		{"logs, of one", "GET", "/v1/logs?service=update&since=2026-11-30T03:04:05Z&follow=false", "", nil, token, 200},
+		{"logs, of nobody", "GET", "/v1/logs?service=a+b", "", nil, token, 400},
+		{"logs, since when", "GET", "/v1/logs?since=yesterday", "", nil, token, 400},
+		{"logs, followed how", "GET", "/v1/logs?follow=1", "", nil, token, 400},
 		{"logs, none", "GET", "/v1/logs?lines=x", "", nil, token, 400},
 		{"logs, no token", "GET", "/v1/logs", "", nil, "", 401},
+		{"support", "GET", "/v1/support-bundle", "", nil, token, 200},
+		{"support, of what", "GET", "/v1/support-bundle?x=1", "", nil, token, 400},
+		{"support, no token", "GET", "/v1/support-bundle", "", nil, "", 401},
 		{"node", "GET", "/v1/node", "", nil, token, 200},
 		{"node, of what", "GET", "/v1/node?x=1", "", nil, token, 400},
 		{"node, no token", "GET", "/v1/node", "", nil, "", 401},
@@ -124,6 +135,7 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 		{"peers, of whom", "GET", "/v1/peers?x=1", "", nil, token, 400},
 		{"peers, no token", "GET", "/v1/peers", "", nil, "", 401},
 	}
+	calls = append(calls, eventCalls...)
 	for _, of := range []struct{ method, path string }{{"GET", "/v1/update"}, {"POST", "/v1/update/apply"}, {"POST", "/v1/update/disks"}} {
 		calls = append(calls,
 			call{of.path, of.method, of.path, "", nil, token, 200},
@@ -181,6 +193,11 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 	for _, k := range calls {
 		check(k)
 	}
+	for range journal.MaxReaders {
+		leave, _ := c.Log.Enter()
+		defer leave()
+	}
+	check(call{"logs, too many", "GET", "/v1/logs?follow=true", "", nil, token, 503})
 	// A job to be cancelled, and no room for another.
 	begun, end := endless(t, s)
 	first.RunID = begun
@@ -210,9 +227,11 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 			// A job that nothing can be written down of, and one cancelled while
 			// it waited, are in the tests of runs; one that is not sent to its end
 			// is in TestRequestersThatStop; one for other nodes where there is no
-			// network in TestANodeWithoutANetworkSaysSo, and a node without peers in
-			// TestPeers.
-			if op == "POST /v1/jobs" && slices.Contains([]string{"408", "409", "500", "501"}, status) || op+status == "GET /v1/peers404" {
+			// network in TestANodeWithoutANetworkSaysSo, a node without peers in
+			// TestPeers, one without a page in TestNoPage, and bundles that are not
+			// made in TestSupport.
+			elsewhere := []string{"GET /v1/peers404", "GET /v1/events404", "GET /v1/support-bundle404", "GET /v1/support-bundle503"}
+			if op == "POST /v1/jobs" && slices.Contains([]string{"408", "409", "500", "501"}, status) || slices.Contains(elsewhere, op+status) {
 				continue
 			}
 			if !seen[op][status] {

@@ -6,14 +6,16 @@ import (
 	"strconv"
 	"strings"
 
+	"phase/appliance/base/problem"
 	"phase/appliance/base/strictjson"
 	"phase/appliance/compute/history"
+	"phase/appliance/daemon/journal"
 )
 
 // How many runs or lines are answered.
 const (
 	defaultLimit = 100
-	maxLimit     = 1000
+	maxLimit     = journal.MaxLines
 )
 
 // list answers GET /v1/jobs.
@@ -87,19 +89,6 @@ func (c Config) cancel(w http.ResponseWriter, r *http.Request) error {
 	return reply(w, http.StatusAccepted, run)
 }
 
-// logs answers GET /v1/logs.
-func (c Config) logs(w http.ResponseWriter, r *http.Request) error {
-	query, err := parameters(r, "lines")
-	if err != nil {
-		return err
-	}
-	n, err := count(query, "lines")
-	if err != nil {
-		return err
-	}
-	return reply(w, http.StatusOK, Lines{Lines: c.Log.Last(n)})
-}
-
 // Node is the answer of GET /v1/node.
 type Node struct {
 	Name     string `json:"name"`
@@ -124,6 +113,19 @@ func (c Config) node(w http.ResponseWriter, r *http.Request) error {
 		Name: c.Name, PeerID: c.PeerID, Version: c.Version, Arch: c.Arch, Cores: l.Cores, MemoryMB: l.MemoryMB,
 		Running: l.Running, Waiting: l.Waiting, Queue: l.Queue, Stopping: l.Stopping,
 	})
+}
+
+// events answers GET /v1/events.
+func (c Config) events(w http.ResponseWriter, r *http.Request) error {
+	if _, err := parameters(r); err != nil {
+		return err
+	}
+	if c.Events == nil {
+		problem.Write(w, http.StatusNotFound, "this daemon has no page")
+		return nil
+	}
+	c.Events.ServeHTTP(w, r)
+	return nil
 }
 
 // isRunID says whether text has the form of a run's name.

@@ -75,7 +75,7 @@ func TestSocket(t *testing.T) {
 	if _, err := c.Cancel(t.Context(), done.RunID); !errors.As(err, &refused) || refused.Status != 409 {
 		t.Errorf("cancelling what is over: %v", err)
 	}
-	if _, err := c.Logs(t.Context(), 10); err != nil {
+	if _, err := c.Logs(t.Context(), LogQuery{}); err != nil {
 		t.Error(err)
 	}
 	if _, err := NewClient(path + "0").Node(t.Context()); !errors.Is(err, ErrNoDaemon) {

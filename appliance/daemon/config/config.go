@@ -19,6 +19,7 @@ import (
 	"github.com/pelletier/go-toml/v2"
 
 	"phase/appliance/base/statefile"
+	"phase/appliance/base/syslog"
 )
 
 // Default is the file that `plasmd init` writes: every key with its meaning,
@@ -40,6 +41,7 @@ type Config struct {
 	Jobs         Jobs    `toml:"jobs"`
 	History      History `toml:"history"`
 	Network      Network `toml:"network"`
+	Log          Log     `toml:"log"`
 }
 
 // Network is how the daemon takes part in the network of nodes.
@@ -51,6 +53,11 @@ type Network struct {
 	Block     []string `toml:"block"`
 	Accept    *string  `toml:"accept"`
 	Relay     *bool    `toml:"relay"`
+}
+
+// Log is where the log goes besides the error output.
+type Log struct {
+	Syslog *string `toml:"syslog"` // a server, as syslog.ParseTarget reads it
 }
 
 // Modes are what network.mode may be; off has no part in the network.
@@ -112,6 +119,11 @@ func Parse(data []byte) (Config, error) {
 	if mode := c.Network.Mode; mode != nil && !slices.Contains(Modes, *mode) {
 		return Config{}, fmt.Errorf("network.mode: %.80q is none of %s", *mode, strings.Join(Modes, ", "))
 	}
+	if c.Log.Syslog != nil {
+		if _, err := syslog.ParseTarget(*c.Log.Syslog); err != nil {
+			return Config{}, fmt.Errorf("log.syslog: %w", err)
+		}
+	}
 	if c.SocketGroup != nil && *c.SocketGroup == "" {
 		return Config{}, errors.New("socket_group: it is empty; name a group, or leave the key out")
 	}
@@ -146,6 +158,7 @@ func (c *Config) keys() []key {
 		{name: "http"}, {name: "socket"}, {name: "socket_group"}, {name: "data"},
 		{name: "network.mode"}, {name: "network.accept"}, {name: "network.relay", kind: "true or false"},
 		{name: "network.listen", kind: texts}, {name: "network.bootstrap", kind: texts}, {name: "network.peers", kind: texts}, {name: "network.block", kind: texts},
+		{name: "log.syslog"},
 		{"drain_seconds", &c.DrainSeconds, 0, 3600, ""},
 		{"jobs.cores", &c.Jobs.Cores, 1, 1024, ""},
 		{"jobs.memory_mb", &c.Jobs.MemoryMB, 1, 16777216, ""},
@@ -225,6 +238,16 @@ func Load(path string) (Config, error) {
 		return Config{}, fmt.Errorf("reading the configuration %s: %w", path, err)
 	}
 	return c, nil
+}
+
+// Text is the configuration as a file that says the same: keys that are set, no
+// comments.
+func (c Config) Text() (string, error) {
+	text, err := toml.Marshal(c)
+	if err != nil {
+		return "", fmt.Errorf("writing the configuration: %w", err)
+	}
+	return string(text), nil
 }
 
 // Create writes the default configuration where there is none. It replaces

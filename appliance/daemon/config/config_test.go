@@ -24,7 +24,7 @@ func TestDefaultHoldsEveryKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	names := known()
-	for prefix, part := range map[string]any{"": c, "jobs.": c.Jobs, "history.": c.History, "network.": c.Network} {
+	for prefix, part := range map[string]any{"": c, "jobs.": c.Jobs, "history.": c.History, "network.": c.Network, "log.": c.Log} {
 		v := reflect.ValueOf(part)
 		for i := range v.NumField() {
 			if v.Field(i).Kind() == reflect.Struct {
@@ -73,6 +73,9 @@ func TestRefusals(t *testing.T) {
 		{"http = \"nonsense\"", `http: "nonsense" is not an address`},
 		{"http = \"127.0.0.1:99999\"", "http: "},
 		{"http = \"\"", "http: "},
+		{"[log]\nsyslog = \"192.0.2.1\"", "log.syslog: want a syslog server like"},
+		{"[log]\nsyslog = \"tcp://me:word@192.0.2.1\"", "nothing but a host and a port"},
+		{"[log]\nfile = \"x\"", `"log.file" is unknown`},
 		{"socket_group = \"\"", "socket_group: "},
 		{"network.mode = \"lan\"", `network.mode: "lan" is none of internet, local, private, off`},
 		{"network.relay = 1", `"network.relay" must be true or false`},
@@ -121,4 +124,20 @@ func FuzzParse(f *testing.F) {
 			t.Fatalf("%q passed", data)
 		}
 	})
+}
+
+// What is set is written again, and nothing else: comments may hold what is for
+// nobody else's eyes.
+func TestText(t *testing.T) {
+	c, err := Parse([]byte("http = \"127.0.0.1:1\" # for me\n[jobs]\ncores = 1\n[network]\npeers = [\"/a\"]\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := c.Text()
+	if err != nil || strings.Contains(text, "for me") || strings.Contains(text, "socket") {
+		t.Errorf("%v: %s", err, text)
+	}
+	if again, err := Parse([]byte(text)); err != nil || *again.HTTP != "127.0.0.1:1" || *again.Jobs.Cores != 1 || len(again.Network.Peers) != 1 {
+		t.Errorf("%s: %+v, %v", text, again, err)
+	}
 }

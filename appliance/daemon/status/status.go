@@ -1,5 +1,5 @@
-// Package status answers what a node is and does: a page for people, the same as
-// JSON for programs, a health check, and metrics. It reads what the other
+// Package status answers what a node is and does: a report as JSON, a health check,
+// and metrics. It reads what the other
 // programs of the node have written into the state folder at the moment it is
 // asked, so nothing it says is out of date.
 package status
@@ -10,9 +10,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net/http"
-	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"phase/appliance/base/problem"
@@ -134,6 +132,7 @@ type Report struct {
 	Mode           string           `json:"mode"`
 	BootedFrom     string           `json:"booted_from"`
 	Trial          string           `json:"trial"`
+	Boot           []statefile.Step `json:"boot"` // how the machine came up
 	OptionsUnknown []string         `json:"options_unknown"`
 	Problems       []string         `json:"problems"`
 	Watchdog       string           `json:"watchdog"`
@@ -216,7 +215,7 @@ func (s *Status) Report() Report {
 	r := Report{
 		Info: s.Info(), Program: s.Program, Health: s.Health(), Metrics: s.metrics.sums(),
 		Watchdog: "none", Update: statefile.Update{State: "off"},
-		Releases: []ReleaseInfo{}, OptionsUnknown: []string{}, Problems: []string{}, Sandbox: []string{},
+		Releases: []ReleaseInfo{}, OptionsUnknown: []string{}, Problems: []string{}, Sandbox: []string{}, Boot: []statefile.Step{},
 	}
 	s.network(&r)
 	for _, held := range s.Store.Releases() {
@@ -237,6 +236,7 @@ func (s *Status) Report() Report {
 	var boot statefile.Boot
 	if s.read(&r, s.Dir, statefile.BootFile, &boot) {
 		r.Mode, r.BootedFrom, r.Trial = boot.Mode, boot.BootedFrom, boot.Trial
+		r.Boot = append(r.Boot, boot.Steps...)
 		r.OptionsUnknown = append(r.OptionsUnknown, boot.OptionsUnknown...)
 		r.Problems = append(r.Problems, boot.Problems...)
 		if boot.Watchdog != "" {
@@ -284,12 +284,7 @@ func releaseInfo(held store.Release) ReleaseInfo {
 	return info
 }
 
-func (s *Status) home(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Vary", "Accept")
-	if wantsHTML(r.Header.Values("Accept")) {
-		s.page(w)
-		return
-	}
+func (s *Status) home(w http.ResponseWriter, _ *http.Request) {
 	writeJSON(w, http.StatusOK, s.Info())
 }
 
@@ -320,31 +315,4 @@ func send(w http.ResponseWriter, code int, kind string, body []byte) {
 	h.Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(code)
 	_, _ = w.Write(body)
-}
-
-// wantsHTML says whether text/html is asked for by name and not put behind
-// JSON (RFC 9110, section 12.5.1). "*/*" alone, as curl sends it, is not.
-func wantsHTML(accept []string) bool {
-	html, other, said := 0.0, 0.0, 0 // said: how narrowly JSON was spoken of
-	json := []string{"*/*", "application/*", "application/json"}
-	for part := range strings.SplitSeq(strings.Join(accept, ","), ",") {
-		fields := strings.Split(part, ";")
-		quality := 1.0
-		for _, param := range fields[1:] {
-			name, value, _ := strings.Cut(strings.TrimSpace(param), "=")
-			if q, err := strconv.ParseFloat(strings.TrimSpace(value), 64); strings.EqualFold(strings.TrimSpace(name), "q") && err == nil {
-				quality = q
-			}
-		}
-		switch kind := strings.ToLower(strings.TrimSpace(fields[0])); {
-		case slices.Contains([]string{"text/html", "application/xhtml+xml", "text/*"}, kind):
-			html = max(html, quality)
-		case slices.Contains(json, kind):
-			// The narrower range counts: "application/json;q=0, */*" is no JSON.
-			if narrow := slices.Index(json, kind) + 1; narrow > said {
-				other, said = quality, narrow
-			}
-		}
-	}
-	return html > 0 && html >= other
 }

@@ -31,7 +31,7 @@ const (
 	Logs     = "logs"     // the last lines of Service; root
 	Disks    = "disks"    // which disks there are to install on, and how an installation stands; root
 	Install  = "install"  // write what this node was started from to Disk; root
-	Reset    = "reset"    // forget all that is kept, and restart; root
+	Reset    = "reset"    // forget all that is kept, at the next start; root
 )
 
 // Request is one question.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"syscall"
 )
 
 // maxLine is what is written of one line: the kernel takes records of up to
@@ -35,6 +36,12 @@ func OpenConsole() Console {
 	// in five seconds.
 	_ = os.WriteFile("/proc/sys/kernel/printk_devkmsg", []byte("on\n"), 0) // no /proc: lines may be lost, that is all
 	return Console{f}
+}
+
+// OpenLog opens the kernel's log for reading, for a program that may not open it
+// itself: a read gives one record, and fails with EAGAIN when there is none.
+func OpenLog() (*os.File, error) {
+	return os.OpenFile("/dev/kmsg", os.O_RDONLY|syscall.O_NONBLOCK, 0)
 }
 
 // Line writes "name: text" as one record. Control characters become spaces and

@@ -31,7 +31,7 @@ const (
 )
 
 // Options is what the owner of a node asked for, with the mode's own rules
-// already applied: private turns Cache off and NoWrite on.
+// already applied: private turns Cache off and NoWrite on, and has no Syslog.
 type Options struct {
 	Mode      Mode     `json:"mode"`
 	Channel   string   `json:"channel"`             // stable, testing or nightly
@@ -52,7 +52,8 @@ type Options struct {
 	Window          string `json:"window,omitempty"`
 	RequireWatchdog bool   `json:"require_watchdog,omitempty"` // no trial without a hardware watchdog
 	IP              IP     `json:"ip"`
-	Menu            int    `json:"menu,omitempty"` // how long the consoles are asked for a mode, in seconds; 0: not at all
+	Syslog          string `json:"syslog,omitempty"` // the server that the log is sent to, as syslog.ParseTarget reads it; "" for none
+	Menu            int    `json:"menu,omitempty"`   // how long the consoles are asked for a mode, in seconds; 0: not at all
 
 	// Trial is the digest of the manifest this boot tries, "sha256:<hex>", or
 	// empty. It, Disk and Place are set by the jump, never by phase.conf.
@@ -187,5 +188,8 @@ func (p *parser) mode() {
 			p.report(w, "mode private keeps and writes nothing; the mode holds")
 		}
 	}
-	o.Cache, o.NoWrite = false, true
+	if o.Syslog != "" {
+		p.report(newWord("phase.syslog="+o.Syslog), "mode private leaves no trace on the network; the log is sent nowhere")
+	}
+	o.Cache, o.NoWrite, o.Syslog = false, true, ""
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"phase/appliance/base/names"
+	"phase/appliance/base/syslog"
 )
 
 // internal keys carry facts over a jump; only a command line may hold them.
@@ -136,6 +137,14 @@ var keys = map[string]key{
 			return fmt.Errorf("want a number of seconds from 0 to 3600; nothing is asked")
 		}
 		o.Menu = n
+		return nil
+	},
+	"phase.syslog": func(o *Options, v string) error {
+		o.Syslog = ""
+		if _, err := syslog.ParseTarget(v); err != nil {
+			return fmt.Errorf("%w; the log is sent nowhere", err)
+		}
+		o.Syslog = v
 		return nil
 	},
 	"phase.trial": func(o *Options, v string) error {

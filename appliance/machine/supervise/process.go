@@ -24,8 +24,14 @@ func (set *Set) once(ctx context.Context, r *running) string {
 	defer read.Close()
 	cmd := command(ctx, r.service)
 	cmd.Stdout, cmd.Stderr = write, write
-	err = set.launch(cmd, r)
-	write.Close()
+	files, err := r.service.open()
+	if err == nil {
+		cmd.ExtraFiles = files
+		err = set.launch(cmd, r)
+	}
+	for _, f := range append(files, write) {
+		f.Close()
+	}
 	if err != nil {
 		return fmt.Sprintf("could not be started (%v)", err)
 	}
@@ -46,6 +52,21 @@ func (set *Set) once(ctx context.Context, r *running) string {
 		// A process that left the process group holds the pipe.
 	}
 	return ending(err)
+}
+
+// open opens what a service is handed on.
+func (s Service) open() (files []*os.File, err error) {
+	for _, open := range s.Files {
+		f, err := open()
+		if err != nil {
+			f, err = os.Open(os.DevNull)
+		}
+		if err != nil {
+			return files, err
+		}
+		files = append(files, f)
+	}
+	return files, nil
 }
 
 // command is the process of a service, not started yet.

@@ -25,6 +25,9 @@ type Service struct {
 	// Cgroup is the path of the control group it runs in; empty is that of the
 	// program that starts it.
 	Cgroup string
+	// Files are opened for each start and handed on, as descriptors from 3 on. Where
+	// one cannot be opened, /dev/null is in its place.
+	Files []func() (*os.File, error)
 }
 
 // The times of a service's life, and the caps of what is held of its lines: a

@@ -3,6 +3,7 @@ package supervise
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -44,6 +45,9 @@ func TestMain(m *testing.M) {
 			panic(err)
 		}
 		fmt.Println("child", cmd.Process.Pid)
+	case "reads": // what it was handed on
+		text, err := io.ReadAll(os.NewFile(3, "handed on"))
+		fmt.Printf("read %q, %v\n", text, err)
 	case "orphans":
 		fmt.Println("gone")
 	}

@@ -1,29 +1,26 @@
-// Package bounds counts the streams that peers have open to a node, all and
-// each: one peer with many, or many peers with one each, take no more than
-// their share.
+// Package bounds counts the streams that others have open to a node, all and
+// each: one with many, or many with one each, take no more than their share.
 package bounds
 
-import (
-	"sync"
+import "sync"
 
-	"github.com/libp2p/go-libp2p/core/peer"
-)
-
-// Bounds are how many streams of one protocol others may have open. It is safe
-// for concurrent use.
-type Bounds struct {
+// Bounds are how many streams of one protocol others may have open, each known by
+// a K: a peer id, an address. It is safe for concurrent use.
+type Bounds[K comparable] struct {
 	most, each int
 
 	mu   sync.Mutex
 	open int
-	of   map[peer.ID]int
+	of   map[K]int
 }
 
-// New bounds the streams of all peers together and of each.
-func New(most, each int) *Bounds { return &Bounds{most: most, each: each, of: map[peer.ID]int{}} }
+// New bounds the streams of all together and of each.
+func New[K comparable](most, each int) *Bounds[K] {
+	return &Bounds[K]{most: most, each: each, of: map[K]int{}}
+}
 
-// Enter takes a place for a stream of a peer; false when there is none.
-func (b *Bounds) Enter(from peer.ID) bool {
+// Enter takes a place for a stream of one; false when there is none.
+func (b *Bounds[K]) Enter(from K) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.open >= b.most || b.of[from] >= b.each {
@@ -35,7 +32,7 @@ func (b *Bounds) Enter(from peer.ID) bool {
 }
 
 // Leave gives the place back, once for each Enter that was true.
-func (b *Bounds) Leave(from peer.ID) {
+func (b *Bounds[K]) Leave(from K) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.open--

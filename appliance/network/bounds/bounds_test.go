@@ -4,13 +4,11 @@ import (
 	"fmt"
 	"testing"
 
-	"github.com/libp2p/go-libp2p/core/peer"
-
 	"phase/appliance/network/bounds"
 )
 
 func Example() {
-	b := bounds.New(3, 2)
+	b := bounds.New[string](3, 2)
 	fmt.Println(b.Enter("a"), b.Enter("a"), b.Enter("a"), b.Enter("b"), b.Enter("c"))
 	b.Leave("a")
 	fmt.Println(b.Enter("c"))
@@ -20,10 +18,10 @@ func Example() {
 }
 
 func TestAllGoAndAllComeAgain(t *testing.T) {
-	b := bounds.New(10, 1)
+	b := bounds.New[string](10, 1)
 	for round := range 3 {
 		for i := range 10 {
-			if !b.Enter(peer.ID(fmt.Sprint(i))) {
+			if !b.Enter(fmt.Sprint(i)) {
 				t.Errorf("round %d: no place for %d", round, i)
 			}
 		}
@@ -31,7 +29,7 @@ func TestAllGoAndAllComeAgain(t *testing.T) {
 			t.Errorf("round %d: one too many", round)
 		}
 		for i := range 10 {
-			b.Leave(peer.ID(fmt.Sprint(i)))
+			b.Leave(fmt.Sprint(i))
 		}
 	}
 }

@@ -90,7 +90,7 @@ func Open(c Config) (*DHT, error) {
 		mode = kad.ModeClient
 	}
 	var err error
-	d.table, err = kad.New(&inbound{Host: c.Host, streams: bounds.New(maxStreams, streamOfPeer), flows: newFlows()},
+	d.table, err = kad.New(&inbound{Host: c.Host, streams: bounds.New[peer.ID](maxStreams, streamOfPeer), flows: newFlows()},
 		kad.ProtocolPrefix(prefix), kad.Mode(mode),
 		kad.Validator(libp2precord.NamespacedValidator{record.Namespace: d.validator}),
 		kad.ValueDatastore(d.locked.values), kad.ProviderDatastore(d.locked.providers),

@@ -6,6 +6,7 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
 
 	"phase/appliance/network/bounds"
@@ -28,7 +29,7 @@ var (
 // open to the DHT, and the messages on them.
 type inbound struct {
 	host.Host
-	streams *bounds.Bounds
+	streams *bounds.Bounds[peer.ID]
 	flows   *flows
 }
 

@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -56,7 +57,18 @@ func nodeRole(ctx context.Context, args []byte, _ func(any)) error {
 	answer := func(w http.ResponseWriter, v any) { json.NewEncoder(w).Encode(v) }
 	mux := http.NewServeMux()
 	mux.HandleFunc("/peers", func(w http.ResponseWriter, _ *http.Request) { answer(w, n.Peers()) })
+	mux.HandleFunc("/connections", func(w http.ResponseWriter, _ *http.Request) {
+		by := []string{}
+		for _, c := range n.host.Network().Conns() {
+			by = append(by, c.RemoteMultiaddr().String()+"/p2p/"+c.RemotePeer().String())
+		}
+		answer(w, by)
+	})
 	mux.HandleFunc("/addresses", func(w http.ResponseWriter, _ *http.Request) { answer(w, n.Addresses()) })
+	mux.HandleFunc("/goroutines", func(w http.ResponseWriter, _ *http.Request) {
+		stacks := make([]byte, 1<<20)
+		answer(w, string(stacks[:runtime.Stack(stacks, true)]))
+	})
 	mux.HandleFunc("/reachability", func(w http.ResponseWriter, _ *http.Request) { answer(w, n.Reachability()) })
 	mux.HandleFunc("/connect", func(w http.ResponseWriter, r *http.Request) {
 		var to peer.AddrInfo
@@ -184,9 +196,11 @@ func (n *labNode) until(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	if err := await.Until(t.Context(), ok); err != nil {
 		var peers, addresses any
+		var goroutines string
 		n.get("/peers", &peers)
 		n.get("/addresses", &addresses)
-		t.Fatalf("%s: %s: %v\naddresses: %v\npeers: %v\n%s", n.Machine.Name, what, err, addresses, peers, strings.Join(n.Lines(), "\n"))
+		n.get("/goroutines", &goroutines)
+		t.Fatalf("%s: %s: %v\naddresses: %v\npeers: %v\n%s\n%s", n.Machine.Name, what, err, addresses, peers, goroutines, strings.Join(n.Lines(), "\n"))
 	}
 }
 

@@ -1,6 +1,7 @@
 package peer
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -41,6 +42,30 @@ func TestRelayDies(t *testing.T) {
 	// It comes back, and is a relay again.
 	dead.Thaw()
 	b.place(t, dead.id)
+}
+
+// TestRelayedIsLeft: a connection through a relay to one who may be a relay is
+// closed once there is a direct one: with both, no place would ever be asked for.
+func TestRelayedIsLeft(t *testing.T) {
+	t.Parallel()
+	w := newInternet(t, "quic")
+	relay := w.relay(t, "relay", "45.45.45.200")
+	var homes [2]*labNode
+	for i, name := range []string{"a", "b"} {
+		host, _ := w.Home(t, name, i+1, netlab.EndpointIndependent)
+		homes[i] = newLabNode(t, host, Config{Listen: listenOn("quic"), Relay: true, Bootstrap: []string{at("45.45.45.200", "quic", relay.id)}})
+	}
+	a, b := homes[0], homes[1]
+	a.place(t, relay.id)
+	if problem := a.connect(t, b.place(t, relay.id)); problem != "" {
+		t.Fatal(problem)
+	}
+	a.until(t, "not the direct connection alone", func() bool {
+		var list []string
+		a.ask(t, "/connections", &list)
+		list = slices.DeleteFunc(list, func(by string) bool { return !strings.HasSuffix(by, b.id) })
+		return len(list) > 0 && !strings.Contains(strings.Join(list, " "), "p2p-circuit")
+	})
 }
 
 // TestSameLAN: two nodes behind one router that met through a relay alone talk

@@ -139,6 +139,7 @@ func (n *Node) relays(ctx context.Context, most int) <-chan peer.AddrInfo {
 	for _, id := range n.host.Network().Peers() {
 		offers, err := n.host.Peerstore().SupportsProtocols(id, proto.ProtoIDv2Hop)
 		if err == nil && len(offers) > 0 {
+			n.leaveRelayed(id)
 			list = append(list, n.host.Peerstore().PeerInfo(id))
 		}
 	}
@@ -153,4 +154,19 @@ func (n *Node) relays(ctx context.Context, most int) <-chan peer.AddrInfo {
 		out <- info
 	}
 	return out
+}
+
+// leaveRelayed closes the relayed connections to a peer that is connected without
+// a relay too, as one is that was dialled both ways and answered both at once. The
+// library asks no peer for a place while there is a relayed connection to it.
+func (n *Node) leaveRelayed(id peer.ID) {
+	conns := n.host.Network().ConnsToPeer(id)
+	if allRelayed(conns) {
+		return
+	}
+	for _, c := range conns {
+		if relayed(c.RemoteMultiaddr()) {
+			_ = c.Close() // one that is closed already is no news
+		}
+	}
 }

@@ -52,13 +52,13 @@ func Serve(ctx context.Context, h host.Host, handler http.Handler) error {
 	if err != nil {
 		return fmt.Errorf("serving releases over streams: %w", err)
 	}
-	return provide.Serve(ctx, provide.NewServer(handler), &bounded{Listener: l, bounds: bounds.New(maxServing, serveEach)}, drainTime)
+	return provide.Serve(ctx, provide.NewServer(handler), &bounded{Listener: l, bounds: bounds.New[peer.ID](maxServing, serveEach)}, drainTime)
 }
 
 // bounded is a listener that closes what is more than its bounds.
 type bounded struct {
 	net.Listener
-	bounds *bounds.Bounds
+	bounds *bounds.Bounds[peer.ID]
 }
 
 // Accept returns the next stream within the bounds.

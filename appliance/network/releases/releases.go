@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/peer"
 
 	"phase/appliance/base/names"
 	"phase/appliance/network/bounds"
@@ -42,7 +43,7 @@ type Config struct {
 // Releases is a node's releases among its peers. It is safe for concurrent use.
 type Releases struct {
 	config    Config
-	streams   *bounds.Bounds
+	streams   *bounds.Bounds[peer.ID]
 	transport http.RoundTripper
 	ended     chan struct{} // closed at the end of Run
 	rooted    chan struct{} // has a value when there is a new root
@@ -59,7 +60,7 @@ func Open(c Config) *Releases {
 		c.Now = time.Now
 	}
 	r := &Releases{
-		config: c, streams: bounds.New(maxAsking, askOfPeer), ended: make(chan struct{}), rooted: make(chan struct{}, 1),
+		config: c, streams: bounds.New[peer.ID](maxAsking, askOfPeer), ended: make(chan struct{}), rooted: make(chan struct{}, 1),
 		roots: c.Roots, held: map[record.Key]record.Record{}, told: map[names.Digest]bool{},
 	}
 	r.transport = fetch.NewClient(r.Way()).Transport

@@ -2,6 +2,7 @@ package nic
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -66,7 +67,7 @@ func unusedPCI(dir string) (list []statefile.Card) {
 		class, ok := number(at, "class", 6)
 		vendor, vendorOK := number(at, "vendor", 4)
 		device, deviceOK := number(at, "device", 4)
-		if !ok || !vendorOK || !deviceOK || class>>8 != 0x0200 || driven(at) {
+		if !ok || !vendorOK || !deviceOK || class>>8 != 0x0200 || driven(at) || pulled(at) {
 			continue
 		}
 		c := statefile.Card{Bus: "pci", Address: name, ID: fmt.Sprintf("%04x:%04x", vendor, device), Instead: another}
@@ -76,6 +77,20 @@ func unusedPCI(dir string) (list []statefile.Card) {
 		list = append(list, c)
 	}
 	return list
+}
+
+// pulled says whether a PCI device answers no more. The kernels of a node keep it
+// in the list: without HOTPLUG_PCI they do not hear that it has gone. Its
+// configuration then reads as ones (PCI Local Bus Specification 3.0, 6.1).
+func pulled(at string) bool {
+	config, err := os.Open(filepath.Join(at, "config"))
+	if err != nil {
+		return false
+	}
+	defer config.Close()
+	var vendor [2]byte
+	_, err = io.ReadFull(config, vendor[:])
+	return err == nil && vendor == [2]byte{0xff, 0xff}
 }
 
 // unusedUSB looks at the interfaces of the devices, which are called
