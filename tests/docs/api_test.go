@@ -15,17 +15,18 @@ import (
 // curls are examples of requests, by what they ask (operationId). They are run, see
 // blocks_test.go: RUN is a run of the daemon.
 var curls = map[string]string{
-	"runJob":    `curl -sf -H @build/node/header -F module=@build/examples/hello.wasm -F stdin='one node boots the next' $NODE/v1/jobs`,
-	"listJobs":  `curl -sf -H @build/node/header "$NODE/v1/jobs?limit=1"`,
-	"getJob":    `curl -sf -H @build/node/header $NODE/v1/jobs/$RUN`,
-	"getLogs":   `curl -sf -H @build/node/header "$NODE/v1/logs?lines=5"`,
-	"getNode":   `curl -sf -H @build/node/header $NODE/v1/node`,
-	"getPeers":  `curl -sf -H @build/node/header $NODE/v1/peers`,
-	"cancelJob": `curl -s -H @build/node/header -X POST $NODE/v1/jobs/$RUN/cancel        # 409 when it has ended`,
-	"getUpdate": `curl -s -H @build/node/header $NODE/v1/update                          # 409 where nothing updates the machine`,
-	"update":    `curl -s -H @build/node/header -X POST $NODE/v1/update/check            # the same`,
-	"drain":     `curl -sf --unix-socket $SOCKET -X POST "http://phase/v1/drain?seconds=0"`,
-	"undrain":   `curl -sf --unix-socket $SOCKET -X DELETE http://phase/v1/drain`,
+	"runJob":           `curl -sf -H @build/node/header -F module=@build/examples/hello.wasm -F stdin='one node boots the next' $NODE/v1/jobs`,
+	"listJobs":         `curl -sf -H @build/node/header "$NODE/v1/jobs?limit=1"`,
+	"getJob":           `curl -sf -H @build/node/header $NODE/v1/jobs/$RUN`,
+	"getLogs":          `curl -sf -H @build/node/header "$NODE/v1/logs?lines=5"`,
+	"getSupportBundle": `curl -sf -H @build/node/header -o bundle.tar.gz $NODE/v1/support-bundle`,
+	"getNode":          `curl -sf -H @build/node/header $NODE/v1/node`,
+	"getPeers":         `curl -sf -H @build/node/header $NODE/v1/peers`,
+	"cancelJob":        `curl -s -H @build/node/header -X POST $NODE/v1/jobs/$RUN/cancel        # 409 when it has ended`,
+	"getUpdate":        `curl -s -H @build/node/header $NODE/v1/update                          # 409 where nothing updates the machine`,
+	"update":           `curl -s -H @build/node/header -X POST $NODE/v1/update/check            # the same`,
+	"drain":            `curl -sf --unix-socket $SOCKET -X POST "http://phase/v1/drain?seconds=0"`,
+	"undrain":          `curl -sf --unix-socket $SOCKET -X DELETE http://phase/v1/drain`,
 }
 
 const apiOpening = `# The HTTP interface under /v1
