@@ -22,6 +22,7 @@ import (
 	"phase/appliance/compute/modulecache"
 	"phase/appliance/compute/scheduler"
 	"phase/appliance/daemon/api"
+	"phase/appliance/daemon/journal"
 	"phase/tests/await"
 )
 
@@ -65,7 +66,7 @@ func daemon(tb testing.TB) (*scheduler.Runner, *httptest.Server) {
 		Cores: runtime.NumCPU(), MemoryMB: 64 << 10, Queue: 1000, PerRequester: 1000,
 		TimeoutSec: 3600, OutputBytes: 1 << 30, HeldBytes: 1 << 30,
 	}, time.Now)
-	handler, err := api.Handler(api.Config{Runs: all, History: h, Log: api.NewLog(io.Discard, time.Now)}, token)
+	handler, err := api.Handler(api.Config{Runs: all, History: h, Log: journal.NewLog(io.Discard, time.Now)}, token)
 	if err != nil {
 		tb.Fatal(err)
 	}
