@@ -34,7 +34,7 @@ func TestUnused(t *testing.T) {
 	pci("0000:00:04.0", "0x028000", "0x8086", "0x2723") // a radio
 	pci("0000:00:05.0", "0x020000", "0xabcd", "0x0001", "config \xcd\xab\x01")
 	pci("0000:00:07.0", "0x020000", "0xabcd", "0x0003", "config \xff\xff\xff\xff") // was pulled out
-	pci("0000:00:06.0", "0x02zz00", "0xabcd", "0x0002") // no number
+	pci("0000:00:06.0", "0x02zz00", "0xabcd", "0x0002")                            // no number
 	usb := func(name, ids string) {
 		vendor, product, _ := strings.Cut(ids, ":")
 		device(t, root, "usb/devices/"+name, "idVendor "+vendor, "idProduct "+product)
