@@ -33,7 +33,7 @@ type Daemon struct {
 //
 //	no-new-privileges  no program it starts gains anything
 //	landlock N         no file but those, no socket of a program beyond them, and
-//	                   from ABI 6 no signal to anyone but what it started
+//	                   from ABI 8 no signal to anyone but what it started
 //	seccomp            none of machineCalls but those that are its work
 func (d Daemon) Confine() (walls []string, err error) {
 	for _, build := range []func() (string, error){NoNewPrivileges, Reach{Read: d.Read, Write: d.Write, Network: true}.Restrict, d.filter} {

@@ -33,9 +33,14 @@ type Reach struct {
 	Network bool
 }
 
-// Restrict takes everything else away, and signals and abstract sockets to all but
-// what this program starts (from ABI 6). The wall is "" where the kernel has no
-// Landlock.
+// scopesSignals is the first ABI with which a program behind a wall that takes
+// signals away can still end what it has started. Before it the kernel walls in each
+// thread by itself, and one thread may signal no process that another has started.
+const scopesSignals = 8
+
+// Restrict takes everything else away, abstract sockets to all but what this program
+// starts (from ABI 6), and signals to them (from ABI 8; without Network from 6). The
+// wall is "" where the kernel has no Landlock.
 func (r Reach) Restrict() (wall string, err error) {
 	abi, err := landlocksys.LandlockGetABIVersion()
 	if err != nil || abi <= 0 {
@@ -46,6 +51,9 @@ func (r Reach) Restrict() (wall string, err error) {
 	if !r.Network {
 		err = config.Restrict(read, write)
 	} else if err = config.RestrictPaths(read.WithResolveUnix(), write.WithResolveUnix(), landlock.RWFiles("/dev/null").IgnoreIfMissing()); err == nil {
+		if abi < scopesSignals {
+			config = landlock.MustConfig(landlock.ScopedSet(landlocksys.ScopeAbstractUnixSocket)).BestEffort()
+		}
 		err = config.RestrictScoped()
 	}
 	if err != nil {
