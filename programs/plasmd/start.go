@@ -163,7 +163,7 @@ func (c startCmd) confine(s *server) error {
 		}
 		write = append(write, c.Data)
 	}
-	built, err := walls.Daemon{Read: read, Write: write}.Confine()
+	built, err := walls.Daemon{Read: read, Write: write, Starts: true}.Confine()
 	if err != nil {
 		return err
 	}

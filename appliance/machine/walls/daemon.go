@@ -25,6 +25,8 @@ type Daemon struct {
 	Read  []string // folders that it reads, and runs programs from
 	Write []string // folders whose content it changes
 	May   []string // machineCalls that are its work
+	// Starts is for one that starts programs, and has to end them.
+	Starts bool
 }
 
 // Confine builds walls around this process and all it starts, and returns the names
@@ -33,10 +35,11 @@ type Daemon struct {
 //
 //	no-new-privileges  no program it starts gains anything
 //	landlock N         no file but those, no socket of a program beyond them, and
-//	                   from ABI 8 no signal to anyone but what it started
+//	                   from ABI 6 no signal to anyone but what it started
+//	                   (from ABI 8 for one that starts programs)
 //	seccomp            none of machineCalls but those that are its work
 func (d Daemon) Confine() (walls []string, err error) {
-	for _, build := range []func() (string, error){NoNewPrivileges, Reach{Read: d.Read, Write: d.Write, Network: true}.Restrict, d.filter} {
+	for _, build := range []func() (string, error){NoNewPrivileges, Reach{Read: d.Read, Write: d.Write, Network: true, Starts: d.Starts}.Restrict, d.filter} {
 		wall, err := build()
 		if err != nil {
 			return nil, err

@@ -31,6 +31,8 @@ type Reach struct {
 	Read, Write []string
 	// Network leaves it TCP, and the sockets of other programs in those folders.
 	Network bool
+	// Starts is for one that starts programs, and has to end them.
+	Starts bool
 }
 
 // scopesSignals is the first ABI with which a program behind a wall that takes
@@ -38,9 +40,9 @@ type Reach struct {
 // thread by itself, and one thread may signal no process that another has started.
 const scopesSignals = 8
 
-// Restrict takes everything else away, abstract sockets to all but what this program
-// starts (from ABI 6), and signals to them (from ABI 8; without Network from 6). The
-// wall is "" where the kernel has no Landlock.
+// Restrict takes everything else away, and signals and abstract sockets to all but
+// what this program starts (from ABI 6; signals with Starts from ABI 8). The wall is
+// "" where the kernel has no Landlock.
 func (r Reach) Restrict() (wall string, err error) {
 	abi, err := landlocksys.LandlockGetABIVersion()
 	if err != nil || abi <= 0 {
@@ -51,7 +53,7 @@ func (r Reach) Restrict() (wall string, err error) {
 	if !r.Network {
 		err = config.Restrict(read, write)
 	} else if err = config.RestrictPaths(read.WithResolveUnix(), write.WithResolveUnix(), landlock.RWFiles("/dev/null").IgnoreIfMissing()); err == nil {
-		if abi < scopesSignals {
+		if r.Starts && abi < scopesSignals {
 			config = landlock.MustConfig(landlock.ScopedSet(landlocksys.ScopeAbstractUnixSocket)).BestEffort()
 		}
 		err = config.RestrictScoped()
