@@ -10,6 +10,8 @@ import (
 
 	"phase/appliance/machine/disk"
 	"phase/appliance/machine/disk/fat"
+	"phase/appliance/machine/disk/gpt"
+	"phase/appliance/release/diskimage"
 	"phase/kernel"
 )
 
@@ -60,7 +62,7 @@ func (p Pieces) takeBoard(ctx context.Context, source Source) error {
 
 // boardFiles are those of a boot partition, with what the board's firmware reads:
 // cmdline.txt is the board's, which is read to its end and so ends in spaces.
-func (s Spec) boardFiles(b kernel.Board, files []fat.File, partUUID string) ([]fat.File, error) {
+func (s Spec) boardFiles(b kernel.Board, files []fat.File, id gpt.ID, open *opened) ([]fat.File, error) {
 	if s.Pieces.Kernel.Arch != b.Arch {
 		return nil, fmt.Errorf("the board %s takes releases for %s, not for %s", b.Name, b.Arch, s.Pieces.Kernel.Arch)
 	}
@@ -68,31 +70,19 @@ func (s Spec) boardFiles(b kernel.Board, files []fat.File, partUUID string) ([]f
 	if err != nil {
 		return nil, fmt.Errorf("the pieces have no files for the board %s (compile them with --board %s): %w", b.Name, b.Name, err)
 	}
-	line := []byte(b.DiskCmdline(partUUID))
-	if len(line) > cmdlineBytes {
-		return nil, fmt.Errorf("the command line has %d bytes, at most %d", len(line), cmdlineBytes)
+	line := []byte(b.DiskCmdline(gpt.Table{ID: id}.PartitionID(disk.Root).String()))
+	if len(line) > diskimage.CmdlineBytes {
+		return nil, fmt.Errorf("the command line has %d bytes, at most %d", len(line), diskimage.CmdlineBytes)
 	}
 	for i, f := range files {
 		if f.Path == disk.CmdlineFile {
-			files[i] = inMemory(f.Path, append(line, bytes.Repeat([]byte{' '}, cmdlineBytes-len(line))...))
+			files[i] = diskimage.InMemory(f.Path, append(line, bytes.Repeat([]byte{' '}, diskimage.CmdlineBytes-len(line))...))
 		}
 	}
-	files = append(files, inMemory("config.txt", []byte(b.Config)))
+	files = append(files, diskimage.InMemory("config.txt", []byte(b.Config)))
 	for _, e := range own {
-		file, err := onDisk(e.Name(), s.Pieces.path(b.Name, e.Name()))
-		if err != nil {
-			return nil, err
-		}
-		files = append(files, file)
+		from := open.file(s.Pieces.path(b.Name, e.Name()))
+		files = append(files, fat.File{Path: e.Name(), Size: from.Size(), From: from})
 	}
-	return files, nil
-}
-
-// onDisk is a file of a boot partition with the content of another.
-func onDisk(name, from string) (fat.File, error) {
-	info, err := os.Stat(from)
-	if err != nil {
-		return fat.File{}, err
-	}
-	return fat.File{Path: name, Size: info.Size(), Open: func() (io.ReadCloser, error) { return os.Open(from) }}, nil
+	return files, open.err
 }

@@ -11,6 +11,7 @@ import (
 
 	"phase/appliance/machine/disk"
 	"phase/appliance/machine/disk/flash"
+	"phase/appliance/release/diskimage"
 	"phase/kernel"
 )
 
@@ -62,7 +63,7 @@ func TestBoard(t *testing.T) {
 	}
 	line, err := image.ReadFile(disk.CmdlineFile)
 	root := "root=PARTUUID=" + image.Table.PartitionID(disk.Root).String() + " "
-	if err != nil || len(line) != cmdlineBytes || !bytes.HasSuffix(line, []byte("  ")) || !bytes.Contains(line, []byte(" console=serial0,115200 "+root)) {
+	if err != nil || len(line) != diskimage.CmdlineBytes || !bytes.HasSuffix(line, []byte("  ")) || !bytes.Contains(line, []byte(" console=serial0,115200 "+root)) {
 		t.Errorf("cmdline.txt is %q, %v", line, err)
 	}
 	// The boot ROM looks for a FAT partition in the first slot of the MBR.

@@ -12,6 +12,7 @@ import (
 
 	"phase/appliance/base/program"
 	"phase/appliance/base/ui"
+	"phase/appliance/release/diskimage"
 	"phase/appliance/release/manifest"
 	"phase/appliance/release/roots/chain"
 	"phase/kernel"
@@ -90,7 +91,7 @@ func (c *buildCommand) wanted(ctx context.Context, out output) (Spec, error) {
 	if err := c.check(); err != nil {
 		return Spec{}, err
 	}
-	if _, err := Conf(c.Set); err != nil {
+	if _, err := diskimage.Conf(c.Set); err != nil {
 		return Spec{}, program.Usagef("--set: %w", err)
 	}
 	board, err := c.board()

@@ -55,14 +55,3 @@ func ExampleSign() {
 	// seven 7
 	// true
 }
-
-// The settings of a stick always take the same room.
-func ExampleConf() {
-	conf, err := images.Conf([]string{"phase.mode=local"})
-	fmt.Println(len(conf), strings.Contains(string(conf), "\nphase.mode=local\n"), err)
-	_, err = images.Conf([]string{"phase.mode=loud"})
-	fmt.Println(err != nil)
-	// Output:
-	// 4096 true <nil>
-	// true
-}

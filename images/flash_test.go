@@ -72,7 +72,7 @@ func TestFlash(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, name := range []string{disk.CmdlineFile, disk.EntryFile, menu[1].file, menu[2].file} {
+		for _, name := range []string{disk.CmdlineFile, disk.EntryFile, disk.EntryFolder + "phase.local.conf", disk.EntryFolder + "phase.private.conf"} {
 			if text, err := image.ReadFile(name); err != nil || !bytes.Contains(text, []byte("root=PARTUUID="+r.Partitions[1].ID+" ")) {
 				t.Errorf("%s: %q, %v", name, text, err)
 			}

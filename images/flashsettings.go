@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"phase/appliance/base/program"
+	"phase/appliance/release/diskimage"
 )
 
 // deviceSettings are flags for the settings that most sticks get.
@@ -37,7 +38,7 @@ func (d deviceSettings) conf() ([]byte, error) {
 	if lines == nil {
 		return nil, nil
 	}
-	conf, err := Conf(lines)
+	conf, err := diskimage.Conf(lines)
 	if err != nil {
 		return nil, program.Usagef("settings: %w", err)
 	}

@@ -15,6 +15,7 @@ import (
 	"phase/appliance/base/tool"
 	"phase/appliance/machine/disk"
 	"phase/appliance/machine/disk/gpt"
+	"phase/appliance/release/diskimage"
 	"phase/kernel"
 )
 
@@ -141,7 +142,7 @@ func (p Pieces) takeLoaders(ctx context.Context, source Source) error {
 	if err := replaceWith(p.path(pieceLoader), mbr[:gpt.LoaderSize]); err != nil {
 		return err
 	}
-	_, err = tool.Command{Name: "mcopy", Args: []string{"-n", "-i", p.path("gok", "boot.fat"), "::" + efiNames[p.Kernel.Arch], p.path(pieceEFI)}}.Run(ctx)
+	_, err = tool.Command{Name: "mcopy", Args: []string{"-n", "-i", p.path("gok", "boot.fat"), "::" + diskimage.EFIPath[p.Kernel.Arch], p.path(pieceEFI)}}.Run(ctx)
 	if err != nil {
 		return err
 	}

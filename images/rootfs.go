@@ -59,12 +59,6 @@ var (
 	rootFolder = filepath.Join(filepath.Dir(rootFile), layout.RootFolder)
 )
 
-// permFile is added too: init lays it where the persistent partition holds no
-// file system that can be used, since there is no mkfs on a node. Its blocks are
-// nearly all empty, and take no room in a squashfs. The boot loaders beside it make
-// a release all that an image of it is made of.
-const permFile = "etc/phase/perm.ext4"
-
 // makeTree makes what the table names below to; place puts a file there.
 func makeTree(to string, place func(path, at string) error) error {
 	for _, e := range rootfsTable {

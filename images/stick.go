@@ -12,18 +12,21 @@ import (
 	"phase/appliance/base/program"
 	"phase/appliance/base/tool"
 	"phase/appliance/machine/disk/gpt"
+	"phase/appliance/release/diskimage"
 	"phase/appliance/release/kexec"
 	"phase/appliance/release/layout"
 	"phase/appliance/release/trust"
 	"phase/kernel"
 )
 
-// Files of the rootfs that a disk image is made of beside the artifacts, and the
-// pieces that they are.
+// Files that are added to a rootfs too, and the pieces that they are: they make a
+// release all that an image of it is made of. init lays the empty persistent
+// partition where there is no file system that can be used, since there is no mkfs
+// on a node; its blocks take no room in a squashfs.
 var rootfsPieces = map[string]string{
-	permFile:             piecePerm,
-	"etc/phase/boot.efi": pieceEFI,
-	"etc/phase/mbr":      pieceLoader,
+	diskimage.PermFile:   piecePerm,
+	diskimage.EFIFile:    pieceEFI,
+	diskimage.LoaderFile: pieceLoader,
 }
 
 // openFolder makes the image of a release that lies in a folder, as fetch brings it

@@ -11,6 +11,7 @@ import (
 	"phase/appliance/machine/disk/ext4"
 	"phase/appliance/machine/disk/grow"
 	"phase/appliance/machine/linux"
+	"phase/appliance/release/diskimage"
 
 	"golang.org/x/sys/unix"
 )
@@ -20,7 +21,7 @@ import (
 const minFree = 1 << 20
 
 // permTemplate is the empty file system of the persistent partition.
-const permTemplate = "/etc/phase/perm.ext4"
+const permTemplate = "/" + diskimage.PermFile
 
 // mountPerm mounts the persistent partition, unless nothing may be written, and
 // makes the folders on it. One without a usable file system gets an empty one; it

@@ -30,9 +30,7 @@ func Convert(w io.WriterAt, r io.ReaderAt, size, sector int64) (map[string]Exten
 		return cmp.Or(cmp.Compare(found[a].Offset, found[b].Offset), strings.Compare(a, b))
 	}) {
 		at := found[name]
-		files = append(files, File{Path: name, Size: at.Size, Open: func() (io.ReadCloser, error) {
-			return io.NopCloser(io.NewSectionReader(r, at.Offset, at.Size)), nil
-		}})
+		files = append(files, File{Path: name, Size: at.Size, From: io.NewSectionReader(r, at.Offset, at.Size)})
 	}
 	return Write(w, v, files)
 }

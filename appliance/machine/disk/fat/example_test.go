@@ -2,7 +2,6 @@ package fat_test
 
 import (
 	"fmt"
-	"io"
 	"log"
 	"os"
 	"strings"
@@ -23,8 +22,7 @@ func Example() {
 	}
 	text := "phase.mode=local\n"
 	_, err = fat.Write(disk, fat.Volume{Sector: 512, Size: size, Label: "PHASE"}, []fat.File{{
-		Path: "settings/phase.conf", Size: int64(len(text)),
-		Open: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(text)), nil },
+		Path: "settings/phase.conf", Size: int64(len(text)), From: strings.NewReader(text),
 	}})
 	if err != nil {
 		log.Fatal(err)

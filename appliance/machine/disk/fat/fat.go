@@ -45,7 +45,7 @@ const (
 type File struct {
 	Path string
 	Size int64 // bytes
-	Open func() (io.ReadCloser, error)
+	From io.ReaderAt
 }
 
 // Extent is where a file lies, in bytes from the start of the file system.

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"os"
 	"os/exec"
@@ -15,7 +14,7 @@ import (
 )
 
 func file(path string, data []byte) File {
-	return File{Path: path, Size: int64(len(data)), Open: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(data)), nil }}
+	return File{Path: path, Size: int64(len(data)), From: bytes.NewReader(data)}
 }
 
 // memory is a disk that reads as zeros where nothing was written.

@@ -1,40 +1,65 @@
 package fat
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"io"
 	"slices"
 	"strings"
 	"time"
+
+	"phase/appliance/machine/disk/parts"
 )
 
 // Write writes the file system to w, whose offset 0 is its first byte, and
 // returns where each file lies. Bytes that hold nothing are not written, so w
-// must read as zeros there. Files lie in the order given.
+// must read as zeros there.
 func Write(w io.WriterAt, v Volume, files []File) (map[string]Extent, error) {
-	g, err := layout(v.Size, v.Sector)
+	image, placed, err := Lay(v, files)
 	if err != nil {
 		return nil, err
 	}
-	if len(v.Label) > 11 || v.Label != strings.ToUpper(v.Label) {
-		return nil, fmt.Errorf("volume label %q: at most 11 upper-case characters", v.Label)
+	for _, p := range image.Parts(0) {
+		if _, err := io.Copy(io.NewOffsetWriter(w, p.Start), io.NewSectionReader(image, p.Start, p.Size)); err != nil {
+			return nil, fmt.Errorf("writing the boot file system: %w", err)
+		}
 	}
-	wr := &writer{w: w, g: g, v: v, next: firstCluster, table: make([]byte, g.perTable*g.sector)}
-	g.put(wr.table, 0, g.endOfChain()&^0xFF|media)
-	g.put(wr.table, 1, g.endOfChain())
+	return placed, nil
+}
+
+// Lay makes the file system without reading a file, and returns where each one
+// lies: in the order given, each in one piece.
+func Lay(v Volume, files []File) (image parts.Image, placed map[string]Extent, err error) {
+	g, err := layout(v.Size, v.Sector)
+	if err != nil {
+		return image, nil, err
+	}
+	if len(v.Label) > 11 || v.Label != strings.ToUpper(v.Label) {
+		return image, nil, fmt.Errorf("volume label %q: at most 11 upper-case characters", v.Label)
+	}
+	wr := &writer{g: g, v: v, next: firstCluster, table: make([]byte, g.perTable*g.sector)}
+	if placed, err = wr.lay(files); err == nil {
+		image, err = parts.New(v.Size, wr.parts...)
+	}
+	return image, placed, err
+}
+
+func (w *writer) lay(files []File) (map[string]Extent, error) {
+	w.g.put(w.table, 0, w.g.endOfChain()&^0xFF|media)
+	w.g.put(w.table, 1, w.g.endOfChain())
 	root, placed := &node{}, map[string]Extent{}
 	for _, f := range files {
 		n, err := root.add(f.Path, strings.Split(f.Path, "/"))
 		if err != nil {
 			return nil, err
 		}
-		if placed[f.Path], err = wr.file(n, f); err != nil {
+		if placed[f.Path], err = w.file(n, f); err != nil {
 			return nil, err
 		}
 	}
-	entries := entry([11]byte([]byte(pad(v.Label, 11))), attrVolumeID, 0, 0, v.Time)
-	more, err := wr.entries(root)
+	entries := entry([11]byte([]byte(pad(w.v.Label, 11))), attrVolumeID, 0, 0, w.v.Time)
+	more, err := w.entries(root)
 	if err != nil {
 		return nil, err
 	}
@@ -42,13 +67,12 @@ func Write(w io.WriterAt, v Volume, files []File) (map[string]Extent, error) {
 	if len(entries) > rootEntries*entrySize {
 		return nil, fmt.Errorf("the root folder holds more than %d entries", rootEntries)
 	}
-	if err := wr.at(entries, g.root*g.sector); err != nil {
-		return nil, err
+	w.at(entries, w.g.root*w.g.sector)
+	for i := range int64(tables) {
+		w.at(w.table, (reserved+i*w.g.perTable)*w.g.sector)
 	}
-	if err := wr.tables(); err != nil {
-		return nil, err
-	}
-	return placed, wr.at(bootSector(g, v), 0)
+	w.at(bootSector(w.g, w.v), 0)
+	return placed, nil
 }
 
 // node is a file or a folder to write. A folder's entries are in the order they
@@ -83,18 +107,15 @@ func (n *node) add(path string, parts []string) (*node, error) {
 }
 
 type writer struct {
-	w     io.WriterAt
 	g     geometry
 	v     Volume
 	next  int64 // first free cluster
 	table []byte
+	parts []parts.Part
 }
 
-func (w *writer) at(data []byte, offset int64) error {
-	if _, err := w.w.WriteAt(data, offset); err != nil {
-		return fmt.Errorf("writing the boot file system: %w", err)
-	}
-	return nil
+func (w *writer) at(data []byte, offset int64) {
+	w.parts = append(w.parts, parts.Part{Start: offset, Size: int64(len(data)), From: bytes.NewReader(data)})
 }
 
 // allocate takes clusters for that many bytes, one after the other. An empty
@@ -116,7 +137,7 @@ func (w *writer) allocate(bytes int64) (first int64, err error) {
 	return first, nil
 }
 
-// file places a file and writes its content.
+// file places a file.
 func (w *writer) file(n *node, f File) (to Extent, err error) {
 	n.size, to.Size = f.Size, f.Size
 	if n.first, err = w.allocate(f.Size); err != nil {
@@ -124,24 +145,9 @@ func (w *writer) file(n *node, f File) (to Extent, err error) {
 	}
 	if n.first != 0 {
 		to.Offset = w.g.offset(n.first)
-	}
-	if err := w.copy(f, to); err != nil {
-		return to, fmt.Errorf("copying %s: %w", f.Path, err)
+		w.parts = append(w.parts, parts.Part{Start: to.Offset, Size: f.Size, From: f.From})
 	}
 	return to, nil
-}
-
-func (w *writer) copy(f File, to Extent) error {
-	r, err := f.Open()
-	if err != nil {
-		return err
-	}
-	defer r.Close()
-	n, err := io.Copy(io.NewOffsetWriter(w.w, to.Offset), io.LimitReader(r, f.Size+1))
-	if err == nil && n != f.Size {
-		return fmt.Errorf("it has changed: %d bytes were announced", f.Size)
-	}
-	return err
 }
 
 // folder writes a folder below the root, whose first cluster is parent; 0 is the
@@ -161,7 +167,8 @@ func (w *writer) folder(n *node, parent int64) (err error) {
 	if err != nil {
 		return err
 	}
-	return w.at(append(data, more...), w.g.offset(n.first))
+	w.at(append(data, more...), w.g.offset(n.first))
+	return nil
 }
 
 // entries renders what a folder holds, writing the folders below it first.
@@ -178,15 +185,6 @@ func (w *writer) entries(n *node) (data []byte, err error) {
 		data = append(append(data, long...), entry(short, attr, c.first, c.size, w.v.Time)...)
 	}
 	return data, nil
-}
-
-func (w *writer) tables() error {
-	for i := range int64(tables) {
-		if err := w.at(w.table, (reserved+i*w.g.perTable)*w.g.sector); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 func bootSector(g geometry, v Volume) []byte {

@@ -50,8 +50,7 @@ func image(id, root gpt.ID) (memory, error) {
 	for name, text := range map[string]string{
 		disk.CmdlineFile: words, disk.EntryFile: "options " + words, otherEntry: "options " + words + " phase.mode=local", disk.ConfFile: strings.Repeat("\n", disk.ConfBytes),
 	} {
-		files = append(files, fat.File{Path: name, Size: int64(len(text)),
-			Open: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(text)), nil }})
+		files = append(files, fat.File{Path: name, Size: int64(len(text)), From: strings.NewReader(text)})
 	}
 	volume := fat.Volume{Sector: gpt.Sector512, Size: boot.Size, Start: boot.Start, Label: "PHASE", Serial: disk.Serial(id)}
 	if _, err := fat.Write(io.NewOffsetWriter(m, boot.Start), volume, files); err != nil {
