@@ -14,6 +14,7 @@ import (
 	"phase/appliance/daemon/forward"
 	"phase/appliance/daemon/page"
 	"phase/appliance/daemon/status"
+	"phase/appliance/daemon/stick"
 	"phase/appliance/daemon/tasks"
 	"phase/appliance/network/capability"
 	"phase/appliance/network/lan"
@@ -77,12 +78,16 @@ func (s server) run(ctx context.Context, j jobs) error {
 		shown = page.New(page.Config{})
 	}
 	shown.Report, shown.Running = board.Report, s.release.Digest
+	var image http.Handler // nil where no release runs, as on a laptop
+	if s.release.Digest != "" {
+		image = stick.New(held, s.release.Digest, "/")
+	}
 	if s.bundle != nil {
 		s.bundle.board.Store(board)
 	}
 	handler := func(v1 http.Handler, a asker) http.Handler {
 		return board.Count(provide.Handler(provide.Config{
-			Store: held, Channel: s.channel, Arch: s.arch, Pages: a.pages(board, shown), V1: v1, Loading: holding.Loading,
+			Store: held, Channel: s.channel, Arch: s.arch, Pages: a.pages(board, shown, image), V1: v1, Loading: holding.Loading,
 		}))
 	}
 	as := lan.Config{Name: s.id.Name(), Peer: s.id.PeerID(), Fleet: s.roots.Fleet()}
@@ -137,11 +142,14 @@ func (s server) run(ctx context.Context, j jobs) error {
 // that may stay open to follow the page, or not.
 type asker struct{ owner, follows bool }
 
-func (a asker) pages(board *status.Status, shown *page.Page) map[string]http.Handler {
+func (a asker) pages(board *status.Status, shown *page.Page, image http.Handler) map[string]http.Handler {
 	pages := board.Pages(a.owner)
 	pages["/"] = shown.Home(pages["/"], a.owner)
 	if a.follows {
 		pages["/events"] = shown.Events(a.owner)
+	}
+	if a.follows && image != nil {
+		pages[stick.Path] = image
 	}
 	return pages
 }

@@ -2,9 +2,13 @@ package machines
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"io"
+	"net/http"
 	"os"
 	"testing"
 
+	"phase/appliance/daemon/stick"
 	"phase/appliance/release/layout"
 	"phase/qemu"
 	"phase/tests/lab"
@@ -21,6 +25,7 @@ func chain(t *testing.T, arch string) {
 	b := w.start(t, s, w.stub, qemu.Config{Name: "B"})
 	idB := jumped(t, b, lab.Begin, nextVersion)
 	serves(t, b, w.next)
+	offersImage(t, b, w.next)
 
 	if err := a.PowerButton(patient(t)); err != nil {
 		t.Fatal(err)
@@ -57,5 +62,31 @@ func serves(t *testing.T, n *lab.Node, r lab.Release) {
 		if got, err := n.Get(patient(t), base+name); err != nil || !bytes.Equal(got, want) {
 			t.Errorf("%s serves %d bytes of %s, %d were signed: %v", n.Name(), len(got), name, len(want), err)
 		}
+	}
+}
+
+// offersImage expects the image that A was started from, of B, which was started
+// from another one and has taken the release since.
+func offersImage(t *testing.T, n *lab.Node, r lab.Release) {
+	t.Helper()
+	f, err := os.Open(r.Disk)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	q, err := http.NewRequestWithContext(patient(t), http.MethodGet, n.URL()+stick.Path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, err := n.HTTPClient().Do(q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	got, want := sha256.New(), sha256.New()
+	size, gotErr := io.Copy(got, answer.Body)
+	whole, wantErr := io.Copy(want, f)
+	if gotErr != nil || wantErr != nil || size != whole || !bytes.Equal(got.Sum(nil), want.Sum(nil)) {
+		t.Errorf("%s offers an image of %d bytes (%s), the one of that release has %d: %v, %v", n.Name(), size, answer.Status, whole, gotErr, wantErr)
 	}
 }

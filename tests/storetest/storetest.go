@@ -140,20 +140,28 @@ var Sizes = map[string]int{"kernel": 70_001, "initramfs": 3_001, "rootfs": 300_0
 // Release makes a release of random bytes, the same for the same version.
 func (s *Signer) Release(t testing.TB, channel, arch string, version uint64, sizes map[string]int) Release {
 	t.Helper()
-	r := Release{Bytes: map[string][]byte{}}
+	contents := map[string][]byte{}
+	for name, size := range sizes {
+		var seed [32]byte
+		copy(seed[:], name)
+		seed[31] = byte(version)
+		contents[name] = make([]byte, size)
+		_, _ = rand.NewChaCha8(seed).Read(contents[name]) // it never fails
+	}
+	return s.ReleaseOf(t, channel, arch, version, contents)
+}
+
+// ReleaseOf makes a release of artifacts with these bytes.
+func (s *Signer) ReleaseOf(t testing.TB, channel, arch string, version uint64, contents map[string][]byte) Release {
+	t.Helper()
+	r := Release{Bytes: contents}
 	m := manifest.Manifest{
 		Version: version, Name: "test", Channel: channel, Arch: arch,
 		Created: time.Now(), Expires: time.Now().AddDate(0, 6, 0), Cmdline: "quiet",
 		Artifacts: map[string]manifest.Artifact{},
 	}
-	for name, size := range sizes {
-		data := make([]byte, size)
-		var seed [32]byte
-		copy(seed[:], name)
-		seed[31] = byte(version)
-		_, _ = rand.NewChaCha8(seed).Read(data) // it never fails
-		r.Bytes[name] = data
-		m.Artifacts[name] = manifest.Artifact{Size: int64(size), SHA256: names.Sum(data)}
+	for name, data := range contents {
+		m.Artifacts[name] = manifest.Artifact{Size: int64(len(data)), SHA256: names.Sum(data)}
 	}
 	envelope, err := trust.SignRelease(m, s.key)
 	if err != nil {

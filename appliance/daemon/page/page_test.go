@@ -177,7 +177,7 @@ func TestTells(t *testing.T) {
 	for _, want := range []string{
 		"Serving 3.5 s after the kernel started", `<rect x="0.00%" width="28.57%"`, `<rect x="28.57%" width="71.43%"`,
 		"up 1h1m", "<strong class=\"healthy\">runs</strong>", "2026-11-30 03:00:00 UTC", "version 9 waits", "was tried 2 times",
-		"Memory: ", "Disk: ", "<polygon points=\"0,60 ", "images flash -r root.json releases/plain/plain /dev/sdX",
+		"Memory: ", "Disk: ", "<polygon points=\"0,60 ", "images flash -r root.json releases/plain/plain /dev/sdX", `<a href="/stick.img">`,
 	} {
 		if !strings.Contains(strings.ToLower(body), strings.ToLower(want)) {
 			t.Errorf("the page does not say %q", want)

@@ -3,11 +3,11 @@ package page
 import (
 	"fmt"
 	"net/http"
-	"net/netip"
 	"strings"
 	"time"
 
 	"phase/appliance/base/problem"
+	"phase/appliance/network/bounds"
 )
 
 const (
@@ -27,7 +27,7 @@ func (p *Page) Events(owner bool) http.Handler {
 			problem.Write(w, http.StatusForbidden, "a page of another site may not follow this node")
 			return
 		}
-		from := client(r.RemoteAddr)
+		from := bounds.Client(r.RemoteAddr)
 		if !p.streams.Enter(from) {
 			w.Header().Set("Retry-After", "10")
 			problem.Write(w, http.StatusServiceUnavailable,
@@ -72,22 +72,6 @@ func (p *Page) follow(to *events, r *http.Request, owner bool) {
 			to.add(":\n\n") // that the node is there, and whether the browser is
 		}
 	}
-}
-
-// client is who asks, for the count of streams. Who has one IPv6 address has a
-// network of them.
-func client(remote string) string {
-	at, err := netip.ParseAddrPort(remote)
-	if err != nil {
-		return "" // a user of the socket
-	}
-	ip := at.Addr().Unmap().WithZone("")
-	if ip.Is6() && !ip.IsLinkLocalUnicast() {
-		if network, err := ip.Prefix(64); err == nil {
-			return network.String()
-		}
-	}
-	return ip.String()
 }
 
 // events writes a stream. A browser that does not read ends it, and holds up

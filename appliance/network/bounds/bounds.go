@@ -2,7 +2,10 @@
 // each: one with many, or many with one each, take no more than their share.
 package bounds
 
-import "sync"
+import (
+	"net/netip"
+	"sync"
+)
 
 // Bounds are how many streams of one protocol others may have open, each known by
 // a K: a peer id, an address. It is safe for concurrent use.
@@ -39,4 +42,20 @@ func (b *Bounds[K]) Leave(from K) {
 	if b.of[from]--; b.of[from] == 0 {
 		delete(b.of, from)
 	}
+}
+
+// Client is who asks, by the address and port of a request, for a count by
+// address. Who has one IPv6 address has a network of them.
+func Client(remote string) string {
+	at, err := netip.ParseAddrPort(remote)
+	if err != nil {
+		return "" // a user of the socket
+	}
+	ip := at.Addr().Unmap().WithZone("")
+	if ip.Is6() && !ip.IsLinkLocalUnicast() {
+		if network, err := ip.Prefix(64); err == nil {
+			return network.String()
+		}
+	}
+	return ip.String()
 }

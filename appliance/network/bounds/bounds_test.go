@@ -33,3 +33,15 @@ func TestAllGoAndAllComeAgain(t *testing.T) {
 		}
 	}
 }
+
+// TestClient: addresses that one machine can have at will count as one.
+func TestClient(t *testing.T) {
+	for remote, want := range map[string]string{
+		"192.0.2.1:80": "192.0.2.1", "[::ffff:192.0.2.1]:9": "192.0.2.1", "[2001:db8::1]:1": "2001:db8::/64", "[2001:db8::2]:1": "2001:db8::/64",
+		"[fe80::1%eth0]:1": "fe80::1", "[fe80::2%eth0]:1": "fe80::2", "@": "", "": "",
+	} {
+		if got := bounds.Client(remote); got != want {
+			t.Errorf("Client(%q) = %q, want %q", remote, got, want)
+		}
+	}
+}

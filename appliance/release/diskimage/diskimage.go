@@ -110,7 +110,9 @@ var menu = []struct{ file, title, words string }{
 // menu.
 const loaderConf = "default phase.conf\ntimeout 0\neditor no\nauto-firmware no\n"
 
-func file(path string, from Bytes) fat.File { return fat.File{Path: path, Size: from.Size(), From: from} }
+func file(path string, from Bytes) fat.File {
+	return fat.File{Path: path, Size: from.Size(), From: from}
+}
 
 // InMemory is a file of a boot partition.
 func InMemory(path string, data []byte) fat.File { return file(path, bytes.NewReader(data)) }

@@ -169,37 +169,53 @@ func packing(head []byte) int {
 	return unpacked
 }
 
-// Unpack copies a kernel to w, decompressed when it is a gzip or zstd stream,
-// and returns the bytes written: at most 256 MiB. arm64 kernels travel
-// compressed, since neither the firmware nor kexec would unpack them; an x86_64
-// one unpacks itself.
+// Unpack copies a kernel to w, as Unpacked reads it, and returns the bytes
+// written.
 func Unpack(w io.Writer, src io.Reader) (int64, error) {
+	from, err := Unpacked(src)
+	if err != nil {
+		return 0, err
+	}
+	defer from.Close()
+	return io.Copy(w, from)
+}
+
+// Unpacked reads a kernel, decompressed when it is a gzip or zstd stream: at most
+// 256 MiB, more are an error. arm64 kernels travel compressed, since neither the
+// firmware nor kexec would unpack them; an x86_64 one unpacks itself.
+func Unpacked(src io.Reader) (io.ReadCloser, error) {
 	in := bufio.NewReader(src)
 	head, err := in.Peek(4)
 	if err != nil {
-		return 0, fmt.Errorf("the kernel is shorter than 4 bytes: %w", err)
+		return nil, fmt.Errorf("the kernel is shorter than 4 bytes: %w", err)
 	}
-	var from io.Reader = in
+	from := io.NopCloser(in)
 	switch packing(head) {
 	case gzipped:
 		if from, err = gzip.NewReader(in); err != nil {
-			return 0, err
+			return nil, err
 		}
 	case zstandard:
 		// One goroutine, a window of at most 8 MiB: memory is what is short here.
 		z, err := zstd.NewReader(in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(8*mib))
 		if err != nil {
-			return 0, err
+			return nil, err
 		}
-		defer z.Close()
-		from = z
+		from = z.IOReadCloser()
 	}
-	n, err := io.Copy(w, io.LimitReader(from, maxKernel+1))
-	if err != nil {
-		return n, err
+	return &capped{from, maxKernel}, nil
+}
+
+// capped refuses what is longer than it may be.
+type capped struct {
+	io.ReadCloser
+	left int64
+}
+
+func (c *capped) Read(b []byte) (int, error) {
+	n, err := c.ReadCloser.Read(b)
+	if c.left -= int64(n); c.left < 0 {
+		return 0, refusal.New(refusal.Size, "the kernel is over %d MiB", maxKernel/mib)
 	}
-	if n > maxKernel {
-		return n, refusal.New(refusal.Size, "the kernel is over %d MiB", maxKernel/mib)
-	}
-	return n, nil
+	return n, err
 }
