@@ -69,7 +69,7 @@ func (s server) run(ctx context.Context, j jobs) error {
 	held := store.New()
 	holding := tasks.NewHolding(held, s.source, s.log)
 	board := status.New(status.Config{
-		Name: s.id.Name(), PeerID: s.id.PeerID(), Program: program.Version, Version: s.running, Channel: s.channel, Arch: s.arch,
+		Name: s.id.Name(), PeerID: s.id.PeerID(), Program: program.Version, Version: s.running, Running: s.release.Digest, Channel: s.channel, Arch: s.arch,
 		Root: s.root, Store: held, Held: holding.Err, Problems: func() []string { return append(s.problems.List(), holding.Problems()...) },
 		Sandbox: j.sandbox, Dir: s.stateDir, Now: time.Now, Network: s.network.Node, Table: s.network.Table,
 	})

@@ -28,8 +28,9 @@ type Config struct {
 	// Program is the version of the program itself.
 	Program string
 	// Version of the release the node runs, known before its bytes are
-	// checked; 0 when it runs none.
+	// checked, and its digest; 0 and "" when it runs none.
 	Version uint64
+	Running string
 	// Channel and Arch of the node: those of the release it runs, or serves
 	// at /manifest.json.
 	Channel, Arch string
@@ -90,7 +91,7 @@ func (s *Status) Pages(owner bool) map[string]http.Handler {
 // Info is the answer of "/".
 type Info struct {
 	Name          string `json:"name"`
-	Version       uint64 `json:"version"` // of the newest release held, else of the one that runs; 0 without one
+	Version       uint64 `json:"version"` // of the release that runs, else of the newest held; 0 without one
 	Channel       string `json:"channel"`
 	Arch          string `json:"arch"`
 	UptimeSeconds int64  `json:"uptime_seconds"`
@@ -126,7 +127,7 @@ type Report struct {
 	Info
 	Program        string           `json:"program"` // version of the program itself
 	Health         Health           `json:"health"`
-	Release        *ReleaseInfo     `json:"release"`
+	Release        *ReleaseInfo     `json:"release"` // that runs; where none does, the newest held
 	Releases       []ReleaseInfo    `json:"releases"`
 	Root           *RootInfo        `json:"root"`
 	Mode           string           `json:"mode"`
@@ -173,11 +174,24 @@ func (s *Status) network(r *Report) {
 	}
 }
 
+// release is the one that runs; where none does, the newest that is held.
+func (s *Status) release() (store.Release, bool) {
+	if s.Running == "" {
+		return s.Store.Newest(s.Channel, s.Arch)
+	}
+	for _, r := range s.Store.Releases() {
+		if r.Digest().String() == s.Running {
+			return r, true
+		}
+	}
+	return store.Release{}, false
+}
+
 // Info says who the node is.
 func (s *Status) Info() Info {
 	version := s.Version
-	if newest, ok := s.Store.Newest(s.Channel, s.Arch); ok {
-		version = newest.Manifest().Version
+	if r, ok := s.release(); ok {
+		version = r.Manifest().Version
 	}
 	return Info{
 		Name: s.Name, Version: version, Channel: s.Channel, Arch: s.Arch,
@@ -221,7 +235,7 @@ func (s *Status) Report() Report {
 	for _, held := range s.Store.Releases() {
 		r.Releases = append(r.Releases, releaseInfo(held))
 	}
-	if held, ok := s.Store.Newest(s.Channel, s.Arch); ok {
+	if held, ok := s.release(); ok {
 		info := releaseInfo(held)
 		r.Release = &info
 	}

@@ -108,6 +108,27 @@ func TestHealth(t *testing.T) {
 	check(200, "state", "ok")
 }
 
+// TestRunning: a node that holds a newer release than it runs speaks of the one
+// that runs.
+func TestRunning(t *testing.T) {
+	n := start(t)
+	newer := n.signer.Release(t, "stable", "arm64", 8, storetest.Sizes)
+	if err := n.Store.Add(t.Context(), newer.Verified, newer.Sources()); err != nil {
+		t.Fatal(err)
+	}
+	if r := n.Report(); r.Release.Version != 8 || r.Info.Version != 8 {
+		t.Errorf("a folder: %+v, version %d", r.Release, r.Info.Version)
+	}
+	n.Running = n.release.Digest().String()
+	if r := n.Report(); r.Release.Version != 7 || r.Info.Version != 7 || len(r.Releases) != 2 {
+		t.Errorf("a node: %+v, version %d, of %d", r.Release, r.Info.Version, len(r.Releases))
+	}
+	n.Running, n.Version = "sha256:00", 9
+	if r := n.Report(); r.Release != nil || r.Info.Version != 9 {
+		t.Errorf("a node that hashes what it runs: %+v, version %d", r.Release, r.Info.Version)
+	}
+}
+
 func TestStatus(t *testing.T) {
 	n := start(t)
 	at := n.clock
