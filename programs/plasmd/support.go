@@ -101,10 +101,14 @@ func proc(name string) (string, error) {
 
 func (b *bundle) version() (any, error) {
 	kernel, _ := proc("sys/kernel/osrelease") // "" where it is not told
-	return map[string]any{
+	v := map[string]any{
 		"name": "plasmd", "version": program.Version, "go": runtime.Version(), "os": runtime.GOOS, "arch": names.RunningArch(),
-		"kernel": strings.TrimSpace(kernel), "node": b.node, "started": b.started.UTC(),
-	}, nil
+		"kernel": strings.TrimSpace(kernel), "node": b.node,
+	}
+	if !b.started.IsZero() {
+		v["started"] = b.started.UTC()
+	}
+	return v, nil
 }
 
 // response is an answer of a handler, kept.
@@ -175,11 +179,16 @@ func (c supportCmd) run(ctx context.Context, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	write := client.Support
+	if why := client.Reach(ctx); c.Node == "" && errors.Is(why, api.ErrNoDaemon) {
+		fmt.Fprintf(stderr, "%s: the archive has what this user can read without it\n", ui.Clean(why.Error()))
+		write = func(ctx context.Context, w io.Writer) error { return writeAlone(ctx, w, why) }
+	}
 	if c.File == "-" {
 		if ui.IsTerminal(stdout) {
 			return program.Usagef("an archive is nothing for a terminal: name a file, or pass it on to another program")
 		}
-		return client.Support(ctx, stdout)
+		return write(ctx, stdout)
 	}
 	path := c.File
 	if path == "" {
@@ -189,7 +198,7 @@ func (c supportCmd) run(ctx context.Context, stdout, stderr io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("writing the support bundle: %w", err)
 	}
-	err = errors.Join(client.Support(ctx, f), f.Close())
+	err = errors.Join(write(ctx, f), f.Close())
 	if err != nil {
 		return errors.Join(err, os.Remove(path)) // half of it is of no use
 	}

@@ -189,3 +189,34 @@ func records(t *testing.T) (read, write *os.File) {
 	t.Cleanup(func() { write.Close() })
 	return read, write
 }
+
+// Where no daemon runs, a bundle has what can be read without it, and says so.
+func TestSupportBundleAlone(t *testing.T) {
+	home := t.TempDir()
+	for name, at := range map[string]string{"XDG_CONFIG_HOME": "conf", "XDG_DATA_HOME": "data", "XDG_RUNTIME_DIR": "run"} {
+		t.Setenv(name, filepath.Join(home, at))
+	}
+	conf, err := configPath()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if os.Geteuid() == 0 {
+		t.Setenv("PATH", t.TempDir()) // this machine's service is not asked
+	}
+	out, err := command(t, "", "support-bundle", "--socket", filepath.Join(home, "none.sock"), "-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, _ := unpack(t, []byte(out))
+	for name, holds := range map[string]string{"daemon.txt": "no plasmd listens there", "version.json": `"name": "plasmd"`, "memory.txt": "MemTotal", "load.txt": ".", "disks.json": "folders", "contents.json": "daemon.txt"} {
+		if !strings.Contains(files[name], holds) {
+			t.Errorf("%s does not hold %s:\n%s", name, holds, files[name])
+		}
+	}
+	if _, err := os.Stat(conf); err != nil && !strings.Contains(files["contents.json"], "reading the configuration") {
+		t.Errorf("nothing is said of the configuration that is not there:\n%s", files["contents.json"])
+	}
+	if _, err := command(t, "", "support-bundle", "--node", "http://127.0.0.1:1", "--token-file", os.DevNull, "-"); err == nil {
+		t.Error("a node that does not answer is described by this machine")
+	}
+}
