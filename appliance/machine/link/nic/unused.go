@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 
@@ -35,10 +36,17 @@ var advice = map[string]struct{ name, instead string }{
 	"1414:00ba": {"Microsoft Azure MANA", hyperV},
 }
 
-const (
-	hyperV  = "no network card of Hyper-V has a driver in this kernel: run the node in a hypervisor that has virtio-net or e1000e (KVM, QEMU, VirtualBox, VMware)"
-	another = "put in one that has (Intel e1000e, igb, igc; Realtek r8169), in a virtual machine virtio-net or e1000e"
-)
+const hyperV = "no network card of Hyper-V has a driver in this kernel: run the node in a hypervisor that has virtio-net or e1000e (KVM, QEMU, VirtualBox, VMware)"
+
+// another is what to put in, by the drivers of the kernel of an arch
+// (docs/reference/drivers.md).
+func another(goarch string) string {
+	with := "Intel e1000e, igb, igc"
+	if goarch == "amd64" {
+		with += "; Realtek r8169"
+	}
+	return "put in one that has (" + with + "), in a virtual machine virtio-net or e1000e"
+}
 
 // ethernetUSB are the adapters that hide what they are behind the class of their
 // maker: USB ids of the drivers asix, ax88179_178a, r8152, smsc75xx, smsc95xx and
@@ -70,7 +78,7 @@ func unusedPCI(dir string) (list []statefile.Card) {
 		if !ok || !vendorOK || !deviceOK || class>>8 != 0x0200 || driven(at) || pulled(at) {
 			continue
 		}
-		c := statefile.Card{Bus: "pci", Address: name, ID: fmt.Sprintf("%04x:%04x", vendor, device), Instead: another}
+		c := statefile.Card{Bus: "pci", Address: name, ID: fmt.Sprintf("%04x:%04x", vendor, device), Instead: another(runtime.GOARCH)}
 		if a, known := advice[c.ID]; known {
 			c.Name, c.Instead = a.name, a.instead
 		}
@@ -118,7 +126,7 @@ func unusedUSB(dir string) (list []statefile.Card) {
 			}
 		}
 		if len(list) == 0 || list[len(list)-1].Address != device {
-			list = append(list, statefile.Card{Bus: "usb", Address: device, ID: id, Name: maker, Instead: another + ", on PCI: this kernel has no driver for any on USB"})
+			list = append(list, statefile.Card{Bus: "usb", Address: device, ID: id, Name: maker, Instead: another(runtime.GOARCH) + ", on PCI: this kernel has no driver for any on USB"})
 		}
 	}
 	return list

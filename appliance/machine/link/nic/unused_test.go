@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -119,4 +120,32 @@ func FuzzUnused(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestAnother: no card is advised for which the kernel of that arch has no driver, as
+// its own list says (docs/reference/drivers.md, columns driver, what, x86_64, arm64).
+func TestAnother(t *testing.T) {
+	page, err := os.ReadFile("../../../../docs/reference/drivers.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for column, goarch := range map[int]string{3: "amd64", 4: "arm64"} {
+		checked := 0
+		for line := range strings.Lines(string(page)) {
+			cells := strings.Split(line, "|")
+			if len(cells) < 6 {
+				continue
+			}
+			driver := strings.Trim(cells[1], " `")
+			if !regexp.MustCompile(`\b` + regexp.QuoteMeta(driver) + `\b`).MatchString(another(goarch)) {
+				continue
+			}
+			if checked++; strings.TrimSpace(cells[column]) != "yes" {
+				t.Errorf("%s: advises %s, which the kernel has not", goarch, driver)
+			}
+		}
+		if checked < 3 {
+			t.Errorf("%s: only %d of the drivers in %q are in the list", goarch, checked, another(goarch))
+		}
+	}
 }
