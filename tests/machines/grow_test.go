@@ -25,10 +25,10 @@ func TestStickGrows(t *testing.T) {
 		long    bool
 	}{
 		{name: "copied to a used stick of an odd size", size: 777_777_777, used: true, grown: `[56]\d\d`},
-		{name: "copied to 512 MiB", size: 512 << 20, grown: `4\d\d`, long: true},
+		{name: "copied to 512 MiB", size: 512 << 20, grown: `[34]\d\d`, long: true},
 		{name: "copied to a used stick of 4 GiB", size: 4 << 30, used: true, grown: `[34]\d\d\d`, long: true},
-		{name: "flashed", size: 1 << 30, flashed: true, grown: `9\d\d`, long: true},
-		{name: "flashed and damaged", size: 1 << 30, flashed: true, damaged: true, grown: `9\d\d`, long: true},
+		{name: "flashed", size: 1 << 30, flashed: true, grown: `[89]\d\d`, long: true},
+		{name: "flashed and damaged", size: 1 << 30, flashed: true, damaged: true, grown: `[89]\d\d`, long: true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if c.long {
