@@ -19,7 +19,8 @@ func TestTwoMedia(t *testing.T) {
 	stick := w.stick(t, laptop(t, s, nil, w.next).Setting)
 	// By its name the first comes first after a jump; the kernel finds the
 	// second one earlier.
-	n := w.start(t, s, stick, qemu.Config{Name: "node", Disks: []qemu.Disk{{Path: stick.Disk, Bus: qemu.SATA}, {Path: stick.Disk, Bus: qemu.Virtio}}})
+	first := map[string]qemu.Bus{qemu.X86_64: qemu.SATA, qemu.ARM64: qemu.NVMe}[w.Arch]
+	n := w.start(t, s, stick, qemu.Config{Name: "node", Disks: []qemu.Disk{{Path: stick.Disk, Bus: first}, {Path: stick.Disk, Bus: qemu.Virtio}}})
 	const said = `init: problem: boot disk: there are two media .* This boot uses (\w+) alone`
 	id := up(t, n, lab.Begin, stubVersion)
 	before, at := line(t, n, lab.Begin, said)
