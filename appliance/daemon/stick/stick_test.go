@@ -128,6 +128,9 @@ func TestImage(t *testing.T) {
 				t.Errorf("%s: partition %d is another one: %v", arch, number, err)
 			}
 		}
+		if r, body := get(t, url, "Range", "bytes=1500000-1500001,0-1"); r.StatusCode != http.StatusOK || len(body) != len(all) {
+			t.Errorf("%s: a list of ranges, which would have the kernel unpacked for each: %s, %d bytes", arch, r.Status, len(body))
+		}
 		for _, part := range []string{"bytes=0-99", "bytes=1500000-", "bytes=-70000"} {
 			r, some := get(t, url, "Range", part, "If-Range", r.Header.Get("ETag"))
 			var first, last, size int

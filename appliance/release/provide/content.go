@@ -34,6 +34,7 @@ type content struct {
 	// The header fields of every answer, of those that have a body too, and of
 	// the whole. They are made once and shared by all answers.
 	validators, described, whole []field
+	inOrder                      bool // going back costs what was read so far: a list of ranges is ignored
 }
 
 // field is a header field as net/http keeps it.
@@ -82,6 +83,7 @@ func document(d store.Document) *content {
 // nobody has worked out.
 func Made(from io.ReaderAt, size int64, release names.Digest, file string) http.Handler {
 	c := newContent(from, size, release, "application/octet-stream", "no-cache")
+	c.inOrder = true
 	c.tag = `"` + file + "-" + release.String() + `"`
 	c.validators[0] = newField("ETag", c.tag)
 	c.described = []field{
@@ -142,7 +144,11 @@ func (c *content) ranges(r *http.Request) ([]span, bool) {
 			return nil, false
 		}
 	}
-	return parseRange(strings.Trim(header[0], " \t"), c.size)
+	spans, ok := parseRange(strings.Trim(header[0], " \t"), c.size)
+	if c.inOrder && len(spans) > 1 {
+		return nil, false // a server may (section 14.2)
+	}
+	return spans, ok
 }
 
 func (c *content) contentRange(s span) string {
