@@ -95,6 +95,7 @@ func hold(t *testing.T, n *lab.Node, key string) (release func()) {
 // does not ask again; and a node in mode local comes up on the release of its store
 // with no network at all.
 func TestModeChosen(t *testing.T) {
+	long(t)
 	t.Parallel()
 	w, s := open(t, machineArch), segment(t)
 	stick := w.roomyStick(t, laptop(t, s, nil, w.next).Setting, "phase.menu=3600")

@@ -14,6 +14,7 @@ import (
 // clock that is a lifetime ahead finds everything expired, says so, and stops
 // no boot. (2090, because QEMU cannot set 2100.)
 func TestRefuseClock(t *testing.T) {
+	long(t)
 	t.Parallel()
 	w, s := open(t, machineArch), segment(t)
 	list := hostile.Named(hostile.Times(t, made(t, w)), "expired")
