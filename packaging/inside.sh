@@ -140,7 +140,7 @@ says '127.0.0.1:8080: another program listens there; stop it, or choose another 
 cp /test/toml /etc/phase/plasmd.toml
 again
 says 'port 7420 is taken'
-echo 'listen = ["/ip4/127.0.0.1/udp/7420/quic-v1"]' >>/etc/phase/plasmd.toml
+sed -i '/^\[network\]/a listen = ["/ip4/127.0.0.1/udp/7420/quic-v1"]' /etc/phase/plasmd.toml
 again
 says 'listening on /ip4/127.0.0.1/udp/7420/quic-v1: another program listens there; stop it, or name other addresses'
 kill "$other" && wait "$other" || true
