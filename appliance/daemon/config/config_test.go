@@ -46,6 +46,15 @@ func TestDefaultHoldsEveryKey(t *testing.T) {
 	}
 }
 
+// TestNetworkComesLast: what docs/first-hour.md adds to the end of the file is meant
+// for the table network.
+func TestNetworkComesLast(t *testing.T) {
+	c, err := Parse(append(bytes.Clone(Default), "accept = \"all\"\n"...))
+	if err != nil || c.Network.Accept == nil || *c.Network.Accept != "all" {
+		t.Errorf("%+v, %v", c.Network, err)
+	}
+}
+
 func TestRefusals(t *testing.T) {
 	for _, c := range []struct{ text, says string }{
 		{"https = 1", `"https" is unknown: take it out, or install the newer plasmd`},
